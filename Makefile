@@ -1,0 +1,114 @@
+# ganeti-gluster: `make help` lists what can be made.
+
+SHELL = /bin/bash
+.SHELLFLAGS = -e -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# Ganeti runs on Debian's own Python, and so does everything here.
+PYTHON ?= /usr/bin/python3
+SUITE ?= trixie
+SUITES ?= trixie bookworm
+DESTDIR ?=
+PREFIX ?= /usr
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' lib/__init__.py)
+DEB = build/ganeti-gluster_$(VERSION)_all.deb
+VENV = build/venv/bin/python
+WHEEL = build/cache/gfapi-1.2-py3-none-any.whl
+
+export SUITE
+export PYTHONDONTWRITEBYTECODE = 1
+unexport MAKEFLAGS MAKELEVEL MFLAGS
+
+# What the package is made of. The folders are named too, so that a deleted file
+# is noticed.
+DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib constants \
+  debian doc hooks extstorage)
+DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
+
+# Python programs without a suffix, which ruff cannot tell by their names.
+SCRIPTS = $(shell grep -lsE '^\#!.*python' lib/* qa/* hooks/*/* extstorage/*/* .ci/* \
+  | grep -v '\.py$$')
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) \
+	  | awk -F '\t' '{ printf "  make %-17s %s\n", $$1, $$2 }'
+
+.PHONY: build deb
+build: deb ## the same as deb
+deb: $(DEB) ## build/ganeti-gluster_<version>_all.deb
+
+$(DEB): Makefile $(DEB_SOURCES) $(WHEEL)
+	@debian/build-deb $(WHEEL) $@ $(DEB_PARTS)
+
+# Fetched by name and version, checked by its sum, kept until `make clean`.
+$(WHEEL): debian/gfapi.txt
+	@debian/need pip3=python3-pip
+	@mkdir -p $(@D)
+	@$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps \
+	  --only-binary :all: --require-hashes -r debian/gfapi.txt -d $(@D)
+	@touch $@
+
+# The tools, as pinned. Two runs of make may want them at once: one builds, the
+# other waits.
+.PHONY: venv
+venv:
+	@mkdir -p build
+	@flock build/.venv.lock debian/make-venv $(PYTHON) build/venv requirements-dev.txt
+
+# mypy wants the package under its name.
+.PHONY: lint
+lint: venv ## ruff, the format, and mypy --strict
+	@failed=; \
+	$(VENV) -m ruff check . $(SCRIPTS) || failed+=" check"; \
+	$(VENV) -m ruff format --check --output-format concise . $(SCRIPTS) || failed+=" format"; \
+	debian/type-check $(VENV) || failed+=" types"; \
+	[ -z "$$failed" ] || { echo "lint: failed:$$failed" >&2; exit 1; }
+
+.PHONY: fmt
+fmt: venv ## put the sources into the house format
+	$(VENV) -m ruff check --fix-only --quiet . $(SCRIPTS)
+	$(VENV) -m ruff format . $(SCRIPTS)
+
+.PHONY: test
+test: venv ## the unit tests: no root, Ganeti or Gluster needed
+	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)
+
+.PHONY: test-integration test-cluster
+test-integration: venv deb ## tests on a real glusterd, on nodes of $(SUITE)
+	@test/on-testbed --suite $(SUITE) --deb $(DEB) integration
+test-cluster: venv deb ## tests on the cluster, on nodes of $(SUITE)
+	@test/on-testbed --suite $(SUITE) --deb $(DEB) cluster
+
+# One after the other, whatever -j says.
+.PHONY: check
+check: ## lint, test, and the tests on real nodes of both suites
+	@test/on-testbed --requirements
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory deb
+	@for suite in $(SUITES); do \
+	  test/on-testbed --suite $$suite --deb $(DEB) integration cluster; done
+	@echo "check: ok"
+
+.PHONY: demo
+demo: deb ## the whole way on a real cluster; SUITE=trixie (default) or bookworm
+	@qa/demo
+
+.PHONY: bench
+bench: deb ## ours against stock Ganeti's, into build/bench.json
+	@qa/bench
+
+.PHONY: install
+install: ## into $(DESTDIR)$(PREFIX), for systems without .deb packages
+	$(PYTHON) -m pip install --root $(or $(DESTDIR),/) --prefix $(PREFIX) .
+
+.PHONY: clean
+clean: ## remove build/, the testbed with its cached trees, and caches
+	@if [ -x qa/testbed ]; then qa/testbed clean; fi
+	@if grep -q " $(CURDIR)/build/" /proc/self/mountinfo; then \
+	  echo "make clean: something is still mounted under build/" >&2; exit 1; fi
+	rm -rf --one-file-system build .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	@find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +

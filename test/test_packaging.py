@@ -1,0 +1,90 @@
+"""What setup.py, debian/ and the sources must agree on."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import setuptools
+
+import ganeti_gluster
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    """What setup.py says to setuptools."""
+    said: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", said.update)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return said
+
+
+def _control_field(name: str) -> list[str]:
+    text = (ROOT / "debian" / "control").read_text()
+    package = text.split("\n\n", 1)[1]
+    found = re.search(r"^%s:((?:\n .*|.+)+)$" % name, package, re.MULTILINE)
+    assert found is not None
+    return [part.strip() for part in found.group(1).split(",") if part.strip()]
+
+
+def test_one_version_everywhere(described: dict[str, Any]) -> None:
+    changelog = (ROOT / "debian" / "changelog").read_text()
+    newest = re.match(r"ganeti-gluster \(([^)]+)\) ", changelog)
+
+    assert newest is not None
+    assert newest.group(1) == ganeti_gluster.__version__
+    assert described["version"] == ganeti_gluster.__version__
+
+
+def test_one_gfapi_version_everywhere(described: dict[str, Any]) -> None:
+    (wanted,) = (line for line in described["install_requires"] if line.startswith("gfapi"))
+    bundled = (ROOT / "debian" / "gfapi.txt").read_text()
+    tools = (ROOT / "requirements-dev.txt").read_text()
+
+    assert "\n%s --hash=sha256:" % wanted in bundled
+    assert wanted in tools.splitlines()
+    assert "gfapi-%s-" % wanted.split("==")[1] in (ROOT / "Makefile").read_text()
+
+
+def test_every_package_folder_is_installed(described: dict[str, Any]) -> None:
+    folders = {
+        ".".join(["ganeti_gluster", *init.parent.relative_to(ROOT / "lib").parts])
+        for init in (ROOT / "lib").rglob("__init__.py")
+    } | {
+        ".".join(["ganeti_gluster", *init.parent.relative_to(ROOT).parts])
+        for init in (ROOT / "constants").rglob("__init__.py")
+    }
+
+    assert set(described["packages"]) == folders
+
+
+def test_every_module_lies_in_a_package() -> None:
+    for top in ("lib", "constants"):
+        for module in (ROOT / top).rglob("*.py"):
+            assert (module.parent / "__init__.py").exists(), module
+
+
+def test_debian_has_what_pip_would_fetch(described: dict[str, Any]) -> None:
+    depends = _control_field("Depends")
+
+    for requirement in described["install_requires"]:
+        name = re.split(r"[=<>]", requirement)[0]
+        assert name == "gfapi" or "python3-%s" % name in depends
+
+
+def test_an_unknown_ganeti_may_be_installed_beside_it() -> None:
+    # It is met by leaving stock Ganeti in place, not by refusing the package.
+    assert [part for part in _control_field("Depends") if "ganeti " in part] == ["ganeti (>= 3.0)"]
+
+
+def test_the_pth_file_is_one_line_that_cannot_fail_a_python_process() -> None:
+    lines = (ROOT / "lib" / "ganeti-gluster.pth").read_text().splitlines()
+
+    assert len(lines) == 1
+    assert lines[0].startswith(("import ", "#"))
