@@ -8,6 +8,8 @@ and path, as from Python's own file functions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GanetiGlusterError(Exception):
     """What went wrong, and what to do about it.
@@ -26,3 +28,76 @@ class GanetiGlusterError(Exception):
 
 class InvalidParameter(GanetiGlusterError):
     """A name, path, size or parameter that is refused before anything is touched."""
+
+
+class LibraryMissing(GanetiGlusterError):
+    """libgfapi, or the gfapi package that loads it, is not installed or too old."""
+
+
+class ConnectError(GanetiGlusterError):
+    """A volume could not be connected; the subclasses say why.
+
+    `volume` is its name, `servers` the servers that were tried, each with what
+    it answered.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        volume: str,
+        servers: Sequence[tuple[str, str]] = (),
+        hint: str = "",
+    ) -> None:
+        if servers:
+            message += ": " + ", ".join("%s: %s" % pair for pair in servers)
+        super().__init__(message, hint=hint)
+        self.volume = volume
+        self.servers = tuple(servers)
+
+
+class VolumeUnreachable(ConnectError):
+    """No server of the volume answered in time."""
+
+
+class VolumeNotFound(ConnectError):
+    """The servers answer, and know no volume of this name."""
+
+
+class VolumeNotServing(ConnectError):
+    """The volume exists, but too few of its bricks answer: stopped or no quorum."""
+
+
+class VolumeNotEncrypted(ConnectError):
+    """TLS was asked for, and the volume does not use it."""
+
+
+class ConnectionOfParent(GanetiGlusterError):
+    """A connection of the parent process was used after a fork.
+
+    libgfapi's threads do not survive a fork: the call would wait for ever.
+    """
+
+
+class NoSpace(GanetiGlusterError):
+    """The volume has less free space than asked for; nothing was changed.
+
+    `needed` and `free` are bytes.
+    """
+
+    def __init__(self, message: str, *, needed: int, free: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.free = free
+
+
+class IncompleteImage(GanetiGlusterError):
+    """An operation failed, and what it had made could not be undone.
+
+    `path` is the image that is left on the volume; the operation's own error is
+    the cause (`__cause__`).
+    """
+
+    def __init__(self, message: str, *, path: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path

@@ -1,0 +1,185 @@
+"""One libgfapi connection, and the process's pool of them.
+
+A connection lives as long as its process: `glfs_fini` takes some 10 s in every
+release up to GlusterFS 11.1, so it is run only when a long-lived process asks.
+Data is safe without it once a file was synced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ganeti_gluster import errors
+from ganeti_gluster.gfapi.library import Library, load
+from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Server, describe, probe
+
+#: Seconds after which a connection attempt is given up.
+CONNECT_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to connect to, and how; equal targets share one connection.
+
+    `servers` are (host, port) pairs, or (socket path, 0) with transport
+    `unix`.  `options` are (translator, key, value) overrides of the volume's
+    client graph.  `log_level` is libgfapi's: 0 none … 4 error, 7 info, 9 trace.
+    """
+
+    volume: str
+    servers: tuple[Server, ...]
+    transport: str = "tcp"
+    log_file: str = "/dev/null"
+    log_level: int = 0
+    options: tuple[tuple[str, str, str], ...] = ()
+
+
+class Connection:
+    """A connected volume of this process."""
+
+    def __init__(self, library: Library, handle: int, target: Target) -> None:
+        self.library = library
+        self.target = target
+        self._handle: int | None = handle
+        self._pid = os.getpid()
+
+    @property
+    def handle(self) -> int:
+        """The `glfs_t` pointer; raises `ConnectionOfParent` after a fork."""
+        if self._pid != os.getpid():
+            raise errors.ConnectionOfParent(
+                "the connection to volume %s belongs to process %d"
+                % (self.target.volume, self._pid),
+                hint="connect again after a fork",
+            )
+        if self._handle is None:
+            raise ValueError("the connection to volume %s is finished" % self.target.volume)
+        return self._handle
+
+    @property
+    def usable(self) -> bool:
+        """Whether calls can be made: this process's, and not finished."""
+        return self._handle is not None and self._pid == os.getpid()
+
+    def fini(self) -> None:
+        """End the connection; takes about 10 s, so only a long-lived process should."""
+        handle = self.handle
+        with _lock:
+            self._handle = None
+            if _pool.get(self.target) is self:
+                del _pool[self.target]
+        self.library.call("glfs_fini", None, handle)
+
+
+_lock = threading.Lock()
+_pool: dict[Target, Connection] = {}
+_connecting: dict[Target, threading.Lock] = {}
+
+
+def _forget_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _pool.clear()
+    _connecting.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+def pooled(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
+    """This process's connection to `target`, made by the first call."""
+    with _lock:
+        connecting = _connecting.setdefault(target, threading.Lock())
+    with connecting:  # one thread connects, others wait for the same connection
+        connection = _pool.get(target)
+        if connection is None:
+            connection = _pool[target] = establish(target, timeout=timeout)
+        return connection
+
+
+def establish(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
+    """Connect, in at most `timeout` seconds; raises a `ConnectError` that says why not.
+
+    The servers are probed first, because libgfapi gives a dead one 3 s or far
+    more; live ones come first in its list.  Where one accepts but does not
+    serve (a frozen machine), the next live one is tried.
+    """
+    library = load()
+    deadline = time.monotonic() + timeout
+    answers = probe(target.servers, timeout=min(PROBE_TIMEOUT, timeout / 2))
+    live = [server for server, reason in answers.items() if reason is None]
+    dead = [server for server, reason in answers.items() if reason is not None]
+    for index, server in enumerate(live):
+        order = live[index:] + live[:index] + dead
+        share = max(0.0, deadline - time.monotonic()) / (len(live) - index)
+        handle = _new(library, target, order)
+        code = _init(library, handle, share)
+        if code == 0:
+            return Connection(library, handle, target)
+        if code != errno.ETIMEDOUT:
+            raise _refusal(target, code, answers)
+        answers[server] = "accepts, but does not answer"
+    raise errors.VolumeUnreachable(
+        "no server of volume %s answers" % target.volume,
+        volume=target.volume,
+        servers=[(describe(server), reason or "") for server, reason in answers.items()],
+        hint="check that glusterd runs there and that its port is open",
+    )
+
+
+def _new(library: Library, target: Target, servers: Sequence[Server]) -> int:
+    handle = library.call("glfs_new", None, target.volume.encode())
+    library.call("glfs_set_logging", None, handle, os.fsencode(target.log_file), target.log_level)
+    for option in target.options:
+        library.call("glfs_set_xlator_option", None, handle, *map(str.encode, option))
+    transport = b"unix" if target.transport == "unix" else b"tcp"
+    for host, port in servers:
+        library.call("glfs_set_volfile_server", None, handle, transport, host.encode(), port)
+    return handle
+
+
+def _init(library: Library, handle: int, timeout: float) -> int:
+    # In a thread, since nothing can interrupt glfs_init.  One that is given up
+    # stays behind with its handle: tearing it down could block as long.
+    result: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            library.call("glfs_init", None, handle)
+            result.put(0)
+        except OSError as err:
+            result.put(err.errno or errno.EIO)
+
+    threading.Thread(target=run, name="glfs_init", daemon=True).start()
+    try:
+        return result.get(timeout=timeout)
+    except queue.Empty:
+        return errno.ETIMEDOUT
+
+
+def _refusal(target: Target, code: int, answers: dict[Server, str | None]) -> errors.ConnectError:
+    tried = [(describe(s), reason or os.strerror(code)) for s, reason in answers.items()]
+    volume = target.volume
+    if code == errno.ENOENT:
+        return errors.VolumeNotFound(
+            "there is no volume %s" % volume,
+            volume=volume,
+            servers=tried,
+            hint="check its name with gluster volume list",
+        )
+    if code == errno.EIO:
+        return errors.VolumeNotServing(
+            "too few bricks of volume %s answer: it is stopped, or lost quorum" % volume,
+            volume=volume,
+            servers=tried,
+            hint="see gluster volume status %s" % volume,
+        )
+    return errors.VolumeUnreachable(
+        "cannot connect to volume %s" % volume, volume=volume, servers=tried
+    )

@@ -1,0 +1,73 @@
+"""Which of a volume's servers answer, asked all at once."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+#: Seconds a server may take to accept a connection.
+PROBE_TIMEOUT = 3.0
+#: Seconds that servers named earlier in the list get once a later one answered.
+GRACE = 0.3
+
+Server = tuple[str, int]
+
+
+def describe(server: Server) -> str:
+    """`host:port`, with an IPv6 address in brackets; a socket's path as it is."""
+    host, port = server
+    if host.startswith("/"):
+        return host
+    return "%s:%d" % ("[%s]" % host if ":" in host else host, port)
+
+
+def probe(
+    servers: Sequence[Server], *, timeout: float = PROBE_TIMEOUT
+) -> dict[Server, str | None]:
+    """What each server answered: None for a live one, else the reason.
+
+    All are tried at once, each by a TCP connection (a Unix one where the host
+    is a path), with name resolution included in `timeout` seconds.  As soon as
+    one is live the others have `GRACE` seconds left.  Keeps the order given.
+    """
+    answers: queue.SimpleQueue[tuple[Server, str | None]] = queue.SimpleQueue()
+    deadline = time.monotonic() + timeout
+    found: dict[Server, str | None] = dict.fromkeys(servers, "no answer in time")
+    for server in found:
+        # Daemon threads: a resolver that hangs must not hold up the process.
+        threading.Thread(
+            target=lambda s=server: answers.put((s, _try(s, timeout))), daemon=True
+        ).start()
+    for _ in range(len(found)):
+        try:
+            server, reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        found[server] = reason
+        if reason is None:
+            deadline = min(deadline, time.monotonic() + GRACE)
+    return found
+
+
+def _try(server: Server, timeout: float) -> str | None:
+    host, port = server
+    try:
+        if host.startswith("/"):
+            with socket.socket(socket.AF_UNIX) as unix:
+                unix.settimeout(timeout)
+                unix.connect(host)
+        else:
+            socket.create_connection((host, port), timeout).close()
+    except socket.gaierror:
+        return "unknown host"
+    except TimeoutError:
+        return "no answer in %g s" % timeout
+    except OSError as err:
+        return os.strerror(err.errno) if err.errno else str(err)
+    except UnicodeError:
+        return "not a host name"
+    return None

@@ -1,0 +1,177 @@
+"""What may be called what: every name, path and number is checked here first.
+
+Each function returns the value in its normal form, or raises `InvalidParameter`
+with one sentence; nothing is touched before.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import NoReturn
+
+from ganeti_gluster.errors import InvalidParameter
+
+#: Bytes of one component of a path: NAME_MAX of the bricks' file systems.
+COMPONENT_BYTES = 255
+#: Bytes of a whole path; PATH_MAX is 4096, and the bricks put their own
+#: directory in front.
+PATH_BYTES = 1024
+#: Characters of a volume's name; glusterd makes a directory of that name.
+VOLUME_NAME_LENGTH = 255
+#: Characters of a host name (RFC 1123).
+HOST_LENGTH = 253
+#: The largest image in MiB: QEMU's longest block device, 2^63 - 2^30 bytes.
+SIZE_MIB = (1 << 43) - 1024
+#: glusterd's port, where none is given.
+DEFAULT_PORT = 24007
+
+PREALLOCATION_OFF = "off"
+PREALLOCATION_FALLOC = "falloc"
+PREALLOCATION_FULL = "full"
+PREALLOCATIONS = (PREALLOCATION_OFF, PREALLOCATION_FALLOC, PREALLOCATION_FULL)
+ACCESS_MODES = ("userspace", "kernelspace")
+TRANSPORTS = ("tcp", "unix", "tls")
+
+#: What the gluster command refuses as a volume's name.
+RESERVED_VOLUME_NAMES = frozenset(
+    ("all", "end-volume", "help", "option", "subvolumes", "type", "volume", "volume_not_in_ring")
+)
+
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_DIGITS = re.compile(r"[0-9]{1,20}")
+
+
+def image_path(path: object) -> str:
+    """An image's path on its volume: relative, without `..`, `.` or empty parts."""
+    what = "image path"
+    text = _text(what, path)
+    if text.startswith("/"):
+        _refuse(what, text, "it must be relative to the volume's root")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        _refuse(what, text, "it is not valid Unicode")
+    if size > PATH_BYTES:
+        _refuse(what, text, "it is longer than %d bytes" % PATH_BYTES)
+    for part in text.split("/"):
+        if part in ("", ".", ".."):
+            _refuse(what, text, "it has an empty, '.' or '..' component")
+        if len(part.encode()) > COMPONENT_BYTES:
+            _refuse(what, text, "a component is longer than %d bytes" % COMPONENT_BYTES)
+    return text
+
+
+def volume_name(name: object) -> str:
+    """A volume's name by glusterd's rules."""
+    what = "volume name"
+    text = _text(what, name)
+    if not _VOLUME_NAME.fullmatch(text):
+        _refuse(what, text, "only letters, digits, '_' and (not first) '-' are allowed")
+    if len(text) > VOLUME_NAME_LENGTH:
+        _refuse(what, text, "it is longer than %d characters" % VOLUME_NAME_LENGTH)
+    if text in RESERVED_VOLUME_NAMES:
+        _refuse(what, text, "the word is reserved by GlusterFS")
+    return text
+
+
+def host(name: object) -> str:
+    """A host name, an IPv4 or an IPv6 address; the last without its brackets."""
+    what = "host"
+    text = _text(what, name)
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+        if ":" not in text:
+            _refuse(what, name, "only an IPv6 address goes in brackets")
+    if ":" in text:
+        if not _is_address(socket.AF_INET6, text):
+            _refuse(what, name, "it is not an IPv6 address")
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text))
+    labels = text.split(".")
+    if labels[-1].isdecimal():
+        if not _is_address(socket.AF_INET, text):
+            _refuse(what, name, "it is not an IPv4 address")
+    elif len(text) > HOST_LENGTH or not all(map(_HOST_LABEL.fullmatch, labels)):
+        _refuse(what, name, "it is neither a host name nor an address")
+    return text
+
+
+def port(value: object) -> int:
+    """A TCP port, 1 to 65535, as a number or its decimal text."""
+    return _number("port", value, 65535)
+
+
+def size_mib(value: object) -> int:
+    """An image's size in MiB: a positive whole number QEMU can still address."""
+    return _number("size in MiB", value, SIZE_MIB)
+
+
+def preallocation(value: object) -> str:
+    """`off`, `falloc` or `full`."""
+    return _one_of("preallocation", value, PREALLOCATIONS)
+
+
+def access(value: object) -> str:
+    """`userspace` or `kernelspace`."""
+    return _one_of("access", value, ACCESS_MODES)
+
+
+def transport(value: object) -> str:
+    """`tcp`, `unix` or `tls`."""
+    return _one_of("transport", value, TRANSPORTS)
+
+
+def socket_path(value: object) -> str:
+    """The absolute path of glusterd's Unix socket."""
+    what = "socket path"
+    text = _text(what, value)
+    if not text.startswith("/"):
+        _refuse(what, text, "it must be absolute")
+    if len(text.encode("utf-8", "surrogateescape")) > 107:
+        _refuse(what, text, "it is longer than 107 bytes")
+    return text
+
+
+def _text(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        _refuse(what, value, "it is not text")
+    if not value:
+        _refuse(what, value, "it is empty")
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in value):
+        _refuse(what, value, "it has control characters")
+    return value
+
+
+def _number(what: str, value: object, largest: int) -> int:
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and _DIGITS.fullmatch(value):
+        number = int(value)
+    if number is None:
+        _refuse(what, value, "it is not a whole number")
+    if not 1 <= number <= largest:
+        _refuse(what, value, "it is not between 1 and %d" % largest)
+    return number
+
+
+def _one_of(what: str, value: object, choices: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        _refuse(what, value, "it is not one of %s" % ", ".join(choices))
+    return value
+
+
+def _is_address(family: socket.AddressFamily, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except OSError:
+        return False
+    return True
+
+
+def _refuse(what: str, value: object, why: str) -> NoReturn:
+    shown = repr(value)
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    raise InvalidParameter("%s %s: %s" % (what, shown, why))

@@ -1,0 +1,122 @@
+"""A volume as Ganeti's disk parameters name it, and as QEMU wants to hear it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from ganeti_gluster import errors, gfapi, names
+from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, describe, probe
+
+
+class Server(NamedTuple):
+    """A machine that runs glusterd; with transport `unix` a socket path and 0."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class VolumeSpec:
+    """A volume's name and where to ask for it; all values are valid."""
+
+    name: str
+    servers: tuple[Server, ...]
+    transport: str = "tcp"
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> VolumeSpec:
+        """From Ganeti's gluster disk parameters `host`, `port` and `volume`.
+
+        `host` is a server or a comma-separated list of them, in order of
+        preference, each optionally with a port of its own
+        (`node1,node2:24008,[2001:db8::1]:24007`); `port` holds for the others.
+        `transport` is optional; with `unix`, `host` is a socket's path.  Other
+        parameters are left alone.  Raises `InvalidParameter`.
+        """
+        name = names.volume_name(params.get("volume"))
+        transport = names.transport(params.get("transport", "tcp"))
+        text = params.get("host")
+        if transport == "unix":
+            return cls(name, (Server(names.socket_path(text), 0),), transport)
+        port = names.port(params.get("port", names.DEFAULT_PORT))
+        if not isinstance(text, str):
+            raise errors.InvalidParameter("host %r: it is not text" % (text,))
+        servers = dict.fromkeys(_server(part.strip(), port) for part in text.split(","))
+        return cls(name, tuple(servers), transport)
+
+    def qemu_uri(self, path: str, server: Server) -> str:
+        """The image's URI for QEMU and for Ganeti's parser, which wants the port."""
+        image = quote("%s/%s" % (self.name, names.image_path(path)))
+        if self.transport == "unix":
+            return "gluster+unix:///%s?socket=%s" % (image, quote(server.host))
+        return "gluster://%s/%s" % (describe(server), image)
+
+    def qemu_blockdev(self, path: str) -> dict[str, Any]:
+        """The image as QEMU's blockdev structure, which takes every server."""
+        return {
+            "driver": "gluster",
+            "volume": self.name,
+            "path": names.image_path(path),
+            "server": [self._qemu_server(server) for server in self.servers],
+        }
+
+    def _qemu_server(self, server: Server) -> dict[str, str]:
+        if self.transport == "unix":
+            return {"type": "unix", "path": server.host}
+        return {"type": "inet", "host": server.host, "port": str(server.port)}
+
+
+def connect(
+    spec: VolumeSpec,
+    *,
+    timeout: float = gfapi.CONNECT_TIMEOUT,
+    log_file: str = "/dev/null",
+    log_level: int = 0,
+) -> gfapi.Volume:
+    """A connection to the volume from this process's pool.
+
+    Raises a `ConnectError` after at most `timeout` seconds.  Without a log file
+    libgfapi says nothing anywhere.
+    """
+    target = gfapi.Target(
+        spec.name, spec.servers, spec.transport, log_file=log_file, log_level=log_level
+    )
+    return gfapi.connect(target, timeout=timeout)
+
+
+def live_server(spec: VolumeSpec, *, timeout: float = PROBE_TIMEOUT) -> Server:
+    """The first server of the list that takes a connection.
+
+    All are asked at once; raises `VolumeUnreachable`, which names each with its
+    reason, after at most `timeout` seconds.
+    """
+    answers = probe(spec.servers, timeout=timeout)
+    for server in spec.servers:
+        if answers[server] is None:
+            return server
+    raise errors.VolumeUnreachable(
+        "no server of volume %s answers" % spec.name,
+        volume=spec.name,
+        servers=[(describe(server), reason or "") for server, reason in answers.items()],
+        hint="check that glusterd runs there and that its port is open",
+    )
+
+
+def _server(text: str, default_port: int) -> Server:
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, port = text.partition("]")
+        host += bracket
+        if port and not port.startswith(":"):
+            raise errors.InvalidParameter("host %r: only a port follows the bracket" % text)
+        if port == ":":
+            raise errors.InvalidParameter("host %r: its port is empty" % text)
+        port = port[1:]
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+        if not port:
+            raise errors.InvalidParameter("host %r: its port is empty" % text)
+    return Server(names.host(host), names.port(port) if port else default_port)
