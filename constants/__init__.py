@@ -1,0 +1,32 @@
+"""The disk parameters that this package adds to Ganeti's gluster template.
+
+Only names, defaults and help; the checks of their values are in
+`ganeti_gluster.names`.
+"""
+
+# Ganeti's own parameters of the template, with Ganeti's defaults.
+PARAM_HOST = "host"
+PARAM_PORT = "port"
+PARAM_VOLUME = "volume"
+PARAM_ACCESS = "access"
+
+# How the space of a new image is set aside: the file is sparse (off), its
+# blocks are reserved (falloc), or it is written with zeroes (full).
+PARAM_PREALLOCATION = "preallocation"
+
+# What is added to Ganeti's table of defaults of the template.
+DISK_PARAMETERS = {PARAM_PREALLOCATION: "off"}
+
+# The directory of the images on the volume, as in stock Ganeti.
+IMAGE_DIRECTORY = "ganeti"
+
+# Ganeti's releases (major, minor) that this package knows.
+SUPPORTED_GANETI = ((3, 0), (3, 1))
+
+# An administrator's switch: while this file exists, the node's Ganeti is stock.
+DISABLED_FILE = "/etc/ganeti/gluster-plugin-disabled"
+
+# Where a node daemon leaves the result of its registration, and exports live.
+RUN_DIR = "/run/ganeti-gluster"
+NODED_STATE_FILE = RUN_DIR + "/noded.json"
+EXPORT_DIR = RUN_DIR + "/exports"

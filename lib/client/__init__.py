@@ -1,0 +1,1 @@
+"""The `gnt-gluster` command, on Ganeti's own command line library."""

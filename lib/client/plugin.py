@@ -1,0 +1,84 @@
+"""`gnt-gluster plugin`: whose template is it, and the switch of this node."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ganeti import cli, errors, netutils
+
+from ganeti_gluster import constants
+from ganeti_gluster.cmdlib import plugin_states
+from ganeti_gluster.plugin_status import OURS, local_status
+
+RESTART = "restart the node daemon for it to take effect: systemctl restart ganeti-noded"
+
+_HEADERS = {
+    "node": "Node",
+    "template": "Template",
+    "noded": "NodeDaemon",
+    "version": "Plugin",
+    "ganeti": "Ganeti",
+    "reasons": "Reason",
+}
+
+
+def ShowStatus(opts: Any, args: list[str]) -> int:
+    """Print each node's state; 0 only if the template is ours on all of them."""
+    if opts.local:
+        if args:
+            raise errors.OpPrereqError(
+                "--local is for this node; leave the names of nodes out", errors.ECODE_INVAL
+            )
+        states = {netutils.Hostname.GetSysName(): local_status()}
+    else:
+        nodes = [row[0] for row in cli.GetClient().QueryNodes(args, ["name"], False)]
+        states = plugin_states.fetch(nodes)
+    if opts.json:
+        cli.ToStdout("%s", json.dumps(states, indent=2, sort_keys=True))
+    else:
+        _print_table(opts, states)
+    ours = all(
+        state["template"] == OURS and state.get("noded") == OURS for state in states.values()
+    )
+    return 0 if ours else 1
+
+
+def _print_table(opts: Any, states: dict[str, dict[str, Any]]) -> None:
+    fields = list(_HEADERS)
+    rows = []
+    for node, state in sorted(states.items()):
+        reasons = "; ".join(state["reasons"] + state.get("noded_reasons", [])) or "-"
+        values = {"node": node, **state, "reasons": reasons}
+        rows.append([str(values.get(field, "-")) for field in fields])
+    for line in cli.GenerateTable(
+        headers=None if opts.no_headers else _HEADERS,
+        fields=fields,
+        separator=opts.separator,
+        data=rows,
+    ):
+        cli.ToStdout("%s", line)
+
+
+def Disable(opts: Any, args: list[str]) -> int:
+    """Switch the plugin off on this node, for Ganeti's processes started from now on."""
+    if os.path.exists(constants.DISABLED_FILE):
+        cli.ToStdout("The plugin is switched off on this node already.")
+        return 0
+    if not opts.dry_run:
+        with open(constants.DISABLED_FILE, "x", encoding="utf-8") as stream:
+            stream.write("While this file exists, Ganeti's own gluster template is used here.\n")
+    cli.ToStdout("The plugin is switched off on this node; %s", RESTART)
+    return 0
+
+
+def Enable(opts: Any, args: list[str]) -> int:
+    """Undo `Disable`."""
+    if not os.path.exists(constants.DISABLED_FILE):
+        cli.ToStdout("The plugin is not switched off on this node.")
+        return 0
+    if not opts.dry_run:
+        os.unlink(constants.DISABLED_FILE)
+    cli.ToStdout("The plugin is no longer switched off on this node; %s", RESTART)
+    return 0

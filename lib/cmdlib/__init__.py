@@ -1,0 +1,1 @@
+"""What runs for the cluster: decisions from facts that Ganeti's channels bring."""

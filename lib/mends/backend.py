@@ -1,0 +1,69 @@
+"""Mends in the node daemon's functions (`ganeti.backend`).
+
+Some of them want a path for a disk that is otherwise reached in userspace: OS
+scripts, wiping and imaging.  They get one for as long as they run.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ganeti_gluster.plugin import Refused
+from ganeti_gluster.storage.gluster import kernel_paths
+
+# Functions during which every gluster disk has a path.
+WITH_PATHS = ("InstanceOsAdd", "RunRenameInstance", "BlockdevWipe", "BlockdevImage")
+
+
+def extend(module: Any) -> None:
+    """Mend the functions of `ganeti.backend` that go wrong for gluster."""
+    wanted = (*WITH_PATHS, "CreateFileStorageDir", "DevCacheManager")
+    missing = [name for name in wanted if not callable(getattr(module, name, None))]
+    if missing:
+        raise Refused("ganeti.backend lacks %s" % ", ".join(missing))
+    for name in WITH_PATHS:
+        setattr(module, name, _with_paths(getattr(module, name)))
+    module.CreateFileStorageDir = _absolute_only(module.CreateFileStorageDir)
+    cache = module.DevCacheManager
+    for name in ("UpdateCache", "RemoveCache"):
+        setattr(cache, name, classmethod(_pathless_allowed(getattr(cache, name).__func__)))
+
+
+def _with_paths(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with kernel_paths():
+            return original(*args, **kwargs)
+
+    return wrapper
+
+
+def _absolute_only(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Leave out the directory of an image on the volume.
+
+    Ganeti hands the node the directory part of the first disk's logical id,
+    which for gluster is no path of the node: stock makes a stray `/ganeti`.
+    """
+
+    @functools.wraps(original)
+    def wrapper(file_storage_dir: str) -> Any:
+        if os.path.isabs(file_storage_dir):
+            return original(file_storage_dir)
+        return None
+
+    return wrapper
+
+
+def _pathless_allowed(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the cache of device paths from calling a disk with no path an error."""
+
+    @functools.wraps(original)
+    def wrapper(cls: type, dev_path: str | None, *args: Any, **kwargs: Any) -> Any:
+        if dev_path is not None:
+            return original(cls, dev_path, *args, **kwargs)
+        return None
+
+    return wrapper

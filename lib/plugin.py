@@ -1,0 +1,164 @@
+"""Registration of this package in Ganeti's processes, at import.
+
+The import hook (`ganeti_gluster.hook`) shows this module each module of Ganeti
+before it is loaded.  For the few named in `EXTENSIONS` the module is loaded as
+ever and then extended.  Nothing is extended when the plugin is switched off on
+the node, when Ganeti's release is unknown or when what is to be extended does
+not look as expected; then stock Ganeti stays in place, and the reason goes to
+Ganeti's log in one line and to `gnt-gluster plugin status`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from ganeti_gluster import __version__, constants
+
+# Module of Ganeti -> (module of ours, what its function `extend` does there).
+# `extend(module)` does all of its work or none, and raises `Refused` otherwise.
+EXTENSIONS = {
+    "ganeti.constants": ("ganeti_gluster.objects_ext", "extend_constants"),
+    "ganeti.objects": ("ganeti_gluster.objects_ext", "extend_objects"),
+    "ganeti.storage.bdev": ("ganeti_gluster.storage.gluster", "register"),
+    "ganeti.backend": ("ganeti_gluster.mends.backend", "extend"),
+    "ganeti.bootstrap": ("ganeti_gluster.mends.cluster", "extend_bootstrap"),
+    "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
+    "ganeti.hypervisor.hv_kvm": ("ganeti_gluster.mends.kvm", "extend_hypervisor"),
+    "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.mends.kvm", "extend_utils"),
+    "ganeti.utils.log": ("ganeti_gluster.plugin", "extend_log"),
+}
+
+# The module that makes the template ours.
+TEMPLATE_MODULE = "ganeti.storage.bdev"
+
+NODED = "ganeti-noded"
+
+
+class Refused(Exception):
+    """Why a module of Ganeti is left as it is."""
+
+
+# Module of Ganeti -> None once extended, or the reason why it was not.
+_results: dict[str, str | None] = {}
+_logged: set[str] = set()
+
+
+def find_spec(name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
+    """Find a module of Ganeti that is to be extended, else None."""
+    if name not in EXTENSIONS:
+        return None
+    spec = importlib.machinery.PathFinder.find_spec(name, path)
+    if spec is None or spec.loader is None:
+        return None
+    load = spec.loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        load(module)
+        _extend(name, module)
+
+    # The loader object belongs to this one spec, so nobody else is affected.
+    spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+    return spec
+
+
+def _extend(name: str, module: ModuleType) -> None:
+    """Extend one module and record the result; never raises."""
+    try:
+        if name != "ganeti.utils.log":
+            _check_allowed(name, module)
+        ours, function = EXTENSIONS[name]
+        getattr(importlib.import_module(ours), function)(module)
+    except Refused as err:
+        _results[name] = str(err)
+    except Exception as err:  # Ganeti goes on, whatever is wrong with us
+        _results[name] = "%s: %s" % (type(err).__name__, err)
+    else:
+        _results[name] = None
+    _log_refusals()
+
+
+def _check_allowed(name: str, module: ModuleType) -> None:
+    """Raise `Refused` where the plugin may not extend this Ganeti."""
+    if os.path.exists(constants.DISABLED_FILE):
+        raise Refused("switched off by %s" % constants.DISABLED_FILE)
+    ganeti = module if name == "ganeti.constants" else sys.modules["ganeti.constants"]
+    release = (ganeti.VERSION_MAJOR, ganeti.VERSION_MINOR)
+    if release not in constants.SUPPORTED_GANETI:
+        raise Refused(
+            "Ganeti %s is not supported (supported: %s)"
+            % (
+                ganeti.RELEASE_VERSION,
+                ", ".join("%d.%d" % known for known in constants.SUPPORTED_GANETI),
+            )
+        )
+    if _results.get("ganeti.constants"):
+        raise Refused("ganeti.constants was not extended")
+
+
+def refusals() -> dict[str, str]:
+    """Why modules of Ganeti loaded so far were left as they are, by module."""
+    return {name: reason for name, reason in _results.items() if reason is not None}
+
+
+def extended() -> list[str]:
+    """The modules of Ganeti that were extended in this process, sorted."""
+    return sorted(name for name, reason in _results.items() if reason is None)
+
+
+def _log_refusals() -> None:
+    """Write each reason to Ganeti's log once, when Ganeti has set up its log."""
+    if not logging.getLogger().handlers:
+        return
+    reasons = sorted({reason for reason in refusals().values()} - _logged)
+    if reasons:
+        _logged.update(reasons)
+        logging.warning(
+            "ganeti-gluster %s left stock Ganeti in place: %s", __version__, "; ".join(reasons)
+        )
+
+
+def extend_log(module: Any) -> None:
+    """Let `SetupLogging` also write what registration has to say.
+
+    Registration happens while Ganeti's modules are imported, before a process
+    has a log.  The node daemon also leaves the result where
+    `gnt-gluster plugin status` finds it, since only the daemon can tell what a
+    daemon that was started before an upgrade has loaded.
+    """
+    setup: Callable[..., Any] = module.SetupLogging
+
+    def SetupLogging(logfile: str, program: str, *args: Any, **kwargs: Any) -> Any:
+        result = setup(logfile, program, *args, **kwargs)
+        _log_refusals()
+        if program == NODED:
+            _write_noded_state()
+        return result
+
+    SetupLogging.__doc__ = setup.__doc__
+    module.SetupLogging = SetupLogging
+
+
+def _write_noded_state() -> None:
+    """Leave this node daemon's result in `NODED_STATE_FILE`."""
+    state = {
+        "pid": os.getpid(),
+        "version": __version__,
+        "extended": extended(),
+        "refusals": refusals(),
+    }
+    try:
+        os.makedirs(constants.RUN_DIR, mode=0o755, exist_ok=True)
+        partial = "%s.%d" % (constants.NODED_STATE_FILE, os.getpid())
+        with open(partial, "w", encoding="utf-8") as stream:
+            json.dump(state, stream)
+        os.replace(partial, constants.NODED_STATE_FILE)
+    except OSError as err:
+        logging.warning("Cannot write the state of ganeti-gluster: %s", err)

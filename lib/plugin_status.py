@@ -1,0 +1,81 @@
+"""What registration came to on this node, in a new process and in the node daemon."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+from ganeti import constants as ganeti_constants
+from ganeti import utils
+
+from ganeti_gluster import __version__, constants, hook, plugin
+
+OURS = "ganeti-gluster"
+STOCK = "stock"
+
+
+def local_status() -> dict[str, Any]:
+    """This node's state as plain data, for JSON::
+
+        {"version": "0.1.0", "ganeti": "3.1.0", "template": "ganeti-gluster",
+         "reasons": [], "noded": "ganeti-gluster", "noded_reasons": []}
+
+    `template` is whose class new processes use for the gluster template, `noded`
+    whose the running node daemon uses ("stopped" when none runs); the reasons
+    say why it is the stock one.
+    """
+    template, reasons = _own_state()
+    noded, noded_reasons = _noded_state()
+    return {
+        "version": __version__,
+        "ganeti": ganeti_constants.RELEASE_VERSION,
+        "template": template,
+        "reasons": reasons,
+        "noded": noded,
+        "noded_reasons": noded_reasons,
+    }
+
+
+def _own_state() -> tuple[str, list[str]]:
+    """Whose class a process started now uses, and why if not ours."""
+    if hook.Finder not in sys.meta_path:
+        return STOCK, ["ganeti-gluster.pth is not in Python's site directory"]
+    for name in plugin.EXTENSIONS:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as err:
+            # Not every release of Ganeti has every module.
+            if err.name != name:
+                raise
+    return _judge(plugin.extended(), plugin.refusals())
+
+
+def _judge(extended: list[str], refusals: dict[str, str]) -> tuple[str, list[str]]:
+    template = OURS if plugin.TEMPLATE_MODULE in extended else STOCK
+    return template, sorted(set(refusals.values()))
+
+
+def _noded_state() -> tuple[str, list[str]]:
+    """Whose class the running node daemon uses, and why if not ours."""
+    pid = utils.ReadPidFile(utils.DaemonPidFileName(ganeti_constants.NODED))
+    if not (pid and utils.IsProcessAlive(pid)):
+        return "stopped", ["ganeti-noded does not run"]
+    try:
+        with open(constants.NODED_STATE_FILE, encoding="utf-8") as stream:
+            state = json.load(stream)
+    except FileNotFoundError:
+        state = {}
+    if state.get("pid") != pid:
+        return STOCK, [
+            "ganeti-noded was started before this package was installed; restart it:"
+            " systemctl restart ganeti-noded"
+        ]
+    template, reasons = _judge(state["extended"], state["refusals"])
+    if template == OURS and state["version"] != __version__:
+        reasons.append(
+            "ganeti-noded still runs version %s; restart it: systemctl restart ganeti-noded"
+            % state["version"]
+        )
+    return template, reasons

@@ -1,0 +1,1 @@
+"""Ganeti's storage classes of this package."""

@@ -1,0 +1,417 @@
+"""`GlusterStorage`: Ganeti's block device interface on libgfapi.
+
+The class translates between Ganeti's terms and those of the modules that do
+the work: MiB and bytes, its parameters, its exceptions.  An image lies at the
+same path of the volume as stock Ganeti's, in the same format.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from ganeti import constants as ganeti_constants
+from ganeti import errors, objects
+from ganeti.storage import base
+
+from ganeti_gluster import constants, health, image, names
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
+from ganeti_gluster.export import Export, ExportFailed
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.plugin import Refused
+from ganeti_gluster.volume import VolumeSpec, connect, live_server
+
+MIB = 1024 * 1024
+
+# Parameters of Ganeti's that say something about a disk of this template.
+_KNOWN_PARAMETERS = frozenset(
+    (
+        constants.PARAM_HOST,
+        constants.PARAM_PORT,
+        constants.PARAM_VOLUME,
+        constants.PARAM_ACCESS,
+        *constants.DISK_PARAMETERS,
+    )
+)
+
+# Exports made for the `kernel_paths` that is open in this process, or None.
+_temporary: list[Export] | None = None
+
+
+@contextlib.contextmanager
+def kernel_paths() -> Iterator[None]:
+    """Give every disk that is asked for its `dev_path` one, until the end of the block.
+
+    A disk that has a path already keeps it afterwards.
+    """
+    global _temporary
+    outer, _temporary = _temporary, []
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(errors.BlockDeviceError):  # the first error counts
+            _stop_all(_temporary)
+        raise
+    else:
+        _stop_all(_temporary)
+    finally:
+        _temporary = outer
+
+
+def _stop_all(exports: list[Export]) -> None:
+    """End exports, every one of them, and raise if one could not be ended."""
+    failures = []
+    for export in exports:
+        try:
+            export.stop()
+        except ExportFailed as err:
+            logging.error("%s", err)
+            failures.append(str(err))
+    if failures:
+        raise errors.BlockDeviceError("; ".join(failures))
+
+
+def _fail(err: Exception, what: str) -> NoReturn:
+    """Raise Ganeti's exception for one of ours; `what` was being done."""
+    raise errors.BlockDeviceError("Cannot %s: %s" % (what, err)) from err
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn what the core raises into Ganeti's `BlockDeviceError`."""
+    try:
+        yield
+    except (GanetiGlusterError, OSError) as err:
+        logging.debug("Gluster disk", exc_info=True)
+        _fail(err, what)
+
+
+class GlusterStorage(base.BlockDev):
+    """An image on a Gluster volume.
+
+    The unique id is Ganeti's: a pair of a driver's name, which has no meaning
+    here, and the image's path on the volume.
+    """
+
+    def __init__(
+        self,
+        unique_id: Any,
+        children: Any,
+        size: int,
+        params: dict[str, Any],
+        dyn_params: dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        """Store the values; nothing is checked or connected before it is needed."""
+        super().__init__(unique_id, children, size, params, dyn_params, **kwargs)
+        self._uuid: str | None = kwargs.get("uuid")
+        self._attached: bool | None = None
+
+    # -- what Ganeti reads ---------------------------------------------------
+
+    @property
+    def attached(self) -> bool:
+        """Whether the image is there, looked up when first asked.
+
+        True as well where that cannot be found out, since Ganeti takes a device
+        that is not attached for one that does not exist: removing an instance
+        while its volume cannot be reached would forget its image.  Whatever is
+        then done with the device tells what is wrong.
+        """
+        if self._attached is None:
+            try:
+                self.Attach()
+            except errors.BlockDeviceError as err:
+                logging.warning("%s", err)
+                return True
+        return bool(self._attached)
+
+    @attached.setter
+    def attached(self, value: bool) -> None:
+        self._attached = value
+
+    @property
+    def dev_path(self) -> str | None:
+        """A path of the kernel for the image, or None where there is none.
+
+        With access=kernelspace there is one while the device is assembled; with
+        access=userspace within `kernel_paths`.
+        """
+        if self.unique_id is None:  # the base class is initialising
+            return None
+        export = self._export()
+        if _temporary is not None and not export.is_active():
+            with _translated("give image %s a path" % self._path):
+                export.start()
+            _temporary.append(export)
+        return export.path if export.is_active() else None
+
+    @dev_path.setter
+    def dev_path(self, value: str | None) -> None:
+        if value is not None:
+            raise errors.ProgrammerError("The path of a gluster disk cannot be set")
+
+    # -- finding the image ---------------------------------------------------
+
+    @property
+    def _path(self) -> str:
+        """The image's path on the volume, checked."""
+        return _path_of(self.unique_id)
+
+    @property
+    def _spec(self) -> VolumeSpec:
+        """The volume, from the disk's parameters, checked."""
+        return _spec_of(self.params)
+
+    def _export(self) -> Export:
+        return Export(self._spec, self._path)
+
+    @property
+    def _kernelspace(self) -> bool:
+        return bool(
+            self.params.get(constants.PARAM_ACCESS, ganeti_constants.DISK_KERNELSPACE)
+            == ganeti_constants.DISK_KERNELSPACE
+        )
+
+    @contextlib.contextmanager
+    def _volume(self, what: str) -> Iterator[tuple[Volume, str]]:
+        """The open volume and the image's path; failures become Ganeti's."""
+        path, spec = self._path, self._spec
+        with _translated("%s image %s of volume %s" % (what, path, spec.name)):
+            with connect(spec) as volume:
+                yield volume, path
+
+    def Attach(self, **kwargs: Any) -> bool:
+        """Look the image up; nothing changes.
+
+        Raises `BlockDeviceError` where the volume does not tell.
+        """
+        with self._volume("find") as (volume, path):
+            try:
+                image.stat(volume, path)
+            except FileNotFoundError:
+                self._attached = False
+            else:
+                self._attached = True
+        return self._attached
+
+    def _assert_found(self) -> None:
+        if not self.Attach():
+            raise errors.BlockDeviceError(
+                "Image %s of volume %s does not exist" % (self._path, self._spec.name)
+            )
+
+    # -- life cycle ----------------------------------------------------------
+
+    @classmethod
+    def Create(
+        cls,
+        unique_id: Any,
+        children: Any,
+        size: int,
+        spindles: int | None,
+        params: dict[str, Any],
+        excl_stor: bool,
+        dyn_params: dict[str, Any],
+        **kwargs: Any,
+    ) -> GlusterStorage:
+        """Create an image of `size` MiB, which must not exist yet.
+
+        All of it is there afterwards, on disk, or nothing is.
+        """
+        if excl_stor:
+            raise errors.ProgrammerError(
+                "Gluster device requested with exclusive_storage, which only LVM has"
+            )
+        path, spec = _path_of(unique_id), _spec_of(params)
+        _check_parameters(params)
+        with _translated("create image %s of volume %s" % (path, spec.name)):
+            names.size_mib(size)
+            with connect(spec) as volume:
+                image.create(
+                    volume,
+                    path,
+                    int(size) * MIB,
+                    preallocation=params.get(
+                        constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF
+                    ),
+                )
+        device = cls(unique_id, children, size, params, dyn_params, **kwargs)
+        device.attached = True
+        return device
+
+    def Remove(self) -> bool:
+        """Remove the image; one that is gone already is no error."""
+        with _translated("end the export of image %s" % self._path):
+            self._export().stop()
+        with self._volume("remove") as (volume, path):
+            image.remove(volume, path)
+        self._attached = False
+        return True
+
+    def Rename(self, new_id: Any) -> None:
+        """Give the image another path on the same volume, which must be free."""
+        new_path = _path_of(new_id)
+        with _translated("end the export of image %s" % self._path):
+            self._export().stop()
+        with self._volume("rename") as (volume, path):
+            image.rename(volume, path, new_path)
+        self.unique_id = new_id
+
+    def Assemble(self) -> None:
+        """Make the image usable on this node; safe on one that is in use."""
+        self._assert_found()
+        if self._kernelspace:
+            with _translated("assemble image %s" % self._path):
+                self._export().start()
+
+    def Open(self, force: bool = False, exclusive: bool = True) -> None:
+        """Check that the image can be used, and see to its path in kernelspace."""
+        self.Assemble()
+
+    def Close(self) -> None:
+        """End the image's use on this node; idempotent."""
+        self.Shutdown()
+
+    def Shutdown(self) -> None:
+        """Undo `Assemble`; idempotent, and needs no volume where nothing is exported."""
+        with _translated("shut image %s down" % self._path):
+            self._export().stop()
+        self._attached = False
+
+    # -- size, state and information -----------------------------------------
+
+    def Grow(self, amount: int, dryrun: bool, backingstore: bool, excl_stor: bool) -> None:
+        """Grow the image by `amount` MiB beyond the size that Ganeti knows.
+
+        The target is absolute, so that growing again after a failure half-way
+        comes to the same end.  Only the call for the backing store does it.
+        """
+        if not backingstore:
+            return
+        with _translated("grow image %s" % self._path):
+            names.size_mib(amount)
+            names.size_mib(self.size + amount)
+        target = (int(self.size) + int(amount)) * MIB
+        with self._volume("grow") as (volume, path):
+            image.grow(
+                volume,
+                path,
+                target,
+                dry_run=dryrun,
+                preallocation=self.params.get(
+                    constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF
+                ),
+            )
+        if not dryrun:
+            with _translated("show the new size of image %s" % self._path):
+                export = self._export()
+                if export.is_active():
+                    export.grow(target)
+            self._tell_guest(target)
+
+    def _tell_guest(self, size: int) -> None:
+        """Show a running guest its grown disk, where Ganeti does not do so itself."""
+        if self._uuid is not None and not self._kernelspace:
+            from ganeti_gluster.mends import resize
+
+            resize.show_size(self._uuid, size)
+
+    def GetActualSize(self) -> int:
+        """The size of the image in bytes."""
+        with self._volume("measure") as (volume, path):
+            return image.stat(volume, path).size
+
+    def GetActualSpindles(self) -> None:
+        """None: a volume has no spindles of an image's own."""
+
+    def SetInfo(self, text: str) -> None:
+        """Keep `text` with the image; `gnt-gluster disk info` shows it."""
+        with self._volume("describe") as (volume, path):
+            image.set_info(volume, path, text)
+
+    def GetSyncStatus(self) -> Any:
+        """The image's state, as the volume itself sees it from this node.
+
+        Degraded is an image of which a copy is missing or waits for a heal; it
+        can be used all the same.  The local disk is faulty where it cannot:
+        split-brain; and unknown where the volume does not tell.
+        """
+        degraded, ldisk = True, ganeti_constants.LDS_UNKNOWN
+        try:
+            with self._volume("check") as (volume, path):
+                state = health.check(volume, path)
+        except errors.BlockDeviceError as err:
+            logging.warning("%s", err)
+        else:
+            degraded = state.degraded or state.split_brain
+            ldisk = ganeti_constants.LDS_FAULTY if state.split_brain else ganeti_constants.LDS_OKAY
+        return objects.BlockDevStatus(
+            dev_path=self.dev_path,
+            major=self.major,
+            minor=self.minor,
+            sync_percent=None,
+            estimated_time=None,
+            is_degraded=degraded,
+            ldisk_status=ldisk,
+        )
+
+    def GetUserspaceAccessUri(self, hypervisor: str) -> str:
+        """The URI at which QEMU reaches the image, with a server that answers."""
+        if hypervisor != ganeti_constants.HT_KVM:
+            raise errors.BlockDeviceError(
+                "Hypervisor %s cannot reach Gluster in userspace; set the disk parameter"
+                " gluster:access=kernelspace" % hypervisor
+            )
+        path, spec = self._path, self._spec
+        with _translated("find a server of volume %s" % spec.name):
+            return spec.qemu_uri(path, live_server(spec))
+
+
+def _path_of(unique_id: Any) -> str:
+    """The image's path in Ganeti's unique id, checked."""
+    if not isinstance(unique_id, (tuple, list)) or len(unique_id) != 2:
+        raise errors.BlockDeviceError(
+            "Invalid id %r of a gluster disk; expected a driver and a path" % (unique_id,)
+        )
+    with _translated("use the gluster disk %r" % (unique_id,)):
+        path: str = names.image_path(unique_id[1])
+        return path
+
+
+def _spec_of(params: dict[str, Any]) -> VolumeSpec:
+    """The volume in a disk's parameters, checked."""
+    with _translated("use the parameters of the gluster template"):
+        return VolumeSpec.from_params(params)
+
+
+def _check_parameters(params: dict[str, Any]) -> None:
+    """Refuse parameters that this class would not heed, and bad values of others."""
+    with _translated("use the parameters of the gluster template"):
+        unknown = sorted(set(params) - _KNOWN_PARAMETERS)
+        if unknown:
+            raise InvalidParameter("unknown disk parameter %s" % ", ".join(unknown))
+        names.access(params.get(constants.PARAM_ACCESS, ganeti_constants.DISK_KERNELSPACE))
+        names.preallocation(params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF))
+
+
+def register(module: Any) -> None:
+    """Put `GlusterStorage` in the place of stock Ganeti's class.
+
+    `module` is `ganeti.storage.bdev`, whose functions look classes up in
+    `DEV_MAP` at call time.
+    """
+    template = ganeti_constants.DT_GLUSTER
+    stock = module.DEV_MAP.get(template)
+    if stock is None or not issubclass(stock, base.BlockDev):
+        raise Refused("bdev.DEV_MAP has no class for the gluster template")
+    missing = [
+        name
+        for name in ("Create", "Attach", "Assemble", "Open", "Close", "Shutdown", "Grow")
+        if not callable(getattr(base.BlockDev, name, None))
+    ]
+    if missing:
+        raise Refused("Ganeti's BlockDev lacks %s" % ", ".join(missing))
+    module.DEV_MAP[template] = GlusterStorage
