@@ -1,0 +1,100 @@
+"""Bricks: one XFS image per node, mounted in the node through a loop device.
+
+The node mounts its brick itself, so the mount and the loop device end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import struct
+import time
+from pathlib import Path
+
+from . import command
+from .errors import TestbedError
+
+XFS_IOC_GOINGDOWN = 0x8004587D
+GOING_FLAGS_NOLOGFLUSH = 2
+RELEASE_SECONDS = 15
+
+
+def make_image(path: Path, gib: int) -> None:
+    """Make a sparse image with an empty XFS in it."""
+    with open(path, "xb") as image:
+        image.truncate(gib << 30)
+    command.run(["mkfs.xfs", "-q", "-K", str(path)], timeout=60)
+
+
+def drop_unsynced(mounted: str) -> None:
+    """Shut the file system down at once, without what was not synced yet.
+
+    Does nothing if no file system is mounted there.
+    """
+    if not os.path.isdir(mounted) or os.stat(mounted).st_dev == os.stat(mounted + "/..").st_dev:
+        return
+    descriptor = os.open(mounted, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, XFS_IOC_GOINGDOWN, struct.pack("I", GOING_FLAGS_NOLOGFLUSH))
+    except OSError as err:
+        raise TestbedError("cannot shut down %s: %s" % (mounted, err.strerror)) from err
+    finally:
+        os.close(descriptor)
+
+
+def devices_of(mountinfo: str) -> set[str]:
+    """The device numbers (MAJOR:MINOR) of the mounts in a /proc/PID/mountinfo."""
+    return {line.split()[2] for line in mountinfo.splitlines() if line.strip()}
+
+
+def loops_on(listing: str, devices: set[str]) -> list[str]:
+    """The loop devices whose backing file is on one of `devices`, from losetup's JSON."""
+    found = json.loads(listing).get("loopdevices", []) if listing.strip() else []
+    return [loop["name"] for loop in found if loop["back-maj:min"].strip() in devices]
+
+
+def _list_loops() -> str:
+    return command.run(["losetup", "--list", "--json", "--output", "NAME,BACK-INO,BACK-MAJ:MIN"],
+                       timeout=15).stdout
+
+
+def node_loops(leader: int) -> list[str]:
+    """The loop devices over files that only this node can see.
+
+    A loop device outlives the node that set it up, so they are to be noted while
+    the node runs.
+    """
+    own = devices_of(Path("/proc/%d/mountinfo" % leader).read_text(encoding="utf-8"))
+    ours = devices_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    return loops_on(_list_loops(), own - ours)
+
+
+def over_images(listing: str, images: set[tuple[int, str]]) -> list[str]:
+    """The loop devices over image files given by (inode, MAJOR:MINOR)."""
+    found = json.loads(listing).get("loopdevices", []) if listing.strip() else []
+    return [loop["name"] for loop in found
+            if (int(loop["back-ino"]), loop["back-maj:min"].strip()) in images]
+
+
+def wait_released(directory: Path, loops: list[str]) -> None:
+    """Detach `loops`, and wait until no loop device holds an image of the node."""
+    for loop in loops:
+        command.run(["losetup", "--detach", loop], timeout=15, check=False)
+    images = set()
+    for path in (directory / "bricks").glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            seen = path.stat()
+            images.add((seen.st_ino, "%d:%d" % (os.major(seen.st_dev), os.minor(seen.st_dev))))
+    end = time.monotonic() + RELEASE_SECONDS
+    while True:
+        held = over_images(_list_loops(), images)
+        if not held:
+            return
+        if time.monotonic() > end:
+            raise TestbedError("loop devices stay in use: %s" % " ".join(held),
+                               hint="see: losetup --list")
+        for loop in held:
+            command.run(["losetup", "--detach", loop], timeout=15, check=False)
+        time.sleep(0.05)

@@ -1,0 +1,131 @@
+"""The Gluster pool: peers and volumes, made with the real commands."""
+
+from __future__ import annotations
+
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+
+from .errors import CommandFailed, TestbedError
+from .layout import BRICK_MOUNT
+from .node import Node
+
+COMMAND_SECONDS = 120
+READY_SECONDS = 60
+
+# For VM images, on top of the packaged `virt` group.  Not all fit all volumes:
+# see `volume_options`.
+OPTIONS = {
+    "performance.strict-o-direct": "on",
+    "network.remote-dio": "disable",
+    "network.ping-timeout": "20",
+    "cluster.lookup-optimize": "off",
+    "cluster.force-migration": "off",
+    "performance.parallel-readdir": "off",
+    "performance.resync-failed-syncs-after-fsync": "on",
+    "storage.reserve": "5",
+    "features.shard-block-size": "64MB",
+}
+REPLICA_OPTIONS = {
+    "cluster.quorum-type": "auto",
+    "cluster.server-quorum-type": "server",
+    "cluster.favorite-child-policy": "none",
+    "cluster.granular-entry-heal": "enable",
+}
+
+
+def gluster(node: Node, *arguments: str, timeout: float = COMMAND_SECONDS) -> ElementTree.Element:
+    """Run `gluster` on a node and return its XML; opRet counts, not the exit code alone."""
+    argv = ["gluster", "--mode=script", "--xml", *arguments]
+    done = node.run(argv, timeout=timeout, check=False)
+    try:
+        answer = ElementTree.fromstring(done.stdout)
+    except ElementTree.ParseError as err:
+        raise CommandFailed(done) from err
+    if done.exit_code or answer.findtext("opRet") != "0":
+        raise TestbedError("%s: gluster %s: %s" % (
+            node.name, " ".join(arguments), answer.findtext("opErrstr") or done.describe()))
+    return answer
+
+
+def create_arguments(volume: str, replica: int, servers: Sequence[str]) -> list[str]:
+    """The `gluster volume create` of a volume with one brick on each server."""
+    shape = ["replica", str(replica)] if replica > 1 else []
+    bricks = ["%s:%s/%s" % (server, BRICK_MOUNT, volume) for server in servers]
+    # replica 2 asks for confirmation, which only `force` gives
+    return ["volume", "create", volume, *shape, *bricks, *(["force"] if replica == 2 else [])]
+
+
+def volume_options(replica: int) -> dict[str, str]:
+    """The options for a volume of this shape."""
+    return {**OPTIONS, **(REPLICA_OPTIONS if replica > 1 else {})}
+
+
+def connected_peers(answer: ElementTree.Element) -> set[str]:
+    """The host names of the peers that are connected, from `pool list`."""
+    return {peer.findtext("hostname", "") for peer in answer.iter("peer")
+            if peer.findtext("connected") == "1"}
+
+
+def offline_bricks(answer: ElementTree.Element) -> list[str]:
+    """The bricks without a running process, from `volume status VOL`."""
+    return ["%s:%s" % (part.findtext("hostname"), part.findtext("path"))
+            for part in answer.iter("node")
+            if (part.findtext("path") or "").startswith("/") and part.findtext("status") != "1"]
+
+
+def wait_glusterd(nodes: Sequence[Node]) -> None:
+    """Wait until glusterd answers on every node."""
+    for node in nodes:
+        _until(lambda node=node: gluster(node, "pool", "list", timeout=15) is not None,
+               "glusterd on %s answers" % node.name)
+
+
+def join(nodes: Sequence[Node]) -> None:
+    """Make one trusted pool of the nodes, and wait until all see all."""
+    wait_glusterd(nodes)
+    first = nodes[0]
+    for node in nodes[1:]:
+        gluster(first, "peer", "probe", node.name)
+    if len(nodes) > 1:
+        # A probe from the other side is what tells the others the first one's name.
+        gluster(nodes[1], "peer", "probe", first.name)
+    for node in nodes:
+        _until(lambda node=node: len(connected_peers(gluster(node, "pool", "list"))) >= len(nodes),
+               "%s sees all peers" % node.name)
+
+
+def create_volume(nodes: Sequence[Node], volume: str, replica: int) -> None:
+    """Create, tune and start a volume over `nodes`, one brick each."""
+    first = nodes[0]
+    gluster(first, *create_arguments(volume, replica, [node.name for node in nodes]))
+    gluster(first, "volume", "set", volume, "group", "virt")
+    pairs = [word for pair in volume_options(replica).items() for word in pair]
+    gluster(first, "volume", "set", volume, *pairs)
+    gluster(first, "volume", "start", volume)
+    wait_online(first, volume)
+
+
+def wait_online(node: Node, volume: str) -> None:
+    """Wait until every brick of the volume runs."""
+    _until(lambda: not offline_bricks(gluster(node, "volume", "status", volume)),
+           "all bricks of %s are online" % volume)
+
+
+def remove_volume(node: Node, volume: str) -> None:
+    """Stop and delete a volume; the bricks' directories stay."""
+    gluster(node, "volume", "stop", volume, "force")
+    gluster(node, "volume", "delete", volume)
+
+
+def _until(condition, what: str) -> None:
+    end = time.monotonic() + READY_SECONDS
+    last = ""
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except TestbedError as err:
+            last = str(err)
+        time.sleep(0.1)
+    raise TestbedError("not within %d s: %s%s" % (READY_SECONDS, what, last and " (%s)" % last))
