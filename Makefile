@@ -3,6 +3,7 @@
 SHELL = /bin/bash
 .SHELLFLAGS = -e -o pipefail -c
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .SUFFIXES:
 
 # Ganeti runs on Debian's own Python, and so does everything here.
@@ -45,7 +46,8 @@ $(DEB): Makefile $(DEB_SOURCES) $(WHEEL)
 
 # Fetched by name and version, checked by its sum, kept until `make clean`.
 $(WHEEL): debian/gfapi.txt
-	@debian/need pip3=python3-pip
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || \
+	  .ci/need /usr/lib/python3/dist-packages/pip=python3-pip
 	@mkdir -p $(@D)
 	@$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps \
 	  --only-binary :all: --require-hashes -r debian/gfapi.txt -d $(@D)
@@ -56,7 +58,7 @@ $(WHEEL): debian/gfapi.txt
 .PHONY: venv
 venv:
 	@mkdir -p build
-	@flock build/.venv.lock debian/make-venv $(PYTHON) build/venv requirements-dev.txt
+	@flock build/.venv.lock .ci/make-venv $(PYTHON) build/venv requirements-dev.txt
 
 # mypy wants the package under its name.
 .PHONY: lint
@@ -64,7 +66,7 @@ lint: venv ## ruff, the format, and mypy --strict
 	@failed=; \
 	$(VENV) -m ruff check . $(SCRIPTS) || failed+=" check"; \
 	$(VENV) -m ruff format --check --output-format concise . $(SCRIPTS) || failed+=" format"; \
-	debian/type-check $(VENV) || failed+=" types"; \
+	.ci/type-check $(VENV) || failed+=" types"; \
 	[ -z "$$failed" ] || { echo "lint: failed:$$failed" >&2; exit 1; }
 
 .PHONY: fmt
@@ -77,12 +79,16 @@ test: venv ## the unit tests: no root, Ganeti or Gluster needed
 	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)
 
 .PHONY: test-integration test-cluster
-test-integration: venv deb ## tests on a real glusterd, on nodes of $(SUITE)
+test-integration: requirements venv deb ## tests on a real glusterd, within a node; SUITE=…
 	@test/on-testbed --suite $(SUITE) --deb $(DEB) integration
-test-cluster: venv deb ## tests on the cluster, on nodes of $(SUITE)
+test-cluster: requirements venv deb ## tests on a real cluster; SUITE=…
 	@test/on-testbed --suite $(SUITE) --deb $(DEB) cluster
 
-# One after the other, whatever -j says.
+# Said in one line before anything starts.
+.PHONY: requirements
+requirements:
+	@test/on-testbed --requirements
+
 .PHONY: check
 check: ## lint, test, and the tests on real nodes of both suites
 	@test/on-testbed --requirements
@@ -94,20 +100,22 @@ check: ## lint, test, and the tests on real nodes of both suites
 	@echo "check: ok"
 
 .PHONY: demo
-demo: deb ## the whole way on a real cluster; SUITE=trixie (default) or bookworm
+demo: requirements deb ## the whole way on a real cluster; SUITE=trixie (default) or bookworm
 	@qa/demo
 
 .PHONY: bench
-bench: deb ## ours against stock Ganeti's, into build/bench.json
+bench: requirements deb ## ours against stock Ganeti's, into build/bench.json
 	@qa/bench
 
 .PHONY: install
-install: ## into $(DESTDIR)$(PREFIX), for systems without .deb packages
+install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	$(PYTHON) -m pip install --root $(or $(DESTDIR),/) --prefix $(PREFIX) .
+	debian/install-hooks '$(DESTDIR)'
 
 .PHONY: clean
 clean: ## remove build/, the testbed with its cached trees, and caches
-	@if [ -x qa/testbed ]; then qa/testbed clean; fi
+	@if [ -x qa/testbed ] && [ "$$(id -u)" = 0 ]; then \
+	  TESTBED_NAME=check qa/testbed down; qa/testbed clean; fi
 	@if grep -q " $(CURDIR)/build/" /proc/self/mountinfo; then \
 	  echo "make clean: something is still mounted under build/" >&2; exit 1; fi
 	rm -rf --one-file-system build .mypy_cache .ruff_cache .pytest_cache *.egg-info

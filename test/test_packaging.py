@@ -88,3 +88,16 @@ def test_the_pth_file_is_one_line_that_cannot_fail_a_python_process() -> None:
 
     assert len(lines) == 1
     assert lines[0].startswith(("import ", "#"))
+
+
+HOOKS = sorted(path for path in (ROOT / "hooks").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", HOOKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_ganeti_would_run_the_hook(path: Path) -> None:
+    if "__pycache__" in path.parts:
+        pytest.skip("not a source")
+    assert re.match(r"^[a-zA-Z0-9_-]+$", path.name)  # Ganeti's EXT_PLUGIN_MASK
+    assert path.stat().st_mode & 0o111 == 0o111
+    assert path.read_text().startswith("#!/usr/bin/python3\n")
+    assert path.parent.name == "restricted-commands" or path.parent.suffix == ".d"
