@@ -74,9 +74,15 @@ def create(
 
 
 def remove(volume: Volume, path: str) -> bool:
-    """Remove an image; False if there was none."""
+    """Remove an image; False if there was none.
+
+    All its space is free when this returns.
+    """
     try:
-        volume.unlink(names.image_path(path))
+        links = volume.lstat(names.image_path(path)).links
+        if links == 1:
+            _empty(volume, path)
+        volume.unlink(path)
     except FileNotFoundError:
         return False
     return True
@@ -172,6 +178,14 @@ def get_info(volume: Volume, path: str) -> str:
     return value.decode("utf-8", "replace")
 
 
+def _empty(volume: Volume, path: str) -> None:
+    # On a sharded volume unlink only takes the first piece; the others are
+    # deleted later by the same client, if it lives so long: a process that ends
+    # would leave them for ever, with no name.  Truncation deletes them at once.
+    with contextlib.suppress(OSError), volume.open(path, write=True) as file:
+        file.truncate(0)
+
+
 def _info(path: str, found: FileStat) -> ImageInfo:
     return ImageInfo(
         path, found.size, found.allocated, found.mode, found.uid, found.gid, found.mtime
@@ -249,6 +263,7 @@ class _Undo:
 
     def __exit__(self, kind: object, value: BaseException | None, traceback: object) -> None:
         try:
+            _empty(self._volume, self._path)
             self._volume.unlink(self._path)
         except FileNotFoundError:
             pass

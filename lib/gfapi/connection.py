@@ -164,7 +164,7 @@ def _init(library: Library, handle: int, timeout: float) -> int:
 
 
 def _refusal(target: Target, code: int, answers: dict[Server, str | None]) -> errors.ConnectError:
-    tried = [(describe(s), reason or os.strerror(code)) for s, reason in answers.items()]
+    tried = [(describe(server), reason or "answers") for server, reason in answers.items()]
     volume = target.volume
     if code == errno.ENOENT:
         return errors.VolumeNotFound(
@@ -181,5 +181,7 @@ def _refusal(target: Target, code: int, answers: dict[Server, str | None]) -> er
             hint="see gluster volume status %s" % volume,
         )
     return errors.VolumeUnreachable(
-        "cannot connect to volume %s" % volume, volume=volume, servers=tried
+        "cannot connect to volume %s (%s)" % (volume, os.strerror(code)),
+        volume=volume,
+        servers=tried,
     )

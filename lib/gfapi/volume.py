@@ -198,7 +198,8 @@ class Volume:
         while True:
             buffer = ctypes.create_string_buffer(size)
             try:
-                return buffer.raw[: self._call(function, path, *args, buffer, size)]
+                got = self._call(function, path, *args, buffer, size)
+                return buffer.raw[:got]
             except OSError as err:
                 if err.errno != errno.ERANGE:
                     raise
