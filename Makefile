@@ -20,7 +20,6 @@ WHEEL = build/cache/gfapi-1.2-py3-none-any.whl
 
 export SUITE
 export PYTHONDONTWRITEBYTECODE = 1
-unexport MAKEFLAGS MAKELEVEL MFLAGS
 
 # What the package is made of. The folders are named too, so that a deleted file
 # is noticed.
@@ -31,6 +30,8 @@ DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
 # Python programs without a suffix, which ruff cannot tell by their names.
 SCRIPTS = $(shell grep -lsE '^\#!.*python' lib/* qa/* hooks/*/* extstorage/*/* .ci/* \
   | grep -v '\.py$$')
+SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*/(ba)?sh' debian/* test/* qa/* qa/*/* qa/os/*/* \
+  hooks/*/* extstorage/*/* .ci/*)
 
 .PHONY: help
 help: ## show this list
@@ -62,11 +63,12 @@ venv:
 
 # mypy wants the package under its name.
 .PHONY: lint
-lint: venv ## ruff, the format, and mypy --strict
+lint: venv ## ruff, the format, mypy --strict, and shellcheck
 	@failed=; \
 	$(VENV) -m ruff check . $(SCRIPTS) || failed+=" check"; \
 	$(VENV) -m ruff format --check --output-format concise . $(SCRIPTS) || failed+=" format"; \
 	.ci/type-check $(VENV) || failed+=" types"; \
+	build/venv/bin/shellcheck --severity=warning $(SHELL_SCRIPTS) || failed+=" shell"; \
 	[ -z "$$failed" ] || { echo "lint: failed:$$failed" >&2; exit 1; }
 
 .PHONY: fmt
@@ -75,7 +77,7 @@ fmt: venv ## put the sources into the house format
 	$(VENV) -m ruff format . $(SCRIPTS)
 
 .PHONY: test
-test: venv ## the unit tests: no root, Ganeti or Gluster needed
+test: venv ## the unit tests, anywhere by anyone; ARGS="-k name" for pytest
 	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)
 
 .PHONY: test-integration test-cluster
@@ -90,8 +92,7 @@ requirements:
 	@test/on-testbed --requirements
 
 .PHONY: check
-check: ## lint, test, and the tests on real nodes of both suites
-	@test/on-testbed --requirements
+check: requirements ## lint, test, and the tests on real nodes of both suites
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory deb
