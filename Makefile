@@ -82,9 +82,12 @@ test: venv ## the unit tests, anywhere by anyone; ARGS="-k name" for pytest
 
 .PHONY: test-integration test-cluster
 test-integration: requirements venv deb ## tests on a real glusterd, within a node; SUITE=…
-	@test/on-testbed --suite $(SUITE) --deb $(DEB) integration
+	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) integration
 test-cluster: requirements venv deb ## tests on a real cluster; SUITE=…
-	@test/on-testbed --suite $(SUITE) --deb $(DEB) cluster
+	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) cluster
+
+# Two runs of one checkout take turns at its testbed; -o: its nodes do not keep the lock.
+ON_TESTBED = flock -o build/.testbed.lock test/on-testbed
 
 # Said in one line before anything starts.
 .PHONY: requirements
@@ -97,7 +100,7 @@ check: requirements ## lint, test, and the tests on real nodes of both suites
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory deb
 	@for suite in $(SUITES); do \
-	  test/on-testbed --suite $$suite --deb $(DEB) integration cluster; done
+	  $(ON_TESTBED) --suite $$suite --deb $(DEB) integration cluster; done
 	@echo "check: ok"
 
 .PHONY: demo
@@ -114,9 +117,8 @@ install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	debian/install-hooks '$(DESTDIR)'
 
 .PHONY: clean
-clean: ## remove build/, the testbed with its cached trees, and caches
-	@if [ -x qa/testbed ] && [ "$$(id -u)" = 0 ]; then \
-	  TESTBED_NAME=check qa/testbed down; qa/testbed clean; fi
+clean: ## remove build/, caches, our testbed, and root trees nobody uses
+	@test/on-testbed --clean
 	@if grep -q " $(CURDIR)/build/" /proc/self/mountinfo; then \
 	  echo "make clean: something is still mounted under build/" >&2; exit 1; fi
 	rm -rf --one-file-system build .mypy_cache .ruff_cache .pytest_cache *.egg-info
