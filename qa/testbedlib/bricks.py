@@ -11,12 +11,15 @@ import json
 import os
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import command
 from .errors import TestbedError
 
 XFS_IOC_GOINGDOWN = 0x8004587D
+FIFREEZE = 0xC0045877
+FITHAW = 0xC0045878
 GOING_FLAGS_NOLOGFLUSH = 2
 RELEASE_SECONDS = 15
 
@@ -33,15 +36,43 @@ def drop_unsynced(mounted: str) -> None:
 
     Does nothing if no file system is mounted there.
     """
-    if not os.path.isdir(mounted) or os.stat(mounted).st_dev == os.stat(mounted + "/..").st_dev:
-        return
+    if is_mounted(mounted):
+        _control(mounted, XFS_IOC_GOINGDOWN, struct.pack("I", GOING_FLAGS_NOLOGFLUSH))
+
+
+def is_mounted(directory: str) -> bool:
+    """Whether a file system is mounted at `directory`."""
+    try:
+        return os.stat(directory).st_dev != os.stat(directory + "/..").st_dev
+    except OSError:
+        return False
+
+
+def _control(mounted: str, request: int, argument: bytes | int) -> None:
     descriptor = os.open(mounted, os.O_RDONLY)
     try:
-        fcntl.ioctl(descriptor, XFS_IOC_GOINGDOWN, struct.pack("I", GOING_FLAGS_NOLOGFLUSH))
+        fcntl.ioctl(descriptor, request, argument)
     except OSError as err:
-        raise TestbedError("cannot shut down %s: %s" % (mounted, err.strerror)) from err
+        raise TestbedError("%s: %s" % (mounted, err.strerror)) from err
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def quiet(mounted: str) -> Iterator[None]:
+    """Everything written out, and no write let through, for as long as it lasts."""
+    _control(mounted, FIFREEZE, 0)
+    try:
+        yield
+    finally:
+        _control(mounted, FITHAW, 0)
+
+
+def end_quiet(mounted: str) -> None:
+    """Undo a `quiet` whose process died; no-op if there was none."""
+    if is_mounted(mounted):
+        with contextlib.suppress(TestbedError):
+            _control(mounted, FITHAW, 0)
 
 
 def devices_of(mountinfo: str) -> set[str]:
@@ -52,7 +83,7 @@ def devices_of(mountinfo: str) -> set[str]:
 def loops_on(listing: str, devices: set[str]) -> list[str]:
     """The loop devices whose backing file is on one of `devices`, from losetup's JSON."""
     found = json.loads(listing).get("loopdevices", []) if listing.strip() else []
-    return [loop["name"] for loop in found if loop["back-maj:min"].strip() in devices]
+    return [loop["name"] for loop in found if (loop["back-maj:min"] or "").strip() in devices]
 
 
 def _list_loops() -> str:
@@ -75,7 +106,7 @@ def over_images(listing: str, images: set[tuple[int, str]]) -> list[str]:
     """The loop devices over image files given by (inode, MAJOR:MINOR)."""
     found = json.loads(listing).get("loopdevices", []) if listing.strip() else []
     return [loop["name"] for loop in found
-            if (int(loop["back-ino"]), loop["back-maj:min"].strip()) in images]
+            if (int(loop["back-ino"] or 0), (loop["back-maj:min"] or "").strip()) in images]
 
 
 def wait_released(directory: Path, loops: list[str]) -> None:

@@ -70,6 +70,12 @@ def freeze(group: Path, seconds: float = 2.0) -> bool:
     return True
 
 
+def thaw(group: Path) -> None:
+    """Undo `freeze`."""
+    with contextlib.suppress(FileNotFoundError):
+        (group / "cgroup.freeze").write_text("0")
+
+
 def send_kill(group: Path) -> None:
     """SIGKILL to every process of the group and below, at once."""
     with contextlib.suppress(FileNotFoundError):

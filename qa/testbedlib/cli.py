@@ -175,6 +175,9 @@ def main(argv: list[str] | None = None) -> int:
     except TestbedError as err:
         print("testbed: %s" % err, file=sys.stderr)
         return EXIT_FAILED
+    except OSError as err:
+        print("testbed: %s" % err, file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("testbed: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

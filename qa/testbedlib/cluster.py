@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 from . import layout
+from .errors import CommandFailed
 from .node import Node
 
 INIT_SECONDS = 120
 ADD_SECONDS = 120
+MASTER_SECONDS = 60
+POLL_SECONDS = 0.2
 # Neither needs the plugin, nor an entry in file-storage-paths.
 DISK_TEMPLATES = ("diskless", "ext")
 FILE_STORAGE_PATHS = "/etc/ganeti/file-storage-paths"
@@ -54,6 +58,25 @@ def create(nodes: Sequence[Node], disk_templates: Iterable[str] = DISK_TEMPLATES
     master.run(init_argv(disk_templates), timeout=INIT_SECONDS)
     for node in nodes[1:]:
         master.run(add_argv(node.name), timeout=ADD_SECONDS)
+
+
+def wait_master(nodes: Sequence[Node]) -> None:
+    """Wait until the master answers after all nodes have booted at the same time.
+
+    A master that starts before enough other nodes answer its vote gives up;
+    on a real cluster the watcher starts it again.
+    """
+    master = nodes[0]
+    end = time.monotonic() + MASTER_SECONDS
+    while True:
+        done = master.run(["gnt-cluster", "getmaster"], timeout=30, check=False)
+        if done.exit_code == 0:
+            done = master.run(["gnt-node", "list", "--no-headers"], timeout=30, check=False)
+        if done.exit_code == 0:
+            return
+        if time.monotonic() > end:
+            raise CommandFailed(done)
+        time.sleep(POLL_SECONDS)
 
 
 def allow_stock_gluster(nodes: Sequence[Node]) -> None:

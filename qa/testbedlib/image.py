@@ -6,6 +6,7 @@ under a temporary name and renamed, so that an interrupted build is never used.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -58,7 +59,11 @@ def tree_path(suite: str) -> Path:
 def build_argv(suite: str, directory: Path) -> list[str]:
     """The mmdebstrap command; without a mirror it takes the distribution's own."""
     return [
-        "mmdebstrap", "--variant=apt", "--mode=root", "--include=" + ",".join(packages()),
+        # In namespaces of its own that die with us: a killed build leaves neither a
+        # process nor a mount.
+        "setpriv", "--pdeathsig=KILL",
+        "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+        "mmdebstrap", "--verbose", "--variant=apt", "--mode=root", "--include=" + ",".join(packages()),
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -72,7 +77,8 @@ def ensure(suite: str, say: Callable[[str], None]) -> Path:
     if final.is_dir():
         return final
     lock = layout.cache_dir() / (".%s.lock" % suite)
-    with exclusive(lock, None):
+    with exclusive(lock, lambda: say("waiting for another command that builds the %s tree"
+                                     % suite)):
         if final.is_dir():  # another process built it while we waited
             return final
         for leftover in layout.cache_dir().glob("%s-*.building" % suite):
@@ -85,6 +91,27 @@ def ensure(suite: str, say: Callable[[str], None]) -> Path:
         building.rename(final)
         say("the %s tree is built: %.0f s" % (suite, time.monotonic() - started))
     return final
+
+
+def remove_unused(used: set[str], say: Callable[[str], None]) -> None:
+    """Remove all trees but those in `used` and those that are being built."""
+
+    def busy() -> None:
+        raise TestbedError("another command builds a tree")
+
+    for suite in layout.SUITES:
+        lock = layout.cache_dir() / (".%s.lock" % suite)
+        try:
+            with exclusive(lock, busy):
+                for tree in layout.cache_dir().glob("%s-*" % suite):
+                    if str(tree) not in used:
+                        say("removing %s" % tree)
+                        remove_tree(tree) if tree.is_dir() else tree.unlink()
+                lock.unlink()
+        except TestbedError as err:
+            say("the %s trees stay: %s" % (suite, err))
+    with contextlib.suppress(OSError):
+        layout.cache_dir().rmdir()
 
 
 def _bootstrap(suite: str, directory: Path, say: Callable[[str], None]) -> None:
@@ -110,13 +137,8 @@ def _bootstrap(suite: str, directory: Path, say: Callable[[str], None]) -> None:
                     say("  %3.0f s: %s" % (seconds, progress(log.read_text("utf-8", "replace"))))
         finally:
             if process.poll() is None:
-                # mmdebstrap unmounts what it mounted when it is told to stop
-                os.killpg(process.pid, signal.SIGTERM)
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
     if process.returncode:
         raise TestbedError("mmdebstrap %s failed (exit code %d): %s" % (
             suite, process.returncode, tail(log.read_text("utf-8", "replace"), 600)),
@@ -127,13 +149,11 @@ def _bootstrap(suite: str, directory: Path, say: Callable[[str], None]) -> None:
 def progress(log: str) -> str:
     """What mmdebstrap is doing, from its log so far."""
     lines = [line for line in log.splitlines() if line.strip()]
+    stages = [line for line in lines if line.startswith("I: ")]
     unpacked = sum(line.startswith("Unpacking ") for line in lines)
     set_up = sum(line.startswith("Setting up ") for line in lines)
-    if set_up:
-        return "%d packages set up of %d" % (set_up, unpacked)
-    if unpacked:
-        return "%d packages unpacked" % unpacked
-    return (lines[-1] if lines else "starting").strip()[:70]
+    counts = "; %d packages unpacked, %d set up" % (unpacked, set_up) if unpacked else ""
+    return (stages[-1][3:] if stages else "starting").rstrip(".")[:60] + counts
 
 
 def prepare(tree: Path) -> None:
@@ -158,11 +178,11 @@ def prepare(tree: Path) -> None:
     root = "--root=%s" % tree
     command.run(["systemctl", root, "mask", *MASKED], timeout=30)
     command.run(["systemctl", root, "enable", *ENABLED], timeout=30)
-    # The first command in a node would otherwise compile what Ganeti imports.
-    command.run(["chroot", str(tree), "/usr/bin/python3", "-m", "compileall", "-q",
-                 "/usr/share/ganeti"], timeout=120, check=False)
     if not os.path.exists(SYSRQ):
         adapt_sysrq_check(tree)
+        # or every node would compile it anew
+        command.run(["chroot", str(tree), "/usr/bin/python3", "-m", "compileall", "-q",
+                     "/usr/share/ganeti"], timeout=120, check=False)
 
 
 def _ssh(tree: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import bricks, cgroup, command, layout, network
 from .command import CompletedCommand
-from .errors import CommandFailed, TestbedError, tail
+from .errors import TestbedError, tail
 from .layout import Layout
 
 BOOT_SECONDS = 90
@@ -83,6 +83,14 @@ class Node:
                     if is_first_process(Path("/proc/%d/status" % pid).read_text("ascii")):
                         return pid
         return None
+
+    def inside(self, path: str) -> str:
+        """The absolute path in the running node, as this machine reaches it."""
+        leader = self.leader()
+        if leader is None:
+            raise TestbedError("%s does not run" % self.name,
+                               hint="start it with: qa/testbed boot %s" % self.name)
+        return "/proc/%d/root%s" % (leader, path)
 
     def prepare(self, brick_gib: int) -> None:
         """Make the node's own files and its empty brick; nothing may be there yet."""
@@ -167,7 +175,7 @@ class Node:
         leader = self.leader()
         loops = bricks.node_loops(leader) if leader else []
         if leader and self.payload.is_dir() and cgroup.freeze(self.payload):
-            bricks.drop_unsynced("/proc/%d/root%s" % (leader, layout.BRICK_MOUNT))
+            bricks.drop_unsynced(self.inside(layout.BRICK_MOUNT))
         cgroup.send_kill(self.payload)
         # systemd-nspawn, outside the payload, tidies up and ends by itself
         cgroup.wait_empty(self.cgroup, 10)
@@ -181,11 +189,9 @@ class Node:
 
     def pull(self, source: str, target: Path) -> None:
         """Copy the file at the absolute path `source` in the node to this machine."""
-        leader = self.leader()
-        if leader is None:
-            raise TestbedError("%s does not run" % self.name)
+        inside = self.inside(source)
         try:
-            target.write_bytes(Path("/proc/%d/root%s" % (leader, source)).read_bytes())
+            target.write_bytes(Path(inside).read_bytes())
         except OSError as err:
             raise TestbedError("%s:%s: %s" % (self.name, source, err.strerror)) from err
 
@@ -194,6 +200,3 @@ def leave(group: Path) -> None:
     """Remove the group of a command, unless a child of it lives on."""
     with contextlib.suppress(OSError):
         os.rmdir(group)
-
-
-__all__ = ["CommandFailed", "Node", "container_argv", "enter_argv", "is_first_process", "leave"]

@@ -10,8 +10,9 @@ import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import TestbedError
 from .layout import Layout
@@ -23,13 +24,14 @@ READY = "ready"
 
 @dataclass(frozen=True)
 class State:
-    """The wish (`suite`, `nodes`, `bare`, `brick_gib`), its tree, and how far `up` came."""
+    """The wish (`suite`, `nodes`, `bare`, `brick_gib`), what it was made of, and how far `up` came."""
 
     suite: str
     nodes: int
     bare: bool
     brick_gib: int
     tree: str
+    project: str
     stage: str = BUILDING
     format: int = FORMAT
 
@@ -69,15 +71,21 @@ def save(layout: Layout, state: State) -> None:
 
 
 @contextlib.contextmanager
-def exclusive(path, busy: str | None) -> Iterator[None]:
+def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock file `path`; the kernel gives it back if we die.
 
-    Waits if `busy` is None, else raises TestbedError with that text.
+    If another process holds it, `waiting` is called, which raises or says that
+    it takes a while.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError as err:
-            raise TestbedError(str(busy), hint="wait for it to end") from err
-        yield
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # its last holder may have removed the file that we waited for
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                yield
+                return

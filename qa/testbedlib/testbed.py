@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from . import bricks, cgroup, cluster, command, image, layout, network, pool, requirements, state
+from . import (
+    bricks,
+    cgroup,
+    checkpoint,
+    cluster,
+    command,
+    image,
+    layout,
+    network,
+    pool,
+    requirements,
+    state,
+)
 from .command import CompletedCommand
 from .errors import TestbedError
 from .layout import Layout
@@ -100,8 +113,11 @@ class Testbed:
         self.say("%s: %.1f s" % (what, time.monotonic() - started))
 
     def _exclusive(self) -> contextlib.AbstractContextManager[None]:
-        return state.exclusive(self.layout.lock_file,
-                               "testbed %r is being changed by another command" % self.layout.name)
+        def busy() -> None:
+            raise TestbedError("testbed %r is being changed by another command"
+                               % self.layout.name, hint="wait for it to end")
+
+        return state.exclusive(self.layout.lock_file, busy)
 
     def up(self, *, nodes: int = layout.DEFAULT_NODES, suite: str | None = None,
            bare: bool = False, brick_gib: int = layout.DEFAULT_BRICK_GIB) -> None:
@@ -119,9 +135,8 @@ class Testbed:
         with self._exclusive():
             if self._is_up(suite, nodes, bare):
                 return
-            with self._step("%s tree" % suite):
-                tree = image.ensure(suite, self.say)
-            self._build(State(suite, nodes, bare, brick_gib, str(tree)))
+            self._build(State(suite, nodes, bare, brick_gib, str(image.tree_path(suite)),
+                              str(layout.PROJECT)))
 
     def _is_up(self, suite: str, nodes: int, bare: bool) -> bool:
         """Whether the testbed asked for is there; removes a half-made one."""
@@ -130,6 +145,9 @@ class Testbed:
             if (found.suite, found.nodes, found.bare) != (suite, nodes, bare):
                 raise TestbedError("testbed %r is up with %s" % (
                     self.layout.name, found.describe()), hint="first run: qa/testbed down")
+            if found.project != str(layout.PROJECT):
+                raise TestbedError("testbed %r was made from %s" % (
+                    self.layout.name, found.project), hint="use another --name, or `down` it")
             for node in self._all():
                 if node.leader() is None:
                     self.say("%s is powered off; start it with: qa/testbed boot %s" % (
@@ -149,16 +167,19 @@ class Testbed:
 
     def _build(self, wish: State) -> None:
         try:
-            state.save(self.layout, wish)
+            state.save(self.layout, wish)  # from now on the tree is in use
+            image.ensure(wish.suite, self.say)
             with self._step("%d nodes boot" % wish.nodes):
                 cgroup.mount(self.layout.cgroup_mount)
                 network.create(self.layout)
                 all_nodes = self._all()
-                self._each(lambda node: self._first_boot(node, wish.brick_gib), all_nodes)
+                self._together(lambda node: self._first_boot(node, wish.brick_gib), all_nodes)
             if not wish.bare:
-                self._each(lambda work: work(), [
+                self._together(lambda work: work(), [
                     lambda: self._make_cluster(all_nodes), lambda: self._make_pool(all_nodes)])
-            state.save(self.layout, State(**{**wish.__dict__, "stage": state.READY}))
+                with self._step("copy of the nodes, to reset to"):
+                    checkpoint.take(all_nodes)
+            state.save(self.layout, dataclasses.replace(wish, stage=state.READY))
         except BaseException:
             self.say("removing the unfinished testbed")
             self._destroy()
@@ -181,8 +202,16 @@ class Testbed:
             members = nodes[:3]
             pool.create_volume(members, layout.VOLUME, len(members))
 
-    def _each(self, work: Callable, items: Sequence) -> None:
-        """Do `work` for all items at the same time; the first error wins."""
+    @staticmethod
+    def _each(work: Callable, items: Sequence) -> None:
+        """Do `work` for all items at the same time and to its end; then raise an error."""
+        with concurrent.futures.ThreadPoolExecutor(len(items)) as executor:
+            futures = [executor.submit(work, item) for item in items]
+        for future in futures:
+            future.result()
+
+    def _together(self, work: Callable, items: Sequence) -> None:
+        """As `_each`, but the first error kills every process of the testbed."""
         executor = concurrent.futures.ThreadPoolExecutor(len(items))
         try:
             for future in concurrent.futures.as_completed(
@@ -212,8 +241,11 @@ class Testbed:
             cgroup.mount(home.cgroup_mount)
             loops = []
             for node_dir in home.directory.glob("node*"):
-                leader = Node(home, node_dir.name, "").leader()
-                loops += bricks.node_loops(leader) if leader else []
+                node = Node(home, node_dir.name, "")
+                leader = node.leader()
+                if leader:
+                    loops += bricks.node_loops(leader)
+                    bricks.end_quiet(node.inside(layout.BRICK_MOUNT))
             # Payloads first: systemd-nspawn then tidies up and ends by itself.
             for payload in home.cgroup.glob("*/payload"):
                 cgroup.send_kill(payload)
@@ -233,23 +265,48 @@ class Testbed:
         requirements.require(self.say)
         with self._exclusive():
             wish = self.state
+            if wish.stage == state.READY and checkpoint.exists(self._all()):
+                self._go_back(wish)
+            else:
+                self._destroy()
+                self._build(dataclasses.replace(wish, tree=str(image.tree_path(wish.suite)),
+                                                stage=state.BUILDING))
+
+    def _go_back(self, wish: State) -> None:
+        nodes = self._all()
+        try:
+            state.save(self.layout, dataclasses.replace(wish, stage=state.BUILDING))
+            cgroup.mount(self.layout.cgroup_mount)
+            with self._step("%d nodes are as `up` made them" % wish.nodes):
+                self._together(self._restore, nodes)
+            with self._step("cluster and pool"):
+                cluster.wait_master(nodes)
+                pool.wait_glusterd(nodes)
+                pool.wait_online(nodes[0], layout.VOLUME)
+            state.save(self.layout, wish)
+        except BaseException:
+            self.say("removing the unfinished testbed")
             self._destroy()
-            tree = image.ensure(wish.suite, self.say)
-            self._build(State(wish.suite, wish.nodes, wish.bare, wish.brick_gib, str(tree)))
+            raise
+        self.say("testbed %r is reset: %s" % (self.layout.name, wish.describe()))
+
+    def _restore(self, node: Node) -> None:
+        if node.leader() is not None:
+            node.power_off()
+        self.layout.cut_mark(node.name).unlink(missing_ok=True)
+        checkpoint.restore(node)
+        node.start()
+        node.wait_booted()
 
     def clean(self) -> None:
         """`down`, and remove the cached trees that no other testbed uses."""
         self.down()
-        used = {found.tree for found in map(state.load, self._others()) if found}
-        for tree in layout.cache_dir().glob("*-*"):
-            if str(tree) not in used:
-                self.say("removing %s" % tree)
-                image.remove_tree(tree) if tree.is_dir() else tree.unlink()
-        for leftover in [*layout.cache_dir().glob(".*.lock"), self.layout.lock_file]:
-            leftover.unlink(missing_ok=True)
-        for directory in (layout.cache_dir(), layout.state_base()):
-            with contextlib.suppress(OSError):
-                directory.rmdir()
+        image.remove_unused({found.tree for found in map(state.load, self._others()) if found},
+                            self.say)
+        with self._exclusive():
+            self.layout.lock_file.unlink()
+        with contextlib.suppress(OSError):  # other testbeds may be in it
+            layout.state_base().rmdir()
 
     @staticmethod
     def _others() -> list[Layout]:
@@ -351,7 +408,4 @@ class Testbed:
 
     def free_of(self, name: str) -> int:
         """The bytes free on the node's brick file system."""
-        leader = self.node(name).leader()
-        if leader is None:
-            raise TestbedError("%s does not run" % name)
-        return shutil.disk_usage("/proc/%d/root%s" % (leader, layout.BRICK_MOUNT)).free
+        return shutil.disk_usage(self.node(name).inside(layout.BRICK_MOUNT)).free
