@@ -79,8 +79,8 @@ def remove(volume: Volume, path: str) -> bool:
     All its space is free when this returns.
     """
     try:
-        links = volume.lstat(names.image_path(path)).links
-        if links == 1:
+        found = volume.lstat(names.image_path(path))
+        if found.is_file and found.links == 1:
             _empty(volume, path)
         volume.unlink(path)
     except FileNotFoundError:

@@ -87,9 +87,8 @@ class Volume:
         return self._file("glfs_creat", path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
 
     def open(self, path: str, *, write: bool = False) -> File:
-        """Open an existing file; a symbolic link is refused (ELOOP)."""
-        flags = os.O_RDWR if write else os.O_RDONLY
-        return self._file("glfs_open", path, flags | os.O_NOFOLLOW)
+        """Open an existing file; libgfapi follows symbolic links whatever it is told."""
+        return self._file("glfs_open", path, os.O_RDWR if write else os.O_RDONLY)
 
     def _file(self, function: str, path: str, *args: int) -> File:
         fd = self._call(function, path, *args)
