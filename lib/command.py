@@ -51,8 +51,7 @@ def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> CommandRe
         done = subprocess.run(
             list(argv),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=timeout,
             check=False,
             env={**os.environ, "LC_ALL": "C"},

@@ -1,37 +1,39 @@
-"""The import hook through which Ganeti's processes find this plugin.
+"""What the import hook in `ganeti-gluster.pth` calls for each module of Ganeti.
 
-`ganeti-gluster.pth` calls `install` at the start of every Python process of the
-system, so this module imports nothing but `sys` and does nothing until a
-process imports a module of the package `ganeti`.
+Every Python process of the system reads that file, so the hook's few lines are
+in it, with no import: a process that is not Ganeti's loads nothing of this
+package.
 """
 
+from __future__ import annotations
+
 import sys
+import syslog
 
-GANETI_PREFIX = "ganeti."
+# The name of the class that `ganeti-gluster.pth` puts on `sys.meta_path`.
+FINDER = "GanetiGluster"
 
-
-class Finder:
-    """A `sys.meta_path` entry that lets `ganeti_gluster.plugin` see Ganeti's modules."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> object:
-        """Answer for Ganeti's modules, and for no others."""
-        if not name.startswith(GANETI_PREFIX):
-            return None
-        try:
-            from ganeti_gluster import plugin
-
-            return plugin.find_spec(name, path)  # type: ignore[arg-type]
-        except Exception as err:
-            # Whatever is wrong with this package, Ganeti goes on as stock.
-            sys.meta_path.remove(Finder)
-            import syslog
-
-            syslog.syslog(syslog.LOG_ERR, "ganeti-gluster left stock Ganeti in place: %r" % (err,))
-            return None
+_broken = False
 
 
-def install() -> None:
-    """Put the finder first on `sys.meta_path`; a second call changes nothing."""
-    if Finder not in sys.meta_path:
-        sys.meta_path.insert(0, Finder)
+def find_spec(name: str, path: object) -> object:
+    """The spec of a module of Ganeti that the plugin extends, else None.
+
+    Whatever is wrong with this package, Ganeti goes on as stock.
+    """
+    global _broken
+    if _broken:
+        return None
+    try:
+        from ganeti_gluster import plugin
+
+        return plugin.find_spec(name, path)  # type: ignore[arg-type]
+    except Exception as err:
+        _broken = True
+        syslog.syslog(syslog.LOG_ERR, "ganeti-gluster left stock Ganeti in place: %r" % (err,))
+        return None
+
+
+def installed() -> bool:
+    """Whether this process has the hook."""
+    return any(getattr(finder, "__name__", None) == FINDER for finder in sys.meta_path)

@@ -117,7 +117,7 @@ def _log_refusals() -> None:
     """Write each reason to Ganeti's log once, when Ganeti has set up its log."""
     if not logging.getLogger().handlers:
         return
-    reasons = sorted({reason for reason in refusals().values()} - _logged)
+    reasons = sorted(set(refusals().values()) - _logged)
     if reasons:
         _logged.update(reasons)
         logging.warning(

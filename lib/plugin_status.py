@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from typing import Any
 
 from ganeti import constants as ganeti_constants
@@ -40,7 +39,7 @@ def local_status() -> dict[str, Any]:
 
 def _own_state() -> tuple[str, list[str]]:
     """Whose class a process started now uses, and why if not ours."""
-    if hook.Finder not in sys.meta_path:
+    if not hook.installed():
         return STOCK, ["ganeti-gluster.pth is not in Python's site directory"]
     for name in plugin.EXTENSIONS:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from typing import Any
 
 from ganeti import cli, errors, utils
@@ -47,7 +48,7 @@ def describe(disk: instance_disks.InstanceDisk) -> dict[str, Any]:
             result.update(
                 size=found.size,
                 allocated=found.allocated,
-                mode="%04o" % found.mode,
+                mode="%04o" % stat.S_IMODE(found.mode),
                 owner=[found.uid, found.gid],
                 info=image.get_info(volume, disk.path),
                 degraded=state.degraded,
@@ -72,7 +73,7 @@ def _print(disk: dict[str, Any]) -> None:
             ("size", _size(disk["size"])),
             ("allocated", _size(disk["allocated"])),
             ("owner, mode", "%d:%d %s" % (*disk["owner"], disk["mode"])),
-            ("state", disk["state"]),
+            ("state", disk["state"] or "healthy"),
             ("info", disk["info"] or "-"),
         ]
     for name, value in lines:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -24,6 +25,8 @@ from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec, connect, live_server
 
 MIB = 1024 * 1024
+# How long an image grown by another client may show its old size here.
+SHOW_SECONDS = 10.0
 
 # Parameters of Ganeti's that say something about a disk of this template.
 _KNOWN_PARAMETERS = frozenset(
@@ -179,9 +182,9 @@ class GlusterStorage(base.BlockDev):
     def _volume(self, what: str) -> Iterator[tuple[Volume, str]]:
         """The open volume and the image's path; failures become Ganeti's."""
         path, spec = self._path, self._spec
-        with _translated("%s image %s of volume %s" % (what, path, spec.name)):
-            with connect(spec) as volume:
-                yield volume, path
+        doing = "%s image %s of volume %s" % (what, path, spec.name)
+        with _translated(doing), connect(spec) as volume:
+            yield volume, path
 
     def Attach(self, **kwargs: Any) -> bool:
         """Look the image up; nothing changes.
@@ -293,31 +296,35 @@ class GlusterStorage(base.BlockDev):
             return
         with _translated("grow image %s" % self._path):
             names.size_mib(amount)
-            names.size_mib(self.size + amount)
-        target = (int(self.size) + int(amount)) * MIB
+            target = names.size_mib(self.size + amount) * MIB
+        preallocation = self.params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF)
         with self._volume("grow") as (volume, path):
-            image.grow(
-                volume,
-                path,
-                target,
-                dry_run=dryrun,
-                preallocation=self.params.get(
-                    constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF
-                ),
-            )
-        if not dryrun:
-            with _translated("show the new size of image %s" % self._path):
-                export = self._export()
-                if export.is_active():
-                    export.grow(target)
-            self._tell_guest(target)
+            image.grow(volume, path, target, preallocation=preallocation, dry_run=True)
+            if dryrun:
+                return
+            if not self._grow_in_use(target):
+                image.grow(volume, path, target, preallocation=preallocation)
+            else:
+                _wait_for_size(volume, path, target)
 
-    def _tell_guest(self, size: int) -> None:
-        """Show a running guest its grown disk, where Ganeti does not do so itself."""
-        if self._uuid is not None and not self._kernelspace:
-            from ganeti_gluster.mends import resize
+    def _grow_in_use(self, size: int) -> bool:
+        """Let the one that has the image open grow it; False if nobody has.
 
-            resize.show_size(self._uuid, size)
+        Its new part is sparse, whatever the preallocation.
+        """
+        # Late, since only this one operation needs Ganeti's KVM code.
+        from ganeti_gluster.storage import running_disk
+
+        try:
+            if self._uuid is not None and running_disk.grow(self._uuid, size):
+                return True
+        except errors.HypervisorError as err:
+            raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
+        export = self._export()
+        if export.is_active():
+            export.grow(size)
+            return True
+        return False
 
     def GetActualSize(self) -> int:
         """The size of the image in bytes."""
@@ -368,6 +375,20 @@ class GlusterStorage(base.BlockDev):
         path, spec = self._path, self._spec
         with _translated("find a server of volume %s" % spec.name):
             return spec.qemu_uri(path, live_server(spec))
+
+
+def _wait_for_size(volume: Volume, path: str, size: int) -> None:
+    """Wait until an image that another client grew shows its size here.
+
+    This client may show the old one for as long as it caches (1 s by default).
+    """
+    deadline = time.monotonic() + SHOW_SECONDS
+    while (found := image.stat(volume, path).size) < size:
+        if time.monotonic() > deadline:
+            raise GanetiGlusterError(
+                "it has %d bytes, although its user grew it to %d" % (found, size)
+            )
+        time.sleep(0.1)
 
 
 def _path_of(unique_id: Any) -> str:

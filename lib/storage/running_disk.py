@@ -1,0 +1,63 @@
+"""The QEMU of this node that has a disk, reached through Ganeti's own QMP client.
+
+GlusterFS's replication lets the one client that writes all the time keep its
+lock on a file: another client that truncates the image of a busy guest waits
+for minutes and more (measured: 5 minutes and no end, GlusterFS 11.1).  So the
+QEMU that has the image open grows it; its guest sees that at once.
+"""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+from ganeti.hypervisor import hv_kvm
+from ganeti.hypervisor.hv_kvm import monitor
+
+_RUNTIME_SUFFIX = ".runtime"
+# Place of the disks in a runtime of Ganeti's: command, NICs, parameters, disks.
+_DISKS = 3
+
+
+def grow(disk_uuid: str, size: int) -> bool:
+    """Let the running QEMU that has the disk grow it to `size` bytes.
+
+    False if none on this node has it.  Raises `HypervisorError` where QEMU
+    refuses or does not answer.
+    """
+    found = _find(disk_uuid)
+    if found is None:
+        return False
+    instance, device = found
+    qmp = monitor.QmpConnection(hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance))
+    qmp.connect()
+    try:
+        # Ganeti 3.1 names the block node, Ganeti 3.0 the drive.
+        nodes = _execute(qmp, "query-named-block-nodes", {"flat": True})
+        key = "node-name" if any(node["node-name"] == device for node in nodes) else "device"
+        _execute(qmp, "block_resize", {key: device, "size": size})
+    finally:
+        qmp.close()
+    return True
+
+
+def _execute(qmp: Any, command: str, arguments: dict[str, Any]) -> Any:
+    """Run a QMP command; Ganeti 3.0 and 3.1 name the method differently."""
+    execute = getattr(qmp, "execute_qmp", None) or qmp.Execute
+    return execute(command, arguments)
+
+
+def _find(disk_uuid: str) -> tuple[str, str] | None:
+    """The running instance on this node that has the disk, and QEMU's id of it."""
+    kvm: Any = hv_kvm.KVMHypervisor()
+    running = set(kvm.ListInstances())
+    for name in sorted(os.listdir(kvm._CONF_DIR)):
+        instance, suffix = os.path.splitext(name)
+        if suffix != _RUNTIME_SUFFIX or instance not in running:
+            continue
+        runtime = kvm._LoadKVMRuntime(SimpleNamespace(name=instance))
+        for disk, _, _ in runtime[_DISKS]:
+            if disk.uuid == disk_uuid and disk.hvinfo:
+                return instance, disk.hvinfo["id"]
+    return None
