@@ -13,6 +13,8 @@ from .node import Node
 COMMAND_SECONDS = 120
 READY_SECONDS = 60
 
+VIRT_GROUP = "/var/lib/glusterd/groups/virt"
+
 # For VM images, on top of the packaged `virt` group.  Not all fit all volumes:
 # see `volume_options`.
 OPTIONS = {
@@ -61,6 +63,16 @@ def volume_options(replica: int) -> dict[str, str]:
     return {**OPTIONS, **(REPLICA_OPTIONS if replica > 1 else {})}
 
 
+def unreplicated_options(group: str) -> dict[str, str]:
+    """The options of a group file that glusterd takes for a volume without copies.
+
+    It refuses the whole group there, for the options of self-heal and quorum.
+    """
+    pairs = (line.partition("=") for line in group.splitlines() if "=" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs
+            if not key.startswith("cluster.")}
+
+
 def connected_peers(answer: ElementTree.Element) -> set[str]:
     """The host names of the peers that are connected, from `pool list`."""
     return {peer.findtext("hostname", "") for peer in answer.iter("peer")
@@ -99,9 +111,13 @@ def create_volume(nodes: Sequence[Node], volume: str, replica: int) -> None:
     """Create, tune and start a volume over `nodes`, one brick each."""
     first = nodes[0]
     gluster(first, *create_arguments(volume, replica, [node.name for node in nodes]))
-    gluster(first, "volume", "set", volume, "group", "virt")
-    pairs = [word for pair in volume_options(replica).items() for word in pair]
-    gluster(first, "volume", "set", volume, *pairs)
+    options = volume_options(replica)
+    if replica > 1:
+        gluster(first, "volume", "set", volume, "group", "virt")
+    else:
+        group = first.run(["cat", VIRT_GROUP], timeout=15).stdout
+        options = {**unreplicated_options(group), **options}
+    gluster(first, "volume", "set", volume, *[word for pair in options.items() for word in pair])
     gluster(first, "volume", "start", volume)
     wait_online(first, volume)
 

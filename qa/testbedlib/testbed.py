@@ -168,7 +168,7 @@ class Testbed:
     def _build(self, wish: State) -> None:
         try:
             state.save(self.layout, wish)  # from now on the tree is in use
-            image.ensure(wish.suite, self.say)
+            image.ensure(wish.suite, self._trees_in_use(), self.say)
             with self._step("%d nodes boot" % wish.nodes):
                 cgroup.mount(self.layout.cgroup_mount)
                 network.create(self.layout)
@@ -301,16 +301,20 @@ class Testbed:
     def clean(self) -> None:
         """`down`, and remove the cached trees that no other testbed uses."""
         self.down()
-        image.remove_unused({found.tree for found in map(state.load, self._others()) if found},
-                            self.say)
+        image.remove_unused(self._trees_in_use(), self.say)
         with self._exclusive():
             self.layout.lock_file.unlink()
         with contextlib.suppress(OSError):  # other testbeds may be in it
             layout.state_base().rmdir()
 
     @staticmethod
-    def _others() -> list[Layout]:
-        return [Layout(path.parent.name) for path in layout.state_base().glob("*/testbed.json")]
+    def _trees_in_use() -> set[str]:
+        """The trees of all testbeds on this machine, whatever their state."""
+        used = set()
+        for path in layout.state_base().glob("*/testbed.json"):
+            with contextlib.suppress(FileNotFoundError, TestbedError):
+                used.add(state.parse(path.read_text()).tree)
+        return used
 
     # Faults
 
