@@ -5,5 +5,12 @@ from .command import CompletedCommand
 from .errors import CommandFailed, CommandTimeout, TestbedError
 from .testbed import Testbed
 
-__all__ = ["CommandFailed", "CommandTimeout", "CompletedCommand", "Testbed", "TestbedError",
-           "assert_command", "wait_for"]
+__all__ = [
+    "CommandFailed",
+    "CommandTimeout",
+    "CompletedCommand",
+    "Testbed",
+    "TestbedError",
+    "assert_command",
+    "wait_for",
+]

@@ -87,8 +87,9 @@ def loops_on(listing: str, devices: set[str]) -> list[str]:
 
 
 def _list_loops() -> str:
-    return command.run(["losetup", "--list", "--json", "--output", "NAME,BACK-INO,BACK-MAJ:MIN"],
-                       timeout=15).stdout
+    return command.run(
+        ["losetup", "--list", "--json", "--output", "NAME,BACK-INO,BACK-MAJ:MIN"], timeout=15
+    ).stdout
 
 
 def node_loops(leader: int) -> list[str]:
@@ -105,8 +106,11 @@ def node_loops(leader: int) -> list[str]:
 def over_images(listing: str, images: set[tuple[int, str]]) -> list[str]:
     """The loop devices over image files given by (inode, MAJOR:MINOR)."""
     found = json.loads(listing).get("loopdevices", []) if listing.strip() else []
-    return [loop["name"] for loop in found
-            if (int(loop["back-ino"] or 0), (loop["back-maj:min"] or "").strip()) in images]
+    return [
+        loop["name"]
+        for loop in found
+        if (int(loop["back-ino"] or 0), (loop["back-maj:min"] or "").strip()) in images
+    ]
 
 
 def wait_released(directory: Path, loops: list[str]) -> None:
@@ -124,8 +128,9 @@ def wait_released(directory: Path, loops: list[str]) -> None:
         if not held:
             return
         if time.monotonic() > end:
-            raise TestbedError("loop devices stay in use: %s" % " ".join(held),
-                               hint="see: losetup --list")
+            raise TestbedError(
+                "loop devices stay in use: %s" % " ".join(held), hint="see: losetup --list"
+            )
         for loop in held:
             command.run(["losetup", "--detach", loop], timeout=15, check=False)
         time.sleep(0.05)

@@ -105,8 +105,10 @@ def destroy(group: Path) -> None:
         return
     send_kill(group)
     if not wait_empty(group, KILL_SECONDS):
-        raise TestbedError("processes do not die: %s" % processes(group),
-                           hint="they wait in the kernel; see /proc/PID/stack")
+        raise TestbedError(
+            "processes do not die: %s" % processes(group),
+            hint="they wait in the kernel; see /proc/PID/stack",
+        )
     end = time.monotonic() + KILL_SECONDS
     while True:  # a group stays busy for a moment after its last process
         try:

@@ -48,8 +48,9 @@ def take(nodes: Sequence[Node]) -> None:
         for node in nodes:
             directory(node).mkdir()
             for part in PARTS:
-                command.run(copy_argv(node.directory / part, directory(node) / part),
-                            timeout=COPY_SECONDS)
+                command.run(
+                    copy_argv(node.directory / part, directory(node) / part), timeout=COPY_SECONDS
+                )
 
 
 def exists(nodes: Sequence[Node]) -> bool:
@@ -63,5 +64,4 @@ def restore(node: Node) -> None:
         shutil.rmtree(node.directory / part)
     (node.directory / "work").mkdir()
     for part in PARTS:
-        command.run(copy_argv(directory(node) / part, node.directory / part),
-                    timeout=COPY_SECONDS)
+        command.run(copy_argv(directory(node) / part, node.directory / part), timeout=COPY_SECONDS)

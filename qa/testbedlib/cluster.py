@@ -29,14 +29,18 @@ HYPERVISOR = {
 }
 # Test instances are far smaller than Ganeti's default policy wants.
 SMALLEST = "cpu-count=1,disk-count=0,disk-size=1,memory-size=1,nic-count=0,spindle-use=0"
-LARGEST = ("cpu-count=8,disk-count=16,disk-size=4194304,memory-size=32768,nic-count=8,"
-           "spindle-use=32")
+LARGEST = (
+    "cpu-count=8,disk-count=16,disk-size=4194304,memory-size=32768,nic-count=8,spindle-use=32"
+)
 
 
 def init_argv(disk_templates: Iterable[str] = DISK_TEMPLATES) -> list[str]:
     """The `gnt-cluster init` of a testbed."""
     return [
-        "gnt-cluster", "init", "--no-ssh-init", "--no-etc-hosts",
+        "gnt-cluster",
+        "init",
+        "--no-ssh-init",
+        "--no-etc-hosts",
         "--enabled-hypervisors=kvm",
         "--enabled-disk-templates=" + ",".join(disk_templates),
         "--master-netdev=" + layout.BRIDGE,
@@ -44,7 +48,8 @@ def init_argv(disk_templates: Iterable[str] = DISK_TEMPLATES) -> list[str]:
         "--hypervisor-parameters=kvm:" + ",".join("%s=%s" % pair for pair in HYPERVISOR.items()),
         "--backend-parameters=minmem=128,maxmem=128,vcpus=1",
         "--ipolicy-bounds-specs=min:%s/max:%s" % (SMALLEST, LARGEST),
-        layout.CLUSTER_NAME]
+        layout.CLUSTER_NAME,
+    ]
 
 
 def add_argv(node: str) -> list[str]:
@@ -84,8 +89,12 @@ def allow_stock_gluster(nodes: Sequence[Node]) -> None:
 
     The caller enables the template afterwards (`gnt-cluster modify`).
     """
-    text = "\n".join([STOCK_GLUSTER_MOUNT, "/srv/ganeti/file-storage",
-                      "/srv/ganeti/shared-file-storage", ""])
+    text = "\n".join(
+        [STOCK_GLUSTER_MOUNT, "/srv/ganeti/file-storage", "/srv/ganeti/shared-file-storage", ""]
+    )
     for node in nodes:
-        node.run(["install", "-D", "-m", "644", "/dev/stdin", FILE_STORAGE_PATHS], timeout=15,
-                 stdin=text.encode())
+        node.run(
+            ["install", "-D", "-m", "644", "/dev/stdin", FILE_STORAGE_PATHS],
+            timeout=15,
+            stdin=text.encode(),
+        )

@@ -37,25 +37,36 @@ class CompletedCommand:
     def describe(self) -> str:
         """The node, command, exit code and end of output, for an error."""
         what = "timed out" if self.exit_code == TIMED_OUT else "exit code %d" % self.exit_code
-        lines = ["%s: %s: %s after %.1f s" % (self.node or "here", shlex.join(self.argv),
-                                              what, self.seconds)]
-        lines += ["%s: %s" % (name, tail(text)) for name, text
-                  in (("stderr", self.stderr), ("stdout", self.stdout)) if text.strip()]
+        lines = [
+            "%s: %s: %s after %.1f s"
+            % (self.node or "here", shlex.join(self.argv), what, self.seconds)
+        ]
+        lines += [
+            "%s: %s" % (name, tail(text))
+            for name, text in (("stderr", self.stderr), ("stdout", self.stdout))
+            if text.strip()
+        ]
         return "\n  ".join(lines)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment in the C locale, without Python's own settings."""
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("PYTHON", "LC_", "LANG"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "LC_", "LANG"))
+    }
     return {**kept, "LC_ALL": "C", **(extra or {})}
 
 
 def trace(argv: Sequence[str], node: str | None = None) -> None:
     """Show the command about to run, when asked to."""
     if verbose:
-        print("+ %s%s" % ("%s: " % node if node else "", shlex.join(argv)),
-              file=sys.stderr, flush=True)
+        print(
+            "+ %s%s" % ("%s: " % node if node else "", shlex.join(argv)),
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def run(
@@ -80,14 +91,22 @@ def run(
     shown = tuple(shown or argv)
     trace(shown, node)
     started = time.monotonic()
-    with tempfile.TemporaryFile() as fin, tempfile.TemporaryFile() as out, \
-            tempfile.TemporaryFile() as err:
+    with (
+        tempfile.TemporaryFile() as fin,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
         fin.write(stdin)
         fin.seek(0)
         process = subprocess.Popen(
-            list(argv), stdin=fin if stdin else subprocess.DEVNULL, stdout=out, stderr=err,
+            list(argv),
+            stdin=fin if stdin else subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
             env=dict(env) if env is not None else environment(),
-            start_new_session=True, preexec_fn=prepare)
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
         late = False
         try:
             process.wait(timeout)
@@ -107,8 +126,7 @@ def run(
     code = TIMED_OUT if late else process.returncode
     if code < 0:
         code = 128 - code
-    completed = CompletedCommand(shown, texts[0], texts[1], code,
-                                 time.monotonic() - started, node)
+    completed = CompletedCommand(shown, texts[0], texts[1], code, time.monotonic() - started, node)
     if late:
         raise CommandTimeout(completed)
     if check and code:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .command import CompletedCommand
+
 TAIL_CHARACTERS = 2000
 
 
@@ -28,7 +33,7 @@ class TestbedError(Exception):
 class CommandFailed(TestbedError):
     """A command ended with an exit code that was not asked for."""
 
-    def __init__(self, completed, *, hint: str = "") -> None:
+    def __init__(self, completed: CompletedCommand, *, hint: str = "") -> None:
         super().__init__(completed.describe(), hint=hint)
         self.completed = completed
 

@@ -25,7 +25,9 @@ BUILD_SECONDS = 1200
 
 def tree_path(suite: str) -> Path:
     """Where the tree of this suite is, or will be."""
-    return layout.cache_dir() / ("%s-%s" % (suite, recipe.digest(not os.path.exists(recipe.SYSRQ))))
+    return layout.cache_dir() / (
+        "%s-%s" % (suite, recipe.digest(not os.path.exists(recipe.SYSRQ)))
+    )
 
 
 def ensure(suite: str, used: set[str], say: Callable[[str], None]) -> Path:
@@ -37,8 +39,9 @@ def ensure(suite: str, used: set[str], say: Callable[[str], None]) -> Path:
     if final.is_dir():
         return final
     lock = layout.cache_dir() / (".%s.lock" % suite)
-    with exclusive(lock, lambda: say("waiting for another command that builds the %s tree"
-                                     % suite)):
+    with exclusive(
+        lock, lambda: say("waiting for another command that builds the %s tree" % suite)
+    ):
         if final.is_dir():  # another process built it while we waited
             return final
         building = final.with_name(final.name + ".building")
@@ -90,9 +93,14 @@ def _bootstrap(suite: str, directory: Path, say: Callable[[str], None]) -> None:
     command.trace(argv)
     started = time.monotonic()
     with open(log, "wb") as out:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                   env=command.environment(recipe.BUILD_ENVIRONMENT),
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=command.environment(recipe.BUILD_ENVIRONMENT),
+            start_new_session=True,
+        )
         try:
             while True:
                 try:
@@ -101,17 +109,21 @@ def _bootstrap(suite: str, directory: Path, say: Callable[[str], None]) -> None:
                 except subprocess.TimeoutExpired:
                     seconds = time.monotonic() - started
                     if seconds > BUILD_SECONDS:
-                        raise TestbedError("mmdebstrap %s took more than %d s" % (
-                            suite, BUILD_SECONDS), hint="see %s" % log) from None
+                        raise TestbedError(
+                            "mmdebstrap %s took more than %d s" % (suite, BUILD_SECONDS),
+                            hint="see %s" % log,
+                        ) from None
                     say("  %3.0f s: %s" % (seconds, progress(log.read_text("utf-8", "replace"))))
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     if process.returncode:
-        raise TestbedError("mmdebstrap %s failed (exit code %d): %s" % (
-            suite, process.returncode, tail(log.read_text("utf-8", "replace"), 600)),
-            hint="see %s" % log)
+        raise TestbedError(
+            "mmdebstrap %s failed (exit code %d): %s"
+            % (suite, process.returncode, tail(log.read_text("utf-8", "replace"), 600)),
+            hint="see %s" % log,
+        )
     log.unlink()
 
 

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import sys
+from typing import Any
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
@@ -28,8 +29,16 @@ def _checked(result: int, what: str) -> None:
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
-    _checked(_libc.mount(source.encode(), target.encode(), kind.encode() if kind else None,
-                         ctypes.c_ulong(flags), data.encode() or None), "mount " + target)
+    _checked(
+        _libc.mount(
+            source.encode(),
+            target.encode(),
+            kind.encode() if kind else None,
+            ctypes.c_ulong(flags),
+            data.encode() or None,
+        ),
+        "mount " + target,
+    )
 
 
 def overlay_options(tree: str, directory: str) -> str:
@@ -37,7 +46,7 @@ def overlay_options(tree: str, directory: str) -> str:
     return "lowerdir=%s,upperdir=%s/upper,workdir=%s/work" % (tree, directory, directory)
 
 
-def main(config: dict) -> None:
+def main(config: dict[str, Any]) -> None:
     """Set up as `config` says and become config["argv"]."""
     with open(config["cgroup"] + "/cgroup.procs", "w", encoding="ascii") as procs:
         procs.write("0")
@@ -48,8 +57,13 @@ def main(config: dict) -> None:
     _mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)
     os.makedirs("/run/systemd/nspawn", exist_ok=True)
     _mount("tmpfs", "/run/systemd/nspawn", "tmpfs", 0, "mode=755")
-    _mount("overlay", config["directory"] + "/root", "overlay", 0,
-           overlay_options(config["tree"], config["directory"]))
+    _mount(
+        "overlay",
+        config["directory"] + "/root",
+        "overlay",
+        0,
+        overlay_options(config["tree"], config["directory"]),
+    )
     os.execvp(config["argv"][0], config["argv"])
 
 

@@ -20,7 +20,7 @@ CLUSTER_NAME = "cluster1"
 VOLUME = "gv0"
 BRIDGE = "br0"
 BRICK_MOUNT = "/srv/gluster/brick1"
-BRICK_IMAGES = "/srv/bricks"          # inside a node: where its brick images are bound
+BRICK_IMAGES = "/srv/bricks"  # inside a node: where its brick images are bound
 SOURCE_MOUNT = "/src"
 
 # TEST-NET-1 of RFC 5737: it exists inside the testbed's network namespace alone.
@@ -43,7 +43,7 @@ def node_names(count: int) -> list[str]:
 
 def node_address(node: str) -> str:
     """The address of a node: node1 is .11."""
-    return PREFIX + str(10 + int(node[len("node"):]))
+    return PREFIX + str(10 + int(node[len("node") :]))
 
 
 def cache_dir() -> Path:
@@ -64,8 +64,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
-            raise TestbedError("testbed name %r: use up to 20 of a-z, 0-9 and -, a letter first"
-                               % self.name)
+            raise TestbedError(
+                "testbed name %r: use up to 20 of a-z, 0-9 and -, a letter first" % self.name
+            )
 
     @property
     def directory(self) -> Path:

@@ -16,8 +16,7 @@ def create_argvs(netns: str) -> list[list[str]]:
     return [
         ["ip", "netns", "add", netns],
         [*inside, "link", "set", "lo", "up"],
-        [*inside, "link", "add", BRIDGE, "type", "bridge", "stp_state", "0",
-         "forward_delay", "0"],
+        [*inside, "link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0"],
         [*inside, "address", "add", "%s/%d" % (HOST_ADDRESS, PREFIX_BITS), "dev", BRIDGE],
         [*inside, "link", "set", BRIDGE, "up"],
     ]
@@ -47,6 +46,7 @@ def destroy(layout: Layout) -> None:
 
 def interfaces(layout: Layout) -> set[str]:
     """The names of the interfaces in the namespace."""
-    shown = command.run(["ip", "-n", layout.netns, "-json", "link", "show"],
-                        timeout=SECONDS).stdout
+    shown = command.run(
+        ["ip", "-n", layout.netns, "-json", "link", "show"], timeout=SECONDS
+    ).stdout
     return {link["ifname"] for link in json.loads(shown or "[]") if "ifname" in link}

@@ -22,7 +22,11 @@ BOOT_SECONDS = 90
 LAUNCH = Path(__file__).with_name("launch.py")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root", "USER": "root", "LOGNAME": "root", "LC_ALL": "C", "TERM": "dumb",
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "LC_ALL": "C",
+    "TERM": "dumb",
 }
 _counter = itertools.count()
 
@@ -30,19 +34,43 @@ _counter = itertools.count()
 def container_argv(node: str, directory: Path) -> list[str]:
     """The systemd-nspawn command of a node."""
     return [
-        "systemd-nspawn", "--boot", "--directory=%s" % (directory / "root"),
-        "--machine=" + node, "--hostname=" + node, "--register=no", "--keep-unit",
-        "--settings=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
+        "systemd-nspawn",
+        "--boot",
+        "--directory=%s" % (directory / "root"),
+        "--machine=" + node,
+        "--hostname=" + node,
+        "--register=no",
+        "--keep-unit",
+        "--settings=no",
+        "--link-journal=no",
+        "--resolv-conf=off",
+        "--timezone=off",
         "--network-veth-extra=%s:eth0" % layout.host_interface(node),
-        "--capability=all", "--bind=/dev/fuse", "--bind=/dev/loop-control",
-        "--bind=/dev/net/tun", "--bind=%s:%s" % (directory / "bricks", layout.BRICK_IMAGES),
-        "--bind-ro=%s:%s" % (layout.PROJECT, layout.SOURCE_MOUNT)]
+        "--capability=all",
+        "--bind=/dev/fuse",
+        "--bind=/dev/loop-control",
+        "--bind=/dev/net/tun",
+        "--bind=%s:%s" % (directory / "bricks", layout.BRICK_IMAGES),
+        "--bind-ro=%s:%s" % (layout.PROJECT, layout.SOURCE_MOUNT),
+    ]
 
 
 def enter_argv(leader: int, argv: Sequence[str]) -> list[str]:
     """The command that runs `argv` in the namespaces of the node's first process."""
-    return ["/usr/bin/nsenter", "--target=%d" % leader, "--mount", "--uts", "--ipc", "--net",
-            "--pid", "--cgroup", "--root", "--wd", "--", *argv]
+    return [
+        "/usr/bin/nsenter",
+        "--target=%d" % leader,
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "--cgroup",
+        "--root",
+        "--wd",
+        "--",
+        *argv,
+    ]
 
 
 def is_first_process(status: str) -> bool:
@@ -88,8 +116,9 @@ class Node:
         """The absolute path in the running node, as this machine reaches it."""
         leader = self.leader()
         if leader is None:
-            raise TestbedError("%s does not run" % self.name,
-                               hint="start it with: qa/testbed boot %s" % self.name)
+            raise TestbedError(
+                "%s does not run" % self.name, hint="start it with: qa/testbed boot %s" % self.name
+            )
         return "/proc/%d/root%s" % (leader, path)
 
     def prepare(self, brick_gib: int) -> None:
@@ -100,8 +129,9 @@ class Node:
         etc.chmod(0o755)
         (etc / "hostname").write_text(self.name + "\n")
         (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")
-        (etc / "testbed-network").write_text("ADDRESS=%s/%d\n" % (
-            layout.node_address(self.name), layout.PREFIX_BITS))
+        (etc / "testbed-network").write_text(
+            "ADDRESS=%s/%d\n" % (layout.node_address(self.name), layout.PREFIX_BITS)
+        )
         bricks.make_image(self.layout.brick_image(self.name), brick_gib)
 
     def start(self) -> None:
@@ -112,12 +142,22 @@ class Node:
         self.cgroup.mkdir(parents=True)
         argv = container_argv(self.name, self.directory)
         command.trace(argv)
-        config = {"cgroup": str(self.cgroup), "netns": str(self.layout.netns_file),
-                  "tree": self.tree, "directory": str(self.directory), "argv": argv}
+        config = {
+            "cgroup": str(self.cgroup),
+            "netns": str(self.layout.netns_file),
+            "tree": self.tree,
+            "directory": str(self.directory),
+            "argv": argv,
+        }
         with open(self.directory / "console.log", "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", str(LAUNCH), json.dumps(config)], env=command.environment(),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                [sys.executable, "-I", str(LAUNCH), json.dumps(config)],
+                env=command.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         end = time.monotonic() + BOOT_SECONDS
         wanted = layout.host_interface(self.name)
         while not (wanted in network.interfaces(self.layout) and self.leader()):
@@ -132,15 +172,17 @@ class Node:
         answer = ""
         while time.monotonic() < end:
             with contextlib.suppress(TestbedError):
-                answer = self.run(["systemctl", "is-system-running"], timeout=10,
-                                  check=False).stdout.strip()
+                answer = self.run(
+                    ["systemctl", "is-system-running"], timeout=10, check=False
+                ).stdout.strip()
             if answer in ("running", "degraded"):
                 return
             if not cgroup.is_populated(self.cgroup):
                 break
             time.sleep(0.1)
-        raise TestbedError("%s has not booted (%s): %s" % (
-            self.name, answer or "no answer", self.console_tail()))
+        raise TestbedError(
+            "%s has not booted (%s): %s" % (self.name, answer or "no answer", self.console_tail())
+        )
 
     def console_tail(self) -> str:
         try:
@@ -152,21 +194,30 @@ class Node:
         """The argv that runs `argv` in the node, and a new group of its own for it."""
         leader = self.leader()
         if leader is None:
-            raise TestbedError("%s does not run" % self.name,
-                               hint="start it with: qa/testbed boot %s" % self.name)
+            raise TestbedError(
+                "%s does not run" % self.name, hint="start it with: qa/testbed boot %s" % self.name
+            )
         group = self.payload / "testbed.slice" / ("run-%d-%d" % (os.getpid(), next(_counter)))
         group.mkdir(parents=True)
         return enter_argv(leader, argv), group
 
-    def run(self, argv: Sequence[str], *, timeout: float, check: bool = True,
-            stdin: bytes = b"") -> CompletedCommand:
+    def run(
+        self, argv: Sequence[str], *, timeout: float, check: bool = True, stdin: bytes = b""
+    ) -> CompletedCommand:
         """Run a command in the node; when the time is over, all of it is killed."""
         entered, group = self.enter(argv)
         try:
             return command.run(
-                entered, timeout=timeout, check=check, stdin=stdin, env=ENVIRONMENT,
-                node=self.name, shown=argv, prepare=lambda: cgroup.join(group),
-                kill=lambda: cgroup.send_kill(group))
+                entered,
+                timeout=timeout,
+                check=check,
+                stdin=stdin,
+                env=ENVIRONMENT,
+                node=self.name,
+                shown=argv,
+                prepare=lambda: cgroup.join(group),
+                kill=lambda: cgroup.send_kill(group),
+            )
         finally:
             leave(group)
 
@@ -184,8 +235,11 @@ class Node:
 
     def push(self, source: Path, target: str) -> None:
         """Copy a file of this machine to the absolute path `target` in the node."""
-        self.run(["install", "-D", "-m", "%o" % (source.stat().st_mode & 0o777), "/dev/stdin",
-                  target], timeout=300, stdin=source.read_bytes())
+        self.run(
+            ["install", "-D", "-m", "%o" % (source.stat().st_mode & 0o777), "/dev/stdin", target],
+            timeout=300,
+            stdin=source.read_bytes(),
+        )
 
     def pull(self, source: str, target: Path) -> None:
         """Copy the file at the absolute path `source` in the node to this machine."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from .errors import CommandFailed, TestbedError
 from .layout import BRICK_MOUNT
@@ -45,8 +46,10 @@ def gluster(node: Node, *arguments: str, timeout: float = COMMAND_SECONDS) -> El
     except ElementTree.ParseError as err:
         raise CommandFailed(done) from err
     if done.exit_code or answer.findtext("opRet") != "0":
-        raise TestbedError("%s: gluster %s: %s" % (
-            node.name, " ".join(arguments), answer.findtext("opErrstr") or done.describe()))
+        raise TestbedError(
+            "%s: gluster %s: %s"
+            % (node.name, " ".join(arguments), answer.findtext("opErrstr") or done.describe())
+        )
     return answer
 
 
@@ -69,28 +72,42 @@ def unreplicated_options(group: str) -> dict[str, str]:
     It refuses the whole group there, for the options of self-heal and quorum.
     """
     pairs = (line.partition("=") for line in group.splitlines() if "=" in line)
-    return {key.strip(): value.strip() for key, _, value in pairs
-            if not key.startswith("cluster.")}
+    return {
+        key.strip(): value.strip() for key, _, value in pairs if not key.startswith("cluster.")
+    }
 
 
 def connected_peers(answer: ElementTree.Element) -> set[str]:
     """The host names of the peers that are connected, from `pool list`."""
-    return {peer.findtext("hostname", "") for peer in answer.iter("peer")
-            if peer.findtext("connected") == "1"}
+    return {
+        peer.findtext("hostname", "")
+        for peer in answer.iter("peer")
+        if peer.findtext("connected") == "1"
+    }
 
 
 def offline_bricks(answer: ElementTree.Element) -> list[str]:
     """The bricks without a running process, from `volume status VOL`."""
-    return ["%s:%s" % (part.findtext("hostname"), part.findtext("path"))
-            for part in answer.iter("node")
-            if (part.findtext("path") or "").startswith("/") and part.findtext("status") != "1"]
+    return [
+        "%s:%s" % (part.findtext("hostname"), part.findtext("path"))
+        for part in answer.iter("node")
+        if (part.findtext("path") or "").startswith("/") and part.findtext("status") != "1"
+    ]
+
+
+def _sees(node: Node, servers: int) -> bool:
+    """Whether a node's glusterd is connected to as many servers, itself among them."""
+    return len(connected_peers(gluster(node, "pool", "list", timeout=15))) >= servers
+
+
+def _answers(node: Node) -> bool:
+    return _sees(node, 0)
 
 
 def wait_glusterd(nodes: Sequence[Node]) -> None:
     """Wait until glusterd answers on every node."""
     for node in nodes:
-        _until(lambda node=node: gluster(node, "pool", "list", timeout=15) is not None,
-               "glusterd on %s answers" % node.name)
+        _until(partial(_answers, node), "glusterd on %s answers" % node.name)
 
 
 def join(nodes: Sequence[Node]) -> None:
@@ -103,8 +120,7 @@ def join(nodes: Sequence[Node]) -> None:
         # A probe from the other side is what tells the others the first one's name.
         gluster(nodes[1], "peer", "probe", first.name)
     for node in nodes:
-        _until(lambda node=node: len(connected_peers(gluster(node, "pool", "list"))) >= len(nodes),
-               "%s sees all peers" % node.name)
+        _until(partial(_sees, node, len(nodes)), "%s sees all peers" % node.name)
 
 
 def create_volume(nodes: Sequence[Node], volume: str, replica: int) -> None:
@@ -124,8 +140,10 @@ def create_volume(nodes: Sequence[Node], volume: str, replica: int) -> None:
 
 def wait_online(node: Node, volume: str) -> None:
     """Wait until every brick of the volume runs."""
-    _until(lambda: not offline_bricks(gluster(node, "volume", "status", volume)),
-           "all bricks of %s are online" % volume)
+    _until(
+        lambda: not offline_bricks(gluster(node, "volume", "status", volume)),
+        "all bricks of %s are online" % volume,
+    )
 
 
 def remove_volume(node: Node, volume: str) -> None:
@@ -134,7 +152,7 @@ def remove_volume(node: Node, volume: str) -> None:
     gluster(node, "volume", "delete", volume)
 
 
-def _until(condition, what: str) -> None:
+def _until(condition: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + READY_SECONDS
     last = ""
     while time.monotonic() < end:

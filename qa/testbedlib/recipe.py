@@ -20,20 +20,33 @@ SYSRQ = "/proc/sysrq-trigger"
 # RAM disk takes ten seconds.
 BUILD_ENVIRONMENT = {"INITRD": "No"}
 MASKED = (
-    "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
-    "fstrim.timer", "logrotate.timer", "man-db.timer", "console-getty.service",
-    "lvm2-monitor.service", "lvm2-lvmpolld.socket", "dm-event.socket", "e2scrub_reap.service",
-    "systemd-networkd-wait-online.service", "systemd-udevd.service", "ldconfig.service",
-    "systemd-journal-catalog-update.service", "systemd-update-done.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "logrotate.timer",
+    "man-db.timer",
+    "console-getty.service",
+    "lvm2-monitor.service",
+    "lvm2-lvmpolld.socket",
+    "dm-event.socket",
+    "e2scrub_reap.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-udevd.service",
+    "ldconfig.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-update-done.service",
 )
-ENABLED = ("ssh.service", "glusterd.service", "testbed-devices.service",
-           "testbed-network.service")
+ENABLED = ("ssh.service", "glusterd.service", "testbed-devices.service", "testbed-network.service")
 
 
 def packages() -> list[str]:
     """The packages of packages.txt."""
-    lines = (line.partition("#")[0].strip()
-             for line in (HERE / "packages.txt").read_text(encoding="ascii").splitlines())
+    lines = (
+        line.partition("#")[0].strip()
+        for line in (HERE / "packages.txt").read_text(encoding="ascii").splitlines()
+    )
     return [line for line in lines if line]
 
 
@@ -51,14 +64,27 @@ def build_argv(suite: str, directory: Path) -> list[str]:
     return [
         # In namespaces of its own that die with us: a killed build leaves neither a
         # process nor a mount.
-        "setpriv", "--pdeathsig=KILL",
-        "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-        "mmdebstrap", "--verbose", "--variant=apt", "--mode=root", "--include=" + ",".join(packages()),
+        "setpriv",
+        "--pdeathsig=KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "mmdebstrap",
+        "--verbose",
+        "--variant=apt",
+        "--mode=root",
+        "--include=" + ",".join(packages()),
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
-        "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\"",
-        suite, str(directory)]
+        '--aptopt=Acquire::Languages "none"',
+        '--aptopt=Acquire::Retries "3"',
+        suite,
+        str(directory),
+    ]
 
 
 def prepare(tree: Path) -> None:
@@ -86,25 +112,55 @@ def prepare(tree: Path) -> None:
     if not os.path.exists(SYSRQ):
         adapt_sysrq_check(tree)
         # or every node would compile it anew
-        command.run(["chroot", str(tree), "/usr/bin/python3", "-m", "compileall", "-q",
-                     "/usr/share/ganeti"], timeout=120, check=False)
+        command.run(
+            [
+                "chroot",
+                str(tree),
+                "/usr/bin/python3",
+                "-m",
+                "compileall",
+                "-q",
+                "/usr/share/ganeti",
+            ],
+            timeout=120,
+            check=False,
+        )
 
 
 def _ssh(tree: Path) -> None:
     """One root key and one set of host keys, known to all nodes."""
     ssh = tree / "root/.ssh"
     ssh.mkdir(mode=0o700, exist_ok=True)
-    command.run(["chroot", str(tree), "ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "",
-                 "-C", "root@testbed", "-f", "/root/.ssh/id_rsa"], timeout=60)
+    command.run(
+        [
+            "chroot",
+            str(tree),
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "rsa",
+            "-b",
+            "2048",
+            "-N",
+            "",
+            "-C",
+            "root@testbed",
+            "-f",
+            "/root/.ssh/id_rsa",
+        ],
+        timeout=60,
+    )
     shutil.copy(ssh / "id_rsa.pub", ssh / "authorized_keys")
     names = layout.node_names(layout.MAX_NODES)
-    hosts = ",".join([*names, *map(layout.node_address, names), layout.CLUSTER_NAME,
-                      layout.CLUSTER_ADDRESS])
+    hosts = ",".join(
+        [*names, *map(layout.node_address, names), layout.CLUSTER_NAME, layout.CLUSTER_ADDRESS]
+    )
     keys = sorted((tree / "etc/ssh").glob("ssh_host_*_key.pub"))
     if not keys:
         raise TestbedError("the new tree has no SSH host keys")
-    (tree / "etc/ssh/ssh_known_hosts").write_text("".join(
-        "%s %s\n" % (hosts, " ".join(key.read_text().split()[:2])) for key in keys))
+    (tree / "etc/ssh/ssh_known_hosts").write_text(
+        "".join("%s %s\n" % (hosts, " ".join(key.read_text().split()[:2])) for key in keys)
+    )
 
 
 def adapt_sysrq_check(tree: Path) -> None:
@@ -113,6 +169,8 @@ def adapt_sysrq_check(tree: Path) -> None:
     new = 'not os.path.isdir("/proc/sys")'
     found = list(tree.glob("usr/share/ganeti/*/ganeti/backend.py"))
     if len(found) != 1 or found[0].read_text(encoding="utf-8").count(old) != 1:
-        raise TestbedError("Ganeti's check of %s is not where it was: %s" % (SYSRQ, found),
-                           hint="adapt image.adapt_sysrq_check to this Ganeti")
+        raise TestbedError(
+            "Ganeti's check of %s is not where it was: %s" % (SYSRQ, found),
+            hint="adapt image.adapt_sysrq_check to this Ganeti",
+        )
     found[0].write_text(found[0].read_text(encoding="utf-8").replace(old, new), encoding="utf-8")

@@ -27,14 +27,22 @@ def run_in(node: Node, argv: Sequence[str], timeout: float) -> int:
     end = time.monotonic() + timeout
     try:
         process = subprocess.Popen(
-            entered, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=ENVIRONMENT, start_new_session=True, preexec_fn=lambda: cgroup.join(group))
+            entered,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            start_new_session=True,
+            preexec_fn=lambda: cgroup.join(group),
+        )
         try:
             _pass_through(process, end)
             code = process.wait(max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
-            print("testbed: %s: killed after %g s: %s" % (node.name, timeout, " ".join(argv)),
-                  file=sys.stderr)
+            print(
+                "testbed: %s: killed after %g s: %s" % (node.name, timeout, " ".join(argv)),
+                file=sys.stderr,
+            )
             code = command.TIMED_OUT
         finally:
             if process.poll() is None:
@@ -45,8 +53,9 @@ def run_in(node: Node, argv: Sequence[str], timeout: float) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _pass_through(process: subprocess.Popen, end: float) -> None:
+def _pass_through(process: subprocess.Popen[bytes], end: float) -> None:
     """Copy the output until the process has ended and what it wrote is read."""
+    assert process.stdout and process.stderr
     sinks = {process.stdout: sys.stdout.buffer, process.stderr: sys.stderr.buffer}
     with selectors.DefaultSelector() as selector:
         selector.register(os.pidfd_open(process.pid), selectors.EVENT_READ)

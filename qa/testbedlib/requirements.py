@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,10 @@ TOOLS = {
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
-def missing_packages(which=shutil.which, exists=os.path.exists) -> list[str]:
+def missing_packages(
+    which: Callable[[str], str | None] = shutil.which,
+    exists: Callable[[str], bool] = os.path.exists,
+) -> list[str]:
     """The packages whose tools are not on this machine."""
     packages = {package for tool, package in TOOLS.items() if not which(tool)}
     if not exists(KEYRING):
@@ -40,33 +44,40 @@ class Machine:
     fuse: bool
     loop: bool
     tun: bool
-    netns: str = ""   # empty if network and mount namespaces work, else why not
+    netns: str = ""  # empty if network and mount namespaces work, else why not
     overlay: bool = True
     state_filesystem: str = "ext4"
 
     def problem(self, packages: list[str]) -> TestbedError | None:
         """The first reason why a testbed cannot run here."""
         if not self.root:
-            return TestbedError("the testbed needs root (containers, mounts, namespaces)",
-                                hint="run it as root")
+            return TestbedError(
+                "the testbed needs root (containers, mounts, namespaces)", hint="run it as root"
+            )
         if packages and not self.apt:
-            return TestbedError("missing on this machine: %s" % ", ".join(packages),
-                                hint="the testbed installs them on Debian only")
+            return TestbedError(
+                "missing on this machine: %s" % ", ".join(packages),
+                hint="the testbed installs them on Debian only",
+            )
         for there, what, how in (
-                (self.fuse, "FUSE (/dev/fuse)", "load the fuse module"),
-                (self.loop, "loop devices (/dev/loop-control)", "load the loop module"),
-                (self.tun, "TUN (/dev/net/tun)", "load the tun module"),
-                (self.overlay, "overlayfs", "load the overlay module")):
+            (self.fuse, "FUSE (/dev/fuse)", "load the fuse module"),
+            (self.loop, "loop devices (/dev/loop-control)", "load the loop module"),
+            (self.tun, "TUN (/dev/net/tun)", "load the tun module"),
+            (self.overlay, "overlayfs", "load the overlay module"),
+        ):
             if not there:
                 return TestbedError("this machine has no %s" % what, hint=how)
         if self.netns:
-            return TestbedError("this machine gives no network namespaces (%s)" % self.netns,
-                                hint="a container must be privileged")
+            return TestbedError(
+                "this machine gives no network namespaces (%s)" % self.netns,
+                hint="a container must be privileged",
+            )
         if self.state_filesystem in ("overlay", "tmpfs", "nfs", "nfs4"):
             return TestbedError(
-                "%s is on %s, which cannot hold a node's root" % (layout.state_base(),
-                                                                  self.state_filesystem),
-                hint="set TESTBED_STATE to a directory on ext4, xfs or btrfs")
+                "%s is on %s, which cannot hold a node's root"
+                % (layout.state_base(), self.state_filesystem),
+                hint="set TESTBED_STATE to a directory on ext4, xfs or btrfs",
+            )
         return None
 
 
@@ -83,9 +94,9 @@ def filesystem_of(path: Path, mountinfo: str) -> str:
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         point = left.split()[4].encode().decode("unicode_escape")
-        if point == "/" or (str(path) + "/").startswith(point + "/"):
-            if len(point) >= len(best):
-                best, kind = point, right.split()[0]
+        holds = point == "/" or (str(path) + "/").startswith(point + "/")
+        if holds and len(point) >= len(best):
+            best, kind = point, right.split()[0]
     return kind
 
 
@@ -99,21 +110,31 @@ def look() -> Machine:
         except (CommandFailed, OSError) as err:
             netns = str(err).splitlines()[-1].strip()
     return Machine(
-        root=root, apt=bool(shutil.which("apt-get")), fuse=_is_device("/dev/fuse"),
-        loop=_is_device("/dev/loop-control"), tun=_is_device("/dev/net/tun"), netns=netns,
+        root=root,
+        apt=bool(shutil.which("apt-get")),
+        fuse=_is_device("/dev/fuse"),
+        loop=_is_device("/dev/loop-control"),
+        tun=_is_device("/dev/net/tun"),
+        netns=netns,
         overlay="\toverlay\n" in Path("/proc/filesystems").read_text(encoding="ascii")
         or _load_overlay(root),
-        state_filesystem=filesystem_of(layout.state_base().absolute(),
-                                       Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
+        state_filesystem=filesystem_of(
+            layout.state_base().absolute(),
+            Path("/proc/self/mountinfo").read_text(encoding="utf-8"),
+        ),
+    )
 
 
 def _load_overlay(root: bool) -> bool:
     modprobe = shutil.which("modprobe")
-    return bool(root and modprobe and not command.run(
-        [modprobe, "overlay"], timeout=10, check=False).exit_code)
+    return bool(
+        root
+        and modprobe
+        and not command.run([modprobe, "overlay"], timeout=10, check=False).exit_code
+    )
 
 
-def require(say) -> None:
+def require(say: Callable[[str], None]) -> None:
     """Refuse, or install what is missing and say so in one line."""
     packages = missing_packages()
     problem = look().problem(packages)

@@ -24,7 +24,7 @@ READY = "ready"
 
 @dataclass(frozen=True)
 class State:
-    """The wish (`suite`, `nodes`, `bare`, `brick_gib`), what it was made of, and how far `up` came."""
+    """The wish (`suite` to `brick_gib`), what it was made of, how far `up` came."""
 
     suite: str
     nodes: int
@@ -50,8 +50,9 @@ def parse(text: str) -> State:
             raise ValueError("format %r, not %d" % (data.get("format"), FORMAT))
         return State(**data)
     except (ValueError, TypeError, AttributeError) as err:
-        raise TestbedError("the testbed's state cannot be read: %s" % err,
-                           hint="remove it with: qa/testbed down") from err
+        raise TestbedError(
+            "the testbed's state cannot be read: %s" % err, hint="remove it with: qa/testbed down"
+        ) from err
 
 
 def load(layout: Layout) -> State | None:
@@ -60,6 +61,16 @@ def load(layout: Layout) -> State | None:
         return parse(layout.state_file.read_text())
     except FileNotFoundError:
         return None
+
+
+def require(layout: Layout) -> State:
+    """The state of this testbed; raises TestbedError if there is none."""
+    found = load(layout)
+    if found is None:
+        raise TestbedError(
+            "there is no testbed %r" % layout.name, hint="make one with: qa/testbed up"
+        )
+    return found
 
 
 def save(layout: Layout, state: State) -> None:
