@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ PREFIX_BITS = 24
 HOST_ADDRESS = PREFIX + "1"
 CLUSTER_ADDRESS = PREFIX + "2"
 CGROUP = "ganeti-gluster-testbed"
+DEFAULT_STATE = "/var/lib/ganeti-gluster-testbed"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}\Z")
 PROJECT = Path(__file__).resolve().parents[2]
@@ -53,7 +55,7 @@ def cache_dir() -> Path:
 
 def state_base() -> Path:
     """Where testbeds keep their state (TESTBED_STATE)."""
-    return Path(os.environ.get("TESTBED_STATE") or "/var/lib/ganeti-gluster-testbed")
+    return Path(os.environ.get("TESTBED_STATE") or DEFAULT_STATE)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ class Layout:
             raise TestbedError(
                 "testbed name %r: use up to 20 of a-z, 0-9 and -, a letter first" % self.name
             )
+
+    @property
+    def kernel_name(self) -> str:
+        """The name in the kernel, which knows nothing of TESTBED_STATE."""
+        base = str(state_base())
+        if base == DEFAULT_STATE:
+            return self.name
+        return "%s-%s" % (self.name, hashlib.sha256(base.encode()).hexdigest()[:8])
 
     @property
     def directory(self) -> Path:
@@ -86,11 +96,11 @@ class Layout:
 
     @property
     def cgroup(self) -> Path:
-        return self.cgroup_mount / CGROUP / self.name
+        return self.cgroup_mount / CGROUP / self.kernel_name
 
     @property
     def netns(self) -> str:
-        return "ggt-" + self.name
+        return "ggt-" + self.kernel_name
 
     @property
     def netns_file(self) -> Path:
