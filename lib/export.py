@@ -28,6 +28,9 @@ STOP_SECONDS = 30
 # libgfapi alone takes 10 s for that.
 _UNIT_STOP_SECONDS = 45
 
+# The daemon's name of the image.
+NODE = "image"
+
 Run = Callable[..., command.CommandResult]
 
 
@@ -60,6 +63,11 @@ class Export:
     @property
     def unit(self) -> str:
         return "ganeti-gluster-export-%s.service" % self._key
+
+    @property
+    def qmp_path(self) -> str:
+        """The socket at which the daemon takes QMP commands; `NODE` is the image there."""
+        return "%s.qmp" % self.path
 
     def is_active(self) -> bool:
         """Whether the image can be reached at `path` now."""
@@ -129,10 +137,6 @@ class Export:
             ) from err
         self._clear()
 
-    def grow(self, size: int) -> None:
-        """Let the path show `size` bytes; the image itself grows with it."""
-        os.truncate(self.path, size)
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes of this node from starting or stopping exports."""
@@ -165,8 +169,9 @@ class Export:
             ["umount", "--lazy", self.path],
         ):
             self.run(argv, timeout=STOP_SECONDS, check=False)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        for path in (self.path, self.qmp_path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def start_argv(export: Export) -> list[str]:
@@ -174,7 +179,7 @@ def start_argv(export: Export) -> list[str]:
     pid_file = "%s/%s.pid" % (constants.RUN_DIR, export._key)
     image = {
         "driver": "raw",
-        "node-name": "image",
+        "node-name": NODE,
         "cache": {"direct": True},
         "file": {
             **export.spec.qemu_blockdev(export.image),
@@ -197,8 +202,12 @@ def start_argv(export: Export) -> list[str]:
         pid_file,
         "--blockdev",
         json.dumps(image),
+        "--chardev",
+        "socket,id=qmp,server=on,wait=off,path=%s" % export.qmp_path,
+        "--monitor",
+        "chardev=qmp",
         "--export",
-        "type=fuse,id=export,node-name=image,writable=on,mountpoint=%s" % export.path,
+        "type=fuse,id=export,node-name=%s,writable=on,mountpoint=%s" % (NODE, export.path),
     ]
 
 

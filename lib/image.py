@@ -13,9 +13,9 @@ from typing import NamedTuple
 from ganeti_gluster import errors, names
 from ganeti_gluster.gfapi import File, FileStat, Volume
 
-#: Bytes reserved or zeroed in one call: one long call would hold up a brick.
+#: Bytes allocated at a time: one long call would hold up a brick.
 STEP = 256 << 20
-#: Bytes written in one call where the bricks cannot zero by themselves.
+#: Bytes of zeroes written in one call.
 WRITE_STEP = 4 << 20
 DIRECTORY_MODE = 0o755
 IMAGE_MODE = 0o600
@@ -99,7 +99,8 @@ def grow(
     """Grow an image to `size` bytes; the new part reads as zeroes.
 
     To its present size is no change, to a smaller one is refused.  A dry run
-    checks all and changes nothing.  A failure restores the old size.
+    checks all and changes nothing.  A failure restores the old size; raises
+    `NoSpace`, or `IncompleteImage` where the volume did not even let it.
     """
     names.image_path(path)
     _check_size(path, size)
@@ -112,15 +113,16 @@ def grow(
     _check_space(volume, size - old.size, preallocation)
     if dry_run or size == old.size:
         return old
-    with volume.open(path, write=True) as file:
-        try:
+    file = volume.open(path, write=True)
+    try:
+        with file:
             _extend(file, old.size, size, preallocation)
             file.fsync()
             info = _info(path, file.stat())
-            _verify_size(path, info.size, size)
-        except BaseException as err:
-            _shrink_back(file, old.size, size, err)
-            raise
+        _verify_size(path, info.size, size)
+    except BaseException as err:
+        _shrink_back(volume, path, old.size, size, err)
+        raise
     return info
 
 
@@ -285,13 +287,19 @@ def _own(volume: Volume, file: File) -> None:
 def _extend(file: File, start: int, end: int, preallocation: str) -> None:
     if preallocation == names.PREALLOCATION_OFF:
         file.truncate(end)
-    elif preallocation == names.PREALLOCATION_FALLOC:
-        for offset in range(start, end, STEP):
-            file.allocate(offset, min(STEP, end - offset))
-    else:
-        zeroes = bytes(WRITE_STEP)
-        for offset in range(start, end, WRITE_STEP):
-            file.pwrite(zeroes[: end - offset], offset)
+        return
+    for offset in range(start, end, STEP):
+        stop = min(offset + STEP, end)
+        # A sharded volume finds the pieces of an image by its size, so they must
+        # lie within it before they are made, or a crash would leave them for
+        # ever.  One byte less, so that the size still tells what is done.
+        file.truncate(stop - 1)
+        if preallocation == names.PREALLOCATION_FALLOC:
+            file.allocate(offset, stop - offset)
+        else:
+            # Not zerofill, by which bricks only reserve blocks as for falloc.
+            for place in range(offset, stop, WRITE_STEP):
+                file.pwrite(bytes(min(WRITE_STEP, stop - place)), place)
 
 
 def _verify_size(path: str, actual: int, wanted: int) -> None:
@@ -299,16 +307,16 @@ def _verify_size(path: str, actual: int, wanted: int) -> None:
         raise OSError(errno.EIO, "the size is %d, not %d" % (actual, wanted), path)
 
 
-def _shrink_back(file: File, old: int, wanted: int, cause: BaseException) -> None:
-    # Only if nobody grew it further meanwhile.
+def _shrink_back(volume: Volume, path: str, old: int, wanted: int, cause: BaseException) -> None:
+    # Through a new handle: the one whose write failed repeats that failure.
     try:
-        if old < file.stat().size <= wanted:
-            file.truncate(old)
-            file.fsync()
+        with volume.open(path, write=True) as file:
+            # Only if nobody grew it further meanwhile.
+            if old < file.stat().size <= wanted:
+                file.truncate(old)
     except OSError as err:
         raise errors.IncompleteImage(
-            "image %s has grown in part and could not be set back (%s)"
-            % (file.path, err.strerror),
-            path=file.path,
+            "image %s may have grown in part and could not be set back (%s)" % (path, err.strerror),
+            path=path,
             hint="grow it again when its volume is whole",
         ) from cause

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ganeti_gluster import errors
 from ganeti_gluster.gfapi.library import Library, load
+from ganeti_gluster.gfapi.memory import lock_as_used
 from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Server, describe, probe
 
 #: Seconds after which a connection attempt is given up.
@@ -110,6 +111,7 @@ def establish(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection
     more; live ones come first in its list.  Where one accepts but does not
     serve (a frozen machine), the next live one is tried.
     """
+    lock_as_used()
     library = load()
     deadline = time.monotonic() + timeout
     answers = probe(target.servers, timeout=min(PROBE_TIMEOUT, timeout / 2))

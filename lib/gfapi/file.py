@@ -114,6 +114,10 @@ class File:
     def allocate(self, offset: int, length: int, *, keep_size: bool = False) -> None:
         """Reserve blocks for a range, which keeps its content."""
         self._dirty = True
+        if offset and not keep_size and self.stat().size == 0:
+            # A sharded volume never answers where the file is empty and the
+            # range begins behind its first piece.
+            self.truncate(offset)
         mode = FALLOC_FL_KEEP_SIZE if keep_size else 0
         self._call("glfs_fallocate", mode, offset, length)
 

@@ -60,7 +60,7 @@ def check_parameters(given: dict[str, Any]) -> None:
     values = {
         constants.PARAM_HOST: "localhost",
         constants.PARAM_PORT: 24007,
-        constants.PARAM_VOLUME: "volume",
+        constants.PARAM_VOLUME: "gv0",
     }
     values.update({name: value for name, value in given.items() if value != "default"})
     VolumeSpec.from_params(values)

@@ -19,7 +19,7 @@ from ganeti.storage import base
 
 from ganeti_gluster import constants, health, image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.export import Export, ExportFailed
+from ganeti_gluster.export import NODE, Export, ExportFailed
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec, connect, live_server
@@ -315,16 +315,14 @@ class GlusterStorage(base.BlockDev):
         # Late, since only this one operation needs Ganeti's KVM code.
         from ganeti_gluster.storage import running_disk
 
+        export = self._export()
         try:
-            if self._uuid is not None and running_disk.grow(self._uuid, size):
+            if export.is_active():
+                running_disk.resize(export.qmp_path, NODE, size)
                 return True
+            return self._uuid is not None and running_disk.grow(self._uuid, size)
         except errors.HypervisorError as err:
             raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
-        export = self._export()
-        if export.is_active():
-            export.grow(size)
-            return True
-        return False
 
     def GetActualSize(self) -> int:
         """The size of the image in bytes."""

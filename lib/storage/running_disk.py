@@ -30,7 +30,13 @@ def grow(disk_uuid: str, size: int) -> bool:
     if found is None:
         return False
     instance, device = found
-    qmp = monitor.QmpConnection(hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance))
+    resize(hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance), device, size)
+    return True
+
+
+def resize(socket: str, device: str, size: int) -> None:
+    """Let the QEMU (or storage daemon) behind a QMP socket resize a block device."""
+    qmp = monitor.QmpConnection(socket)
     qmp.connect()
     try:
         # Ganeti 3.1 names the block node, Ganeti 3.0 the drive.
@@ -39,7 +45,6 @@ def grow(disk_uuid: str, size: int) -> bool:
         _execute(qmp, "block_resize", {key: device, "size": size})
     finally:
         qmp.close()
-    return True
 
 
 def _execute(qmp: Any, command: str, arguments: dict[str, Any]) -> Any:
