@@ -18,7 +18,6 @@ from .testbed import EXEC_SECONDS, Testbed
 Action = Callable[[Testbed, argparse.Namespace], int]
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -247,6 +246,9 @@ def main(argv: list[str] | None = None) -> int:
         return function(Testbed(getattr(args, "name", None), say=say), args)
     except TestbedError as err:
         print("testbed: %s" % err, file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:  # nobody reads on, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as err:
         print("testbed: %s" % err, file=sys.stderr)
