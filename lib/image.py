@@ -316,7 +316,8 @@ def _shrink_back(volume: Volume, path: str, old: int, wanted: int, cause: BaseEx
                 file.truncate(old)
     except OSError as err:
         raise errors.IncompleteImage(
-            "image %s may have grown in part and could not be set back (%s)" % (path, err.strerror),
+            "image %s may have grown in part and could not be set back (%s)"
+            % (path, err.strerror),
             path=path,
             hint="grow it again when its volume is whole",
         ) from cause
