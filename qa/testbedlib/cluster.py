@@ -54,7 +54,7 @@ def init_argv(disk_templates: Iterable[str] = DISK_TEMPLATES) -> list[str]:
 
 def add_argv(node: str) -> list[str]:
     """The `gnt-node add` of a further node."""
-    return ["gnt-node", "add", "--no-ssh-key-check", node]
+    return ["gnt-node", "add", node]
 
 
 def create(nodes: Sequence[Node], disk_templates: Iterable[str] = DISK_TEMPLATES) -> None:
