@@ -51,7 +51,7 @@ def _mend_flatten(module: Any) -> None:
 
 def _mend_uri(module: Any) -> None:
     original = module.ParseStorageUriToBlockdevParam
-    if not isinstance(original("gluster://host:24007/volume/path").get("server"), list):
+    if not isinstance(original("gluster://host:24007/gv0/path").get("server"), list):
         raise Refused("kvm_utils.ParseStorageUriToBlockdevParam is not as expected")
 
     def ParseStorageUriToBlockdevParam(uri: str) -> dict[str, Any]:

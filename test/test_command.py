@@ -1,0 +1,42 @@
+"""Running another program."""
+
+from __future__ import annotations
+
+import pytest
+
+from ganeti_gluster.command import CommandFailed, run
+
+pytestmark = pytest.mark.allow_process
+
+
+def test_output_and_exit_status_come_back() -> None:
+    done = run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=10, check=False)
+    assert (done.exit_code, done.stdout, done.stderr) == (3, "out\n", "err\n")
+
+
+def test_it_runs_in_the_c_locale_with_closed_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert run(["sh", "-c", "echo $LC_ALL; cat"], timeout=10).stdout == "C\n"
+
+
+def test_no_shell_reads_the_arguments() -> None:
+    assert run(["echo", "$(id); `id`"], timeout=10).stdout == "$(id); `id`\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message", "exit_code"),
+    [
+        (["sh", "-c", "echo no >&2; exit 4"], "sh -c echo no >&2; exit 4: exit status 4: no", 4),
+        (
+            ["/no/such/program"],
+            "/no/such/program: cannot be started: No such file or directory",
+            None,
+        ),
+        (["sleep", "30"], "sleep 30: no end after 0.1 s", None),
+    ],
+)
+def test_a_failure_says_what_and_why(argv: list[str], message: str, exit_code: int | None) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        run(argv, timeout=0.1 if argv[0] == "sleep" else 10)
+    assert str(caught.value) == message
+    assert caught.value.exit_code == exit_code
