@@ -1,0 +1,152 @@
+"""What is refused before anything is touched, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from ganeti_gluster import names
+from ganeti_gluster.errors import InvalidParameter
+
+UUID = "9f7e4e2c-7f3f-4a9e-a6cf-7f1f1f0a5b3d"
+
+
+def refusal(check, value):
+    with pytest.raises(InvalidParameter) as caught:
+        check(value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["ganeti/%s.0" % UUID, "a", "..a", "a..", "ü/ö b", "a" * 255, "/".join(["a" * 200] * 5)],
+)
+def test_an_image_path(path):
+    assert names.image_path(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "it is empty"),
+        ("/ganeti/x", "it must be relative"),
+        ("..", "component"),
+        ("ganeti/../x", "component"),
+        ("ganeti/..", "component"),
+        ("./x", "component"),
+        ("ganeti//x", "component"),
+        ("ganeti/", "component"),
+        ("ganeti/x\0y", "control characters"),
+        ("ganeti/x\ny", "control characters"),
+        ("ganeti/\x7f", "control characters"),
+        ("ganeti/\x85", "control characters"),
+        ("a" * 256, "longer than 255 bytes"),
+        ("ü" * 128, "longer than 255 bytes"),
+        ("/".join(["a" * 200] * 6), "longer than 1024 bytes"),
+        ("\udcff", "not valid Unicode"),
+        (None, "not text"),
+        (b"bytes", "not text"),
+    ],
+)
+def test_an_odd_image_path_is_refused(path, why):
+    message = refusal(names.image_path, path)
+    assert message.startswith("image path ")
+    assert why in message
+    assert len(message) < 200
+    assert "\n" not in message and "\0" not in message
+
+
+@pytest.mark.parametrize("name", ["gv0", "_x", "1", "a-b_C", "v" * 255])
+def test_a_volume_name(name):
+    assert names.volume_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "-x", "a.b", "a b", "a/b", "ä", "v" * 256, "gv0\n", None, 7]
+    + [
+        "all",
+        "volume",
+        "type",
+        "subvolumes",
+        "option",
+        "end-volume",
+        "volume_not_in_ring",
+        "help",
+    ],
+)
+def test_an_odd_volume_name_is_refused(name):
+    assert refusal(names.volume_name, name).startswith("volume name ")
+
+
+@pytest.mark.parametrize(
+    ("host", "normal"),
+    [
+        ("node1", "node1"),
+        ("node1.example.com", "node1.example.com"),
+        ("my_node", "my_node"),
+        ("3com.example", "3com.example"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:DB8:0::1]", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+    ],
+)
+def test_a_host(host, normal):
+    assert names.host(host) == normal
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "-x", "a..b", "a b", "a/b", "x" * 64, ".".join(["x" * 60] * 5), "256.1.1.1", "1.2.3"]
+    + ["[node1]", "[192.0.2.1]", "2001:db8:::1", "fe80::1%eth0", "a?b", "node1.", None],
+)
+def test_an_odd_host_is_refused(host):
+    assert refusal(names.host, host).startswith("host ")
+
+
+@pytest.mark.parametrize(("value", "number"), [(1, 1), (65535, 65535), ("24007", 24007)])
+def test_a_port(value, number):
+    assert names.port(value) == number
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, 65536, "0", "", " 1", "1 ", "+1", "1.0", 1.0, True, None, "\u0661", "9" * 30]
+)
+def test_an_odd_port_is_refused(value):
+    assert refusal(names.port, value).startswith("port ")
+
+
+@pytest.mark.parametrize("value", [1, 1024, "10240", names.SIZE_MIB])
+def test_a_size(value):
+    assert names.size_mib(value) == int(value)
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, 1.5, "1.5", "1G", True, None, names.SIZE_MIB + 1, 1 << 60]
+)
+def test_an_odd_size_is_refused(value):
+    assert refusal(names.size_mib, value).startswith("size in MiB ")
+
+
+def test_the_largest_size_fits_a_signed_offset():
+    assert names.SIZE_MIB << 20 == (1 << 63) - (1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("check", "good"),
+    [
+        (names.preallocation, ("off", "falloc", "full")),
+        (names.access, ("userspace", "kernelspace")),
+        (names.transport, ("tcp", "unix", "tls")),
+    ],
+)
+def test_a_choice(check, good):
+    assert tuple(map(check, good)) == good
+    for bad in ("", "OFF", "none", None, 0, True, [good[0]]):
+        assert ", ".join(good) in refusal(check, bad)
+
+
+@pytest.mark.parametrize("path", ["glusterd.socket", "/" + "x" * 107, "", "/a\0b"])
+def test_an_odd_socket_path_is_refused(path):
+    assert refusal(names.socket_path, path).startswith("socket path ")
+    assert names.socket_path("/run/glusterd.socket") == "/run/glusterd.socket"
