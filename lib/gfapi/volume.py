@@ -169,9 +169,18 @@ class Volume:
                 name: bytes = dirent.d_name
                 if name != b"." and name != b"..":
                     text = name.decode("utf-8", "surrogateescape")
-                    entries.append(DirectoryEntry(text, file_stat(raw)))
+                    # A replica set that is not sure of a file gives its name alone.
+                    stat = file_stat(raw) if raw.st_mode else self._lstat_if_any(path, text)
+                    if stat is not None:
+                        entries.append(DirectoryEntry(text, stat))
         finally:
             library.functions["glfs_closedir"](fd)
+
+    def _lstat_if_any(self, directory: str, name: str) -> FileStat | None:
+        try:
+            return self.lstat("%s/%s" % (directory, name))
+        except FileNotFoundError:
+            return None
 
     # extended attributes
 

@@ -187,10 +187,10 @@ def undo() -> Iterator[contextlib.ExitStack]:
 
 @pytest.fixture(scope="module")
 def brick_root(undo: contextlib.ExitStack) -> Path:
-    """A directory for bricks on this machine's own disk."""
+    """A disk for bricks: GlusterFS confuses files on a container's overlay."""
     root = Path(tempfile.mkdtemp(prefix="gfapi-test-", dir="/var/tmp"))
     undo.callback(shutil.rmtree, root)
-    return root
+    return _mount_disk(root, 4096 * MIB, undo)
 
 
 @pytest.fixture(scope="module")
@@ -225,10 +225,14 @@ def make_volume(brick_root: Path) -> Iterator[Callable[..., GlusterVolume]]:
 @pytest.fixture(scope="module")
 def small_disk(brick_root: Path, undo: contextlib.ExitStack) -> Path:
     """A file system of 512 MiB, which can fill up."""
-    disk, mount = brick_root / "disk.img", brick_root / "small"
+    return _mount_disk(brick_root, 512 * MIB, undo)
+
+
+def _mount_disk(folder: Path, size: int, undo: contextlib.ExitStack) -> Path:
+    disk, mount = folder / "disk.img", folder / "disk"
     mount.mkdir()
     with disk.open("wb") as file:
-        file.truncate(512 * MIB)
+        file.truncate(size)
     subprocess.run(["mkfs.xfs", "-q", str(disk)], check=True, timeout=60)
     subprocess.run(["mount", "-o", "loop", str(disk), str(mount)], check=True, timeout=60)
     undo.callback(subprocess.run, ["umount", str(mount)], check=True, timeout=60)
