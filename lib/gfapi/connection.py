@@ -141,8 +141,14 @@ def _new(library: Library, target: Target, servers: Sequence[Server]) -> int:
     for option in target.options:
         library.call("glfs_set_xlator_option", None, handle, *map(str.encode, option))
     transport = b"unix" if target.transport == "unix" else b"tcp"
+    if library.is_11 and ":" in servers[0][0]:
+        # Else it looks for IPv4 addresses alone.  The name is that of no
+        # translator: the bricks' addresses are the volume's business.
+        library.call("glfs_set_xlator_option", None, handle, b"gfapi", b"address-family", b"inet6")
     for host, port in servers:
-        library.call("glfs_set_volfile_server", None, handle, transport, host.encode(), port)
+        # It also takes what follows the last colon for a port.
+        name = "%s:%d" % (host, port) if library.is_11 and ":" in host else host
+        library.call("glfs_set_volfile_server", None, handle, transport, name.encode(), port)
     return handle
 
 
@@ -168,7 +174,7 @@ def _init(library: Library, handle: int, timeout: float) -> int:
 def _refusal(target: Target, code: int, answers: dict[Server, str | None]) -> errors.ConnectError:
     tried = [(describe(server), reason or "answers") for server, reason in answers.items()]
     volume = target.volume
-    if code == errno.ENOENT:
+    if code in (errno.ENOENT, errno.ENOMEM):  # ENOMEM from GlusterFS 11 on
         return errors.VolumeNotFound(
             "there is no volume %s" % volume,
             volume=volume,

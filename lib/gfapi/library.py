@@ -36,6 +36,8 @@ class Library:
         self.Statvfs: type[ctypes.Structure] = api.Statvfs
         self.Dirent: type[ctypes.Structure] = api.Dirent
         self.functions = {name: _declare(api.client, name) for name in PROTOTYPES}
+        #: GlusterFS 11 or later: it has the *at functions.
+        self.is_11 = hasattr(api.client, "glfs_openat")
 
     def call(self, name: str, path: str | None, *args: Any) -> int:
         """Call the C function `name`; a failure is an `OSError` with errno and `path`.

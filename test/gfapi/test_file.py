@@ -173,6 +173,6 @@ def test_an_empty_file_is_extended_before_a_later_range_is_allocated(library, vo
 
 
 FIELDS = [
-    (name, ctypes.c_ulong)
-    for name in "st_mode st_size st_blocks st_uid st_gid st_mtime st_mtimensec st_ino st_nlink".split()
+    ("st_" + name, ctypes.c_ulong)
+    for name in ("mode", "size", "blocks", "uid", "gid", "mtime", "mtimensec", "ino", "nlink")
 ]
