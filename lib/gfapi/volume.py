@@ -8,6 +8,8 @@ import os
 from types import TracebackType
 from typing import NamedTuple
 
+from ganeti_gluster import errors
+from ganeti_gluster.gfapi import topology
 from ganeti_gluster.gfapi.connection import CONNECT_TIMEOUT, Connection, Target, pooled
 from ganeti_gluster.gfapi.file import File
 from ganeti_gluster.gfapi.library import raise_errno
@@ -257,5 +259,14 @@ def connect(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Volume:
     """A volume of this process's pool; connects where the pool has none.
 
     Raises a `ConnectError` after at most `timeout` seconds, or `LibraryMissing`.
+    With transport `tls` the volume's own graph must encrypt the way to every
+    brick; to glusterd libgfapi encrypts where /var/lib/glusterd/secure-access is.
     """
-    return Volume(pooled(target, timeout=timeout))
+    volume = Volume(pooled(target, timeout=timeout))
+    if target.transport == "tls" and not topology.parse(volume.volfile()).encrypted:
+        raise errors.VolumeNotEncrypted(
+            "volume %s does not use TLS" % target.volume,
+            volume=target.volume,
+            hint="set its options client.ssl and server.ssl",
+        )
+    return volume

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+from pathlib import Path
 
 import pytest
 
+from ganeti_gluster.errors import VolumeNotEncrypted
 from ganeti_gluster.gfapi import Target, Volume
+from ganeti_gluster.gfapi import volume as gfapi_volume
 from ganeti_gluster.gfapi.connection import Connection
 from ganeti_gluster.gfapi.library import Library
 from ganeti_gluster.gfapi.prototypes import PROTOTYPES
+
+DATA = Path(__file__).parent / "data"
 
 
 class FakeLibrary(Library):
@@ -170,6 +175,52 @@ def test_an_empty_file_is_extended_before_a_later_range_is_allocated(library, vo
         "glfs_fallocate",
         "glfs_fsync",
     ]
+
+
+def test_tls_is_refused_where_the_volume_does_not_encrypt(library, monkeypatch):
+    graph = (DATA / "glusterfs-11.1-replica3.vol").read_text()
+    target = Target("replica3", (("node1", 24007),), "tls")
+    made = Connection(library, 1, target)
+    monkeypatch.setattr(gfapi_volume, "pooled", lambda target, timeout: made)
+    monkeypatch.setattr(Volume, "volfile", lambda self: graph)
+    with pytest.raises(VolumeNotEncrypted, match="replica3 does not use TLS"):
+        gfapi_volume.connect(target)
+    graph = graph.replace("ssl-enabled off", "ssl-enabled on")
+    assert gfapi_volume.connect(target).name == "replica3"
+
+
+def test_a_name_without_a_stat_is_asked_for_and_may_be_gone(library, volume, monkeypatch):
+    library.Stat = lambda: type("Stat", (ctypes.Structure,), {"_fields_": FIELDS})()
+    library.Dirent = type(
+        "Dirent", (ctypes.Structure,), {"_fields_": [("d_name", ctypes.c_char * 256)]}
+    )
+    names = iter([b".", b"here", b"gone", None])
+
+    def read(fd, stat, dirent, end):
+        name = next(names)
+        dirent._obj.d_name = name or b""
+        end._obj.value = 1 if name else None
+        return 0
+
+    def lstat(fs, path, stat):
+        if path == b"d/gone":
+            return -errno.ENOENT
+        stat._obj.st_mode, stat._obj.st_size = 0o100600, 7
+        return 0
+
+    library.answers.update(glfs_opendir=5, glfs_readdirplus_r=read, glfs_lstat=lstat)
+    (entry,) = volume.scandir("d")
+    assert (entry.name, entry.stat.size, entry.stat.is_file) == ("here", 7, True)
+    assert library.calls[-1] == "glfs_closedir"
+
+
+def test_an_error_while_listing_is_raised_and_closes(library, volume):
+    library.Stat = library.Dirent = ctypes.c_long
+    library.answers.update(glfs_opendir=5, glfs_readdirplus_r=-errno.EIO)
+    with pytest.raises(OSError) as caught:
+        volume.scandir("d")
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, "d")
+    assert library.calls[-1] == "glfs_closedir"
 
 
 FIELDS = [
