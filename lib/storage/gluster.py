@@ -354,7 +354,8 @@ class GlusterStorage(base.BlockDev):
             degraded = state.degraded or state.split_brain
             ldisk = ganeti_constants.LDS_FAULTY if state.split_brain else ganeti_constants.LDS_OKAY
         return objects.BlockDevStatus(
-            dev_path=self.dev_path,
+            # `gnt-instance info` shows it: without a path, where the image is.
+            dev_path=self.dev_path or self._spec.qemu_uri(self._path, self._spec.servers[0]),
             major=self.major,
             minor=self.minor,
             sync_percent=None,
