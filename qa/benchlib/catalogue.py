@@ -1,0 +1,120 @@
+"""What is measured: for each script within a node, the rows that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MILLISECONDS = ("ms", 1e3)
+SECONDS = ("s", 1.0)
+MICROSECONDS = ("us/request", 1e6)
+
+VOLUME = "gv0"
+IMAGES = 10_000
+SCRIPT_SECONDS = 1200
+
+FUSE = "stock, FUSE mount"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A name in a script's answer, and the row that it becomes."""
+
+    name: str
+    row: str
+    peer_name: str
+    unit: tuple[str, float] = MILLISECONDS
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A script under qa/benchlib/node: its words, where RUNS stands for the number.
+
+    `before` and `after` are further calls of it, not measured.  `healed` is for
+    one that needs a volume with nothing to heal: a client lists otherwise there.
+    """
+
+    script: str
+    arguments: tuple[str, ...]
+    rows: tuple[Measured, ...]
+    runs: int
+    quick: int
+    before: tuple[tuple[str, ...], ...] = ()
+    after: tuple[tuple[str, ...], ...] = ()
+    healed: bool = False
+
+    def argv(self, quick: bool) -> list[str]:
+        """The measured call."""
+        count = str(self.quick if quick else self.runs)
+        return [count if word == RUNS else word for word in self.arguments]
+
+
+RUNS = "RUNS"
+
+
+def _disks(state: str, suffix: str, where: dict[str, str]) -> Benchmark:
+    rows = tuple(Measured(name, name + suffix, where[name]) for name in where)
+    return Benchmark("disks.py", (VOLUME, RUNS, state), rows, runs=15, quick=3)
+
+
+def _qemu(kind: str) -> Benchmark:
+    name = "qemu-%s-4k" % kind
+    rows = (Measured(name, name, "FUSE mount, aio=threads", MICROSECONDS),)
+    return Benchmark("qemu.py", (VOLUME, RUNS, kind), rows, runs=5, quick=1)
+
+
+def _switched(name: str, peer_name: str, runs: int, quick: int) -> Benchmark:
+    rows = (Measured(name, name, peer_name),)
+    return Benchmark("switched.py", (name, RUNS), rows, runs, quick)
+
+
+BENCHMARKS = (
+    _disks(
+        "cold",
+        "",
+        {
+            "create": "stock, not mounted before",
+            "attach": "stock, mounted",
+            "size": "stock, mounted",
+            "grow": "stock, mounted",
+            "remove": "stock, not mounted before",
+            "request": "stock: fork and lock memory only",
+        },
+    ),
+    _disks(
+        "mounted",
+        "-in-use",
+        dict.fromkeys(("create", "remove"), "stock, mounted and in use"),
+    ),
+    Benchmark(
+        "listing.py",
+        ("compare", VOLUME, RUNS),
+        (Measured("list-10000", "list-10000", FUSE, SECONDS),),
+        runs=5,
+        quick=2,
+        before=(("fill", VOLUME, str(IMAGES)),),
+        after=(("clear", VOLUME),),
+        healed=True,
+    ),
+    _switched("gnt-instance-list", "plugin off", runs=15, quick=3),
+    _qemu("read"),
+    _qemu("write"),
+    _switched("python-start", "no .pth file", runs=200, quick=20),
+    _switched("ganeti-import", "no .pth file", runs=10, quick=3),
+)
+
+
+def names() -> list[str]:
+    """The names of all rows, in the order of the table."""
+    return [row.row for benchmark in BENCHMARKS for row in benchmark.rows]
+
+
+def wanted(only: Iterable[str]) -> list[tuple[Benchmark, list[Measured]]]:
+    """The benchmarks that give a row named in `only` (all if empty), each with those rows."""
+    chosen = set(only) or set(names())
+    found = []
+    for benchmark in BENCHMARKS:
+        rows = [row for row in benchmark.rows if row.row in chosen]
+        if rows:
+            found.append((benchmark, rows))
+    return found
