@@ -25,6 +25,8 @@ from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec, connect, live_server
 
 MIB = 1024 * 1024
+# What libgfapi logs when it logs: its "info".
+LOG_LEVEL = 7
 # How long an image grown by another client may show its old size here.
 SHOW_SECONDS = 10.0
 
@@ -89,6 +91,16 @@ def _translated(what: str) -> Iterator[None]:
     except (GanetiGlusterError, OSError) as err:
         logging.debug("Gluster disk", exc_info=True)
         _fail(err, what)
+
+
+def _connect(spec: VolumeSpec) -> Volume:
+    """Connect; where Ganeti logs for debugging, libgfapi writes to the same log."""
+    root = logging.getLogger()
+    if root.isEnabledFor(logging.DEBUG):
+        for handler in root.handlers:
+            if isinstance(handler, logging.FileHandler):
+                return connect(spec, log_file=handler.baseFilename, log_level=LOG_LEVEL)
+    return connect(spec)
 
 
 class GlusterStorage(base.BlockDev):
@@ -182,8 +194,10 @@ class GlusterStorage(base.BlockDev):
     def _volume(self, what: str) -> Iterator[tuple[Volume, str]]:
         """The open volume and the image's path; failures become Ganeti's."""
         path, spec = self._path, self._spec
-        doing = "%s image %s of volume %s" % (what, path, spec.name)
-        with _translated(doing), connect(spec) as volume:
+        with (
+            _translated("%s image %s of volume %s" % (what, path, spec.name)),
+            _connect(spec) as volume,
+        ):
             yield volume, path
 
     def Attach(self, **kwargs: Any) -> bool:
@@ -232,7 +246,7 @@ class GlusterStorage(base.BlockDev):
         _check_parameters(params)
         with _translated("create image %s of volume %s" % (path, spec.name)):
             names.size_mib(size)
-            with connect(spec) as volume:
+            with _connect(spec) as volume:
                 image.create(
                     volume,
                     path,
