@@ -69,12 +69,12 @@ def _noded_state() -> tuple[str, list[str]]:
     if state.get("pid") != pid:
         return STOCK, [
             "ganeti-noded was started before this package was installed; restart it:"
-            " systemctl restart ganeti-noded"
+            " systemctl restart ganeti"
         ]
     template, reasons = _judge(state["extended"], state["refusals"])
     if template == OURS and state["version"] != __version__:
         reasons.append(
-            "ganeti-noded still runs version %s; restart it: systemctl restart ganeti-noded"
+            "ganeti-noded still runs version %s; restart it: systemctl restart ganeti"
             % state["version"]
         )
     return template, reasons

@@ -12,7 +12,7 @@ from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import plugin_states
 from ganeti_gluster.plugin_status import OURS, local_status
 
-RESTART = "restart the node daemon for it to take effect: systemctl restart ganeti-noded"
+RESTART = "restart Ganeti's daemons here for it to take effect: systemctl restart ganeti"
 
 _HEADERS = {
     "node": "Node",
@@ -33,7 +33,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
             )
         states = {netutils.Hostname.GetSysName(): local_status()}
     else:
-        nodes = [row[0] for row in cli.GetClient().QueryNodes(args, ["name"], False)]
+        nodes = args or [row[0] for row in cli.GetClient().QueryNodes([], ["name"], False)]
         states = plugin_states.fetch(nodes)
     if opts.json:
         cli.ToStdout("%s", json.dumps(states, indent=2, sort_keys=True))

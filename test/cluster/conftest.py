@@ -98,17 +98,24 @@ class Cluster:
         """The console of an instance that is about to start on a node."""
         return Boot(self.testbed.node(node), name)
 
-    def restart_noded(self, node: str) -> None:
-        """Restart the node daemon, as it takes a change of the plugin."""
-        self.run("systemctl", "restart", "ganeti-noded", node=node)
+    def restart(self, node: str) -> None:
+        """Restart Ganeti's daemons on a node, as it takes a change of the plugin."""
+        self.run("systemctl", "restart", "ganeti", node=node)
         wait_for(
             lambda: (
-                self.testbed.exec(node, ["pgrep", "-x", "ganeti-noded"]).exit_code in (0, 1)
-                and self.testbed.exec("node1", ["gnt-node", "list", node]).exit_code == 0
+                self.testbed.exec("node1", ["gnt-cluster", "command", "true"]).exit_code == 0
+                and self.status_known(node)
             ),
-            30,
+            60,
             "the node daemon of %s is back" % node,
         )
+
+    def status_known(self, node: str) -> bool:
+        """Whether the node daemon answers the master."""
+        done = self.testbed.exec(
+            "node1", ["gnt-node", "list", "--no-headers", "-o", "mtotal", node]
+        )
+        return done.exit_code == 0 and done.stdout.strip() not in ("", "?")
 
 
 def prepare(cluster: Cluster) -> None:
