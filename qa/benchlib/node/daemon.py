@@ -19,9 +19,10 @@ import time
 import traceback
 from typing import Any
 
+from sides import GROWTH_MIB
+
 GANETI = "/usr/share/ganeti/default"
 HOOK = "GanetiGluster"
-GROWTH_MIB = 64
 OWNER = "bench.example.com"
 MIB = 1024 * 1024
 

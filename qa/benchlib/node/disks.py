@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mount
-from sides import OURS, PEER, Samples, answer, order
+from sides import GROWTH_MIB, OURS, PEER, Samples, answer, order
 
 DIRECTORY = "ganeti"
 SIZE_MIB = 1024
-GROWTH_MIB = 64
 # Each with the size in MiB that it finds.
 OPERATIONS = (
     ("request", 0),

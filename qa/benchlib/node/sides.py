@@ -12,6 +12,8 @@ OURS = "ours"
 PEER = "peer"
 Samples = dict[str, list[float]]
 
+# By how much a disk is grown.
+GROWTH_MIB = 64
 COMMAND_SECONDS = 120
 POLL_SECONDS = 0.02
 
