@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from ganeti_gluster.gfapi.connection import Connection
+from ganeti_gluster.gfapi.idle import wait_idle
 from ganeti_gluster.gfapi.prototypes import Flock
 from ganeti_gluster.gfapi.stat import FileStat, file_stat
 
@@ -35,7 +36,8 @@ class File:
         self.path = path
         self._connection = connection
         self._fd: int | None = fd
-        self._dirty = False
+        # What is not synced yet, and whether there ever was something.
+        self._dirty = self._written = False
         self._on_close = on_close
 
     def __enter__(self) -> File:
@@ -67,7 +69,12 @@ class File:
             raise
         fd, self._fd = self._fd, None
         self._on_close(self)
+        if not self._written:
+            self._connection.library.call("glfs_close", self.path, fd)
+            return
+        wait_idle()
         self._connection.library.call("glfs_close", self.path, fd)
+        wait_idle()
 
     def abandon(self) -> None:
         """Close without a word about what was written; for use after an error."""
@@ -97,7 +104,7 @@ class File:
         """Write all of `data` at `offset`; not safe before `fsync`."""
         view = memoryview(data).cast("B")
         done = 0
-        self._dirty = True
+        self._dirty = self._written = True
         while done < len(view):
             part = view[done : done + CHUNK]
             source = bytes(part) if part.readonly else _shared(part)
@@ -108,12 +115,12 @@ class File:
 
     def truncate(self, size: int) -> None:
         """Set the file's size in bytes; a longer one reads as zeroes."""
-        self._dirty = True
+        self._dirty = self._written = True
         self._call("glfs_ftruncate", size, None, None)
 
     def allocate(self, offset: int, length: int, *, keep_size: bool = False) -> None:
         """Reserve blocks for a range, which keeps its content."""
-        self._dirty = True
+        self._dirty = self._written = True
         if offset and not keep_size and self.stat().size == 0:
             # A sharded volume never answers where the file is empty and the
             # range begins behind its first piece.
@@ -123,12 +130,12 @@ class File:
 
     def zerofill(self, offset: int, length: int) -> None:
         """Make a range read as zeroes, allocated, written by the bricks themselves."""
-        self._dirty = True
+        self._dirty = self._written = True
         self._call("glfs_zerofill", offset, length)
 
     def discard(self, offset: int, length: int) -> None:
         """Give a range's blocks back; it reads as zeroes."""
-        self._dirty = True
+        self._dirty = self._written = True
         self._call("glfs_discard", offset, length)
 
     def seek_data(self, offset: int) -> int | None:
@@ -152,11 +159,13 @@ class File:
 
     def fsync(self) -> None:
         """Have every brick store what was written; the only proof of a write."""
+        wait_idle()
         self._call("glfs_fsync", None, None)
         self._dirty = False
 
     def fdatasync(self) -> None:
         """As `fsync`, without the times."""
+        wait_idle()
         self._call("glfs_fdatasync", None, None)
         self._dirty = False
 
