@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from demolib.console import Boot
 
+from demolib.console import Boot
 from testbedlib import CompletedCommand, Testbed, assert_command, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,8 +47,7 @@ class Cluster:
             *("--net", "0:mode=bridged", "--no-name-check", "--no-ip-check"),
             *(() if start else ("--no-start",)),
             *("-n", node, name),
-            max_seconds=120,
-            **options,
+            **{"max_seconds": 120, **options},
         )
         return "" if options.get("fail") else self.image(name)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+
 from demolib import guest
 from demolib.console import Boot
-
 from testbedlib import wait_for
 
 from .conftest import Cluster

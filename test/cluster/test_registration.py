@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from demolib import guest
 
+from demolib import guest
 from testbedlib import wait_for
 
 from .conftest import Cluster, package

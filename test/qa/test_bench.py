@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from benchlib import catalogue, cli, figures
 from benchlib.figures import Row
-
 from testbedlib import TestbedError
 
 QEMU_BENCH = """\

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
+
 from demolib import guest, leftovers, report, steps
 from demolib.cli import failure_text, main, own_name
 from demolib.console import tail
 from demolib.errors import DemoFailed
-
 from testbedlib import CommandFailed, CompletedCommand
 from testbedlib.layout import Layout
 
