@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -116,18 +118,34 @@ def test_an_odd_path_gets_no_uri(path):
             make()
 
 
-@pytest.fixture
-def listener():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield Server("127.0.0.1", server.getsockname()[1])
+@contextlib.contextmanager
+def serving(host):
+    """A server that answers each connection, by ending it."""
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                listener.accept()[0].close()
+
+    with socket.create_server((host, 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield Server(host, listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_the_first_live_server_of_the_list_is_chosen(listener):
+def test_the_first_live_server_of_the_list_is_chosen():
     dead = Server("127.0.0.1", 1)
-    with socket.create_server(("127.0.0.2", 0)) as second:
-        other = Server("127.0.0.2", second.getsockname()[1])
-        assert live_server(VolumeSpec("gv0", (dead, listener, other))) == listener
-        assert live_server(VolumeSpec("gv0", (dead, other, listener))) == other
+    with serving("127.0.0.1") as one, serving("127.0.0.2") as other:
+        assert live_server(VolumeSpec("gv0", (dead, one, other))) == one
+        assert live_server(VolumeSpec("gv0", (dead, other, one))) == other
+
+
+def test_a_server_that_only_its_kernel_answers_for_is_not_live():
+    with socket.create_server(("127.0.0.1", 0)) as listener, serving("127.0.0.2") as live:
+        frozen = Server("127.0.0.1", listener.getsockname()[1])
+        assert live_server(VolumeSpec("gv0", (frozen, live)), timeout=1) == live
+        with pytest.raises(VolumeUnreachable, match="accepts, but does not answer"):
+            live_server(VolumeSpec("gv0", (frozen,)), timeout=0.3)
 
 
 def test_no_live_server_is_an_error_that_names_all():

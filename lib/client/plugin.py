@@ -25,7 +25,7 @@ _HEADERS = {
 
 
 def ShowStatus(opts: Any, args: list[str]) -> int:
-    """Print each node's state; 0 only if the template is ours on all of them."""
+    """Print each node's state; 0 only if the template is ours on all that are not offline."""
     if opts.local:
         if args:
             raise errors.OpPrereqError(
@@ -33,14 +33,15 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
             )
         states = {netutils.Hostname.GetSysName(): local_status()}
     else:
-        nodes = args or [row[0] for row in cli.GetClient().QueryNodes([], ["name"], False)]
-        states = plugin_states.fetch(nodes)
+        states = plugin_states.fetch(args)
     if opts.json:
         cli.ToStdout("%s", json.dumps(states, indent=2, sort_keys=True))
     else:
         _print_table(opts, states)
     ours = all(
-        state["template"] == OURS and state.get("noded") == OURS for state in states.values()
+        state["template"] == OURS and state.get("noded") == OURS
+        for state in states.values()
+        if state["template"] != plugin_states.OFFLINE
     )
     return 0 if ours else 1
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import queue
 import socket
+import struct
 import threading
 import time
 from collections.abc import Sequence
 
-#: Seconds a server may take to accept a connection.
+#: Seconds a server may take to answer.
 PROBE_TIMEOUT = 3.0
 #: Seconds that servers named earlier in the list get once a later one answered.
 GRACE = 0.3
 
+#: How much of the time one server has, so that its own reason comes in time.
+_SHARE = 0.9
+
 Server = tuple[str, int]
+
+#: A call of ONC RPC (RFC 5531) that every GlusterFS process answers: version 2,
+#: procedure 0 (nothing) of the program "dump", without credentials.
+_DUMP_PROGRAM, _DUMP_VERSION = 123451501, 1
+_CALL = struct.pack(">10I", 0x47475047, 0, 2, _DUMP_PROGRAM, _DUMP_VERSION, 0, 0, 0, 0, 0)
+_LAST_FRAGMENT = 0x80000000
+_REQUEST = struct.pack(">I", _LAST_FRAGMENT | len(_CALL)) + _CALL
 
 
 def describe(server: Server) -> str:
@@ -31,8 +42,9 @@ def probe(
     """What each server answered: None for a live one, else the reason.
 
     All are tried at once, each by a TCP connection (a Unix one where the host
-    is a path), with name resolution included in `timeout` seconds.  As soon as
-    one is live the others have `GRACE` seconds left.  Keeps the order given.
+    is a path) and a call that does nothing, with name resolution included in
+    `timeout` seconds.  As soon as one is live the others have `GRACE` seconds
+    left.  Keeps the order given.
     """
     answers: queue.SimpleQueue[tuple[Server, str | None]] = queue.SimpleQueue()
     deadline = time.monotonic() + timeout
@@ -40,7 +52,7 @@ def probe(
     for server in found:
         # Daemon threads: a resolver that hangs must not hold up the process.
         threading.Thread(
-            target=lambda s=server: answers.put((s, _try(s, timeout))), daemon=True
+            target=lambda s=server: answers.put((s, _try(s, timeout * _SHARE))), daemon=True
         ).start()
     for _ in range(len(found)):
         try:
@@ -60,8 +72,9 @@ def _try(server: Server, timeout: float) -> str | None:
             with socket.socket(socket.AF_UNIX) as unix:
                 unix.settimeout(timeout)
                 unix.connect(host)
-        else:
-            socket.create_connection((host, port), timeout).close()
+                return _ask(unix)
+        with socket.create_connection((host, port), timeout) as tcp:
+            return _ask(tcp)
     except socket.gaierror:
         return "unknown host"
     except TimeoutError:
@@ -70,4 +83,19 @@ def _try(server: Server, timeout: float) -> str | None:
         return os.strerror(err.errno) if err.errno else str(err)
     except UnicodeError:
         return "not a host name"
+
+
+def _ask(connection: socket.socket) -> str | None:
+    """Whether a process behind the connection is alive.
+
+    A frozen one's kernel accepts for it, so it has to answer.  Whatever comes is
+    an answer, an end as well: one that wants TLS ends what is none.
+    """
+    try:
+        connection.sendall(_REQUEST)
+        connection.recv(1)
+    except TimeoutError:
+        return "accepts, but does not answer"
+    except ConnectionError:
+        pass
     return None

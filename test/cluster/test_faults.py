@@ -58,10 +58,12 @@ def dead_node(cluster: Cluster) -> Iterator[str]:
     yield name
     cluster.testbed.boot(name)
     cluster.testbed.wait_volume()
-    cluster.run("gnt-node", "modify", "--offline=no", name, max_seconds=120)
+    online = ("gnt-node", "modify", "--offline=no", name)
+    wait_for(lambda: cluster.run(*online, max_seconds=60), 60, "its node daemon answers")
 
 
 def test_a_dead_node_degrades_disks_and_stops_nothing(cluster: Cluster, dead_node: str) -> None:
+    assert cluster.status()[dead_node]["template"] == "offline"
     cluster.add(NAME, max_seconds=120)
     try:
         wait_for(lambda: cluster.disk_info(NAME)[0]["degraded"], 60, "its disk is degraded")
