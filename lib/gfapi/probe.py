@@ -20,10 +20,11 @@ _SHARE = 0.9
 
 Server = tuple[str, int]
 
-#: A call of ONC RPC (RFC 5531) that every GlusterFS process answers: version 2,
-#: procedure 0 (nothing) of the program "dump", without credentials.
-_DUMP_PROGRAM, _DUMP_VERSION = 123451501, 1
-_CALL = struct.pack(">10I", 0x47475047, 0, 2, _DUMP_PROGRAM, _DUMP_VERSION, 0, 0, 0, 0, 0)
+#: The call of ONC RPC (RFC 5531) with which every client of GlusterFS begins: which
+#: programs are there?  Version 2, program, version and procedure, no credentials,
+#: and an argument of eight bytes.
+_DUMP_PROGRAM, _DUMP_VERSION, _DUMP = 123451501, 1, 1
+_CALL = struct.pack(">10IQ", 0x47475047, 0, 2, _DUMP_PROGRAM, _DUMP_VERSION, _DUMP, 0, 0, 0, 0, 0)
 _LAST_FRAGMENT = 0x80000000
 _REQUEST = struct.pack(">I", _LAST_FRAGMENT | len(_CALL)) + _CALL
 
@@ -42,7 +43,7 @@ def probe(
     """What each server answered: None for a live one, else the reason.
 
     All are tried at once, each by a TCP connection (a Unix one where the host
-    is a path) and a call that does nothing, with name resolution included in
+    is a path) and a call that asks for nothing much, with name resolution included in
     `timeout` seconds.  As soon as one is live the others have `GRACE` seconds
     left.  Keeps the order given.
     """

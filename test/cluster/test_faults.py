@@ -58,8 +58,9 @@ def dead_node(cluster: Cluster) -> Iterator[str]:
     yield name
     cluster.testbed.boot(name)
     cluster.testbed.wait_volume()
-    online = ("gnt-node", "modify", "--offline=no", name)
-    wait_for(lambda: cluster.run(*online, max_seconds=60), 60, "its node daemon answers")
+    # A node that was offline comes back by being added again.
+    add = ("gnt-node", "add", "--readd", name)
+    wait_for(lambda: cluster.run(*add, max_seconds=120), 120, "it is a node of the cluster again")
 
 
 def test_a_dead_node_degrades_disks_and_stops_nothing(cluster: Cluster, dead_node: str) -> None:
