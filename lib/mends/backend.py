@@ -1,31 +1,32 @@
 """Mends in the node daemon's functions (`ganeti.backend`).
 
 Some of them want a path for a disk that is otherwise reached in userspace: OS
-scripts, wiping and imaging.  They get one for as long as they run.
+scripts and imaging.  They get one for as long as they run.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
 from ganeti_gluster.plugin import Refused
-from ganeti_gluster.storage.gluster import kernel_paths
 
 # Functions during which every gluster disk has a path.
-WITH_PATHS = ("InstanceOsAdd", "RunRenameInstance", "BlockdevWipe", "BlockdevImage")
+WITH_PATHS = ("InstanceOsAdd", "RunRenameInstance", "BlockdevImage")
 
 
 def extend(module: Any) -> None:
     """Mend the functions of `ganeti.backend` that go wrong for gluster."""
-    wanted = (*WITH_PATHS, "CreateFileStorageDir", "DevCacheManager")
+    wanted = (*WITH_PATHS, "BlockdevWipe", "CreateFileStorageDir", "DevCacheManager")
     missing = [name for name in wanted if not callable(getattr(module, name, None))]
     if missing:
         raise Refused("ganeti.backend lacks %s" % ", ".join(missing))
     for name in WITH_PATHS:
         setattr(module, name, _with_paths(getattr(module, name)))
+    module.BlockdevWipe = _unless_gluster(module.BlockdevWipe, module.constants.DT_GLUSTER)
     module.CreateFileStorageDir = _absolute_only(module.CreateFileStorageDir)
     cache = module.DevCacheManager
     for name in ("UpdateCache", "RemoveCache"):
@@ -35,8 +36,29 @@ def extend(module: Any) -> None:
 def _with_paths(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        # Late: the class needs Ganeti's modules, and this one only its functions.
+        from ganeti_gluster.storage.gluster import kernel_paths
+
         with kernel_paths():
             return original(*args, **kwargs)
+
+    return wrapper
+
+
+def _unless_gluster(original: Callable[..., Any], template: str) -> Callable[..., Any]:
+    """Leave the wiping of new space out.
+
+    Ganeti wipes disks that it made and the new part of disks that it grew.  What
+    was never written of an image reads as zeroes; and to write there while a
+    guest has the image open would be a second data path to it.
+    """
+
+    @functools.wraps(original)
+    def wrapper(disk: Any, offset: int, size: int) -> Any:
+        if disk.dev_type != template:
+            return original(disk, offset, size)
+        logging.info("Not wiping %s: its new space reads as zeroes", disk.logical_id)
+        return None
 
     return wrapper
 
