@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import subprocess
@@ -286,6 +287,25 @@ def test_there_is_no_uri_when_no_server_answers(disk: Callable[..., Any]) -> Non
 def test_only_kvm_reaches_gluster_in_userspace(disk: Callable[..., Any]) -> None:
     with pytest.raises(errors.BlockDeviceError, match="set the disk parameter gluster:access"):
         device(disk()).GetUserspaceAccessUri(constants.HT_XEN_PVM)
+
+
+def test_libgfapi_writes_to_ganetis_log_when_that_is_for_debugging(
+    disk: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "node-daemon.log"
+    handler = logging.FileHandler(log)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [handler])
+    found(disk())
+    assert "glfs" not in log.read_text()
+    before = root.level
+    root.setLevel(logging.DEBUG)
+    try:
+        found(disk())
+    finally:
+        root.setLevel(before)
+        handler.close()
+    assert "glfs" in log.read_text()
 
 
 def units() -> str:
