@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -70,8 +69,8 @@ class Export:
         return "%s.qmp" % self.path
 
     def is_active(self) -> bool:
-        """Whether the image can be reached at `path` now."""
-        return os.path.ismount(self.path)
+        """Whether there is an export at `path`; its daemon may have died."""
+        return mounted_at(self.path)
 
     def start(self) -> str:
         """Export the image and return the path; an active export is used as it is.
@@ -108,17 +107,24 @@ class Export:
         """End the export once all that was written is safe; idempotent.
 
         Raises `ExportFailed`, and leaves the export as it is, when the image
-        cannot be flushed or is still in use.
+        cannot be flushed or is still in use; and once, with the export taken
+        away, when its daemon has died.
         """
         with self._locked():
             self._stop()
 
     def _stop(self) -> None:
-        if not os.path.lexists(self.path):
-            return
         if not self.is_active():
-            self._clear()
+            if os.path.lexists(self.path):
+                self._clear()
             return
+        if not self._answers():
+            self._clear()
+            raise ExportFailed(
+                "the daemon that exported image %s of volume %s had died; what was written to"
+                " %s last may be lost" % (self.image, self.spec.name, self.path),
+                hint="see journalctl --unit=%s" % self.unit,
+            )
         try:
             _flush(self.path)
         except OSError as err:
@@ -149,11 +155,15 @@ class Export:
             os.close(descriptor)
 
     def _answers(self) -> bool:
-        """Whether there is still a daemon behind the path."""
+        """Whether there is still a daemon behind the path.
+
+        By opening it: the kernel remembers what `stat` says of it for a second.
+        """
         try:
-            return stat.S_ISREG(os.stat(self.path).st_mode)
+            os.close(os.open(self.path, os.O_RDONLY))
         except OSError:
             return False
+        return True
 
     def _clear(self) -> None:
         """Remove the daemon, its unit and the path, all of which may be gone.
@@ -172,6 +182,15 @@ class Export:
         for path in (self.path, self.qmp_path):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def mounted_at(path: str) -> bool:
+    """Whether something is mounted at `path`, be it a file system whose daemon has died.
+
+    `os.path.ismount` says no of such a one.
+    """
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        return any(line.split(" ")[4] == path for line in mounts)
 
 
 def start_argv(export: Export) -> list[str]:

@@ -43,7 +43,7 @@ class Node:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node()
     monkeypatch.setattr(constants, "EXPORT_DIR", str(tmp_path / "exports"))
-    monkeypatch.setattr(os.path, "ismount", lambda path: node.mounted)
+    monkeypatch.setattr(export, "mounted_at", lambda path: node.mounted)
     return node
 
 
@@ -96,6 +96,18 @@ def test_a_daemon_that_died_is_replaced(node: Node, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Export, "_answers", lambda self: False)
     an_export(node).start()
     assert node.commands == ["systemd-run", *CLEARED, "systemd-run"]
+
+
+def test_stopping_one_whose_daemon_died_takes_it_away_and_says_so(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_export(node).start()
+    node.commands.clear()
+    monkeypatch.setattr(Export, "_answers", lambda self: False)
+    with pytest.raises(ExportFailed, match="had died; what was written to"):
+        an_export(node).stop()
+    assert node.commands == CLEARED
+    an_export(node).stop()  # and nothing is left to say
 
 
 def test_stopping_flushes_first_then_unmounts_then_kills(

@@ -20,12 +20,23 @@ WITH_PATHS = ("InstanceOsAdd", "RunRenameInstance", "BlockdevImage")
 
 def extend(module: Any) -> None:
     """Mend the functions of `ganeti.backend` that go wrong for gluster."""
-    wanted = (*WITH_PATHS, "BlockdevWipe", "CreateFileStorageDir", "DevCacheManager")
+    wanted = (
+        *WITH_PATHS,
+        "BlockdevCreate",
+        "BlockdevGetdimensions",
+        "BlockdevWipe",
+        "CreateFileStorageDir",
+        "DevCacheManager",
+    )
     missing = [name for name in wanted if not callable(getattr(module, name, None))]
     if missing:
         raise Refused("ganeti.backend lacks %s" % ", ".join(missing))
     for name in WITH_PATHS:
         setattr(module, name, _with_paths(getattr(module, name)))
+    module.BlockdevCreate = _undone(module.BlockdevCreate)
+    module.BlockdevGetdimensions = _each_by_itself(
+        module.BlockdevGetdimensions, module.errors.BlockDeviceError
+    )
     module.BlockdevWipe = _unless_gluster(module.BlockdevWipe, module.constants.DT_GLUSTER)
     module.CreateFileStorageDir = _absolute_only(module.CreateFileStorageDir)
     cache = module.DevCacheManager
@@ -41,6 +52,42 @@ def _with_paths(original: Callable[..., Any]) -> Callable[..., Any]:
 
         with kernel_paths():
             return original(*args, **kwargs)
+
+    return wrapper
+
+
+def _undone(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Remove an image that was created when what follows its creation fails."""
+
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from ganeti_gluster.storage.gluster import removing_what_is_created
+
+        with removing_what_is_created():
+            return original(*args, **kwargs)
+
+    return wrapper
+
+
+def _each_by_itself(
+    original: Callable[[list[Any]], list[Any]], error: type[Exception]
+) -> Callable[[list[Any]], list[Any]]:
+    """Let a disk that cannot be measured count as not found, as Ganeti says it does.
+
+    It guards the search for a device only, and an image on a volume that is away
+    would take the answer for all disks of the node with it.
+    """
+
+    @functools.wraps(original)
+    def wrapper(disks: list[Any]) -> list[Any]:
+        result: list[Any] = []
+        for disk in disks:
+            try:
+                result.extend(original([disk]))
+            except error as err:
+                logging.warning("%s", err)
+                result.append(None)
+        return result
 
     return wrapper
 

@@ -45,6 +45,33 @@ _KNOWN_PARAMETERS = frozenset(
 _temporary: list[Export] | None = None
 
 
+# Devices created since `removing_what_is_created` was entered in this process, or None.
+_created: list[GlusterStorage] | None = None
+
+
+@contextlib.contextmanager
+def removing_what_is_created() -> Iterator[None]:
+    """Remove the images that were created in the block, if it fails.
+
+    Ganeti undoes the creation of a device only if all that follows it in the
+    node daemon succeeded; else it knows nothing of the image, whose path then
+    is in the way of the next try.
+    """
+    global _created
+    outer, _created = _created, []
+    try:
+        yield
+    except BaseException:
+        for device in _created:
+            try:
+                device.Remove()
+            except errors.BlockDeviceError as err:  # the first error counts
+                logging.error("Image %s is left behind: %s", device.unique_id, err)
+        raise
+    finally:
+        _created = outer
+
+
 @contextlib.contextmanager
 def kernel_paths() -> Iterator[None]:
     """Give every disk that is asked for its `dev_path` one, until the end of the block.
@@ -257,6 +284,8 @@ class GlusterStorage(base.BlockDev):
                 )
         device = cls(unique_id, children, size, params, dyn_params, **kwargs)
         device.attached = True
+        if _created is not None:
+            _created.append(device)
         return device
 
     def Remove(self) -> bool:
@@ -280,9 +309,11 @@ class GlusterStorage(base.BlockDev):
     def Assemble(self) -> None:
         """Make the image usable on this node; safe on one that is in use."""
         self._assert_found()
-        if self._kernelspace:
-            with _translated("assemble image %s" % self._path):
+        with _translated("assemble image %s" % self._path):
+            if self._kernelspace:
                 self._export().start()
+            elif _temporary is None:  # one that a script left which was killed
+                self._export().stop()
 
     def Open(self, force: bool = False, exclusive: bool = True) -> None:
         """Check that the image can be used, and see to its path in kernelspace."""
@@ -331,12 +362,31 @@ class GlusterStorage(base.BlockDev):
 
         export = self._export()
         try:
+            if self._uuid is not None and running_disk.grow(self._uuid, size):
+                return True
             if export.is_active():
                 running_disk.resize(export.qmp_path, NODE, size)
                 return True
-            return self._uuid is not None and running_disk.grow(self._uuid, size)
+            return False
         except errors.HypervisorError as err:
             raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
+
+    def Import(self) -> NoReturn:
+        """Refuse: conversion of a disk to this template is not there yet.
+
+        Ganeti's own command would write to a file named None, call that a
+        success and remove the old disk.
+        """
+        self._refuse_conversion()
+
+    def Export(self) -> NoReturn:
+        """Refuse: conversion of a disk from this template is not there yet."""
+        self._refuse_conversion()
+
+    def _refuse_conversion(self) -> NoReturn:
+        raise errors.BlockDeviceError(
+            "Disks cannot be converted to or from the gluster template yet; nothing was changed"
+        )
 
     def GetActualSize(self) -> int:
         """The size of the image in bytes."""
@@ -361,6 +411,7 @@ class GlusterStorage(base.BlockDev):
         degraded, ldisk = True, ganeti_constants.LDS_UNKNOWN
         try:
             with self._volume("check") as (volume, path):
+                image.stat(volume, path)  # raises where too few bricks answer
                 state = health.check(volume, path)
         except errors.BlockDeviceError as err:
             logging.warning("%s", err)

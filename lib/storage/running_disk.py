@@ -12,6 +12,7 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
+from ganeti import errors
 from ganeti.hypervisor import hv_kvm
 from ganeti.hypervisor.hv_kvm import monitor
 
@@ -54,15 +55,23 @@ def _execute(qmp: Any, command: str, arguments: dict[str, Any]) -> Any:
 
 
 def _find(disk_uuid: str) -> tuple[str, str] | None:
-    """The running instance on this node that has the disk, and QEMU's id of it."""
+    """The running instance on this node whose QEMU has the image, and its id of the disk.
+
+    A disk with no URI is one that QEMU has by a path, and is not meant.
+    """
     kvm: Any = hv_kvm.KVMHypervisor()
     running = set(kvm.ListInstances())
     for name in sorted(os.listdir(kvm._CONF_DIR)):
         instance, suffix = os.path.splitext(name)
         if suffix != _RUNTIME_SUFFIX or instance not in running:
             continue
-        runtime = kvm._LoadKVMRuntime(SimpleNamespace(name=instance))
-        for disk, _, _ in runtime[_DISKS]:
-            if disk.uuid == disk_uuid and disk.hvinfo:
+        try:
+            runtime = kvm._LoadKVMRuntime(SimpleNamespace(name=instance))
+        except errors.HypervisorError:
+            if instance in kvm.ListInstances():
+                raise
+            continue  # it has ended meanwhile
+        for disk, _, uri in runtime[_DISKS]:
+            if disk.uuid == disk_uuid and disk.hvinfo and uri:
                 return instance, disk.hvinfo["id"]
     return None

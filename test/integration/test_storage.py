@@ -23,10 +23,11 @@ sys.path.insert(0, "/usr/share/ganeti/default")
 
 ganeti_errors = pytest.importorskip("ganeti.errors")
 
-from ganeti import constants, errors, objects, pathutils, ssconf  # noqa: E402
+from ganeti import backend, constants, errors, objects, pathutils, ssconf  # noqa: E402
 from ganeti.storage import bdev  # noqa: E402
 from ganeti.storage import gluster as stock  # noqa: E402
 
+from ganeti_gluster.export import Export  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
 from .conftest import HOST, VOLUME  # noqa: E402
@@ -381,6 +382,65 @@ def test_the_path_goes_as_well_when_the_script_fails(disk: Callable[..., Any]) -
         raise KeyError("the script's own error")
     assert found(new).dev_path is None
     assert units() == ""
+
+
+def test_an_export_whose_daemon_died_is_noticed_and_replaced(disk: Callable[..., Any]) -> None:
+    new = disk(size=64, access=constants.DISK_KERNELSPACE)
+    create(new).Assemble()
+    path = found(new).dev_path
+    unit = units().split()[0]
+    subprocess.run(["systemctl", "kill", "--signal=SIGKILL", unit], check=True, timeout=30)
+    with pytest.raises(errors.BlockDeviceError, match="had died; what was written to"):
+        found(new).Shutdown()
+    assert units() == "" and not os.path.lexists(path)
+    found(new).Shutdown()
+    found(new).Assemble()
+    assert os.stat(path).st_size == 64 * MIB
+    subprocess.run(["systemctl", "kill", "--signal=SIGKILL", units().split()[0]], check=True)
+    found(new).Assemble()
+    assert os.stat(path).st_size == 64 * MIB
+    found(new).Shutdown()
+
+
+def test_a_path_that_a_killed_script_left_goes_with_the_next_use(
+    disk: Callable[..., Any],
+) -> None:
+    new = disk(size=64)
+    create(new)
+    Export(VolumeSpec.from_params(new.params), new.logical_id[1]).start()
+    assert found(new).dev_path
+    found(new).Assemble()
+    assert found(new).dev_path is None
+    assert units() == ""
+
+
+@pytest.mark.parametrize("access", [constants.DISK_USERSPACE, constants.DISK_KERNELSPACE])
+def test_conversion_is_refused_and_not_done_by_halves(
+    disk: Callable[..., Any], access: str
+) -> None:
+    new = disk(access=access)
+    device = create(new)
+    for operation in (device.Import, device.Export):
+        with pytest.raises(errors.BlockDeviceError, match="cannot be converted"):
+            operation()
+
+
+def test_what_fails_after_an_image_was_created_takes_it_back(
+    disk: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, text: str) -> None:
+        raise errors.BlockDeviceError("the volume lost its quorum")
+
+    new = disk()
+    monkeypatch.setattr(GlusterStorage, "SetInfo", fail)
+    with pytest.raises(errors.BlockDeviceError, match="lost its quorum"):
+        backend.BlockdevCreate(new, new.size, "vm", True, "info", False)
+    assert found(new) is None
+    # What was there before is not its business.
+    create(new)
+    with pytest.raises(backend.RPCFail, match="File exists"):
+        backend.BlockdevCreate(new, new.size, "vm", True, "info", False)
+    assert found(new).GetActualSize() == 64 * MIB
 
 
 @pytest.fixture

@@ -25,6 +25,17 @@ class DevCacheManager:
         cls.calls.append(dev_path)
 
 
+class BlockDeviceError(Exception):
+    """Ganeti's."""
+
+
+def measure(disks: list[str]) -> list[tuple[int, None]]:
+    """As Ganeti's, which fails as a whole."""
+    if "away" in disks:
+        raise BlockDeviceError("no server answers")
+    return [(len(disk), None) for disk in disks]
+
+
 @pytest.fixture
 def module() -> SimpleNamespace:
     calls: list[Any] = []
@@ -32,6 +43,9 @@ def module() -> SimpleNamespace:
     module = SimpleNamespace(
         calls=calls,
         constants=SimpleNamespace(DT_GLUSTER="gluster"),
+        errors=SimpleNamespace(BlockDeviceError=BlockDeviceError),
+        BlockdevCreate=lambda *args: None,
+        BlockdevGetdimensions=measure,
         InstanceOsAdd=lambda *args: None,
         RunRenameInstance=lambda *args: None,
         BlockdevImage=lambda *args: None,
@@ -62,6 +76,11 @@ def test_a_disk_with_no_path_is_no_error_for_the_cache(module: SimpleNamespace) 
     module.DevCacheManager.RemoveCache(None)
     module.DevCacheManager.RemoveCache("/dev/x")
     assert module.DevCacheManager.calls == [("/dev/x", "vm1"), "/dev/x"]
+
+
+def test_a_disk_that_cannot_be_measured_does_not_hide_the_others(module: SimpleNamespace) -> None:
+    assert module.BlockdevGetdimensions(["one", "away", "three"]) == [(3, None), None, (5, None)]
+    assert module.BlockdevGetdimensions([]) == []
 
 
 def test_a_backend_without_one_of_them_is_refused() -> None:
