@@ -99,8 +99,10 @@ def _check_allowed(name: str, module: ModuleType) -> None:
                 ", ".join("%d.%d" % known for known in constants.SUPPORTED_GANETI),
             )
         )
-    if _results.get("ganeti.constants"):
-        raise Refused("ganeti.constants was not extended")
+    # Both are imported before what else is extended with them.
+    for needed in ("ganeti.constants", TEMPLATE_MODULE):
+        if name != needed and _results.get(needed):
+            raise Refused("%s was not extended" % needed)
 
 
 def refusals() -> dict[str, str]:

@@ -111,6 +111,20 @@ def test_nothing_is_extended_after_the_constants_were_refused(ganeti: Path) -> N
     }
 
 
+def test_the_node_daemons_functions_stay_stock_with_the_class(
+    ganeti: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plugin.EXTENSIONS, plugin.TEMPLATE_MODULE, ("no_such_module", "register"))
+    (ganeti / "storage").mkdir()
+    (ganeti / "storage" / "__init__.py").write_text("")
+    (ganeti / "storage" / "bdev.py").write_text("from ganeti import constants\n")
+    (ganeti / "backend.py").write_text(
+        "from ganeti.storage import bdev\ndef BlockdevCreate(disk): return 'stock'\n"
+    )
+    assert importlib.import_module("ganeti.backend").BlockdevCreate(None) == "stock"
+    assert plugin.refusals()["ganeti.backend"] == "ganeti.storage.bdev was not extended"
+
+
 def test_an_error_of_ganetis_own_module_is_ganetis(ganeti: Path) -> None:
     (ganeti / "constants.py").write_text("raise ValueError('broken')\n")
     with pytest.raises(ValueError, match="broken"):
