@@ -9,6 +9,7 @@ from typing import Any
 from ganeti import cli, errors, utils
 
 from ganeti_gluster import health, image
+from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import instance_disks
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.volume import connect
@@ -82,3 +83,14 @@ def _print(disk: dict[str, Any]) -> None:
 
 def _size(size: int) -> str:
     return "%s (%d bytes)" % (utils.FormatUnit(size / MIB, "h"), size)
+
+
+COMMANDS = {
+    "disk info": (
+        ShowInfo,
+        cli.ARGS_MANY_INSTANCES,
+        [JSON_OPT],
+        "<instance>...",
+        "Show what the volume knows of the disks of instances",
+    ),
+}

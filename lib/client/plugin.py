@@ -9,6 +9,7 @@ from typing import Any
 from ganeti import cli, errors, netutils
 
 from ganeti_gluster import constants
+from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
 from ganeti_gluster.cmdlib import plugin_states
 from ganeti_gluster.plugin_status import OURS, local_status
 
@@ -83,3 +84,28 @@ def Enable(opts: Any, args: list[str]) -> int:
         os.unlink(constants.DISABLED_FILE)
     cli.ToStdout("The plugin is no longer switched off on this node; %s", RESTART)
     return 0
+
+
+COMMANDS = {
+    "plugin status": (
+        ShowStatus,
+        cli.ARGS_MANY_NODES,
+        [JSON_OPT, LOCAL_OPT, cli.NOHDR_OPT, cli.SEP_OPT],
+        "[<node>...]",
+        "Show whether the gluster template is this package's, on every node",
+    ),
+    "plugin disable": (
+        Disable,
+        cli.ARGS_NONE,
+        [cli.DRY_RUN_OPT],
+        "",
+        "Give this node stock Ganeti's gluster template back",
+    ),
+    "plugin enable": (
+        Enable,
+        cli.ARGS_NONE,
+        [cli.DRY_RUN_OPT],
+        "",
+        "Undo 'plugin disable' on this node",
+    ),
+}

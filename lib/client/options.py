@@ -1,0 +1,16 @@
+"""Options that several commands of `gnt-gluster` have."""
+
+from __future__ import annotations
+
+from ganeti import cli
+
+JSON_OPT = cli.cli_option(
+    "--json", dest="json", default=False, action="store_true", help="Print JSON, for programs"
+)
+LOCAL_OPT = cli.cli_option(
+    "--local",
+    dest="local",
+    default=False,
+    action="store_true",
+    help="This node only; works on nodes that are not the master",
+)
