@@ -103,6 +103,11 @@ check: requirements ## lint, test, and the tests on real nodes of both suites
 	  $(ON_TESTBED) --suite $$suite --deb $(DEB) integration cluster; done
 	@echo "check: ok"
 
+.PHONY: check-slow
+check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=…
+	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) --slow integration cluster
+	@echo "check-slow: ok"
+
 .PHONY: demo
 demo: requirements deb ## the whole way on a real cluster; SUITE=trixie (default) or bookworm
 	@qa/demo
