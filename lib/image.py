@@ -184,8 +184,8 @@ def _empty(volume: Volume, path: str) -> None:
     # On a sharded volume unlink only takes the first piece; the others are
     # deleted later by the same client, if it lives so long: a process that ends
     # would leave them for ever, with no name.  Truncation deletes them at once.
-    with contextlib.suppress(OSError), volume.open(path, write=True) as file:
-        file.truncate(0)
+    with contextlib.suppress(OSError):
+        volume.truncate(path, 0)
 
 
 def _info(path: str, found: FileStat) -> ImageInfo:

@@ -33,6 +33,7 @@ EXTENSIONS = {
     "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
     "ganeti.hypervisor.hv_kvm": ("ganeti_gluster.mends.kvm", "extend_hypervisor"),
     "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.mends.kvm", "extend_utils"),
+    "ganeti.server.noded": ("ganeti_gluster.mends.noded", "extend"),
     "ganeti.utils.log": ("ganeti_gluster.plugin", "extend_log"),
 }
 

@@ -11,11 +11,23 @@ from __future__ import annotations
 import ctypes
 import mmap
 
+MCL_CURRENT = 1
 MCL_FUTURE = 2
 MCL_ONFAULT = 4
 
 _STATUS = "/proc/self/status"
 _FIELD = "VmLck:"
+
+
+def lock_all_as_used() -> bool:
+    """Lock this process's memory, present and future, each page when it is used.
+
+    What `mlockall` does without this is to touch every page at once: in a process
+    just forked that is a copy of most of its parent's.  Returns False, with nothing
+    changed, where the kernel cannot do it (before 4.4) or forbids it.
+    """
+    flags = MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT
+    return bool(ctypes.CDLL(None).mlockall(flags) == 0)
 
 
 def lock_as_used() -> bool:

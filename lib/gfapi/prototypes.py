@@ -43,6 +43,7 @@ PROTOTYPES: Mapping[str, Prototype] = {
     "glfs_lstat": (INT, (POINTER, STRING, POINTER)),
     "glfs_mkdir": (INT, (POINTER, STRING, MODE)),
     "glfs_rmdir": (INT, (POINTER, STRING)),
+    "glfs_truncate": (INT, (POINTER, STRING, OFFSET)),
     "glfs_unlink": (INT, (POINTER, STRING)),
     "glfs_rename": (INT, (POINTER, STRING, STRING)),
     "glfs_link": (INT, (POINTER, STRING, STRING)),

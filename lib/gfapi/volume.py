@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import NamedTuple
 
 from ganeti_gluster import errors
-from ganeti_gluster.gfapi import topology
 from ganeti_gluster.gfapi.connection import CONNECT_TIMEOUT, Connection, Target, pooled
 from ganeti_gluster.gfapi.file import File
 from ganeti_gluster.gfapi.library import raise_errno
@@ -122,6 +121,10 @@ class Volume:
                 return False
             raise
         return True
+
+    def truncate(self, path: str, size: int) -> None:
+        """Set a file's size in bytes; a longer one reads as zeroes."""
+        self._call("glfs_truncate", path, size)
 
     def unlink(self, path: str) -> None:
         """Remove a file's name."""
@@ -263,10 +266,17 @@ def connect(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Volume:
     brick; to glusterd libgfapi encrypts where /var/lib/glusterd/secure-access is.
     """
     volume = Volume(pooled(target, timeout=timeout))
-    if target.transport == "tls" and not topology.parse(volume.volfile()).encrypted:
+    if target.transport == "tls" and not _encrypted(volume):
         raise errors.VolumeNotEncrypted(
             "volume %s does not use TLS" % target.volume,
             volume=target.volume,
             hint="set its options client.ssl and server.ssl",
         )
     return volume
+
+
+def _encrypted(volume: Volume) -> bool:
+    # Late: few volumes need it, and it takes as long to load as all else here.
+    from ganeti_gluster.gfapi import topology
+
+    return topology.parse(volume.volfile()).encrypted

@@ -17,7 +17,7 @@ from ganeti import constants as ganeti_constants
 from ganeti import errors, objects
 from ganeti.storage import base
 
-from ganeti_gluster import constants, health, image, names
+from ganeti_gluster import constants, image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.export import NODE, Export, ExportFailed
 from ganeti_gluster.gfapi import Volume
@@ -408,6 +408,9 @@ class GlusterStorage(base.BlockDev):
         can be used all the same.  The local disk is faulty where it cannot:
         split-brain; and unknown where the volume does not tell.
         """
+        # Late, since only this one operation needs the volume's graph.
+        from ganeti_gluster import health
+
         degraded, ldisk = True, ganeti_constants.LDS_UNKNOWN
         try:
             with self._volume("check") as (volume, path):

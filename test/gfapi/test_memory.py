@@ -68,3 +68,18 @@ def test_a_kernel_that_cannot_do_it_is_no_error(monkeypatch: pytest.MonkeyPatch)
 def test_a_missing_proc_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_STATUS", "/nonexistent/status")
     assert not memory.lock_as_used()
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(0, True), (-1, False)])
+def test_all_of_a_process_is_locked_as_used(
+    monkeypatch: pytest.MonkeyPatch, answer: int, expected: bool
+) -> None:
+    made: list[int] = []
+
+    def mlockall(flags: int) -> int:
+        made.append(flags)
+        return answer
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mlockall=mlockall))
+    assert memory.lock_all_as_used() is expected
+    assert made == [memory.MCL_CURRENT | memory.MCL_FUTURE | memory.MCL_ONFAULT]

@@ -1,11 +1,12 @@
 """daemon.py ours|stock VOLUME: a node daemon that takes its orders from standard input.
 
 As ganeti-noded does, it has all of Ganeti imported and its memory locked, and
-forks for each request; the child calls the function of `ganeti.backend` that
-the request is for.  What is left out is the network: TLS, HTTP and JSON are the
-same for both sides.  An order is a line `[operation, path, size in MiB]`, its
-answer a line with the seconds from the fork to the child's end.  `request` does
-nothing more, so it tells what is Ganeti's own in all the others.
+forks for each request; the child locks its memory as the daemon's does and calls
+the function of `ganeti.backend` that the request is for.  What is left out is the
+network: TLS, HTTP and JSON are the same for both sides.  An order is a line
+`[operation, path, size in MiB]`, its answer a line with the seconds from the fork
+to the child's end.  `request` does nothing more, so it tells what is Ganeti's own
+in all the others.
 
 The side `stock` is Ganeti as if the plugin were not installed.
 """
@@ -34,8 +35,8 @@ if side == "stock":
 sys.path.insert(0, os.path.realpath(GANETI))
 
 # The node daemon's own module: whatever it has in memory, this has.
-import ganeti.server.noded  # noqa: E402, F401
 from ganeti import backend, constants, objects, utils  # noqa: E402
+from ganeti.server import noded  # noqa: E402
 from ganeti.storage import bdev  # noqa: E402
 
 
@@ -93,14 +94,21 @@ OPERATIONS = {
 }
 
 
+def execute(executor: Any, operation: str, path: str, size: int) -> None:
+    """Do an operation in the place of what reads a request from the network."""
+    OPERATIONS[operation](path, size)
+
+
+noded.http.server.HttpServerRequestExecutor.__init__ = execute
+
+
 def request(operation: str, path: str, size: int) -> float:
     """Let a child do one operation; the seconds from the fork to its end."""
     started = time.perf_counter()
     pid = os.fork()
     if pid == 0:
         try:
-            utils.Mlockall()
-            OPERATIONS[operation](path, size)
+            noded.MlockallRequestExecutor(operation, path, size)
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()
