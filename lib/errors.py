@@ -91,6 +91,10 @@ class NoSpace(GanetiGlusterError):
         self.free = free
 
 
+class TookTooLong(GanetiGlusterError):
+    """Setting space aside took longer than Ganeti waits for it; it was undone."""
+
+
 class IncompleteImage(GanetiGlusterError):
     """An operation failed, and what it had made could not be undone.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ from ganeti_gluster.gfapi import File, FileStat, Volume
 STEP = 256 << 20
 #: Bytes of zeroes written in one call.
 WRITE_STEP = 4 << 20
+#: Seconds in which the space of an image has to be set aside.  Ganeti's master
+#: waits 900 s (`RPC_TMO_NORMAL`) for a disk to be made or grown and then knows
+#: nothing of it; the rest is for the sync, or for taking all back.
+PREALLOCATION_SECONDS = 840.0
 DIRECTORY_MODE = 0o755
 IMAGE_MODE = 0o600
 #: The attribute that holds an image's information text.
@@ -54,8 +59,8 @@ def create(
     It belongs to the owner of the volume's root directory (by which an
     administrator names QEMU's user), mode 0600; missing parent directories are
     made.  The size is reached in the last step, so an image cut short by a crash
-    shows in its size.  A failure leaves nothing; raises `NoSpace`, or
-    `IncompleteImage` where the volume did not even let the rest be removed.
+    shows in its size.  A failure leaves nothing; raises `NoSpace`, `TookTooLong`,
+    or `IncompleteImage` where the volume did not even let the rest be removed.
     """
     names.image_path(path)
     _check_size(path, size)
@@ -100,7 +105,8 @@ def grow(
 
     To its present size is no change, to a smaller one is refused.  A dry run
     checks all and changes nothing.  A failure restores the old size; raises
-    `NoSpace`, or `IncompleteImage` where the volume did not even let it.
+    `NoSpace`, `TookTooLong`, or `IncompleteImage` where the volume did not even
+    let it.
     """
     names.image_path(path)
     _check_size(path, size)
@@ -288,6 +294,7 @@ def _extend(file: File, start: int, end: int, preallocation: str) -> None:
     if preallocation == names.PREALLOCATION_OFF:
         file.truncate(end)
         return
+    deadline = time.monotonic() + PREALLOCATION_SECONDS
     for offset in range(start, end, STEP):
         stop = min(offset + STEP, end)
         # A sharded volume finds the pieces of an image by its size, so they must
@@ -296,10 +303,22 @@ def _extend(file: File, start: int, end: int, preallocation: str) -> None:
         file.truncate(stop - 1)
         if preallocation == names.PREALLOCATION_FALLOC:
             file.allocate(offset, stop - offset)
+            _check_deadline(file, deadline, start, stop, end)
         else:
             # Not zerofill, by which bricks only reserve blocks as for falloc.
             for place in range(offset, stop, WRITE_STEP):
-                file.pwrite(bytes(min(WRITE_STEP, stop - place)), place)
+                part = min(WRITE_STEP, stop - place)
+                file.pwrite(bytes(part), place)
+                _check_deadline(file, deadline, start, place + part, end)
+
+
+def _check_deadline(file: File, deadline: float, start: int, done: int, end: int) -> None:
+    if done < end and time.monotonic() > deadline:
+        raise errors.TookTooLong(
+            "image %s: after %d s %d of %d MiB are set aside, which is too slow for Ganeti"
+            % (file.path, PREALLOCATION_SECONDS, (done - start) >> 20, (end - start) >> 20),
+            hint="make it smaller and grow it in steps, or use another preallocation",
+        )
 
 
 def _verify_size(path: str, actual: int, wanted: int) -> None:
