@@ -1,0 +1,251 @@
+"""The options of a volume for VM images, with the reason for each.
+
+The one table that `pool create` sets and that verify compares with.  The values
+of the packaged group `virt` stand here too: a volume without copies cannot be
+given the group (glusterd refuses it whole), and what was set when a volume was
+made is what should still hold after the package's group has changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+#: How values are compared: equal; a number that may also be larger; a size.
+SAME = "same"
+AT_LEAST = "at least"
+
+REASON_VIRT = "the packaged group virt sets it for VM images"
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the profile, and what is wrong with another value.
+
+    `replicated`: only for volumes whose files have copies.  `dangerous` are the
+    values (in normal form) that can lose data, and `danger_below` the number below
+    which they do; any other difference is a question of speed or convenience.
+    `fixed`: not to be changed while there are images.
+    """
+
+    name: str
+    value: str
+    why: str = REASON_VIRT
+    replicated: bool = False
+    compare: str = SAME
+    dangerous: tuple[str, ...] = ()
+    danger_below: int | None = None
+    fixed: bool = False
+
+
+OPTIONS = (
+    # The group virt of GlusterFS 10 and 11, without user.cifs, which is for Samba.
+    Option("performance.quick-read", "off"),
+    Option("performance.read-ahead", "off"),
+    Option("performance.io-cache", "off"),
+    Option("performance.low-prio-threads", "32"),
+    Option("cluster.eager-lock", "enable", replicated=True),
+    Option("cluster.data-self-heal-algorithm", "full", replicated=True),
+    Option("cluster.locking-scheme", "granular", replicated=True),
+    Option("cluster.shd-max-threads", "8", replicated=True),
+    Option("cluster.shd-wait-qlength", "10000", replicated=True),
+    Option("cluster.choose-local", "off", replicated=True),
+    Option("client.event-threads", "4", compare=AT_LEAST),
+    Option("server.event-threads", "4", compare=AT_LEAST),
+    Option("performance.client-io-threads", "on"),
+    Option("server.tcp-user-timeout", "20"),
+    Option("server.keepalive-time", "10"),
+    Option("server.keepalive-interval", "2"),
+    Option("server.keepalive-count", "5"),
+    Option(
+        "features.shard",
+        "on",
+        "a heal copies pieces, not whole images; switched off, only the first piece of each "
+        "image is left visible",
+        dangerous=("off",),
+        fixed=True,
+    ),
+    # What VM images need beyond it.
+    Option(
+        "features.shard-block-size",
+        "64MB",
+        "fixed once images exist: a volume with pieces of two sizes cannot be read right",
+        fixed=True,
+    ),
+    Option(
+        "performance.strict-o-direct",
+        "on",
+        "Ganeti runs disks on shared storage with cache=none, which must reach the bricks",
+    ),
+    Option(
+        "network.remote-dio",
+        "disable",
+        "clients would drop O_DIRECT before the bricks see it",
+    ),
+    Option(
+        "cluster.quorum-type",
+        "auto",
+        "without it a cut network makes two images of one: split-brain",
+        replicated=True,
+        dangerous=("none",),
+    ),
+    Option(
+        "cluster.server-quorum-type",
+        "server",
+        "bricks of servers that are cut off must stop, or clients there write on",
+        replicated=True,
+        dangerous=("none", "off"),
+    ),
+    Option(
+        "cluster.favorite-child-policy",
+        "none",
+        "a split-brain must not be resolved by guessing which copy is right",
+        replicated=True,
+        dangerous=("size", "ctime", "mtime", "majority"),
+    ),
+    Option(
+        "cluster.granular-entry-heal",
+        "enable",
+        "a heal looks at changed names, not at whole directories",
+        replicated=True,
+    ),
+    Option(
+        "network.ping-timeout",
+        "20",
+        "42 s, the default, outlasts a guest's patience; very small values tear healthy "
+        "volumes apart",
+        danger_below=10,
+    ),
+    Option("cluster.lookup-optimize", "off", "it is known for wrong lookups with shards"),
+    Option(
+        "cluster.force-migration",
+        "off",
+        "it corrupts open files in a rebalance",
+        dangerous=("on",),
+    ),
+    Option(
+        "performance.parallel-readdir",
+        "off",
+        "it has known defects: directories with names missing",
+    ),
+    Option(
+        "performance.resync-failed-syncs-after-fsync",
+        "on",
+        "a failed fsync must not lose what the guest was told is safe",
+        dangerous=("off",),
+    ),
+    Option(
+        "storage.reserve",
+        "5",
+        "a full brick under sharded images corrupts them (in per cent of the brick)",
+        compare=AT_LEAST,
+        danger_below=1,
+    ),
+)
+
+_OPTION = {option.name: option for option in OPTIONS}
+
+#: The owner that new images get, where QEMU does not run as root.
+OWNER_UID = "storage.owner-uid"
+OWNER_GID = "storage.owner-gid"
+_OWNER_WHY = "QEMU runs as this user, and must be able to open what is created"
+
+_TRUE = frozenset(("on", "enable", "enabled", "true", "yes", "1"))
+_FALSE = frozenset(("off", "disable", "disabled", "false", "no", "0"))
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An option that is not as the profile wants it; `actual` is "" if not told."""
+
+    option: Option
+    actual: str
+    dangerous: bool
+
+    def __str__(self) -> str:
+        """One sentence."""
+        more = "at least " if self.option.compare == AT_LEAST else ""
+        return "%s is %s, not %s%s: %s" % (
+            self.option.name,
+            self.actual or "not set",
+            more,
+            self.option.value,
+            self.option.why,
+        )
+
+
+def option(name: str) -> Option | None:
+    """The profile's entry for an option, None if it has none."""
+    return _OPTION.get(name)
+
+
+def options_for(*, replicated: bool, owner: tuple[int, int] | None = None) -> list[Option]:
+    """The options for a volume with or without copies; `owner` is QEMU's uid and gid.
+
+    root's images need no option.
+    """
+    wanted = [option for option in OPTIONS if replicated or not option.replicated]
+    if owner is not None and owner != (0, 0):
+        wanted.append(Option(OWNER_UID, str(owner[0]), _OWNER_WHY))
+        wanted.append(Option(OWNER_GID, str(owner[1]), _OWNER_WHY))
+    return wanted
+
+
+def set_words(options: Sequence[Option]) -> list[str]:
+    """The options as `gluster volume set VOLUME` takes them, all at once."""
+    return [word for option in options for word in (option.name, option.value)]
+
+
+def differences(options: Sequence[Option], actual: Mapping[str, str]) -> list[Difference]:
+    """Where a volume's options in force are not those wanted; dangerous ones first.
+
+    `actual` is what `volume get VOLUME all` tells, defaults included.
+    """
+    found = [
+        Difference(option, actual.get(option.name, ""), is_dangerous(option, actual))
+        for option in options
+        if not _fits(option, actual.get(option.name, ""))
+    ]
+    return sorted(found, key=lambda difference: not difference.dangerous)
+
+
+def is_dangerous(option: Option, actual: Mapping[str, str]) -> bool:
+    """Whether the value in force can lose data."""
+    value = normal(actual.get(option.name, ""))
+    if value in option.dangerous:
+        return True
+    number = _number(value)
+    return option.danger_below is not None and number is not None and number < option.danger_below
+
+
+def normal(value: str) -> str:
+    """One form for what glusterd takes for the same: on and enable, 64MB and 67108864."""
+    text = value.strip().removesuffix("%").strip().lower()
+    if text in _TRUE - {"1"}:
+        return "on"
+    if text in _FALSE - {"0"}:
+        return "off"
+    match = _SIZE.fullmatch(text)
+    if match and match[2]:
+        return str(int(float(match[1]) * (1 << _UNITS[match[2].upper()])))
+    return text
+
+
+def _fits(option: Option, actual: str) -> bool:
+    wanted, found = normal(option.value), normal(actual)
+    if option.compare == AT_LEAST:
+        least, number = _number(wanted), _number(found)
+        return least is not None and number is not None and number >= least
+    if wanted == "on" and found == "1":
+        return True
+    return wanted == found or (wanted == "off" and found == "0")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
