@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -85,6 +85,25 @@ def connect(
         spec.name, spec.servers, spec.transport, log_file=log_file, log_level=log_level
     )
     return gfapi.connect(target, timeout=timeout)
+
+
+def reachable_by_qemu(spec: VolumeSpec, *, glusterfs_11: bool) -> VolumeSpec:
+    """The volume with those of its servers that QEMU's driver can ask.
+
+    From GlusterFS 11 on libgfapi cuts an IPv6 address at its last colon and then
+    asks for IPv4 addresses only, and QEMU cannot tell it otherwise (seen with QEMU
+    10.0 and GlusterFS 11.1).  Raises `InvalidParameter` where no server is left.
+    """
+    if spec.transport == "unix" or not glusterfs_11:
+        return spec
+    servers = tuple(server for server in spec.servers if ":" not in server.host)
+    if not servers:
+        raise errors.InvalidParameter(
+            "QEMU with GlusterFS 11 cannot reach a server by IPv6 address (%s)"
+            % ", ".join(describe(server) for server in spec.servers),
+            hint="name a server that has an IPv4 address, too",
+        )
+    return replace(spec, servers=servers)
 
 
 def live_server(spec: VolumeSpec, *, timeout: float = PROBE_TIMEOUT) -> Server:

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from ganeti_gluster.errors import InvalidParameter, VolumeUnreachable
-from ganeti_gluster.volume import Server, VolumeSpec, live_server
+from ganeti_gluster.volume import Server, VolumeSpec, live_server, reachable_by_qemu
 
 
 def from_params(**params):
@@ -157,3 +157,15 @@ def test_no_live_server_is_an_error_that_names_all():
     )
     assert caught.value.volume == "gv0"
     assert len(caught.value.servers) == 2
+
+
+def test_qemu_with_glusterfs_11_is_not_given_an_ipv6_address():
+    both = from_params(host="[2001:db8::1],node2")
+    assert reachable_by_qemu(both, glusterfs_11=True) == from_params(host="node2")
+    assert reachable_by_qemu(both, glusterfs_11=False) == both
+    with pytest.raises(InvalidParameter) as caught:
+        reachable_by_qemu(from_params(host="[2001:db8::1]"), glusterfs_11=True)
+    assert str(caught.value) == (
+        "QEMU with GlusterFS 11 cannot reach a server by IPv6 address ([2001:db8::1]:24007);"
+        " name a server that has an IPv4 address, too"
+    )

@@ -21,8 +21,9 @@ from ganeti_gluster import constants, image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.export import NODE, Export, ExportFailed
 from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.gfapi.library import load
 from ganeti_gluster.plugin import Refused
-from ganeti_gluster.volume import VolumeSpec, connect, live_server
+from ganeti_gluster.volume import VolumeSpec, connect, live_server, reachable_by_qemu
 
 MIB = 1024 * 1024
 # What libgfapi logs when it logs: its "info".
@@ -441,7 +442,8 @@ class GlusterStorage(base.BlockDev):
             )
         path, spec = self._path, self._spec
         with _translated("find a server of volume %s" % spec.name):
-            return spec.qemu_uri(path, live_server(spec))
+            asked = reachable_by_qemu(spec, glusterfs_11=load().is_11)
+            return spec.qemu_uri(path, live_server(asked))
 
 
 def _wait_for_size(volume: Volume, path: str, size: int) -> None:

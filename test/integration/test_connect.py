@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from ganeti_gluster import errors
 from ganeti_gluster.gfapi import connection
 from ganeti_gluster.volume import Server, VolumeSpec, connect, live_server
+
+from .conftest import HOST
 
 MIB = 1 << 20
 DEAD = Server("127.0.0.1", 1)
@@ -87,6 +92,44 @@ def test_ipv6(spec, forwarder):
 
 def test_unix_socket(spec):
     assert open_root(at(spec, Server("/var/run/glusterd.socket", 0), transport="unix"))
+
+
+@pytest.fixture
+def certificate():
+    """A certificate of this machine's, trusted by itself, where GlusterFS looks for it."""
+    files = [Path("/etc/ssl/glusterfs.%s" % kind) for kind in ("key", "pem", "ca")]
+    assert not any(path.exists() for path in files)
+    key, own, trusted = files
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    argv += ["-subj", "/CN=tested", "-keyout", str(key), "-out", str(own)]
+    try:
+        subprocess.run(argv, check=True, capture_output=True, timeout=60)
+        shutil.copy(own, trusted)
+        yield "tested"
+    finally:
+        for path in files:
+            path.unlink(missing_ok=True)
+
+
+def test_tls_to_the_bricks(make_volume, certificate, run_program):
+    """In a process of its own: libgfapi reads the certificate once."""
+    options = {"client__ssl": "on", "server__ssl": "on", "auth__ssl_allow": certificate}
+    encrypted = make_volume("tls", 1, **options)
+    text = (
+        "spec = volume.VolumeSpec.from_params("
+        "{'host': %r, 'volume': sys.argv[1], 'transport': 'tls'})\n"
+        "image.create(volume.connect(spec), 'a', 4096)\n"
+        "print(image.stat(volume.connect(spec), 'a').size)\n" % HOST
+    )
+    done = run_program(text, encrypted.name)
+    assert (done.stdout, done.returncode) == ("4096\n", 0), done.stderr
+
+
+def test_tls_is_not_taken_on_trust(spec):
+    """A volume that does not encrypt is refused."""
+    asked = VolumeSpec.from_params({"host": HOST, "volume": spec.name, "transport": "tls"})
+    with pytest.raises(errors.VolumeNotEncrypted, match="does not use TLS"):
+        connect(asked)
 
 
 def test_no_live_server_is_one_error_with_every_reason(spec):
