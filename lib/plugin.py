@@ -31,6 +31,8 @@ EXTENSIONS = {
     "ganeti.backend": ("ganeti_gluster.mends.backend", "extend"),
     "ganeti.bootstrap": ("ganeti_gluster.mends.cluster", "extend_bootstrap"),
     "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
+    "ganeti.cmdlib.node": ("ganeti_gluster.mends.space", "extend_node"),
+    "ganeti.storage.container": ("ganeti_gluster.mends.space", "extend_container"),
     "ganeti.hypervisor.hv_kvm": ("ganeti_gluster.mends.kvm", "extend_hypervisor"),
     "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.mends.kvm", "extend_utils"),
     "ganeti.server.noded": ("ganeti_gluster.mends.noded", "extend"),

@@ -1,0 +1,103 @@
+"""`gnt-gluster volume`: the volumes of the template, as this node sees them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ganeti import cli, errors
+
+from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.cmdlib import volumes
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gfapi.probe import describe
+from ganeti_gluster.volume import connect
+
+MIB = 1024 * 1024
+
+_HEADERS = {
+    "volume": "Volume",
+    "servers": "Servers",
+    "groups": "Groups",
+    "total": "Total",
+    "used": "Used",
+    "free": "Free",
+    "disks": "Disks",
+    "provisioned": "Provisioned",
+}
+_SIZES = ["total", "used", "free", "provisioned"]
+
+
+def ShowStatus(opts: Any, args: list[str]) -> int:
+    """Print the space of each volume, and what is promised of it; 0 only if all answer."""
+    found = [status(volume) for volume in volumes.find()]
+    unknown = sorted(set(args) - {volume["volume"] for volume in found})
+    if unknown:
+        raise errors.OpPrereqError(
+            "No node group uses the volume %s" % ", ".join(unknown), errors.ECODE_NOENT
+        )
+    found = [volume for volume in found if not args or volume["volume"] in args]
+    if opts.json:
+        cli.ToStdout("%s", json.dumps(found, indent=2, sort_keys=True))
+    else:
+        _print_table(opts, found)
+    return 1 if any("error" in volume for volume in found) else 0
+
+
+def status(used: volumes.TemplateVolume) -> dict[str, Any]:
+    """One volume as plain data: bytes; `error` where it did not tell its space."""
+    result: dict[str, Any] = {
+        "volume": used.spec.name,
+        "servers": [describe(server) for server in used.spec.servers],
+        "groups": used.groups,
+        "disks": used.disks,
+        "provisioned": used.provisioned * MIB,
+    }
+    try:
+        with connect(used.spec) as volume:
+            space = volume.space()
+    except (GanetiGlusterError, OSError) as err:
+        result["error"] = str(err)
+    else:
+        result.update(total=space.total, free=space.free, used=space.total - space.free)
+    return result
+
+
+def _print_table(opts: Any, found: list[dict[str, Any]]) -> None:
+    fields = list(_HEADERS)
+    rows = []
+    for volume in found:
+        shown = {
+            **dict.fromkeys(_SIZES, "?"),
+            **volume,
+            **{field: volume[field] // MIB for field in _SIZES if field in volume},
+            "servers": ",".join(volume["servers"]),
+            "groups": ",".join(volume["groups"]) or "-",
+        }
+        rows.append([shown[field] for field in fields])
+    for line in cli.GenerateTable(
+        headers=None if opts.no_headers else _HEADERS,
+        fields=fields,
+        separator=opts.separator,
+        unitfields=_SIZES,
+        numfields=[*_SIZES, "disks"],
+        units=opts.units,
+        data=rows,
+    ):
+        cli.ToStdout("%s", line)
+    for volume in found:
+        if "error" in volume:
+            cli.ToStderr("%s", volume["error"])
+    if not found:
+        cli.ToStderr("The gluster template is not enabled")
+
+
+COMMANDS = {
+    "volume status": (
+        ShowStatus,
+        [cli.ArgUnknown()],
+        [JSON_OPT, cli.NOHDR_OPT, cli.SEP_OPT, cli.USEUNITS_OPT],
+        "[<volume>...]",
+        "Show the total and free space of the volumes of the template",
+    ),
+}
