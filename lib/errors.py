@@ -105,3 +105,11 @@ class IncompleteImage(GanetiGlusterError):
     def __init__(self, message: str, *, path: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+
+class CopyFailed(GanetiGlusterError):
+    """A copy did not come to its end; what it had made is removed."""
+
+
+class ChecksumMismatch(CopyFailed):
+    """What a copy wrote reads back as something else; it is removed."""

@@ -17,6 +17,7 @@ CType = Any
 Prototype = tuple[CType, tuple[CType, ...]]
 
 INT = ctypes.c_int
+UINT = ctypes.c_uint
 SIZE = ctypes.c_size_t
 SSIZE = ctypes.c_ssize_t
 OFFSET = ctypes.c_int64
@@ -68,6 +69,10 @@ PROTOTYPES: Mapping[str, Prototype] = {
     "glfs_fallocate": (INT, (POINTER, INT, OFFSET, SIZE)),
     "glfs_discard": (INT, (POINTER, OFFSET, SIZE)),
     "glfs_zerofill": (INT, (POINTER, OFFSET, OFFSET)),
+    "glfs_copy_file_range": (
+        SSIZE,
+        (POINTER, POINTER, POINTER, POINTER, SIZE, UINT, POINTER, POINTER, POINTER),
+    ),
     "glfs_fsync": (INT, (POINTER, POINTER, POINTER)),
     "glfs_fdatasync": (INT, (POINTER, POINTER, POINTER)),
     "glfs_fstat": (INT, (POINTER, POINTER)),

@@ -63,6 +63,10 @@ class Volume:
             for file in list(self._files):
                 file.abandon()
 
+    def shares_connection(self, other: Volume) -> bool:
+        """Whether calls of both are those of one client."""
+        return self._connection is other._connection
+
     def close(self) -> None:
         """Sync and close all files; raises the first error after closing the rest."""
         first: OSError | None = None

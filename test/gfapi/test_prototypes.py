@@ -18,6 +18,7 @@ KINDS = {
     "ssize_t": ("signed", 8),
     "off_t": ("signed", 8),
     "long": ("signed", 8),
+    "unsigned int": ("unsigned", 4),
     "size_t": ("unsigned", 8),
     "mode_t": ("unsigned", 4),
     "uid_t": ("unsigned", 4),

@@ -1,0 +1,127 @@
+"""How far a copy is: for a callback, for a terminal, for a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, TextIO
+
+COPYING = "copied"
+VERIFYING = "verified"
+
+#: Seconds over which the rate is taken.
+WINDOW = 10.0
+
+_MIB = 1 << 20
+
+
+class Progress(NamedTuple):
+    """A moment of a copy.
+
+    `done` of `total` bytes are dealt with, holes included (`total` None: not
+    known); `data` of them were moved; `rate` is of these, in bytes a second;
+    `remaining` are seconds, None where they cannot be told.
+    """
+
+    phase: str
+    done: int
+    total: int | None
+    data: int
+    elapsed: float
+    rate: float
+    remaining: float | None
+
+
+Callback = Callable[[Progress], None]
+
+
+class Meter:
+    """Makes a `Progress` of the counts at each moment."""
+
+    def __init__(
+        self, phase: str, total: int | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._phase = phase
+        self._total = total
+        self._clock = clock
+        self._start = clock()
+        self._past: deque[tuple[float, int, int]] = deque([(self._start, 0, 0)])
+
+    def measure(self, done: int, data: int) -> Progress:
+        """The progress now."""
+        now = self._clock()
+        self._past.append((now, done, data))
+        while len(self._past) > 2 and self._past[1][0] <= now - WINDOW:
+            self._past.popleft()
+        then, done_then, data_then = self._past[0]
+        seconds = max(now - then, 1e-3)
+        remaining = None
+        if self._total is not None and done > done_then:
+            remaining = (self._total - done) * seconds / (done - done_then)
+        elapsed, rate = now - self._start, (data - data_then) / seconds
+        return Progress(self._phase, done, self._total, data, elapsed, rate, remaining)
+
+
+def sentence(progress: Progress) -> str:
+    """One line: bytes, share, rate and the time left."""
+    parts = ["%d MiB" % (progress.done // _MIB)]
+    if progress.total:
+        parts[0] += " of %d MiB" % (progress.total // _MIB)
+        parts.append("%d%%" % (100 * progress.done // progress.total))
+    parts.append("%.0f MiB/s" % (progress.rate / _MIB))
+    if progress.remaining is not None:
+        parts.append("%s left" % duration(progress.remaining))
+    return "%s %s" % (progress.phase, ", ".join(parts))
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return "%d:%02d:%02d" % (whole // 3600, whole // 60 % 60, whole % 60)
+    return "%d:%02d" % (whole // 60, whole % 60)
+
+
+class Terminal:
+    """Keeps one line of a terminal up to date; says nothing where there is none."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._shown = 0
+
+    def __call__(self, progress: Progress) -> None:
+        if self._stream.isatty():
+            text = sentence(progress)
+            self._stream.write("\r" + text.ljust(self._shown))
+            self._stream.flush()
+            self._shown = len(text)
+
+    def end(self) -> None:
+        """Leave the line for what comes next."""
+        if self._shown:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._shown = 0
+
+
+class EachLine:
+    """Hands a sentence to `write` every `interval` seconds at most: for a log."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        interval: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._interval = interval
+        self._clock = clock
+        self._next = clock() + interval
+
+    def __call__(self, progress: Progress) -> None:
+        now = self._clock()
+        if now >= self._next:
+            self._next = now + self._interval
+            self._write(sentence(progress))
