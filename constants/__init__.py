@@ -30,3 +30,11 @@ DISABLED_FILE = "/etc/ganeti/gluster-plugin-disabled"
 RUN_DIR = "/run/ganeti-gluster"
 NODED_STATE_FILE = RUN_DIR + "/noded.json"
 EXPORT_DIR = RUN_DIR + "/exports"
+
+# The master list of services, and what is to be known of them (lib/services).
+SERVICES_CONF = "/etc/ganeti/gluster-services.conf"
+SERVICES_DIR = "/var/lib/ganeti-gluster/services"
+SERVICES_STORE = SERVICES_DIR + "/store.db"
+SERVICES_REPLICA = SERVICES_DIR + "/replica.json"
+EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
+SERVICES_LOCK = RUN_DIR + "/services.lock"

@@ -1,0 +1,218 @@
+"""The services of the whole cluster: fetched from every node, started and stopped there.
+
+To be used on the master, as root.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent import futures
+
+from ganeti import cli, errors
+
+from ganeti_gluster import command
+from ganeti_gluster.cmdlib import restricted
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.services import answers, config, control
+from ganeti_gluster.services import node as on_node
+from ganeti_gluster.services.config import Configuration
+from ganeti_gluster.services.control import Outcome
+from ganeti_gluster.services.model import (
+    Node,
+    ServerService,
+    Service,
+    ServiceType,
+    Snapshot,
+)
+
+# A node that does not tell is UNKNOWN within 10 s, all included.
+FETCH_SECONDS = 8
+# How long a service may be on its way to another state before it is UNKNOWN.
+TRANSITION_SECONDS = control.TRANSITION_SECONDS
+_PAUSE = 0.5
+
+OFFLINE = "marked offline in Ganeti"
+SKIPPED = "skipped"
+SYNC_UNIT = "gluster-services-sync.service"
+
+# What a node's restricted command has to have for a start or stop.
+_ACT_SECONDS = 60
+_ACT_EXTRA_SECONDS = 60
+_THREADS = 32
+
+
+def cluster_nodes() -> list[Node]:
+    """The nodes of the cluster, sorted; asks the master daemon."""
+    fields = ["name", "tags", "offline", "pip", "master_candidate"]
+    rows = cli.GetClient().QueryNodes([], fields, False)
+    return sorted(
+        (
+            Node(name, frozenset(tags), offline, address, candidate)
+            for name, tags, offline, address, candidate in rows
+        ),
+        key=lambda node: node.name,
+    )
+
+
+def choose(nodes: Sequence[Node], names: Sequence[str]) -> list[Node]:
+    """Those of `nodes` that are called `names`, all for none.
+
+    A short name will do if it is the beginning of one node's.  Raises
+    OpPrereqError.
+    """
+    if not names:
+        return list(nodes)
+    chosen = {}
+    for name in names:
+        found = [node for node in nodes if node.name == name] or [
+            node for node in nodes if node.name.startswith(name + ".")
+        ]
+        if len(found) != 1:
+            raise errors.OpPrereqError("Node '%s' not known" % name, errors.ECODE_NOENT)
+        chosen[found[0].name] = found[0]
+    return [chosen[name] for name in sorted(chosen)]
+
+
+# Fetching
+
+
+def fetch(
+    configuration: Configuration | None = None,
+    *,
+    types: Sequence[ServiceType] | None = None,
+    nodes: Sequence[Node] | None = None,
+    on_update: Callable[[Snapshot], None] | None = None,
+) -> Snapshot:
+    """The services of `types` on `nodes` (all by default), as the nodes tell now.
+
+    Takes little more than 10 s at the most, whatever a node does: one that does not
+    tell is UNKNOWN, with the reason.  Services in transition are read again for as
+    long; until then `on_update` has them in the state they had before.
+    """
+    configuration = configuration or config.load()
+    types = configuration.types if types is None else types
+    nodes = cluster_nodes() if nodes is None else nodes
+    expected = {found.name: [node for node in nodes if node in found.nodes] for found in types}
+    wanted = {node.name: node for found in types for node in expected[found.name]}
+    failures = {name: OFFLINE for name, node in wanted.items() if node.offline}
+    asked = {name: node.address for name, node in wanted.items() if not node.offline}
+    told: dict[str, dict[str, list[ServerService]]] = {}
+    begin = time.monotonic()
+    limit: float = FETCH_SECONDS
+    while True:
+        for name, answer in restricted.run(on_node.STATUS_COMMAND, asked, seconds=limit).items():
+            try:
+                told[name] = answers.parse_status(answer, name, types)
+                failures.pop(name, None)
+            except GanetiGlusterError as err:
+                told.pop(name, None)
+                failures[name] = str(err)
+        rest = begin + TRANSITION_SECONDS - time.monotonic()
+        asked = {name: asked[name] for name in asked if answers.moving(told.get(name, {}))}
+        snapshot = answers.snapshot(types, expected, told, failures, final=not asked or rest < 1)
+        if on_update is not None:
+            on_update(snapshot)
+        if not asked or rest < 1:
+            return snapshot
+        time.sleep(_PAUSE)
+        limit = max(1.0, rest - _PAUSE)
+
+
+# Starting and stopping
+
+OnNode = Callable[[str, list[Outcome]], None]
+
+
+def run(
+    verb: str,
+    type: ServiceType,
+    *,
+    nodes: Sequence[str] = (),
+    services: Sequence[str] = (),
+    on_node_done: OnNode | None = None,
+) -> list[Outcome]:
+    """Start, stop or restart services of a type on nodes, all of either for none.
+
+    Each outcome is what was read on the node afterwards.  Nodes work side by side,
+    the services of a node in the order of their start (or its reverse), and a
+    failure of one keeps no other.  Nodes on which the type is not expected, and
+    offline ones, are left out, unless named.  `on_node_done` gets a node's outcomes
+    as soon as they are there.  Raises OpPrereqError for unknown names.
+    """
+    chosen = choose_services(type, services)
+    commands = _commands(verb, type, chosen)
+    targets = targets_of(type, nodes)
+    outcomes: list[Outcome] = []
+
+    def work(node: Node) -> tuple[str, list[Outcome]]:
+        if node.offline:
+            result = control.FAILED if nodes else SKIPPED
+            return node.name, answers.all_alike(type, chosen, node.name, result, OFFLINE)
+        return node.name, _run_on(node, type, chosen, commands)
+
+    # A thread for each node: a silent one delays no other.
+    with futures.ThreadPoolExecutor(_THREADS) as pool:
+        for done in futures.as_completed([pool.submit(work, node) for node in targets]):
+            name, found = done.result()
+            outcomes += found
+            if on_node_done is not None:
+                on_node_done(name, found)
+    sync_soon()
+    return sorted(outcomes, key=lambda found: found.node)
+
+
+def _run_on(
+    node: Node,
+    type: ServiceType,
+    chosen: Sequence[Service],
+    commands: Sequence[tuple[str, Sequence[Service]]],
+) -> list[Outcome]:
+    """Run the control commands on one node, one after the other."""
+    address = {node.name: node.address}
+    try:
+        answer = restricted.run(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
+        if answers.data(answer[node.name]).get("types", {}).get(type.name) != config.digest(type):
+            raise GanetiGlusterError(answers.OTHER_CONFIGURATION)
+    except GanetiGlusterError as err:
+        return answers.all_alike(type, chosen, node.name, control.FAILED, str(err))
+    outcomes: list[Outcome] = []
+    for name, covered in commands:
+        seconds = _ACT_SECONDS * 2 * len(covered) + _ACT_EXTRA_SECONDS
+        answer = restricted.run(name, address, seconds=seconds)
+        outcomes += answers.parse_outcomes(answer[node.name], type, covered, node.name)
+    return outcomes
+
+
+def choose_services(type: ServiceType, names: Sequence[str]) -> list[Service]:
+    """The services called `names` in the order of their start, all for none."""
+    found = {name: type.service(name) for name in names}
+    for name, service in found.items():
+        if service is None:
+            raise errors.OpPrereqError(
+                "%s has no service '%s', but %s"
+                % (type.name, name, ", ".join(service.name for service in type.services)),
+                errors.ECODE_NOENT,
+            )
+    return [service for service in type.services if not names or service in found.values()]
+
+
+def targets_of(type: ServiceType, names: Sequence[str]) -> list[Node]:
+    """The nodes called `names`; for none, those on which the type is expected."""
+    nodes = choose(cluster_nodes(), names)
+    return nodes if names else [node for node in nodes if node in type.nodes]
+
+
+def _commands(
+    verb: str, type: ServiceType, chosen: Sequence[Service]
+) -> list[tuple[str, list[Service]]]:
+    """The restricted commands to run one after the other, each with what it covers."""
+    if len(chosen) == len(type.services):
+        return [(on_node.command_name(verb, type.name), list(chosen))]
+    ordered = list(reversed(chosen)) if verb == control.STOP else list(chosen)
+    return [(on_node.command_name(verb, type.name, each.name), [each]) for each in ordered]
+
+
+def sync_soon() -> None:
+    """Have the next sync now, so that the events of what was done are there soon."""
+    command.run(["systemctl", "start", "--no-block", SYNC_UNIT], timeout=10, check=False)

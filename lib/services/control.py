@@ -1,0 +1,142 @@
+"""Start, stop and restart services on this node, and see that it came true."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.services.model import Service, Status
+from ganeti_gluster.services.units import Manager, UnitState, read
+
+START, STOP, RESTART = "start", "stop", "restart"
+VERBS = (START, STOP, RESTART)
+
+# A service that has started must stay so for this long, in seconds: some die soon
+# after systemd has called them active, and Python takes its time to begin.
+SETTLE_SECONDS = 4.0
+# How long a service may be on its way to another state.
+TRANSITION_SECONDS = 10.0
+_PAUSE = 0.25
+
+DONE, UNCHANGED, FAILED, ABSENT = "done", "unchanged", "failed", "not installed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it for one service of a node.
+
+    `result` is "done", "unchanged" (it was so already), "failed" or "not
+    installed"; `status` is what was read afterwards.  `node` is for the master to fill
+    in.
+    """
+
+    node: str
+    type: str
+    service: str
+    result: str
+    status: Status
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "status": self.status.value}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
+        """The inverse of `to_dict`; raises ValueError, KeyError or TypeError."""
+        return cls(**{**data, "status": Status(data["status"])})
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Changes services of this node by `manager`; `type` is for the outcomes."""
+
+    manager: Manager
+    type: str
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self, verb: str, services: Sequence[Service]) -> list[Outcome]:
+        """Do it to all `services`, which stand in the order of their start.
+
+        What fails for one service does not keep the others.  Raises
+        GanetiGlusterError if their state cannot be read before.
+        """
+        before = read(self.manager, services)
+        errors: dict[str, str] = {}
+        if verb in (STOP, RESTART):
+            self._each(STOP, reversed(services), before, errors)
+        if verb in (START, RESTART):
+            self._each(START, services, before, errors)
+        after, unsteady = self._settled(verb, services)
+        for name in unsteady:
+            errors[name] = "it ended and was started again within %g s" % SETTLE_SECONDS
+        return [
+            self._outcome(verb, service, before, after, errors.get(service.name, ""))
+            for service in services
+        ]
+
+    def _each(
+        self,
+        verb: str,
+        services: Iterable[Service],
+        before: Mapping[str, UnitState],
+        errors: dict[str, str],
+    ) -> None:
+        for service in services:
+            unit = before[service.name]
+            if not unit.installed:
+                continue
+            act = self.manager.start if verb == START else self.manager.stop
+            try:
+                act(unit.name)
+            except GanetiGlusterError as err:
+                errors[service.name] = str(err)
+
+    def _settled(
+        self, verb: str, services: Sequence[Service]
+    ) -> tuple[dict[str, UnitState], set[str]]:
+        """The states once none is in transition, and what was started has lasted.
+
+        With them, the names of services that did not last, whatever they are now.
+        """
+        begin = self.clock()
+        least = SETTLE_SECONDS if verb in (START, RESTART) else 0.0
+        pids: dict[str, set[int]] = {service.name: set() for service in services}
+        while True:
+            states = read(self.manager, services)
+            for name, state in states.items():
+                pids[name] |= {state.pid} if state.pid else set()
+            passed = self.clock() - begin
+            moving = any(state.transition for state in states.values())
+            if passed >= TRANSITION_SECONDS or (passed >= least and not moving):
+                return states, {name for name, seen in pids.items() if len(seen) > 1}
+            self.sleep(_PAUSE)
+
+    def _outcome(
+        self,
+        verb: str,
+        service: Service,
+        before: Mapping[str, UnitState],
+        after: Mapping[str, UnitState],
+        error: str,
+    ) -> Outcome:
+        was, now = before[service.name], after[service.name]
+        wanted = Status.STOPPED if verb == STOP else Status.RUNNING
+        status = Status.UNKNOWN if now.transition else now.status
+        if not now.installed:
+            result, message = ABSENT, now.message
+        elif status is not wanted:
+            result, message = FAILED, now.message or error or "it is %s" % status
+            if now.masked and wanted is Status.RUNNING:
+                message = "masked; systemctl unmask %s.service" % now.name
+        elif error and verb != STOP:
+            result, message = FAILED, error
+        elif verb != RESTART and was.status is wanted and not was.transition:
+            result, message = UNCHANGED, ""
+        else:
+            result, message = DONE, ""
+        return Outcome("", self.type, service.name, result, status, message)

@@ -1,0 +1,145 @@
+"""What nodes answer, and what the master makes of answers that it does not get."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.services import answers, config, control
+from ganeti_gluster.services import node as on_node
+from ganeti_gluster.services.answers import Answer
+from ganeti_gluster.services.config import Configuration
+from ganeti_gluster.services.model import Node, Status
+from ganeti_gluster.services.units import UnitState
+
+SWIFT = config.BUILT_IN[0]
+
+
+class Running:
+    """A manager of a node on which everything runs under its last name."""
+
+    def read(self, units: list[str]) -> dict[str, UnitState]:
+        return {
+            unit: UnitState(unit, unit.startswith("swift"), Status.RUNNING, pid=7)
+            for unit in units
+        }
+
+
+def status_answer(configuration: Configuration = Configuration()) -> Answer:  # noqa: B008
+    return Answer(json.dumps(on_node.status(configuration, Running())))  # type: ignore[arg-type]
+
+
+def test_a_node_tells_all_that_the_master_wants_to_know() -> None:
+    found = answers.parse_status(status_answer(), "node1", [SWIFT])[SWIFT.name]
+    assert [(s.node, s.name, s.unit, s.status, s.pid) for s in found] == [
+        ("node1", name, "swift-%s" % name, Status.RUNNING, 7)
+        for name in ("account", "container", "object", "proxy")
+    ]
+
+
+def test_a_service_manager_that_does_not_answer_is_unknown_with_the_reason() -> None:
+    class Silent:
+        def read(self, units: list[str]) -> dict[str, UnitState]:
+            raise GanetiGlusterError("systemctl show: no end after 4 s")
+
+    answer = Answer(json.dumps(on_node.status(Configuration(), Silent())))  # type: ignore[arg-type]
+    found = answers.parse_status(answer, "node1", [SWIFT])[SWIFT.name]
+    assert {(s.status, s.message) for s in found} == {
+        (Status.UNKNOWN, "systemctl show: no end after 4 s")
+    }
+
+
+def test_a_node_with_another_master_list_is_unknown() -> None:
+    other = config.parse("[GLUSTER_SWIFT]\nservice.proxy = swift-proxy\n")
+    found = answers.parse_status(status_answer(other), "node1", [SWIFT])[SWIFT.name]
+    assert [s.status for s in found] == [Status.UNKNOWN] * 4
+    assert found[0].message == answers.OTHER_CONFIGURATION
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(reason="no connection within 5 s"), "no connection within 5 s"),
+        (Answer("Traceback"), "its answer is not JSON: Traceback"),
+        (Answer('{"format": 99}'), "it has another version of ganeti-gluster"),
+        (Answer('{"format": 1, "error": "no such file"}'), "no such file"),
+    ],
+)
+def test_no_answer_is_a_reason(answer: Answer, reason: str) -> None:
+    with pytest.raises(GanetiGlusterError, match="^%s$" % reason):
+        answers.parse_status(answer, "node1", [SWIFT])
+    outcomes = answers.parse_outcomes(answer, SWIFT, SWIFT.services, "node1")
+    assert [(o.result, o.status, o.message) for o in outcomes] == [
+        (control.FAILED, Status.UNKNOWN, reason)
+    ] * 4
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        # as Ganeti's RPC said them
+        ("Error 28: Connection timed out after 5095 milliseconds", "no connection within 5 s"),
+        (
+            "Error 28: Operation timed out after 8117 milliseconds with 0 bytes received",
+            "no answer within 8 s; is ganeti-gluster installed there?",
+        ),
+        (
+            "Error 7: Failed to connect to 192.0.2.13 port 1811 after 2034 ms:"
+            " Could not connect to server",
+            "no connection; is the node up, and does ganeti-noded run there?",
+        ),
+        (
+            "Executing command 'gluster-services-status' failed",
+            "its node daemon refuses; is ganeti-gluster installed there?",
+        ),
+        ("Error 60: SSL certificate problem", "SSL certificate problem"),
+        ("Restricted command 'x' failed: exited with exit code 1; output: ", None),
+    ],
+)
+def test_the_reason_has_no_milliseconds(message: str, reason: str | None) -> None:
+    assert answers.explain(message, 8) == (reason or message.strip())
+
+
+def test_a_snapshot_has_what_is_expected_and_ends_what_is_in_transition() -> None:
+    told = answers.parse_status(status_answer(), "node1", [SWIFT])
+    moving: Any = told[SWIFT.name][0]
+    object.__setattr__(moving, "transition", "activating")
+    object.__setattr__(moving, "status", Status.STOPPED)
+    assert answers.moving(told)
+    expected = {SWIFT.name: [Node("node1"), Node("node2")]}
+    for final, status in ((False, Status.STOPPED), (True, Status.UNKNOWN)):
+        found = answers.snapshot([SWIFT], expected, {"node1": told}, {"node2": "cut"}, final=final)
+        assert found.services[0].status is status
+        assert [s.message for s in found.select(node="node2")] == ["cut"] * 4
+        assert len(found.services) == 8
+
+
+def test_control_commands_are_named_without_doubt() -> None:
+    names = on_node.commands(config.parse("[A]\nservice.b = b\n[A_B]\nservice.b-c = c\n"))
+    assert "gluster-services-start-GLUSTER_SWIFT" in names
+    assert "gluster-services-stop-GLUSTER_SWIFT-proxy" in names
+    assert names["gluster-services-restart-A_B-b-c"][0] == "restart"
+    assert len(names) == 3 * (5 + 3 + 2 + 2)
+    # Ganeti's rule for restricted commands
+    assert all(name.replace("-", "").replace("_", "").isalnum() for name in names)
+
+
+def test_the_commands_are_links_that_follow_the_configuration(tmp_path: Any) -> None:
+    script = "/usr/share/ganeti-gluster/x"
+    own = tmp_path / "gluster-services-start-NFS"
+    own.write_text("the administrator's own")
+    (tmp_path / "gluster-services-status").symlink_to(script)
+    nfs = config.parse("[NFS]\nservice.a = a\n")
+    for configuration in (nfs, nfs, Configuration()):
+        names = on_node.make_commands(configuration, directory=str(tmp_path), script=script)
+        links = {path.name for path in tmp_path.iterdir() if path.is_symlink()}
+        assert links == {*names, "gluster-services-status"} - {own.name}
+        assert own.read_text() == "the administrator's own"
+
+
+def test_an_unknown_command_is_refused() -> None:
+    with pytest.raises(GanetiGlusterError, match="is not a command of this node's configuration"):
+        on_node.control("gluster-services-start-NFS", Configuration(), Running())  # type: ignore[arg-type]
