@@ -120,6 +120,7 @@ bench: requirements deb ## ours against stock Ganeti's, into build/bench.json
 install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	$(PYTHON) -m pip install --root $(or $(DESTDIR),/) --prefix $(PREFIX) .
 	debian/install-hooks '$(DESTDIR)'
+	debian/install-extstorage '$(DESTDIR)'
 
 .PHONY: clean
 clean: ## remove build/, caches, our testbed, and root trees nobody uses

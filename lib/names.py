@@ -63,6 +63,15 @@ def image_path(path: object) -> str:
     return text
 
 
+def image_name(name: object) -> str:
+    """An image's name: one component of a path, which is not hidden."""
+    what = "image name"
+    text = _text(what, name)
+    if "/" in text or text.startswith("."):
+        _refuse(what, text, "it must not begin with '.', nor contain '/'")
+    return image_path(text)
+
+
 def volume_name(name: object) -> str:
     """A volume's name by glusterd's rules."""
     what = "volume name"

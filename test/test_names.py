@@ -150,3 +150,14 @@ def test_a_choice(check, good):
 def test_an_odd_socket_path_is_refused(path):
     assert refusal(names.socket_path, path).startswith("socket path ")
     assert names.socket_path("/run/glusterd.socket") == "/run/glusterd.socket"
+
+
+@pytest.mark.parametrize("name", ["a.ext.disk0", "a.snap", "ä"])
+def test_good_image_names(name: str) -> None:
+    assert names.image_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "/a", "a\0", 3, "x" * 256])
+def test_bad_image_names(name: object) -> None:
+    with pytest.raises(InvalidParameter):
+        names.image_name(name)

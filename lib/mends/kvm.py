@@ -89,7 +89,7 @@ def extend_hypervisor(module: Any) -> None:
     ) -> dict[str, Any]:
         result: dict[str, Any] = original(target, disk_info, hvp, kvm_devid)
         blockdev = result.get("file", {})
-        if blockdev.get("driver") == "gluster":
+        if blockdev.get("driver") == "gluster" and names_servers(disk_info.params):
             spec = VolumeSpec.from_params(disk_info.params)
             blockdev["server"] = merge_servers(
                 blockdev["server"], spec.qemu_blockdev(blockdev["path"])["server"]
@@ -97,6 +97,14 @@ def extend_hypervisor(module: Any) -> None:
         return result
 
     hypervisor._GenerateKVMBlockDevice = staticmethod(_GenerateKVMBlockDevice)
+
+
+def names_servers(params: dict[str, Any]) -> bool:
+    """Whether a disk's parameters are the template's, or our ExtStorage provider's.
+
+    Any other provider may have a disk on Gluster, too, in terms of its own.
+    """
+    return params.get("provider", "gluster") == "gluster" and "host" in params
 
 
 def merge_servers(first: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[Any]:

@@ -72,15 +72,15 @@ class Cluster:
         answer: list[dict[str, Any]] = json.loads(done.stdout)
         return answer
 
-    def images(self, node: str = "node1") -> list[str]:
-        """The images on the volume, seen by libgfapi in a new process."""
+    def images(self, node: str = "node1", *, directory: str = "ganeti") -> list[str]:
+        """The images in a directory of the volume, seen by libgfapi in a new process."""
         program = (
-            "import json, ganeti_gluster.image as i; from ganeti_gluster.volume import *;"
+            "import json, sys, ganeti_gluster.image as i; from ganeti_gluster.volume import *;"
             "v = connect(VolumeSpec.from_params({'host': '%s', 'volume': 'gv0'}));"
-            "print(json.dumps([f.path for f in i.list_images(v, 'ganeti').images]"
-            " if v.access('ganeti') else []))" % SERVERS
+            "print(json.dumps([f.path for f in i.list_images(v, sys.argv[1]).images]"
+            " if v.access(sys.argv[1]) else []))" % SERVERS
         )
-        done = self.run("/usr/bin/python3", "-c", program, node=node)
+        done = self.run("/usr/bin/python3", "-c", program, directory, node=node)
         answer: list[str] = json.loads(done.stdout)
         return answer
 

@@ -1,0 +1,118 @@
+"""Virtual machines on the provider of ExtStorage, with nothing registered in Ganeti."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from demolib import guest
+from testbedlib import wait_for
+
+from .conftest import SERVERS, Cluster
+
+MIB = 1 << 20
+NAME = "ext1"
+SIZE = 128 * MIB
+DISK = "0:size=128M,provider=gluster,volume=gv0,host=" + SERVERS.replace(",", r"\,")
+#: Writes a guest to an image by libgfapi: OS scripts have no path in userspace.
+FILL = r"""
+import subprocess, sys, os
+from ganeti_gluster.volume import VolumeSpec, connect
+source = "/root/ext-guest.img"
+with open(source, "wb") as stream:
+    stream.truncate(int(sys.argv[2]))
+subprocess.run(["/src/qa/os/guest/create"], env={**os.environ, "DISK_0_PATH": source}, check=True)
+spec = VolumeSpec.from_params({"host": "node1", "volume": "gv0"})
+with connect(spec) as v, v.open(sys.argv[1], write=True) as target, open(source, "rb") as stream:
+    for offset in range(0, int(sys.argv[2]), 1 << 20):
+        data = stream.read(1 << 20)
+        if any(data):
+            target.pwrite(data, offset)
+os.unlink(source)
+"""
+
+
+def switch(cluster: Cluster, word: str) -> None:
+    """Switch the plugin off or on, on every node."""
+    cluster.everywhere("gnt-gluster", "plugin", word)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(cluster.restart, cluster.nodes))
+
+
+@pytest.fixture(scope="module")
+def nothing_registered(cluster: Cluster) -> Iterator[None]:
+    """Stock Ganeti on every node."""
+    switch(cluster, "disable")
+    yield
+    switch(cluster, "enable")
+
+
+def add(cluster: Cluster, access: str, *options: str, **expected: object) -> str:
+    """Add the instance; what was said."""
+    done = cluster.run(
+        *("gnt-instance", "add", "-t", "ext", "-o", "guest+default"),
+        *("--disk", DISK + ",access=" + access, "-B", "minmem=128,maxmem=128,vcpus=1"),
+        *("--net", "0:mode=bridged", "--no-name-check", "--no-ip-check", "--no-start"),
+        *(*options, "-n", "node1", NAME),
+        **{"max_seconds": 120, **expected},
+    )
+    return done.stdout + done.stderr
+
+
+def images(cluster: Cluster) -> list[str]:
+    """The provider's images on the volume."""
+    return cluster.images(directory="ganeti-ext")
+
+
+def test_the_provider_is_valid_on_every_node(cluster: Cluster) -> None:
+    told = cluster.run("gnt-storage", "diagnose").stdout
+    assert told.count("status: valid (path: /usr/share/ganeti/extstorage/gluster)") == 3
+    assert "invalid" not in told
+    told = cluster.run("gnt-storage", "info", "gluster").stdout
+    for name in ("volume", "host", "port", "preallocation"):
+        assert "%s: " % name in told
+
+
+def test_stock_ganeti_3_1_is_not_given_a_uri_that_it_cannot_use(
+    cluster: Cluster, nothing_registered: None
+) -> None:
+    if cluster.testbed.suite == "bookworm":
+        pytest.skip("Ganeti 3.0 hands QEMU the URI as it is")
+    told = add(cluster, "userspace", "--no-install", fail=True)
+    assert "give access=kernelspace with the disk" in told
+    assert images(cluster) == []
+
+
+def test_the_life_of_a_virtual_machine(cluster: Cluster, nothing_registered: None) -> None:
+    access = "userspace" if cluster.testbed.suite == "bookworm" else "kernelspace"
+    if access == "kernelspace":
+        pytest.skip("the provider's devices of the kernel are not there yet")
+    if access == "userspace":
+        add(cluster, access, "--no-install")
+        (image,) = images(cluster)
+        cluster.run("/usr/bin/python3", "-c", FILL, image, str(SIZE))
+    else:
+        add(cluster, access)
+        (image,) = images(cluster)
+    boot = cluster.boot(NAME, "node1")
+    try:
+        cluster.run("gnt-instance", "start", NAME, max_seconds=60)
+        boot.wait(lambda events: guest.last_acknowledged(events) > 3, 60, "records")
+
+        boot.follow_to(cluster.testbed.node("node2"))
+        cluster.run("gnt-instance", "migrate", "-f", "-n", "node2", NAME, max_seconds=120)
+        before = guest.last_acknowledged(boot.events())
+        boot.wait(lambda events: guest.last_acknowledged(events) > before, 30, "more records")
+        boot.check()
+
+        cluster.run("gnt-instance", "grow-disk", NAME, "0", "64M", max_seconds=60)
+        boot.wait(
+            lambda events: events[-1].size == SIZE + 64 * MIB, 15, "the guest sees its disk grown"
+        )
+    finally:
+        boot.close()
+        cluster.remove(NAME)
+    wait_for(lambda: images(cluster) == [], 15, "its image is removed")
+    assert set(cluster.exports().values()) == {""}
