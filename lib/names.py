@@ -33,12 +33,18 @@ PREALLOCATIONS = (PREALLOCATION_OFF, PREALLOCATION_FALLOC, PREALLOCATION_FULL)
 ACCESS_MODES = ("userspace", "kernelspace")
 TRANSPORTS = ("tcp", "unix", "tls")
 
+#: What is between an image's path and the name of its snapshot.
+SNAPSHOT_MARK = ".snap."
+#: The snapshot that Ganeti asks for without a name, to make a backup of it.
+BACKUP_SNAPSHOT = "ganeti-backup"
+
 #: What the gluster command refuses as a volume's name.
 RESERVED_VOLUME_NAMES = frozenset(
     ("all", "end-volume", "help", "option", "subvolumes", "type", "volume", "volume_not_in_ring")
 )
 
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 
@@ -70,6 +76,28 @@ def image_name(name: object) -> str:
     if "/" in text or text.startswith("."):
         _refuse(what, text, "it must not begin with '.', nor contain '/'")
     return image_path(text)
+
+
+def snapshot_name(name: object) -> str:
+    """A snapshot's name: letters, digits, `_`, `-` and (not first) `.`."""
+    what = "snapshot name"
+    text = _text(what, name)
+    if not _SNAPSHOT_NAME.fullmatch(text):
+        _refuse(what, text, "only letters, digits, '_', '-' and (not first) '.' are allowed")
+    return text
+
+
+def snapshot_path(image: str, name: str) -> str:
+    """The path of an image's snapshot: beside it, and in its size and format."""
+    return image_path("%s%s%s" % (image_path(image), SNAPSHOT_MARK, snapshot_name(name)))
+
+
+def split_snapshot_path(path: str) -> tuple[str, str] | None:
+    """The image's path and the name in a snapshot's path, None for any other path."""
+    image, mark, name = path.rpartition(SNAPSHOT_MARK)
+    if not mark or not image or not _SNAPSHOT_NAME.fullmatch(name):
+        return None
+    return image, name
 
 
 def volume_name(name: object) -> str:

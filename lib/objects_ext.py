@@ -23,6 +23,8 @@ def extend_constants(module: Any) -> None:
     defaults = module.DISK_DT_DEFAULTS.get(template)
     if not isinstance(defaults, dict) or not isinstance(module.DISK_DT_TYPES, dict):
         raise Refused("the tables of disk parameters are not as expected")
+    if not isinstance(getattr(module, "DTS_SNAPSHOT_CAPABLE", None), frozenset):
+        raise Refused("the set of templates with snapshots is not as expected")
     missing = {
         constants.PARAM_HOST,
         constants.PARAM_PORT,
@@ -36,6 +38,7 @@ def extend_constants(module: Any) -> None:
             raise Refused("the disk parameter %s has another type here" % name)
         defaults.setdefault(name, default)
         module.DISK_DT_TYPES[name] = module.VTYPE_STRING
+    module.DTS_SNAPSHOT_CAPABLE |= {template}
 
 
 def extend_objects(module: Any) -> None:

@@ -161,3 +161,21 @@ def test_good_image_names(name: str) -> None:
 def test_bad_image_names(name: object) -> None:
     with pytest.raises(InvalidParameter):
         names.image_name(name)
+
+
+@pytest.mark.parametrize("name", ["daily", "2026-11-21_02.00", "-x"])
+def test_a_snapshot_lies_beside_its_image(name):
+    path = names.snapshot_path("ganeti/uuid.0", name)
+    assert path == "ganeti/uuid.0.snap." + name
+    assert names.split_snapshot_path(path) == ("ganeti/uuid.0", name)
+
+
+@pytest.mark.parametrize("name", ["", ".x", "a/b", "a b", "a\n", None, "é"])
+def test_a_bad_snapshot_name_is_refused(name):
+    with pytest.raises(InvalidParameter, match="snapshot name"):
+        names.snapshot_path("ganeti/uuid.0", name)
+
+
+@pytest.mark.parametrize("path", ["ganeti/uuid.0", ".snap.x", "a.snap.", "a.snap.b/c"])
+def test_other_paths_are_of_no_snapshot(path):
+    assert names.split_snapshot_path(path) is None

@@ -21,6 +21,7 @@ def constants_module(**changes: Any) -> SimpleNamespace:
         "DISK_DT_DEFAULTS": {"gluster": dict(DEFAULTS), "plain": {"stripes": 1}},
         "DISK_DT_TYPES": {"host": "string"},
         "DISK_LD_DEFAULTS": {"gluster": dict(DEFAULTS)},
+        "DTS_SNAPSHOT_CAPABLE": frozenset(["drbd", "ext", "plain"]),
     }
     return SimpleNamespace(**{**values, **changes})
 
@@ -45,6 +46,12 @@ def test_the_parameter_is_known_and_has_a_default() -> None:
     assert module.DISK_DT_TYPES["preallocation"] == "string"
 
 
+def test_ganeti_asks_for_snapshots_of_the_template() -> None:
+    module = constants_module()
+    objects_ext.extend_constants(module)
+    assert frozenset(["drbd", "ext", "plain", "gluster"]) == module.DTS_SNAPSHOT_CAPABLE
+
+
 def test_no_device_is_made_to_require_it() -> None:
     module = constants_module()
     objects_ext.extend_constants(module)
@@ -55,6 +62,10 @@ def test_no_device_is_made_to_require_it() -> None:
     ("changes", "reason"),
     [
         ({"DISK_DT_DEFAULTS": {}}, "the tables of disk parameters are not as expected"),
+        (
+            {"DTS_SNAPSHOT_CAPABLE": None},
+            "the set of templates with snapshots is not as expected",
+        ),
         ({"DISK_DT_TYPES": ()}, "the tables of disk parameters are not as expected"),
         (
             {"DISK_DT_DEFAULTS": {"gluster": {"host": "", "port": 1, "access": ""}}},

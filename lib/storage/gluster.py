@@ -372,6 +372,22 @@ class GlusterStorage(base.BlockDev):
         except errors.HypervisorError as err:
             raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
 
+    def Snapshot(self, snap_name: str | None = None, snap_size: int | None = None) -> Any:
+        """Take a snapshot and return its logical id, by which it is a disk of its own.
+
+        Without a name it is Ganeti's own for a backup, and replaces one that an
+        earlier backup left.  The size is the disk's, whatever is asked for.
+        """
+        # Late, since only this one operation needs it.
+        from ganeti_gluster.storage import snapshot
+
+        with self._volume("take a snapshot of") as (volume, path):
+            try:
+                target = snapshot.take(volume, path, disk_uuid=self._uuid, name=snap_name)
+            except errors.HypervisorError as err:
+                raise GanetiGlusterError(str(err)) from err
+        return (self.unique_id[0], target)
+
     def Import(self) -> NoReturn:
         """Refuse: conversion of a disk to this template is not there yet.
 

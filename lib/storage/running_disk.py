@@ -9,6 +9,7 @@ QEMU that has the image open grows it; its guest sees that at once.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,11 +55,24 @@ def _execute(qmp: Any, command: str, arguments: dict[str, Any]) -> Any:
     return execute(command, arguments)
 
 
+def in_use(disk_uuid: str) -> bool:
+    """Whether a QEMU that runs on this node has the disk, by a URI or by a path."""
+    return any(disk.uuid == disk_uuid for _, disk, _ in _running_disks())
+
+
 def _find(disk_uuid: str) -> tuple[str, str] | None:
     """The running instance on this node whose QEMU has the image, and its id of the disk.
 
     A disk with no URI is one that QEMU has by a path, and is not meant.
     """
+    for instance, disk, uri in _running_disks():
+        if disk.uuid == disk_uuid and disk.hvinfo and uri:
+            return instance, disk.hvinfo["id"]
+    return None
+
+
+def _running_disks() -> Iterator[tuple[str, Any, str | None]]:
+    """The disks of the instances that run on this node: instance, disk, URI."""
     kvm: Any = hv_kvm.KVMHypervisor()
     running = set(kvm.ListInstances())
     for name in sorted(os.listdir(kvm._CONF_DIR)):
@@ -72,6 +86,4 @@ def _find(disk_uuid: str) -> tuple[str, str] | None:
                 raise
             continue  # it has ended meanwhile
         for disk, _, uri in runtime[_DISKS]:
-            if disk.uuid == disk_uuid and disk.hvinfo and uri:
-                return instance, disk.hvinfo["id"]
-    return None
+            yield instance, disk, uri

@@ -1,0 +1,79 @@
+"""Snapshots of disks: where they are, and how one is taken.
+
+A snapshot of the image `ganeti/UUID.0` is the image `ganeti/UUID.0.snap.NAME` on
+the same volume: raw, of the same size, and sparse.  It lies beside its image, so
+that a listing of the directory shows what belongs together, and it is a disk like
+any other: `(DRIVER, 'ganeti/UUID.0.snap.NAME')` is its logical id, by which
+Ganeti's node daemon finds, assembles, exports and removes it with no help of ours.
+`names.snapshot_path` and `names.split_snapshot_path` are the only places that know
+the form.  It has its name when it is whole; until then it is
+`ganeti/UUID.0.snap.NAME.partial` (see `copy.images.NewImage`).
+
+Ganeti asks for a snapshot without a name when it makes a backup, and removes it
+afterwards.  It is then called `names.BACKUP_SNAPSHOT`, which is Ganeti's alone: one
+that is there is what an earlier backup left, and is replaced, as Ganeti does with
+LVM's.
+
+Traps:
+
+- Ganeti's master waits 900 s (`RPC_TMO_NORMAL`) for a snapshot.  A copy that takes
+  longer is given up and undone before; `gnt-backup export --long-sleep` then makes
+  its backup of the stopped instance's disks themselves.
+- Ganeti's job takes each snapshot that is not of an ext disk for an LVM volume:
+  `mends.masterd` has it right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+from ganeti_gluster import image, names
+from ganeti_gluster.copy import Options, Progress, copy
+from ganeti_gluster.copy.images import ImageSource, NewImage
+from ganeti_gluster.copy.progress import EachLine
+from ganeti_gluster.errors import GanetiGlusterError, TookTooLong
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.storage import running_disk
+
+#: Seconds in which a snapshot has to be whole: less than `RPC_TMO_NORMAL`.
+SECONDS = 840.0
+
+
+def take(volume: Volume, path: str, *, disk_uuid: str | None, name: str | None = None) -> str:
+    """Take a snapshot of an image; returns the snapshot's path.
+
+    With no `name` one of an earlier backup is replaced; else EEXIST if there is
+    one.  A failure leaves nothing.
+    """
+    target = names.snapshot_path(path, name or names.BACKUP_SNAPSHOT)
+    if name is None:
+        image.remove(volume, target)
+    if disk_uuid is not None and running_disk.in_use(disk_uuid):
+        raise GanetiGlusterError(
+            "a running instance has it open", hint="stop it, or leave --noshutdown out"
+        )
+    _copy(volume, path, target)
+    return target
+
+
+def _copy(volume: Volume, path: str, target: str) -> None:
+    """Copy the image, which nobody writes, within the time that Ganeti has."""
+    log = EachLine(logging.info)
+    deadline = time.monotonic() + SECONDS
+
+    def progress(now: Progress) -> None:
+        log(now)
+        if time.monotonic() > deadline:
+            raise TookTooLong(
+                "after %d s %d of %d MiB are copied, which is too slow for Ganeti"
+                % (SECONDS, now.done >> 20, (now.total or 0) >> 20),
+                hint="export it with --long-sleep, without a snapshot",
+            )
+
+    with ImageSource(volume, path) as source:
+        result = copy(source, NewImage(volume, target), Options(progress=progress))
+    with contextlib.suppress(OSError):  # it is for people to read
+        image.set_info(volume, target, "snapshot of %s" % path)
+    logging.info("Snapshot %s: %d MiB in %.1f s", target, result.data >> 20, result.seconds)
