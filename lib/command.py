@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from ganeti_gluster.errors import GanetiGlusterError
 
 # How much of a failed program's output an error carries, in characters.
 _OUTPUT_TAIL = 2000
+# Seconds that a program has to end after it was killed.
+_KILL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,43 @@ def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> CommandRe
     """Run `argv` with closed standard input and LC_ALL=C, for `timeout` seconds at most.
 
     With `check`, an exit status other than 0 raises `CommandFailed`; a program
-    that cannot be started or takes too long always does, and is then reaped.
+    that cannot be started or takes too long always does, and is killed.  One
+    that waits in the kernel for a disk does not even end then: it is left to
+    the system, so that what hangs is that program and not this one.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "LC_ALL": "C"},
             encoding="utf-8",
             errors="replace",
         )
-    except subprocess.TimeoutExpired as err:
-        raise CommandFailed(argv, "no end after %g s" % timeout) from err
     except OSError as err:
         raise CommandFailed(argv, "cannot be started: %s" % err.strerror) from err
-    if check and done.returncode != 0:
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except BaseException as err:
+        _kill(process)
+        if isinstance(err, subprocess.TimeoutExpired):
+            raise CommandFailed(argv, "no end after %g s" % timeout) from err
+        raise
+    if check and process.returncode != 0:
         raise CommandFailed(
             argv,
-            "exit status %d" % done.returncode,
-            exit_code=done.returncode,
-            output=done.stderr or done.stdout,
+            "exit status %d" % process.returncode,
+            exit_code=process.returncode,
+            output=stderr or stdout,
         )
-    return CommandResult(tuple(argv), done.returncode, done.stdout, done.stderr)
+    return CommandResult(tuple(argv), process.returncode, stdout, stderr)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_KILL_SECONDS)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

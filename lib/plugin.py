@@ -34,6 +34,7 @@ EXTENSIONS = {
     "ganeti.cmdlib.node": ("ganeti_gluster.mends.space", "extend_node"),
     "ganeti.storage.container": ("ganeti_gluster.mends.space", "extend_container"),
     "ganeti.hypervisor.hv_kvm": ("ganeti_gluster.mends.kvm", "extend_hypervisor"),
+    "ganeti.hypervisor.hv_xen": ("ganeti_gluster.mends.xen", "extend"),
     "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.mends.kvm", "extend_utils"),
     "ganeti.masterd.instance": ("ganeti_gluster.mends.masterd", "extend"),
     "ganeti.server.noded": ("ganeti_gluster.mends.noded", "extend"),

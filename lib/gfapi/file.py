@@ -175,9 +175,14 @@ class File:
                 return None
             raise
 
-    def fsync(self) -> None:
-        """Have every brick store what was written; the only proof of a write."""
-        wait_idle()
+    def fsync(self, *, settle: bool = True) -> None:
+        """Have every brick store what was written; the only proof of a write.
+
+        With `settle` libgfapi's own threads are waited for before: a file in use
+        all the time is better synced without.
+        """
+        if settle:
+            wait_idle()
         self._call("glfs_fsync", None, None)
         self._dirty = False
 

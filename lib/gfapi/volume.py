@@ -91,9 +91,14 @@ class Volume:
         """Make a file and open it for reading and writing; EEXIST if there is one."""
         return self._file("glfs_creat", path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
 
-    def open(self, path: str, *, write: bool = False) -> File:
-        """Open an existing file; libgfapi follows symbolic links whatever it is told."""
-        return self._file("glfs_open", path, os.O_RDWR if write else os.O_RDONLY)
+    def open(self, path: str, *, write: bool = False, direct: bool = False) -> File:
+        """Open an existing file; libgfapi follows symbolic links whatever it is told.
+
+        `direct` is O_DIRECT: on a volume with `performance.strict-o-direct` the
+        client keeps no copy of what is read or written.
+        """
+        flags = os.O_RDWR if write else os.O_RDONLY
+        return self._file("glfs_open", path, flags | os.O_DIRECT if direct else flags)
 
     def _file(self, function: str, path: str, *args: int) -> File:
         fd = self._call(function, path, *args)

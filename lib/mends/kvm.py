@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ganeti_gluster.export.users import is_block_device
 from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec
 
@@ -78,6 +79,8 @@ def extend_hypervisor(module: Any) -> None:
     """Give QEMU all servers of a gluster disk, at start and at hot-add alike.
 
     The URI names the one server that answered; the disk's parameters name all.
+    In kernelspace Ganeti takes every gluster disk for a file, and QEMU refuses a
+    block device that is called one.
     """
     hypervisor = module.KVMHypervisor
     original = getattr(hypervisor, "_GenerateKVMBlockDevice", None)
@@ -94,6 +97,8 @@ def extend_hypervisor(module: Any) -> None:
             blockdev["server"] = merge_servers(
                 blockdev["server"], spec.qemu_blockdev(blockdev["path"])["server"]
             )
+        elif blockdev.get("driver") == "file" and is_block_device(target):
+            blockdev["driver"] = "host_device"
         return result
 
     hypervisor._GenerateKVMBlockDevice = staticmethod(_GenerateKVMBlockDevice)

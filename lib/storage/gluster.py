@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ from ganeti.storage import base
 
 from ganeti_gluster import constants, image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.export import NODE, Export, ExportFailed
+from ganeti_gluster.export import Export, ExportFailed
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi.library import load
 from ganeti_gluster.plugin import Refused
@@ -177,7 +178,7 @@ class GlusterStorage(base.BlockDev):
 
     @property
     def dev_path(self) -> str | None:
-        """A path of the kernel for the image, or None where there is none.
+        """The image's block device on this node, or None where there is none.
 
         With access=kernelspace there is one while the device is assembled; with
         access=userspace within `kernel_paths`.
@@ -185,11 +186,12 @@ class GlusterStorage(base.BlockDev):
         if self.unique_id is None:  # the base class is initialising
             return None
         export = self._export()
-        if _temporary is not None and not export.is_active():
+        device = export.device()
+        if device is None and _temporary is not None:
             with _translated("give image %s a path" % self._path):
-                export.start()
+                device = export.start()
             _temporary.append(export)
-        return export.path if export.is_active() else None
+        return device
 
     @dev_path.setter
     def dev_path(self, value: str | None) -> None:
@@ -233,20 +235,24 @@ class GlusterStorage(base.BlockDev):
 
         Raises `BlockDeviceError` where the volume does not tell.
         """
-        with self._volume("find") as (volume, path):
-            try:
-                image.stat(volume, path)
-            except FileNotFoundError:
-                self._attached = False
-            else:
-                self._attached = True
+        self._attached = self._find() is not None
         return self._attached
 
-    def _assert_found(self) -> None:
-        if not self.Attach():
+    def _find(self) -> image.ImageInfo | None:
+        with self._volume("find") as (volume, path):
+            try:
+                return image.stat(volume, path)
+            except FileNotFoundError:
+                return None
+
+    def _assert_found(self) -> image.ImageInfo:
+        found = self._find()
+        self._attached = found is not None
+        if found is None:
             raise errors.BlockDeviceError(
                 "Image %s of volume %s does not exist" % (self._path, self._spec.name)
             )
+        return found
 
     # -- life cycle ----------------------------------------------------------
 
@@ -309,10 +315,10 @@ class GlusterStorage(base.BlockDev):
 
     def Assemble(self) -> None:
         """Make the image usable on this node; safe on one that is in use."""
-        self._assert_found()
+        found = self._assert_found()
         with _translated("assemble image %s" % self._path):
             if self._kernelspace:
-                self._export().start()
+                self._export().start(found.size)
             elif _temporary is None:  # one that a script left which was killed
                 self._export().stop()
 
@@ -361,14 +367,14 @@ class GlusterStorage(base.BlockDev):
         # Late, since only this one operation needs Ganeti's KVM code.
         from ganeti_gluster.storage import running_disk
 
-        export = self._export()
         try:
             if self._uuid is not None and running_disk.grow(self._uuid, size):
                 return True
-            if export.is_active():
-                running_disk.resize(export.qmp_path, NODE, size)
-                return True
-            return False
+            if not self._export().grow(size):
+                return False
+            if self._uuid is not None:
+                running_disk.tell_size(self._uuid, size)
+            return True
         except errors.HypervisorError as err:
             raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
 
@@ -438,11 +444,13 @@ class GlusterStorage(base.BlockDev):
         else:
             degraded = state.degraded or state.split_brain
             ldisk = ganeti_constants.LDS_FAULTY if state.split_brain else ganeti_constants.LDS_OKAY
+        device = self.dev_path
+        number = os.stat(device).st_rdev if device else None
         return objects.BlockDevStatus(
             # `gnt-instance info` shows it: without a path, where the image is.
-            dev_path=self.dev_path or self._spec.qemu_uri(self._path, self._spec.servers[0]),
-            major=self.major,
-            minor=self.minor,
+            dev_path=device or self._spec.qemu_uri(self._path, self._spec.servers[0]),
+            major=None if number is None else os.major(number),
+            minor=None if number is None else os.minor(number),
             sync_percent=None,
             estimated_time=None,
             is_degraded=degraded,

@@ -28,16 +28,24 @@ def grow(disk_uuid: str, size: int) -> bool:
     False if none on this node has it.  Raises `HypervisorError` where QEMU
     refuses or does not answer.
     """
-    found = _find(disk_uuid)
-    if found is None:
-        return False
-    instance, device = found
-    resize(hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance), device, size)
-    return True
+    found = _find(disk_uuid, userspace=True)
+    if found is not None:
+        _resize(*found, size)
+    return found is not None
 
 
-def resize(socket: str, device: str, size: int) -> None:
-    """Let the QEMU (or storage daemon) behind a QMP socket resize a block device."""
+def tell_size(disk_uuid: str, size: int) -> None:
+    """Let the running QEMU that has the disk by a block device see that it has grown.
+
+    Ganeti 3.1 does that as well, later.  Raises `HypervisorError` as `grow`.
+    """
+    found = _find(disk_uuid, userspace=False)
+    if found is not None:
+        _resize(*found, size)
+
+
+def _resize(instance: str, device: str, size: int) -> None:
+    socket = hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance)
     qmp = monitor.QmpConnection(socket)
     qmp.connect()
     try:
@@ -60,13 +68,13 @@ def in_use(disk_uuid: str) -> bool:
     return any(disk.uuid == disk_uuid for _, disk, _ in _running_disks())
 
 
-def _find(disk_uuid: str) -> tuple[str, str] | None:
-    """The running instance on this node whose QEMU has the image, and its id of the disk.
+def _find(disk_uuid: str, *, userspace: bool) -> tuple[str, str] | None:
+    """The running instance on this node whose QEMU has the disk, and its id of the disk.
 
-    A disk with no URI is one that QEMU has by a path, and is not meant.
+    A disk with a URI is one that QEMU reaches in userspace.
     """
     for instance, disk, uri in _running_disks():
-        if disk.uuid == disk_uuid and disk.hvinfo and uri:
+        if disk.uuid == disk_uuid and disk.hvinfo and bool(uri) == userspace:
             return instance, disk.hvinfo["id"]
     return None
 

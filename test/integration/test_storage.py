@@ -309,17 +309,19 @@ def test_libgfapi_writes_to_ganetis_log_when_that_is_for_debugging(
     assert "glfs" in log.read_text()
 
 
-def units() -> str:
-    return subprocess.run(
-        ["systemctl", "list-units", "--all", "--no-legend", "ganeti-gluster-export-*"],
+def exports() -> list[str]:
+    """The units of exports on this node."""
+    done = subprocess.run(
+        ["systemctl", "list-units", "--all", "--plain", "--no-legend", "ganeti-gluster-export-*"],
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
-    ).stdout
+    )
+    return [line.split()[0] for line in done.stdout.splitlines()]
 
 
-def test_kernelspace_gives_a_path_from_assemble_to_shutdown(
+def test_kernelspace_gives_a_block_device_from_assemble_to_shutdown(
     disk: Callable[..., Any], volume: Volume
 ) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
@@ -329,27 +331,62 @@ def test_kernelspace_gives_a_path_from_assemble_to_shutdown(
     device.Assemble()
     device.Assemble()  # safe on a device in use
     path = device.dev_path
-    assert stat.S_ISREG(os.stat(path).st_mode) and os.stat(path).st_size == 64 * MIB
+    number = os.stat(path)
+    assert stat.S_ISBLK(number.st_mode)
     assert found(new).dev_path == path, "found again, as after a restart of the node daemon"
+    status = found(new).GetSyncStatus()
+    assert (status.dev_path, status.major, status.minor) == (
+        *(path, os.major(number.st_rdev), os.minor(number.st_rdev)),
+    )
     with open(path, "r+b") as file:
+        assert file.seek(0, os.SEEK_END) == 64 * MIB
         file.seek(5 * MIB)
         file.write(b"written through the kernel")
     device.Shutdown()
     device.Shutdown()
-    assert device.dev_path is None and not os.path.lexists(path)
-    assert units() == ""
+    assert device.dev_path is None and exports() == []
     with volume.open(new.logical_id[1]) as opened:
         assert opened.pread(26, 5 * MIB) == b"written through the kernel"
 
 
-def test_an_assembled_image_grows(disk: Callable[..., Any], wait: Callable[..., Any]) -> None:
+def test_hypervisors_take_the_device_for_what_it_is(disk: Callable[..., Any]) -> None:
+    from ganeti.hypervisor import hv_kvm, hv_xen
+
+    new = disk(size=64, access=constants.DISK_KERNELSPACE)
+    new.mode = constants.DISK_RDWR
+    device = create(new)
+    device.Assemble()
+    path = device.dev_path
+    assert hv_xen._GetConfigFileDiskData([(new, path, None)], "xvd") == ["'phy:%s,xvda,w'" % path]
+    if hasattr(hv_kvm.KVMHypervisor, "_GenerateKVMBlockDevice"):  # from Ganeti 3.1 on
+        defaults = constants.HVC_DEFAULTS[constants.HT_KVM]
+        made = hv_kvm.KVMHypervisor._GenerateKVMBlockDevice(path, new, defaults, "disk-1")
+        assert (made["file"]["driver"], made["file"]["filename"]) == ("host_device", path)
+    device.Shutdown()
+
+
+def test_an_assembled_image_grows(disk: Callable[..., Any]) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
     create(new).Assemble()
     device = found(new)
     device.Grow(32, False, True, False)
     assert device.GetActualSize() == 96 * MIB
-    wait("the path shows it", lambda: os.stat(device.dev_path).st_size == 96 * MIB, seconds=10)
+    with open(device.dev_path, "rb") as file:
+        assert file.seek(0, os.SEEK_END) == 96 * MIB
     device.Shutdown()
+
+
+def test_an_image_that_was_grown_elsewhere_shows_it_when_assembled_again(
+    disk: Callable[..., Any], volume: Volume
+) -> None:
+    new = disk(size=64, access=constants.DISK_KERNELSPACE)
+    create(new).Assemble()
+    image.grow(volume, new.logical_id[1], 80 * MIB)
+    found(new).Assemble()
+    with open(found(new).dev_path, "rb") as file:
+        assert file.seek(0, os.SEEK_END) == 80 * MIB
+    found(new).Close()
+    assert exports() == []
 
 
 def test_a_missing_image_cannot_be_assembled(disk: Callable[..., Any]) -> None:
@@ -357,7 +394,7 @@ def test_a_missing_image_cannot_be_assembled(disk: Callable[..., Any]) -> None:
         bdev.Assemble(disk(), [])
 
 
-def test_a_disk_in_userspace_has_a_path_while_one_is_wanted(
+def test_a_disk_in_userspace_has_a_device_while_a_path_is_wanted(
     disk: Callable[..., Any], volume: Volume
 ) -> None:
     new = disk(size=64)
@@ -365,44 +402,42 @@ def test_a_disk_in_userspace_has_a_path_while_one_is_wanted(
     device = found(new)
     with kernel_paths():
         path = device.dev_path
+        assert stat.S_ISBLK(os.stat(path).st_mode)
         with open(path, "r+b") as file:
             file.write(b"an OS script was here")
         assert found(new).dev_path == path
-    assert device.dev_path is None and not os.path.lexists(path)
-    assert units() == ""
+    assert device.dev_path is None and exports() == []
     with volume.open(new.logical_id[1]) as opened:
         assert opened.pread(21, 0) == b"an OS script was here"
 
 
-def test_the_path_goes_as_well_when_the_script_fails(disk: Callable[..., Any]) -> None:
+def test_the_device_goes_as_well_when_the_script_fails(disk: Callable[..., Any]) -> None:
     new = disk(size=64)
     create(new)
     with pytest.raises(KeyError, match="the script's own error"), kernel_paths():
         assert found(new).dev_path
         raise KeyError("the script's own error")
-    assert found(new).dev_path is None
-    assert units() == ""
+    assert found(new).dev_path is None and exports() == []
 
 
-def test_an_export_whose_daemon_died_is_noticed_and_replaced(disk: Callable[..., Any]) -> None:
+def test_an_export_whose_exporter_died_is_noticed_and_replaced(disk: Callable[..., Any]) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
     create(new).Assemble()
-    path = found(new).dev_path
-    unit = units().split()[0]
-    subprocess.run(["systemctl", "kill", "--signal=SIGKILL", unit], check=True, timeout=30)
+    kill = ["systemctl", "kill", "--signal=SIGKILL"]
+    subprocess.run([*kill, *exports()], check=True, timeout=30)
     with pytest.raises(errors.BlockDeviceError, match="had died; what was written to"):
         found(new).Shutdown()
-    assert units() == "" and not os.path.lexists(path)
+    assert exports() == [] and found(new).dev_path is None
     found(new).Shutdown()
     found(new).Assemble()
-    assert os.stat(path).st_size == 64 * MIB
-    subprocess.run(["systemctl", "kill", "--signal=SIGKILL", units().split()[0]], check=True)
+    subprocess.run([*kill, *exports()], check=True, timeout=30)
     found(new).Assemble()
-    assert os.stat(path).st_size == 64 * MIB
+    with open(found(new).dev_path, "rb") as file:
+        assert len(file.read(MIB)) == MIB
     found(new).Shutdown()
 
 
-def test_a_path_that_a_killed_script_left_goes_with_the_next_use(
+def test_a_device_that_a_killed_script_left_goes_with_the_next_use(
     disk: Callable[..., Any],
 ) -> None:
     new = disk(size=64)
@@ -410,8 +445,7 @@ def test_a_path_that_a_killed_script_left_goes_with_the_next_use(
     Export(VolumeSpec.from_params(new.params), new.logical_id[1]).start()
     assert found(new).dev_path
     found(new).Assemble()
-    assert found(new).dev_path is None
-    assert units() == ""
+    assert found(new).dev_path is None and exports() == []
 
 
 @pytest.mark.parametrize("access", [constants.DISK_USERSPACE, constants.DISK_KERNELSPACE])

@@ -128,6 +128,14 @@ def test_a_disk_with_a_path_stays_as_it_is() -> None:
     assert device["file"] == {"driver": "file", "filename": "/dev/x"}
 
 
+def test_qemu_is_told_that_a_block_device_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvm, "is_block_device", lambda path: path.startswith("/dev/loop"))
+    module = hypervisor_module()
+    kvm.extend_hypervisor(module)
+    device = module.KVMHypervisor._GenerateKVMBlockDevice("/dev/loop3", None, {}, "disk-1")
+    assert device["file"] == {"driver": "host_device", "filename": "/dev/loop3"}
+
+
 def test_ganeti_3_0_has_nothing_to_mend() -> None:
     module = SimpleNamespace(KVMHypervisor=type("KVMHypervisor", (), {}))
     kvm.extend_hypervisor(module)

@@ -1,0 +1,75 @@
+"""The exporter's socket: one question a connection, JSON, one answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ganeti_gluster.errors import GanetiGlusterError
+
+SUFFIX = ".ctl"
+_LONGEST = 4096
+
+
+class ControlFailed(GanetiGlusterError):
+    """An exporter refused, or did not answer."""
+
+
+def socket_path(path: str) -> str:
+    """The socket of the exporter whose file is at `path`; 107 bytes at most."""
+    return path + SUFFIX
+
+
+def ask(path: str, question: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+    """The answer of the exporter whose file is at `path`; raises `ControlFailed`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(socket_path(path))
+            connection.send(json.dumps(question).encode())
+            data = connection.recv(_LONGEST)
+        except TimeoutError as err:
+            raise ControlFailed("its exporter did not answer in %g s" % timeout) from err
+        except OSError as err:
+            raise ControlFailed("its exporter cannot be reached: %s" % err.strerror) from err
+    try:
+        answer: dict[str, Any] = json.loads(data)
+    except ValueError as err:  # it ended in the middle
+        raise ControlFailed("its exporter gave no answer") from err
+    if "error" in answer:
+        raise ControlFailed(str(answer["error"]))
+    return answer
+
+
+class Listener:
+    """The exporter's side: answers by `handler`, in a thread of its own."""
+
+    def __init__(self, path: str, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._handler = handler
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.bind(socket_path(path))
+        self._socket.listen()
+
+    def start(self) -> None:
+        """Answer from now on."""
+        threading.Thread(target=self._serve, name="control", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            with connection:
+                connection.settimeout(10)
+                try:
+                    self._answer(connection)
+                except OSError:  # whoever asked has gone
+                    continue
+
+    def _answer(self, connection: socket.socket) -> None:
+        try:
+            answer = self._handler(json.loads(connection.recv(_LONGEST)))
+        except (OSError, ValueError, KeyError, GanetiGlusterError) as err:
+            answer = {"error": str(err)}
+        connection.send(json.dumps(answer).encode())

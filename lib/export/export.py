@@ -1,0 +1,308 @@
+"""The life of an image's block device on this node: start, find, grow, end.
+
+There is one export of an image on a node: its unit's name follows from the
+image, and systemd starts no second one of a name.  Nothing here keeps an image
+from being exported on two nodes, as during a live migration.
+
+Nothing in this module touches an exported device or file itself: whatever may
+wait for the volume is done by a child that is left behind when it takes too
+long, so that a frozen volume never holds up the node daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ganeti_gluster import command, constants
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.export import control, loop, nbd, unit, users
+from ganeti_gluster.volume import VolumeSpec
+
+#: Seconds in which all that was written must be safe on the volume: twice what a
+#: server that falls silent may cost (GlusterFS's ping-timeout, some 40 s).
+FLUSH_SECONDS = 90
+#: Seconds that a program may still have the device open after its use has ended:
+#: udev looks into each device that changes.
+USER_SECONDS = 5.0
+#: Seconds until a device that is under way shows in the kernel.
+SHOW_SECONDS = 10.0
+GROW_SECONDS = 60
+# Characters of a volume's name, for people: a socket's path has 107 bytes at most.
+_KEY_NAME = 32
+
+Run = Callable[..., command.CommandResult]
+
+
+class ExportFailed(GanetiGlusterError):
+    """An image could not be exported, or an export could not be ended safely."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """One image's block device on this node; constructing it does nothing."""
+
+    spec: VolumeSpec
+    image: str
+    run: Run = command.run
+
+    @property
+    def key(self) -> str:
+        """What names everything of this export on the node."""
+        whole = "%s/%s" % (self.spec.name, self.image)
+        digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()
+        return "%s-%s" % (self.spec.name[:_KEY_NAME], digest[:16])
+
+    @property
+    def unit(self) -> str:
+        """The systemd unit that serves the device."""
+        return "ganeti-gluster-export-%s.service" % self.key
+
+    @property
+    def journal(self) -> str:
+        """How an administrator reads what the exporter had to say."""
+        return "journalctl --unit=%s" % self.unit
+
+    def device(self) -> str | None:
+        """The block device, or None; its exporter may have died.
+
+        Reads /run, /sys and /proc only, and asks nobody.
+        """
+        for record in self._records():
+            found = self._device_of(record)
+            if found is not None:
+                return found
+        return None
+
+    def start(self, size: int | None = None) -> str:
+        """Export the image and return its block device; an active export is used as it is.
+
+        `size` is the image's in bytes, where the caller knows it: the device of
+        an active export then has that size afterwards.  Raises `ExportFailed`;
+        what was started for it is gone then.
+        """
+        with self._locked():
+            device = self.device()
+            if device is not None and unit.is_active(self.unit, self.run):
+                self._fit(device, size)
+                return device
+            if self._records():
+                logging.warning(
+                    "The exporter of image %s of volume %s had died; see %s",
+                    *(self.image, self.spec.name, self.journal),
+                )
+            self._clear()
+            try:
+                device = self._start()
+                self._fit(device, size)
+            except BaseException:
+                self._clear()
+                raise
+        return device
+
+    def grow(self, size: int) -> bool:
+        """Let the exporter grow the image and its device to `size` bytes.
+
+        False where it cannot: there is none, or it is qemu-nbd, whose device
+        keeps its size.  Raises `ExportFailed`.
+        """
+        with self._locked():
+            record = self._loop_record()
+            if record is None or not unit.is_active(self.unit, self.run):
+                return False
+            self._resize(record, size)
+        return True
+
+    def stop(self) -> None:
+        """End the export once all that was written is safe; idempotent.
+
+        Raises `ExportFailed`, and leaves the export as it is, when the device
+        cannot be flushed or is still in use; and once, with the export taken
+        away, when its exporter has died.
+        """
+        with self._locked():
+            self._stop()
+
+    # -- the steps -----------------------------------------------------------
+
+    def _start(self) -> str:
+        device = nbd.free_device(self.run)
+        while device is not None:
+            found = self._start_nbd(device)
+            if found is not None:
+                return found
+            device = nbd.free_device(self.run, after=device)
+        return self._start_loop()
+
+    def _start_nbd(self, device: str) -> str | None:
+        """Serve the image at an nbd device; None if another program took it meanwhile."""
+        record = self._new_record(os.path.basename(device))
+        self._start_unit(nbd.server_argv(device, self.spec, self.image), nbd.PROPERTIES)
+        deadline = time.monotonic() + SHOW_SECONDS
+        while self._device_of(record) is None:
+            if not unit.is_active(self.unit, self.run):
+                self._clear()
+                if nbd.is_connected(device):
+                    return None
+                raise self._failed("its exporter ended at once")
+            if time.monotonic() > deadline:
+                raise self._failed("%s did not appear" % device)
+            time.sleep(0.05)
+        return device
+
+    def _start_loop(self) -> str:
+        record = self._new_record(os.urandom(8).hex())
+        self._start_unit(
+            unit.exporter_argv(self.spec, self.image, self._path(record)), unit.EXPORTER_PROPERTIES
+        )
+        device = self._device_of(record)
+        if device is None:
+            raise self._failed("its exporter ended at once")
+        return device
+
+    def _start_unit(self, argv: list[str], properties: tuple[str, ...]) -> None:
+        description = "Export of image %s of Gluster volume %s" % (self.image, self.spec.name)
+        try:
+            unit.start(self.unit, description, argv, properties, self.run)
+        except GanetiGlusterError as err:
+            raise self._failed(str(err)) from err
+
+    def _failed(self, reason: str) -> ExportFailed:
+        return ExportFailed(
+            "cannot export image %s of volume %s: %s" % (self.image, self.spec.name, reason),
+            hint="see %s" % self.journal,
+        )
+
+    def _fit(self, device: str, size: int | None) -> None:
+        """Have the device show the image's size; it may have been grown meanwhile."""
+        if size is None or users.size(device) == size:
+            return
+        record = self._loop_record()
+        if record is not None:
+            self._resize(record, size)
+        if users.size(device) != size:
+            raise self._failed(
+                "%s has %d bytes, and the image has %d" % (device, users.size(device), size)
+            )
+
+    def _resize(self, record: str, size: int) -> None:
+        try:
+            control.ask(self._path(record), {"resize": size}, timeout=GROW_SECONDS)
+        except GanetiGlusterError as err:
+            raise ExportFailed(
+                "the device of image %s of volume %s could not be given %d bytes: %s"
+                % (self.image, self.spec.name, size, err),
+                hint="see %s" % self.journal,
+            ) from err
+
+    def _stop(self) -> None:
+        if not self._records():
+            return
+        device = self.device()
+        if device is None or not unit.is_active(self.unit, self.run):
+            self._clear()
+            raise ExportFailed(
+                "the exporter of image %s of volume %s had died; what was written to it last"
+                " may be lost" % (self.image, self.spec.name),
+                hint="see %s" % self.journal,
+            )
+        self._refuse_if_used(device)
+        try:
+            self.run(["sync", device], timeout=FLUSH_SECONDS)
+        except GanetiGlusterError as err:
+            raise ExportFailed(
+                "%s, image %s of volume %s, could not be flushed: %s; what was written to it"
+                " last may be lost" % (device, self.image, self.spec.name, err),
+                hint="its export %s stays" % self.unit,
+            ) from err
+        self._clear()
+
+    def _refuse_if_used(self, device: str) -> None:
+        deadline = time.monotonic() + USER_SECONDS
+        while found := users.of(device):
+            if time.monotonic() > deadline:
+                raise ExportFailed(
+                    "%s, image %s of volume %s, is still in use"
+                    % (device, self.image, self.spec.name),
+                    hint="by %s" % ", ".join(found),
+                )
+            time.sleep(0.1)
+
+    def _clear(self) -> None:
+        """End the unit and release every device of this export, as far as there are any.
+
+        The exporter stops by itself once its device is released; one that does
+        not is killed by systemd.  A device that somebody still has open stays
+        until it is closed, and gives errors.
+        """
+        unit.stop(self.unit, self.run)
+        for record in self._records():
+            device = self._device_of(record)
+            if device is not None:
+                tool = nbd if nbd.is_nbd(record.partition(".")[2]) else loop
+                self.run(tool.detach_argv(device), timeout=unit.STOP_SECONDS, check=False)
+            for path in (self._path(record), control.socket_path(self._path(record))):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    # -- what is there -------------------------------------------------------
+
+    def _records(self) -> list[str]:
+        """The names of this export's files: KEY.nbdN, or KEY.TOKEN of a loop device.
+
+        The token is made for each start, since the kernel tells a loop device's
+        file by its path alone, also that of another container's device.
+        """
+        try:
+            names = os.listdir(constants.EXPORT_DIR)
+        except FileNotFoundError:
+            return []
+        start = self.key + "."
+        return sorted(
+            name for name in names if name.startswith(start) and not name.endswith(control.SUFFIX)
+        )
+
+    def _loop_record(self) -> str | None:
+        for record in self._records():
+            if not nbd.is_nbd(record.partition(".")[2]):
+                return record
+        return None
+
+    def _path(self, record: str) -> str:
+        return os.path.join(constants.EXPORT_DIR, record)
+
+    def _device_of(self, record: str) -> str | None:
+        suffix = record.partition(".")[2]
+        if nbd.is_nbd(suffix):
+            return nbd.served_by(suffix, self.unit)
+        return loop.find(self._path(record))
+
+    def _new_record(self, suffix: str) -> str:
+        record = "%s.%s" % (self.key, suffix)
+        os.close(os.open(self._path(record), os.O_CREAT | os.O_WRONLY, 0o600))
+        return record
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes of this node from starting or stopping this export.
+
+        Locks are shared by few images, so that one that hangs does not hold up
+        all; they are files that stay, since removing a lock is a race.
+        """
+        locks = os.path.join(constants.RUN_DIR, "locks")
+        for directory in (constants.EXPORT_DIR, locks):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        descriptor = os.open(
+            os.path.join(locks, self.key[-2:]), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)

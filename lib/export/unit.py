@@ -1,0 +1,135 @@
+"""The transient units of systemd in which exporters run.
+
+An exporter is never restarted: what it had taken and not yet synced is gone,
+and a new one would let whoever has the device open go on as if it were not.
+So a device whose exporter died gives errors to those that have it open, and
+the next `Export.start` makes another.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from ganeti_gluster import command, constants
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.volume import VolumeSpec
+
+#: The exporter is ready once it has opened the image: a dead server costs it time.
+START_SECONDS = 60
+#: How long an exporter may take to sync and leave; a silent server costs it some 40 s.
+STOP_SECONDS = 60
+_TIMEOUT_STOP = 50
+JOURNAL_SECONDS = 10
+
+# For every exporter.  The volume may be served by this node, and Ganeti starts
+# and stops what uses the device: both orders matter when the system goes down.
+_COMMON = (
+    "Restart=no",
+    "After=network.target glusterd.service",
+    "Before=ganeti.service",
+    "TimeoutStartSec=%d" % (START_SECONDS - 5),
+    "TimeoutStopSec=%d" % _TIMEOUT_STOP,
+    # What waits for this device may hold the memory that is missing.
+    "OOMScoreAdjust=-900",
+    "UMask=0077",
+    "NoNewPrivileges=yes",
+    "LockPersonality=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "SystemCallArchitectures=native",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+)
+#: For this package's own.  Its mount is in a namespace that nobody else sees: no
+#: `df` or backup of the node can get stuck in it.
+EXPORTER_PROPERTIES = (
+    "Type=notify",
+    "NotifyAccess=main",
+    "PrivateMounts=yes",
+    "ProtectSystem=strict",
+    "ReadWritePaths=%s" % constants.EXPORT_DIR,
+    "PrivateTmp=yes",  # where libgfapi keeps the volume's graph for a moment
+    "ProtectHome=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectControlGroups=yes",
+    "RestrictNamespaces=yes",
+    # mount and loop devices; PR_SET_IO_FLUSHER; glusterd may want low ports
+    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RESOURCE CAP_NET_BIND_SERVICE",
+)
+
+Run = Callable[..., command.CommandResult]
+
+
+def exporter_argv(spec: VolumeSpec, image: str, path: str) -> list[str]:
+    """This package's exporter of an image, with its file at `path`."""
+    servers = [
+        # An address with colons goes in brackets, as in the parameter `host`.
+        ("[%s]" if ":" in server.host else "%s") % server.host + ":%d" % server.port
+        for server in spec.servers
+    ]
+    if spec.transport == "unix":
+        servers = [spec.servers[0].host]
+    return [
+        sys.executable or "/usr/bin/python3",
+        "-m",
+        "ganeti_gluster.export.exporter",
+        "--volume=%s" % spec.name,
+        "--host=%s" % ",".join(servers),
+        "--transport=%s" % spec.transport,
+        "--image=%s" % image,
+        "--path=%s" % path,
+    ]
+
+
+def start(
+    name: str, description: str, argv: Sequence[str], properties: Sequence[str], run: Run
+) -> None:
+    """Start a unit; returns when it is ready, raises `GanetiGlusterError` if it ended."""
+    try:
+        run(start_argv(name, description, argv, properties), timeout=START_SECONDS)
+    except command.CommandFailed as err:
+        if err.exit_code is None:
+            raise
+        reason = last_words(name, run) or err.output or "its exporter ended at once"
+        raise GanetiGlusterError(reason) from err
+
+
+def start_argv(
+    name: str, description: str, argv: Sequence[str], properties: Sequence[str]
+) -> list[str]:
+    """The command that starts a unit and returns when it is ready."""
+    return [
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        "--unit=%s" % name,
+        "--description=%s" % description,
+        *("--property=%s" % value for value in (*_COMMON, *properties)),
+        "--",
+        *argv,
+    ]
+
+
+def last_words(name: str, run: Run) -> str:
+    """The last line that the program in a unit wrote to the journal, "" if there is none."""
+    argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
+    try:
+        run(["journalctl", "--sync"], timeout=JOURNAL_SECONDS, check=False)
+        done = run([*argv, "_SYSTEMD_UNIT=%s" % name], timeout=JOURNAL_SECONDS, check=False)
+    except GanetiGlusterError:  # the first error counts
+        return ""
+    return done.stdout.strip()
+
+
+def is_active(name: str, run: Run) -> bool:
+    """Whether a unit runs."""
+    argv = ["systemctl", "show", "--property=ActiveState", "--value", name]
+    return run(argv, timeout=STOP_SECONDS).stdout.strip() in ("active", "reloading")
+
+
+def stop(name: str, run: Run) -> None:
+    """Stop a unit, which may be gone; returns when it has ended."""
+    for action in ("stop", "reset-failed"):
+        run(["systemctl", "--quiet", action, name], timeout=STOP_SECONDS, check=False)

@@ -1,0 +1,74 @@
+"""Who has a block device in use, and how large it is; asks only /proc and /sys."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+SYSFS = "/sys/class/block"
+PROC = "/proc"
+#: A sector of sysfs, whatever the device's own.
+SECTOR = 512
+
+
+def size(device: str) -> int:
+    """Bytes of a block device."""
+    with open(os.path.join(SYSFS, os.path.basename(device), "size"), encoding="ascii") as stream:
+        return int(stream.read()) * SECTOR
+
+
+def is_block_device(path: str) -> bool:
+    """Whether a path leads to a block device."""
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def of(device: str) -> list[str]:
+    """What uses a block device: processes, mounts and devices on top of it.
+
+    Processes and mounts are those that this one can see.
+    """
+    return [*_processes(device), *_mounts(device), *_holders(device)]
+
+
+def _processes(device: str) -> list[str]:
+    found = []
+    for pid in filter(str.isdecimal, os.listdir(PROC)):
+        directory = os.path.join(PROC, pid)
+        try:
+            descriptors = os.listdir(os.path.join(directory, "fd"))
+            # The link's text alone: to follow it could hang.
+            if any(_target(directory, number) == device for number in descriptors):
+                with open(os.path.join(directory, "comm"), encoding="utf-8") as stream:
+                    found.append("%s (process %s)" % (stream.read().strip(), pid))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def _target(directory: str, number: str) -> str:
+    try:
+        return os.readlink(os.path.join(directory, "fd", number))
+    except OSError:  # closed meanwhile
+        return ""
+
+
+def _mounts(device: str) -> list[str]:
+    try:
+        with open(os.path.join(SYSFS, os.path.basename(device), "dev"), encoding="ascii") as file:
+            number = file.read().strip()
+    except OSError:
+        return []
+    with open(os.path.join(PROC, "self/mountinfo"), encoding="utf-8", errors="replace") as mounts:
+        fields = [line.split(" ") for line in mounts]
+    return ["the mount at %s" % line[4] for line in fields if line[2] == number]
+
+
+def _holders(device: str) -> list[str]:
+    try:
+        holders = os.listdir(os.path.join(SYSFS, os.path.basename(device), "holders"))
+    except OSError:
+        return []
+    return ["the device %s" % name for name in sorted(holders)]

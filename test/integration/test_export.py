@@ -1,0 +1,149 @@
+"""A block device of the kernel for an image, on a real volume."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganeti_gluster import constants, image
+from ganeti_gluster.export import Export, ExportFailed, unit, users
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.volume import VolumeSpec
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def exported(volume: Volume, directory: str, spec: VolumeSpec) -> Iterator[Export]:
+    """An image of 256 MiB (four pieces of a sharded volume), which is not exported yet."""
+    path = "%s/x.0" % directory
+    image.create(volume, path, 256 * MIB)
+    export = Export(spec, path)
+    yield export
+    export._clear()
+    image.remove(volume, path)
+
+
+def pattern(number: int) -> bytes:
+    return bytes([number]) * MIB
+
+
+def write(device: str, places: dict[int, bytes]) -> None:
+    """Write through the kernel and flush; places are in MiB."""
+    with open(device, "r+b", buffering=0) as file:
+        for place, data in places.items():
+            os.pwrite(file.fileno(), data, place * MIB)
+        os.fsync(file.fileno())
+
+
+def test_what_is_written_to_the_device_is_in_the_image(exported: Export, volume: Volume) -> None:
+    device = exported.start()
+    assert users.size(device) == 256 * MIB
+    write(device, {0: pattern(1), 63: pattern(2) + pattern(3), 255: pattern(4)})
+    with volume.open(exported.image) as file:
+        for place, number in ((0, 1), (63, 2), (64, 3), (255, 4)):
+            assert file.pread(MIB, place * MIB) == pattern(number)
+    exported.stop()
+    device = exported.start()
+    with open(device, "rb") as opened:
+        opened.seek(64 * MIB)
+        assert opened.read(MIB) == pattern(3)
+    exported.stop()
+
+
+def test_discarded_blocks_are_given_back_to_the_volume(
+    exported: Export, volume: Volume, wait: Callable[..., Any]
+) -> None:
+    # By the bricks' free space: a sharded volume counts an image's blocks wrong
+    # when some are discarded (GlusterFS 11.1 adds them).
+    device = exported.start()
+    write(device, {place: pattern(1) for place in range(48, 112)})
+    before = volume.space().free
+    # Over the border of two pieces, and over some that were never written.
+    discard(device, 56, 180)
+    wait("they are free", lambda: volume.space().free >= before + 54 * MIB)
+    discard(device, 0, 64, "--zeroout")
+    exported.stop()
+    with volume.open(exported.image) as file:
+        assert file.pread(MIB, 50 * MIB) == bytes(MIB)
+        assert file.pread(MIB, 80 * MIB) == bytes(MIB)
+
+
+def discard(device: str, start: int, length: int, *options: str) -> None:
+    """Discard a range of a device, in MiB."""
+    where = ["--offset", str(start * MIB), "--length", str(length * MIB)]
+    subprocess.run(["blkdiscard", *options, *where, device], check=True, timeout=60)
+
+
+def test_the_device_of_an_image_that_grows_grows(
+    exported: Export, volume: Volume, wait: Callable[..., Any]
+) -> None:
+    device = exported.start()
+    assert exported.grow(320 * MIB)
+    assert users.size(device) == 320 * MIB
+    write(device, {300: pattern(7)})
+    assert exported.start(320 * MIB) == device, "an active export is used as it is"
+    with pytest.raises(ExportFailed, match="cannot shrink to 1048576"):
+        exported.grow(MIB)
+    exported.stop()
+    with volume.open(exported.image) as file:
+        # Another client may see the old size for a second.
+        wait("the image has grown", lambda: file.stat().size == 320 * MIB, seconds=10)
+        assert file.pread(MIB, 300 * MIB) == pattern(7)
+    assert not exported.grow(400 * MIB)
+
+
+def test_a_device_in_use_stays(exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganeti_gluster.export.export.USER_SECONDS", 0.2)
+    device = exported.start()
+    with (
+        open(device, "rb") as file,
+        pytest.raises(ExportFailed, match=r"%s, .* is still in use; by \S+ \(process " % device),
+    ):
+        exported.stop()
+    assert exported.device() == device
+    exported.stop()
+    assert exported.device() is None
+    assert file.closed
+
+
+def test_nobody_else_sees_its_file(exported: Export) -> None:
+    exported.start()
+    assert constants.EXPORT_DIR not in Path("/proc/self/mountinfo").read_text()
+    exported.stop()
+    assert [name for name in os.listdir(constants.EXPORT_DIR) if exported.key in name] == []
+
+
+def test_an_exporter_that_dies_gives_errors_and_is_not_restarted(exported: Export) -> None:
+    device = exported.start()
+    write(device, {0: pattern(1)})
+    with open(device, "r+b", buffering=0) as file:
+        subprocess.run(["systemctl", "kill", "--signal=SIGKILL", exported.unit], check=True)
+        with pytest.raises(OSError, match="Input/output error"):
+            while True:  # until the kernel knows
+                os.pwrite(file.fileno(), pattern(2), 0)
+                os.fsync(file.fileno())
+        assert not unit.is_active(exported.unit, exported.run)
+        # Who had it open goes on with errors, and never sees the new data path.
+        fresh = exported.start()
+        assert fresh != device
+        with pytest.raises(OSError, match="Input/output error"):
+            os.fsync(file.fileno())
+            os.pwrite(file.fileno(), pattern(3), 0)
+            os.fsync(file.fileno())
+    with open(fresh, "rb") as opened:
+        assert opened.read(1) in (b"\1", b"\2")
+    exported.stop()
+
+
+def test_an_image_that_cannot_be_opened_says_why(spec: VolumeSpec, directory: str) -> None:
+    with pytest.raises(
+        ExportFailed, match=r"cannot export .*No such file or directory.*; see jou"
+    ):
+        Export(spec, "%s/none.0" % directory).start()
+    assert not any(directory in name for name in os.listdir(constants.EXPORT_DIR))
