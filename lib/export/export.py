@@ -256,8 +256,8 @@ class Export:
     def _records(self) -> list[str]:
         """The names of this export's files: KEY.nbdN, or KEY.TOKEN of a loop device.
 
-        The token is made for each start, since the kernel tells a loop device's
-        file by its path alone, also that of another container's device.
+        The token is made for each start; the exporter writes the identity of its
+        loop device into that file.
         """
         try:
             names = os.listdir(constants.EXPORT_DIR)
@@ -281,7 +281,12 @@ class Export:
         suffix = record.partition(".")[2]
         if nbd.is_nbd(suffix):
             return nbd.served_by(suffix, self.unit)
-        return loop.find(self._path(record))
+        path = self._path(record)
+        try:
+            with open(path, encoding="ascii", errors="replace") as stream:
+                return loop.find(stream.read(), path)
+        except FileNotFoundError:  # ended meanwhile
+            return None
 
     def _new_record(self, suffix: str) -> str:
         record = "%s.%s" % (self.key, suffix)

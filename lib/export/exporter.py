@@ -89,17 +89,21 @@ class Exporter:
     def __init__(self, image: ServedImage, path: str) -> None:
         self._image = image
         self._path = path
-        self._device = ""
+        self._device = self._identity = ""
 
     def start(self) -> str:
         """Serve the image and return its block device."""
-        descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
-        mount(descriptor, self._path)
-        server = Server(descriptor, self._image)
-        threading.Thread(target=server.serve, name="server", daemon=True).start()
-        listener = control.Listener(self._path, self._control)
-        done = command.run(loop.attach_argv(self._path), timeout=LOSETUP_SECONDS)
-        self._device = done.stdout.strip()
+        # What the node sees at the path, while this process sees the image there.
+        with open(self._path, "w", encoding="ascii") as record:
+            descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+            mount(descriptor, self._path)
+            server = Server(descriptor, self._image)
+            threading.Thread(target=server.serve, name="server", daemon=True).start()
+            listener = control.Listener(self._path, self._control)
+            done = command.run(loop.attach_argv(self._path), timeout=LOSETUP_SECONDS)
+            self._device = done.stdout.strip()
+            self._identity = loop.identity(self._device)
+            record.write(self._identity)
         listener.start()
         return self._device
 
@@ -117,7 +121,7 @@ class Exporter:
         self._image.flush()
         command.run(loop.detach_argv(self._device), timeout=LOSETUP_SECONDS, check=False)
         deadline = time.monotonic() + RELEASE_SECONDS
-        while loop.find(self._path) == self._device and time.monotonic() < deadline:
+        while loop.find(self._identity, self._path) and time.monotonic() < deadline:
             time.sleep(0.01)
         wait_idle()
         self._image.flush()

@@ -1,8 +1,13 @@
-"""Loop devices: losetup's argv, and which device has which file, from sysfs."""
+"""Loop devices: losetup's argv, and whose device is which, from sysfs.
+
+A device is known by its name and the sequence number that the kernel gives it
+each time it gets a file (`diskseq`, from Linux 5.15 on): another container of the
+machine may have a device with a file of the same path, and a device whose
+exporter was killed has lost the path of its file.
+"""
 
 from __future__ import annotations
 
-import glob
 import os
 
 SYSFS = "/sys/block"
@@ -23,17 +28,29 @@ def refresh_argv(device: str) -> list[str]:
     return ["losetup", "--set-capacity", device]
 
 
-def find(path: str) -> str | None:
-    """The device whose file was opened as `path`, None if there is none.
+def identity(device: str) -> str:
+    """A text that tells this use of a device from every other: `loop5 1234`."""
+    name = os.path.basename(device)
+    return "%s %s" % (name, _read(name, "diskseq") or "-")
 
-    The kernel keeps the path; losetup would ask the file itself, which may hang.
-    """
-    for backing in glob.glob(os.path.join(SYSFS, "loop*", "loop", "backing_file")):
-        try:
-            with open(backing, encoding="utf-8", errors="surrogateescape") as stream:
-                found = stream.read().rstrip("\n")
-        except OSError:  # detached meanwhile
-            continue
-        if found.removesuffix(" (deleted)") == path:
-            return "/dev/%s" % backing.split(os.sep)[-3]
-    return None
+
+def find(identity: str, path: str) -> str | None:
+    """The device with an identity, whose file was opened as `path`, if it is still that."""
+    name, _, sequence = identity.strip().partition(" ")
+    if not sequence:
+        return None
+    file = _read(name, "loop/backing_file")
+    # "/": the exporter's namespace, which had the path, is gone.
+    if file is None or file.removesuffix(" (deleted)") not in (path, "/"):
+        return None
+    return "/dev/%s" % name if (_read(name, "diskseq") or "-") == sequence else None
+
+
+def _read(name: str, attribute: str) -> str | None:
+    try:
+        with open(
+            os.path.join(SYSFS, name, attribute), encoding="utf-8", errors="surrogateescape"
+        ) as stream:
+            return stream.read().rstrip("\n")
+    except OSError:  # it has no file, or the kernel no such attribute
+        return None

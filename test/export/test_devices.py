@@ -27,13 +27,28 @@ def put(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_a_loop_device_is_found_by_its_files_path(sysfs: Path) -> None:
-    put(sysfs / "loop0/loop/backing_file", "/run/x/gv0-1.aa\n")
-    put(sysfs / "loop12/loop/backing_file", "/run/x/gv0-1.bb (deleted)\n")
-    (sysfs / "loop2").mkdir()
-    assert loop.find("/run/x/gv0-1.aa") == "/dev/loop0"
-    assert loop.find("/run/x/gv0-1.bb") == "/dev/loop12"
-    assert loop.find("/run/x/gv0-1") is None
+def test_a_loop_device_is_known_by_its_number_and_its_file(sysfs: Path) -> None:
+    path = "/run/x/gv0-1.aa"
+    put(sysfs / "loop12/loop/backing_file", path + "\n")
+    put(sysfs / "loop12/diskseq", "70\n")
+    identity = loop.identity("/dev/loop12")
+    assert identity == "loop12 70"
+    assert loop.find(identity, path) == "/dev/loop12"
+    assert loop.find(identity, "/run/x/gv0-1.bb") is None
+    assert loop.find("loop12 69", path) is None
+    assert loop.find("", path) is None
+    for seen in (path + " (deleted)", "/"):  # its exporter was killed
+        put(sysfs / "loop12/loop/backing_file", seen + "\n")
+        assert loop.find(identity, path) == "/dev/loop12"
+    os.unlink(sysfs / "loop12/loop/backing_file")
+    assert loop.find(identity, path) is None
+
+
+def test_without_sequence_numbers_the_file_tells(sysfs: Path) -> None:
+    put(sysfs / "loop1/loop/backing_file", "/run/x/gv0-1.aa\n")
+    identity = loop.identity("/dev/loop1")
+    assert loop.find(identity, "/run/x/gv0-1.aa") == "/dev/loop1"
+    assert loop.find(identity, "/run/x/gv0-1.bb") is None
 
 
 def no_module(argv: object, *, timeout: float, check: bool = True) -> CommandResult:

@@ -119,7 +119,9 @@ def test_nobody_else_sees_its_file(exported: Export) -> None:
     assert [name for name in os.listdir(constants.EXPORT_DIR) if exported.key in name] == []
 
 
-def test_an_exporter_that_dies_gives_errors_and_is_not_restarted(exported: Export) -> None:
+def test_an_exporter_that_dies_gives_errors_and_is_not_restarted(
+    exported: Export, wait: Callable[..., Any]
+) -> None:
     device = exported.start()
     write(device, {0: pattern(1)})
     with open(device, "r+b", buffering=0) as file:
@@ -136,9 +138,15 @@ def test_an_exporter_that_dies_gives_errors_and_is_not_restarted(exported: Expor
             os.fsync(file.fileno())
             os.pwrite(file.fileno(), pattern(3), 0)
             os.fsync(file.fileno())
+    wait("the dead device is free", lambda: not os.path.exists(backing_file(device)), seconds=10)
     with open(fresh, "rb") as opened:
         assert opened.read(1) in (b"\1", b"\2")
     exported.stop()
+
+
+def backing_file(device: str) -> str:
+    """What exists as long as the loop device has a file."""
+    return "/sys/block/%s/loop/backing_file" % os.path.basename(device)
 
 
 def test_an_image_that_cannot_be_opened_says_why(spec: VolumeSpec, directory: str) -> None:
