@@ -6,11 +6,11 @@ import sys
 
 from ganeti import cli
 
-from ganeti_gluster.client import disk, plugin, volume
+from ganeti_gluster.client import disk, plugin, pool, volume
 from ganeti_gluster.errors import GanetiGlusterError
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.
-commands = {**plugin.COMMANDS, **disk.COMMANDS, **volume.COMMANDS}
+commands = {**plugin.COMMANDS, **pool.COMMANDS, **disk.COMMANDS, **volume.COMMANDS}
 
 
 def _join_words(argv: list[str]) -> list[str]:

@@ -31,6 +31,26 @@ def make_image(path: Path, gib: int) -> None:
     command.run(["mkfs.xfs", "-q", "-K", str(path)], timeout=60)
 
 
+def device_unit(image: str, device: str) -> str:
+    """The unit that gives an image the name of a device when its node boots."""
+    return """\
+[Unit]
+Description=The disk %(device)s
+DefaultDependencies=no
+After=testbed-devices.service
+Before=local-fs-pre.target
+Wants=local-fs-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'ln -sfn "$(losetup --find --show %(image)s)" %(device)s'
+
+[Install]
+WantedBy=sysinit.target
+""" % {"image": image, "device": device}
+
+
 def drop_unsynced(mounted: str) -> None:
     """Shut the file system down at once, without what was not synced yet.
 

@@ -22,6 +22,7 @@ VOLUME = "gv0"
 BRIDGE = "br0"
 BRICK_MOUNT = "/srv/gluster/brick1"
 BRICK_IMAGES = "/srv/bricks"  # inside a node: where its brick images are bound
+SPARE_DEVICE = "/dev/testbed-spare"  # inside a node that was given an empty disk
 SOURCE_MOUNT = "/src"
 
 # TEST-NET-1 of RFC 5737: it exists inside the testbed's network namespace alone.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cluster, command, layout, network, pool, state
+from . import bricks, cluster, command, layout, network, pool, state
 from .command import CompletedCommand
 from .errors import TestbedError
 from .layout import Layout
@@ -241,6 +241,20 @@ class Testbed:
     def allow_stock_gluster(self) -> None:
         """Write the file-storage-paths entry that Ganeti's own gluster template demands."""
         cluster.allow_stock_gluster(nodes_of(self.layout))
+
+    def add_device(self, name: str, gib: int = layout.DEFAULT_BRICK_GIB) -> str:
+        """Plug an empty disk into a node and return its device, there after `boot` as well."""
+        image = "%s/spare.img" % layout.BRICK_IMAGES
+        unit = bricks.device_unit(image, layout.SPARE_DEVICE)
+        node = self.node(name)
+        node.run(["truncate", "--size=%dG" % gib, image], timeout=15)
+        node.run(
+            ["install", "-m", "644", "/dev/stdin", "/etc/systemd/system/testbed-spare.service"],
+            timeout=15,
+            stdin=unit.encode(),
+        )
+        node.run(["systemctl", "enable", "--quiet", "--now", "testbed-spare.service"], timeout=30)
+        return layout.SPARE_DEVICE
 
     def fail_brick(self, name: str) -> None:
         """Make every access to the node's brick file system fail, as a dead disk does."""

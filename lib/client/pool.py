@@ -1,0 +1,253 @@
+"""`gnt-gluster pool`: the Gluster pool that Ganeti builds and keeps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ganeti import cli, utils
+
+from ganeti_gluster import names
+from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.cmdlib import pool_create, pool_destroy, pool_nodes, pool_state
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.pool import members, settings, steps
+
+VOLUME_OPT = cli.cli_option(
+    "--volume", dest="volume", default="gv0", metavar="VOLUME", help="The volume's name (gv0)"
+)
+REPLICA_OPT = cli.cli_option(
+    "--replica", dest="replica", type="int", metavar="N", help="Copies of each image (3)"
+)
+ARBITER_OPT = cli.cli_option(
+    "--arbiter",
+    dest="arbiter",
+    type="int",
+    metavar="1",
+    help="The third of three bricks keeps names alone, and no data",
+)
+DISPERSE_OPT = cli.cli_option(
+    "--disperse", dest="disperse", type="int", metavar="N", help="Erasure coding over N bricks"
+)
+REDUNDANCY_OPT = cli.cli_option(
+    "--redundancy",
+    dest="redundancy",
+    type="int",
+    metavar="N",
+    help="Bricks of a dispersed set that may be lost (less than half)",
+)
+BRICK_DIR_OPT = cli.cli_option(
+    "--brick-dir",
+    dest="brick_dir",
+    metavar="DIR",
+    help="Where bricks are on each node; with --brick-device its mount point (%s)"
+    % pool_create.DEFAULT_DIRECTORY,
+)
+BRICK_DEVICE_OPT = cli.cli_option(
+    "--brick-device",
+    dest="brick_device",
+    metavar="DEV",
+    help="Block device on each node, which is formatted with XFS and mounted",
+)
+NODES_OPT = cli.cli_option(
+    "--nodes",
+    dest="pool_nodes",
+    type="list",
+    metavar="NODE,...",
+    help="Nodes of the pool, in the order of the sets of bricks (all)",
+)
+GROUP_OPT = cli.cli_option(
+    "--group",
+    dest="nodegroup",
+    default=None,
+    metavar="GROUP",
+    help="Only this node group's nodes, and Ganeti's settings for it alone",
+    completion_suggest=cli.OPT_COMPL_ONE_NODEGROUP,
+)
+ON_NODE_ADD_OPT = cli.cli_option(
+    "--on-node-add",
+    dest="on_node_add",
+    choices=list(settings.NODE_ADD),
+    default=None,
+    metavar="|".join(settings.NODE_ADD),
+    help="What a node that is added to Ganeti's cluster becomes (join)",
+)
+NO_CONFIGURE_OPT = cli.cli_option(
+    "--no-configure",
+    dest="configure",
+    action="store_false",
+    default=True,
+    help="Leave Ganeti's disk template and its parameters as they are",
+)
+WIPE_OPT = cli.cli_option(
+    "--wipe",
+    dest="wipe",
+    action="store_true",
+    default=False,
+    help="Format the devices even if they hold something, which is lost",
+)
+
+
+def Create(opts: Any, args: list[str]) -> int:
+    """Build the pool and the volume, or go on with it; 0 only if all of it stands."""
+    asked = pool_create.order(opts)
+    client = cli.GetClient()
+    with pool_nodes.exclusive():
+        plan = pool_create.plan(asked, client, pool_nodes.crew(), Say)
+        for problem in plan.problems:
+            cli.ToStderr("%s: %s", "Problem" if problem.blocks else "Note", problem)
+        obstacles = plan.obstacles(asked.force)
+        if obstacles:
+            forced = all(problem.force for problem in obstacles)
+            raise GanetiGlusterError(
+                "nothing was changed, see the problems above",
+                hint="--force goes on in spite of these" if forced else "mend them, and try again",
+            )
+        ShowPlan(plan.steps)
+        if opts.dry_run:
+            return 0
+        if not Confirmed(opts, "Do this?"):
+            return 1
+        steps.run(plan.steps, Say)
+        cli.ToStdout("Volume %s is ready.", asked.volume)
+    return 0
+
+
+def Destroy(opts: Any, args: list[str]) -> int:
+    """Stop and delete a volume with its bricks; 0 only if nothing of it is left."""
+    name = names.volume_name(args[0])
+    client = cli.GetClient()
+    with pool_nodes.exclusive():
+        todo = pool_destroy.plan(name, client, pool_nodes.crew(), force=opts.force)
+        ShowPlan(todo)
+        if opts.dry_run:
+            return 0
+        if not Confirmed(opts, "All images on volume %s are lost. Destroy it?" % name):
+            return 1
+        steps.run(todo, Say)
+        cli.ToStdout("Volume %s is gone.", name)
+    return 0
+
+
+def ShowStatus(opts: Any, args: list[str]) -> int:
+    """Print the pool; 0 only if all members are connected and all bricks online."""
+    client = cli.GetClient()
+    crew = pool_nodes.crew()
+    state = pool_state.describe(pool_state.find(client, crew), crew)
+    if opts.json:
+        cli.ToStdout("%s", json.dumps(state, indent=2, sort_keys=True))
+    else:
+        _print_nodes(opts, state)
+        for volume in state["volumes"]:
+            _print_volume(volume)
+    well = all(node["peer"] == members.CONNECTED for node in state["nodes"] if node["bricks"])
+    whole = not any(
+        volume["offline"] or "error" in volume or volume["state"] != "Started"
+        for volume in state["volumes"]
+    )
+    return 0 if well and whole else 1
+
+
+_HEADERS = {"name": "Node", "ganeti": "Ganeti", "peer": "Pool", "bricks": "Bricks"}
+
+
+def _print_nodes(opts: Any, state: dict[str, Any]) -> None:
+    rows = []
+    for node in state["nodes"]:
+        spare = [volume["name"] for volume in state["volumes"] if node["name"] in volume["spares"]]
+        bricks = [brick.partition(":")[2] for brick in node["bricks"]]
+        bricks += ["(spare for %s)" % name for name in spare]
+        rows.append(
+            [
+                node["name"],
+                "offline" if node["offline"] else "online",
+                node["peer"],
+                " ".join(bricks) or "-",
+            ]
+        )
+    rows += [[other, "-", "member", "?"] for other in state["others"]]
+    for line in cli.GenerateTable(
+        headers=None if opts.no_headers else _HEADERS,
+        fields=list(_HEADERS),
+        separator=opts.separator,
+        data=rows,
+    ):
+        cli.ToStdout("%s", line)
+
+
+def _print_volume(volume: dict[str, Any]) -> None:
+    cli.ToStdout("Volume %s: %s, %s", volume["name"], volume["state"].lower(), volume["shape"])
+    down = volume["offline"]
+    online = len(volume["bricks"]) - len(down) if volume["state"] == "Started" else 0
+    lines = [("bricks online", "%d of %d" % (online, len(volume["bricks"])))]
+    if down:
+        lines.append(("bricks down", ", ".join(down)))
+    if volume.get("free") is not None:
+        lines.append(("free", utils.FormatUnit(volume["free"] / (1 << 20), "h")))
+    if volume["heal_pending"] is not None:
+        lines.append(("to heal", "%d" % volume["heal_pending"]))
+    lines.append(("spares", ", ".join(volume["spares"]) or "none"))
+    lines.append(("on node-add", volume["on_node_add"] or "nothing (not configured)"))
+    if "error" in volume:
+        lines.append(("error", volume["error"]))
+    for name, value in lines:
+        cli.ToStdout("  %-14s %s", name + ":", value)
+
+
+def ShowPlan(todo: list[steps.Step]) -> None:
+    """Print the steps, and which of them are done already."""
+    cli.ToStdout("Steps:")
+    for step in todo:
+        cli.ToStdout("  [%s] %s", "done" if step.done() else "    ", step.text)
+
+
+def Confirmed(opts: Any, question: str) -> bool:
+    """Whether the administrator said yes, here or on the command line."""
+    return opts.confirm or opts.force or cli.AskUser(question)
+
+
+def Say(line: str) -> None:
+    """A line of progress, for the terminal and for the log."""
+    cli.ToStdout("%s", line)
+    pool_nodes.logger().info("%s", line.strip())
+
+
+COMMANDS = {
+    "pool create": (
+        Create,
+        cli.ARGS_NONE,
+        [
+            VOLUME_OPT,
+            REPLICA_OPT,
+            ARBITER_OPT,
+            DISPERSE_OPT,
+            REDUNDANCY_OPT,
+            BRICK_DIR_OPT,
+            BRICK_DEVICE_OPT,
+            NODES_OPT,
+            GROUP_OPT,
+            ON_NODE_ADD_OPT,
+            NO_CONFIGURE_OPT,
+            WIPE_OPT,
+            cli.DRY_RUN_OPT,
+            cli.CONFIRM_OPT,
+            cli.FORCE_OPT,
+        ],
+        "--brick-dir <dir> | --brick-device <device>",
+        "Build a Gluster pool and volume of the nodes, and let Ganeti use it",
+    ),
+    "pool destroy": (
+        Destroy,
+        [cli.ArgUnknown(min=1, max=1)],
+        [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        "<volume>",
+        "Delete a volume with its bricks, and dissolve the pool if it was the last",
+    ),
+    "pool status": (
+        ShowStatus,
+        cli.ARGS_NONE,
+        [JSON_OPT, cli.NOHDR_OPT, cli.SEP_OPT],
+        "",
+        "Show the pool's members, bricks, spares and volumes",
+    ),
+}

@@ -1,0 +1,228 @@
+"""From a Ganeti cluster with glusterd on its nodes to a volume that it uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganeti_gluster import __version__, names
+from ganeti_gluster.cmdlib import pool_nodes, pool_use
+from ganeti_gluster.command import CommandFailed
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
+from ganeti_gluster.gluster_cli import GlusterFailed, VolumeInfo
+from ganeti_gluster.pool import checks
+from ganeti_gluster.pool.build import Build, Wish
+from ganeti_gluster.pool.checks import Problem
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.facts import NodeFacts
+from ganeti_gluster.pool.settings import Settings
+from ganeti_gluster.pool.shape import Shape, whole_sets
+from ganeti_gluster.pool.steps import Say, Step
+
+#: Where a device is mounted, if nothing is said.
+DEFAULT_DIRECTORY = "/srv/gluster/bricks"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the administrator asked for; `nodes` is empty for all of the group's."""
+
+    volume: str
+    shape: Shape
+    directory: str
+    device: str = ""
+    nodes: tuple[str, ...] = ()
+    group: str | None = None
+    node_add: str = ""
+    configure: bool = True
+    wipe: bool = False
+    force: bool = False
+
+
+@dataclass
+class Plan:
+    """The steps, and what was found on the way to them."""
+
+    wish: Wish
+    steps: list[Step]
+    facts: dict[str, NodeFacts]
+    problems: list[Problem] = field(default_factory=list)
+
+    def obstacles(self, force: bool) -> list[Problem]:
+        """The problems for which it cannot be gone on."""
+        return [
+            problem
+            for problem in self.problems
+            if problem.blocks and not (problem.force and force)
+        ]
+
+
+def order(opts: Any) -> Order:
+    """The order from the command line's options; raises `InvalidParameter`."""
+    directory = opts.brick_dir or (DEFAULT_DIRECTORY if opts.brick_device else "")
+    if not directory:
+        raise InvalidParameter("give --brick-dir, --brick-device, or both")
+    for path in (directory, opts.brick_device or "/"):
+        if not os.path.isabs(path) or os.path.normpath(path) != path:
+            raise InvalidParameter("%s: it is not an absolute path in normal form" % path)
+    return Order(
+        volume=names.volume_name(opts.volume),
+        shape=Shape.wanted(
+            replica=opts.replica,
+            arbiter=opts.arbiter,
+            disperse=opts.disperse,
+            redundancy=opts.redundancy,
+        ),
+        directory=directory,
+        device=opts.brick_device or "",
+        nodes=tuple(dict.fromkeys(opts.pool_nodes or ())),
+        group=opts.nodegroup,
+        node_add=opts.on_node_add or "",
+        configure=opts.configure,
+        wipe=opts.wipe,
+        force=opts.force,
+    )
+
+
+def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
+    """Look at all nodes and say what would be done; changes nothing."""
+    members, clients = _choose(asked, pool_nodes.cluster_nodes(client))
+    everyone = [*members, *(node for node in clients if node not in members)]
+    facts, errors = pool_nodes.look(
+        crew, everyone, directory=asked.directory, volume=asked.volume, device=asked.device
+    )
+    problems = [Problem(node, reason) for node, reason in errors.items()]
+    known = [node for node in members if node in facts]
+    anchor = checks.anchor({node: facts[node] for node in known}, members[0]) if known else ""
+    existing = _existing(crew, anchor, asked.volume) if anchor else None
+    with_bricks, spares = whole_sets(members, asked.shape)
+    if not with_bricks:
+        raise InvalidParameter(
+            "%s takes %d nodes, and there are %d: %s"
+            % (asked.shape, asked.shape.set_size, len(members), ", ".join(members))
+        )
+    if existing:
+        with_bricks = [brick.server for brick in existing.bricks]
+        spares = [node for node in members if node not in with_bricks]
+    wish = Wish(
+        volume=asked.volume,
+        shape=asked.shape,
+        nodes=tuple(with_bricks),
+        spares=tuple(spares),
+        clients=tuple(clients),
+        directory=asked.directory,
+        device=asked.device,
+        anchor=anchor or members[0],
+        owner=pool_use.owner(client),
+        wipe=asked.wipe,
+        force=asked.force,
+    )
+    problems += checks.check(
+        {node: facts[node] for node in known},
+        bricks=known,
+        volume=asked.volume,
+        volume_id=existing.uuid if existing else "",
+        plugin=__version__,
+        wipe=asked.wipe,
+    )
+    problems += _of_shape(asked)
+    problems += _of_ganeti(asked, client)
+    steps = [*Build(wish, crew, say).steps(), *_ganeti_steps(asked, wish, client)]
+    return Plan(wish, steps, facts, problems)
+
+
+def _choose(asked: Order, nodes: Sequence[pool_nodes.ClusterNode]) -> tuple[list[str], list[str]]:
+    """The nodes of the pool in order, and those that must reach the volume."""
+    known = {node.name: node for node in nodes}
+    groups = {node.group for node in nodes}
+    if asked.group is not None and asked.group not in groups:
+        raise InvalidParameter("there is no node group %s with nodes" % asked.group)
+    usable = [
+        node.name
+        for node in nodes
+        if not node.offline and (asked.group is None or node.group == asked.group)
+    ]
+    clients = [name for name in usable if known[name].vm_capable]
+    if not asked.nodes:
+        return usable, clients
+    for name in asked.nodes:
+        if name not in known:
+            raise InvalidParameter("%s is no node of this cluster" % name)
+        if known[name].offline:
+            raise InvalidParameter("node %s is offline in Ganeti" % name)
+    return list(asked.nodes), clients
+
+
+def _existing(crew: Crew, anchor: str, volume: str) -> VolumeInfo | None:
+    try:
+        return crew.gluster(anchor).volume(volume)
+    except (GlusterFailed, CommandFailed):
+        return None  # without a glusterd, which is a problem of its own
+
+
+def _of_shape(asked: Order) -> list[Problem]:
+    dangers = [
+        Problem("volume", "%s: %s" % (asked.shape, text), force=True)
+        for text in asked.shape.dangers()
+    ]
+    remarks = [
+        Problem("volume", "%s: %s" % (asked.shape, text), blocks=False)
+        for text in asked.shape.remarks()
+    ]
+    return dangers + remarks
+
+
+def _of_ganeti(asked: Order, client: Any) -> list[Problem]:
+    """Instances whose disks would be looked for on another volume than theirs."""
+    if not asked.configure:
+        return []
+    elsewhere = sorted(
+        {
+            "%s (%s)" % (disk.instance, disk.spec.name)
+            for disk in pool_use.gluster_instances(client)
+            if disk.spec.name != asked.volume
+        }
+    )
+    if not elsewhere:
+        return []
+    return [
+        Problem(
+            "Ganeti",
+            "instances have disks on another volume, and would lose them from sight: %s"
+            % ", ".join(elsewhere),
+            "make the volume with --no-configure, and give it to a node group of its own",
+        )
+    ]
+
+
+def _ganeti_steps(asked: Order, wish: Wish, client: Any) -> list[Step]:
+    params = pool_use.params_for(wish.volume, wish.nodes)
+    kept = Settings(
+        wish.volume, asked.directory, asked.device, asked.node_add or "join", asked.group or ""
+    )
+    steps = []
+    if asked.configure:
+        steps.append(
+            Step(
+                "Ganeti's disk template gluster on volume %s%s"
+                % (wish.volume, " in group %s" % asked.group if asked.group else ""),
+                lambda: pool_use.is_used(client, params, asked.group),
+                lambda: pool_use.use(client, params, asked.group),
+            )
+        )
+    steps.append(
+        Step(
+            "settings of the pool (on node-add: %s)" % kept.node_add,
+            lambda: pool_use.read_settings(client).get(wish.volume) == kept,
+            lambda: _keep(client, kept),
+        )
+    )
+    return steps
+
+
+def _keep(client: Any, kept: Settings) -> None:
+    pool_use.write_settings(client, kept)
+    if pool_use.read_settings(client).get(kept.volume) != kept:
+        raise GanetiGlusterError("Ganeti took the tags, and has others")

@@ -1,0 +1,69 @@
+"""Whether a volume may be destroyed, and the steps to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganeti_gluster import constants, image
+from ganeti_gluster.cmdlib import pool_state, pool_use
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import VolumeInfo
+from ganeti_gluster.pool import destroy
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.steps import Step
+from ganeti_gluster.volume import VolumeSpec, connect
+
+_SHOWN = 5
+
+
+class InUse(GanetiGlusterError):
+    """The volume holds what would be lost."""
+
+
+def plan(name: str, client: Any, crew: Crew, *, force: bool) -> list[Step]:
+    """The steps; raises `InUse` while an instance has a disk there, whatever `force`.
+
+    Images without an instance, or a volume that does not tell of its images, are
+    refused too, unless `force`.
+    """
+    disks = pool_use.disks_on(client, name)
+    if disks:
+        raise InUse(
+            "volume %s has disks of instances: %s"
+            % (name, ", ".join(sorted({disk.instance for disk in disks}))),
+            hint="remove or move these instances first",
+        )
+    found = pool_state.find(client, crew)
+    volume = found.pool.volume(name)
+    if not force:
+        _check_images(volume)
+    ganeti = Step(
+        "Ganeti without volume %s" % name,
+        lambda: not pool_use.is_the_clusters(client, name),
+        lambda: pool_use.disuse(client),
+    )
+    settings = Step(
+        "settings of the pool removed",
+        lambda: name not in pool_use.read_settings(client),
+        lambda: pool_use.forget_settings(client, name),
+    )
+    steps = destroy.steps(crew, found.pool, volume, found.names())
+    return [ganeti, *steps, settings, destroy.dissolve(crew, found.pool, volume)]
+
+
+def _check_images(volume: VolumeInfo) -> None:
+    if not volume.started:
+        return  # half destroyed, or stopped by somebody who knows why
+    servers = ",".join(dict.fromkeys(brick.server for brick in volume.bricks))
+    spec = VolumeSpec.from_params({"volume": volume.name, "host": servers})
+    with connect(spec) as connection:
+        if not connection.access(constants.IMAGE_DIRECTORY):
+            return
+        images = image.list_images(connection, constants.IMAGE_DIRECTORY).images
+    if images:
+        shown = ", ".join(found.path for found in images[:_SHOWN])
+        raise InUse(
+            "volume %s has %d image(s) of no instance: %s%s"
+            % (volume.name, len(images), shown, " …" if len(images) > _SHOWN else ""),
+            hint="--force destroys them with it",
+        )

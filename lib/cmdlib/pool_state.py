@@ -1,0 +1,135 @@
+"""The pool that there is, beside the nodes that Ganeti has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ganeti import ssconf
+
+from ganeti_gluster.cmdlib import pool_nodes, pool_use
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import GlusterFailed, VolumeInfo
+from ganeti_gluster.pool import members
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.members import Pool
+from ganeti_gluster.pool.settings import Settings
+from ganeti_gluster.pool.shape import Shape
+
+#: Seconds for an answer about heals, which takes long where there is much to heal.
+HEAL_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pool, the nodes of Ganeti, and how each volume is to be kept."""
+
+    pool: Pool
+    nodes: tuple[pool_nodes.ClusterNode, ...]
+    settings: dict[str, Settings]
+
+    def names(self, group: str = "") -> list[str]:
+        """The nodes that are not offline, of a group if one is given."""
+        return [node.name for node in self.nodes if not node.offline and group in ("", node.group)]
+
+    def all_names(self) -> list[str]:
+        """All nodes, those offline as well."""
+        return [node.name for node in self.nodes]
+
+
+def find(client: Any, crew: Crew) -> Found:
+    """The pool that the cluster's nodes are in; raises `GanetiGlusterError` if in none.
+
+    The master is asked first.
+    """
+    nodes = pool_nodes.cluster_nodes(client)
+    master = ssconf.SimpleStore().GetMasterNode()
+    online = [node.name for node in nodes if not node.offline]
+    asked = [name for name in online if name == master]
+    asked += [name for name in online if name != master]
+    pool = members.find(crew, asked, {node.name: node.address for node in nodes})
+    return Found(pool, tuple(nodes), pool_use.read_settings(client))
+
+
+def describe(found: Found, crew: Crew) -> dict[str, Any]:
+    """The pool as plain data, for a table or JSON; sizes are bytes."""
+    return {
+        "nodes": [_node(found, node) for node in found.nodes],
+        "volumes": [_volume(found, crew, volume) for volume in found.pool.volumes],
+        "others": sorted(
+            peer.hostname
+            for peer in found.pool.peers
+            if peer.uuid not in {found.pool.uuid(name) for name in found.all_names()}
+        ),
+    }
+
+
+def _node(found: Found, node: pool_nodes.ClusterNode) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "offline": node.offline,
+        "peer": found.pool.state(node.name),
+        "bricks": [str(brick) for _, brick in found.pool.bricks_on(node.name)],
+    }
+
+
+def _volume(found: Found, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
+    kept = found.settings.get(volume.name)
+    gluster = crew.gluster(found.pool.anchor)
+    described: dict[str, Any] = {
+        "name": volume.name,
+        "shape": str(Shape.of(volume)),
+        "state": volume.state,
+        "bricks": [str(brick) for brick in volume.bricks],
+        "offline": [],
+        "heal_pending": None,
+        "on_node_add": kept.node_add if kept else None,
+        "spares": (
+            members.ready_spares(crew, found.pool, volume, found.names(kept.group), kept.directory)
+            if kept
+            else []
+        ),
+    }
+    try:
+        if volume.started:
+            status = gluster.status(volume.name, detail=True)
+            described["offline"] = [str(brick) for brick in status.offline(volume.bricks)]
+            described["free"] = _free(volume, status.bricks)
+            described["heal_pending"] = _pending(crew, found, volume)
+    except GlusterFailed as err:
+        described["error"] = str(err)
+    return described
+
+
+def _free(volume: VolumeInfo, bricks: Sequence[Any]) -> int | None:
+    """The bytes free on the fullest brick of each set, summed over the sets."""
+    free = {(brick.server_uuid, brick.path): brick.size_free for brick in bricks}
+    total = 0
+    for one_set in volume.sets:
+        known = [
+            size
+            for brick in one_set
+            if not brick.arbiter
+            and (size := free.get((brick.server_uuid, brick.path))) is not None
+        ]
+        if not known:
+            return None
+        total += min(known) * (volume.disperse - volume.redundancy or 1)
+    return total
+
+
+def _pending(crew: Crew, found: Found, volume: VolumeInfo) -> int | None:
+    if volume.set_size < 2:
+        return 0
+    counts = crew.gluster(found.pool.anchor).heal_counts(volume.name, timeout=HEAL_SECONDS)
+    known = [brick.total for brick in counts if brick.total is not None]
+    return max(known, default=None)
+
+
+def need(found: Found, name: str) -> pool_nodes.ClusterNode:
+    """The node of this name; raises `GanetiGlusterError` if Ganeti has none."""
+    for node in found.nodes:
+        if node.name == name:
+            return node
+    raise GanetiGlusterError("%s is no node of this cluster" % name)

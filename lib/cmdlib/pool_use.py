@@ -1,0 +1,166 @@
+"""What Ganeti knows of a volume: who uses it, and that it may be used."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Sequence
+from typing import Any
+
+from ganeti import cli, constants, opcodes
+
+from ganeti_gluster.cmdlib import instance_disks
+from ganeti_gluster.pool import settings
+from ganeti_gluster.pool.settings import Settings
+
+TEMPLATE = constants.DT_GLUSTER
+USERSPACE = constants.DISK_USERSPACE
+
+
+def disks_on(client: Any, volume: str) -> list[instance_disks.InstanceDisk]:
+    """The disks of instances that are on a volume, by the parameters in force."""
+    names = [row[0] for row in client.QueryInstances([], ["name"], False)]
+    if not names:
+        return []
+    return [disk for disk in instance_disks.find(names) if disk.spec.name == volume]
+
+
+def running_on(client: Any, volume: str) -> list[str]:
+    """The instances with a disk on a volume that are meant to run."""
+    up = {
+        name
+        for name, state in client.QueryInstances([], ["name", "admin_state"], False)
+        if state == constants.ADMINST_UP
+    }
+    return sorted({disk.instance for disk in disks_on(client, volume)} & up)
+
+
+def gluster_instances(client: Any) -> list[instance_disks.InstanceDisk]:
+    """All gluster disks of the cluster."""
+    names = [row[0] for row in client.QueryInstances([], ["name"], False)]
+    return instance_disks.find(names) if names else []
+
+
+def owner(client: Any) -> tuple[int, int] | None:
+    """The user and group that QEMU runs as, None for root or for one of a pool."""
+    kvm = client.QueryClusterInfo()["hvparams"].get(constants.HT_KVM, {})
+    if kvm.get(constants.HV_SECURITY_MODEL) != constants.HT_SM_USER:
+        return None
+    try:
+        user = pwd.getpwnam(kvm.get(constants.HV_SECURITY_DOMAIN, ""))
+    except KeyError:
+        return None
+    return user.pw_uid, user.pw_gid
+
+
+def params_for(volume: str, servers: Sequence[str]) -> dict[str, Any]:
+    """The template's parameters for a volume."""
+    return {
+        "volume": volume,
+        "host": ",".join(servers),
+        "port": 24007,
+        "access": USERSPACE,
+    }
+
+
+def is_used(client: Any, params: dict[str, Any], group: str | None) -> bool:
+    """Whether Ganeti uses the volume by these parameters: template, policy, parameters."""
+    info = client.QueryClusterInfo()
+    if group is None:
+        actual = info["diskparams"].get(TEMPLATE, {})
+        allowed = info["ipolicy"][constants.IPOLICY_DTS]
+    else:
+        ((actual_all, policy),) = client.QueryGroups([group], ["diskparams", "ipolicy"], False)
+        actual = actual_all.get(TEMPLATE, {})
+        allowed = policy[constants.IPOLICY_DTS]
+    return (
+        TEMPLATE in info["enabled_disk_templates"]
+        and TEMPLATE in allowed
+        and all(actual.get(key) == value for key, value in params.items())
+    )
+
+
+def is_the_clusters(client: Any, volume: str) -> bool:
+    """Whether the template is enabled, and its volume for all groups is this one."""
+    info = client.QueryClusterInfo()
+    return (
+        TEMPLATE in info["enabled_disk_templates"]
+        and info["diskparams"].get(TEMPLATE, {}).get("volume") == volume
+        and _can_go(info)
+    )
+
+
+def _can_go(info: dict[str, Any]) -> bool:
+    """Whether there are other templates: Ganeti wants at least one."""
+    allowed = info["ipolicy"][constants.IPOLICY_DTS]
+    return bool({*allowed} - {TEMPLATE} and {*info["enabled_disk_templates"]} - {TEMPLATE})
+
+
+def use(client: Any, params: dict[str, Any], group: str | None) -> None:
+    """Enable the template, allow it in the policy, and set its parameters.
+
+    For the whole cluster, or for one group's nodes.
+    """
+    info = client.QueryClusterInfo()
+    diskparams = {TEMPLATE: params}
+    enabled = list(info["enabled_disk_templates"])
+    change: dict[str, Any] = {}
+    if TEMPLATE not in enabled:
+        change["enabled_disk_templates"] = [*enabled, TEMPLATE]
+    allowed = list(info["ipolicy"][constants.IPOLICY_DTS])
+    if TEMPLATE not in allowed:
+        change["ipolicy"] = {constants.IPOLICY_DTS: [*allowed, TEMPLATE]}
+    if group is None:
+        change["diskparams"] = diskparams
+    if change:
+        cli.SubmitOpCode(opcodes.OpClusterSetParams(**change), cl=client)
+    if group is not None:
+        _use_in_group(client, diskparams, group)
+
+
+def _use_in_group(client: Any, diskparams: dict[str, Any], group: str) -> None:
+    ((own, policy),) = client.QueryGroups([group], ["custom_ipolicy", "ipolicy"], False)
+    change: dict[str, Any] = {"diskparams": diskparams}
+    if constants.IPOLICY_DTS in (own or {}) and TEMPLATE not in policy[constants.IPOLICY_DTS]:
+        change["ipolicy"] = {constants.IPOLICY_DTS: [*policy[constants.IPOLICY_DTS], TEMPLATE]}
+    cli.SubmitOpCode(opcodes.OpGroupSetParams(group_name=group, **change), cl=client)
+
+
+def disuse(client: Any) -> None:
+    """Disable the template in the cluster and in its policy; instances must be gone."""
+    info = client.QueryClusterInfo()
+    enabled = [name for name in info["enabled_disk_templates"] if name != TEMPLATE]
+    allowed = [name for name in info["ipolicy"][constants.IPOLICY_DTS] if name != TEMPLATE]
+    cli.SubmitOpCode(
+        opcodes.OpClusterSetParams(
+            enabled_disk_templates=enabled, ipolicy={constants.IPOLICY_DTS: allowed}
+        ),
+        cl=client,
+    )
+
+
+def read_settings(client: Any) -> dict[str, Settings]:
+    """The settings of all volumes."""
+    return settings.parse(_tags(client))
+
+
+def write_settings(client: Any, wanted: Settings) -> bool:
+    """Set a volume's settings in place of those it had; whether that changed anything."""
+    old, new = settings.of_volume(_tags(client), wanted.volume), wanted.tags()
+    added = [tag for tag in new if tag not in old]
+    gone = [tag for tag in old if tag not in new]
+    if added:
+        cli.SubmitOpCode(opcodes.OpTagsSet(kind=constants.TAG_CLUSTER, tags=added), cl=client)
+    if gone:
+        cli.SubmitOpCode(opcodes.OpTagsDel(kind=constants.TAG_CLUSTER, tags=gone), cl=client)
+    return bool(added or gone)
+
+
+def forget_settings(client: Any, volume: str) -> None:
+    """Remove all settings of a volume."""
+    old = settings.of_volume(_tags(client), volume)
+    if old:
+        cli.SubmitOpCode(opcodes.OpTagsDel(kind=constants.TAG_CLUSTER, tags=old), cl=client)
+
+
+def _tags(client: Any) -> list[str]:
+    return list(client.QueryTags(constants.TAG_CLUSTER, ""))

@@ -1,0 +1,92 @@
+"""What `pool create` wants to know of a node before it touches anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PlaceFacts:
+    """The directory where a node's bricks are to be, and the brick's own below it.
+
+    Sizes are bytes.  `volume_id` is of the brick's directory, `inside` a directory
+    above it that is a brick itself.  `entries` are a few names that the brick's
+    directory holds, without Gluster's own.
+    """
+
+    path: str
+    exists: bool = False
+    own_file_system: bool = False
+    mount_point: str = ""
+    file_system: str = ""
+    source: str = ""
+    read_only: bool = False
+    size: int = 0
+    free: int = 0
+    holds_something: bool = False
+    brick_exists: bool = False
+    volume_id: str = ""
+    entries: tuple[str, ...] = ()
+    inside: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """The block device that is to be formatted; `signatures` say what is on it.
+
+    `mounted_at` is where its file system is mounted; `busy`: something else has it.
+    `ours`: it was formatted for this purpose; `interrupted`: that did not end.
+    """
+
+    path: str
+    exists: bool = False
+    is_block: bool = False
+    size: int = 0
+    signatures: tuple[str, ...] = ()
+    mounted_at: str = ""
+    busy: bool = False
+    ours: bool = False
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """A node, as it sees itself and the others.
+
+    `addresses`: for each node's name what it resolves to here, "" if it does not;
+    `names`: for each of those addresses the name that it resolves back to;
+    `reach`: for each node why its glusterd is not reached from here, "" if it is.
+    `clock` is the seconds by which its clock is ahead of the asking node's, measured
+    to about a second.
+    """
+
+    version: str = ""
+    plugin: str = ""
+    active: bool = False
+    enabled: bool = False
+    uuid: str = ""
+    peers: tuple[str, ...] = ()
+    peer_uuids: tuple[str, ...] = ()
+    unsound_peers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    own_addresses: tuple[str, ...] = ()
+    addresses: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    reach: dict[str, str] = field(default_factory=dict)
+    has_mkfs: bool = False
+    clock: float = 0.0
+    place: PlaceFacts = field(default_factory=lambda: PlaceFacts(""))
+    device: DeviceFacts | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> NodeFacts:
+        """From what `dataclasses.asdict` made, after its way through JSON."""
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        place, device = data["place"], data["device"]
+        plain["place"] = PlaceFacts(**{**place, "entries": tuple(place["entries"])})
+        if device:
+            plain["device"] = DeviceFacts(**{**device, "signatures": tuple(device["signatures"])})
+        return cls(**plain)

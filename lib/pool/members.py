@@ -1,0 +1,121 @@
+"""A pool that there is: its members, their bricks, and those that have none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ganeti_gluster.command import CommandFailed
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import Gluster, GlusterFailed, Peer, VolumeBrick, VolumeInfo
+from ganeti_gluster.pool.crew import Crew
+
+CONNECTED = "connected"
+DISCONNECTED = "disconnected"
+OUTSIDE = "not in the pool"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pool as the glusterd of `anchor` sees it; `addresses` are the nodes' own.
+
+    A node of Ganeti is found in it by its name or its address, since a brick's server
+    may have been named in another way.
+    """
+
+    anchor: str
+    own_uuid: str
+    peers: tuple[Peer, ...]
+    volumes: tuple[VolumeInfo, ...]
+    addresses: Mapping[str, str]
+
+    def uuid(self, node: str) -> str:
+        """The UUID of a node's glusterd, "" if it is not in the pool."""
+        if node == self.anchor:
+            return self.own_uuid
+        peer = self.peer(node)
+        return peer.uuid if peer else ""
+
+    def peer(self, node: str) -> Peer | None:
+        """The node as the anchor's peer."""
+        known = {node, self.addresses.get(node, node)}
+        return next((peer for peer in self.peers if known & set(peer.names)), None)
+
+    def state(self, node: str) -> str:
+        """How the anchor sees the node, in a word or glusterd's own."""
+        if node == self.anchor:
+            return CONNECTED
+        peer = self.peer(node)
+        if peer is None:
+            return OUTSIDE
+        if peer.sound:
+            return CONNECTED
+        return DISCONNECTED if not peer.connected else peer.state_text
+
+    def volume(self, name: str) -> VolumeInfo:
+        """The volume; raises `GanetiGlusterError` if there is none of this name."""
+        for volume in self.volumes:
+            if volume.name == name:
+                return volume
+        raise GanetiGlusterError("there is no volume %s in the pool of %s" % (name, self.anchor))
+
+    def bricks_on(self, node: str) -> list[tuple[VolumeInfo, VolumeBrick]]:
+        """The bricks of a node, each with its volume."""
+        uuid = self.uuid(node)
+        return [
+            (volume, brick)
+            for volume in self.volumes
+            for brick in volume.bricks
+            if uuid and brick.server_uuid == uuid
+        ]
+
+    def without_brick(self, volume: VolumeInfo, nodes: Sequence[str]) -> list[str]:
+        """Those of the nodes that are connected members and have no brick of the volume."""
+        used = {brick.server_uuid for brick in volume.bricks}
+        return [
+            node for node in nodes if self.state(node) == CONNECTED and self.uuid(node) not in used
+        ]
+
+    def node_of(self, brick: VolumeBrick, nodes: Sequence[str]) -> str:
+        """The node of Ganeti that has the brick, "" if none of these."""
+        return next((node for node in nodes if self.uuid(node) == brick.server_uuid), "")
+
+
+def read(gluster: Gluster, anchor: str, addresses: Mapping[str, str]) -> Pool:
+    """The pool as it is now; `gluster` is the anchor's."""
+    return Pool(
+        anchor, gluster.own_uuid(), tuple(gluster.peers()), tuple(gluster.volumes()), addresses
+    )
+
+
+def find(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> Pool:
+    """The pool that the first of the nodes with a pool or a volume is in.
+
+    Raises `GanetiGlusterError` if none is in one.
+    """
+    reasons = []
+    for node in nodes:
+        try:
+            found = read(crew.gluster(node), node, addresses)
+        except (GlusterFailed, CommandFailed) as err:
+            reasons.append("%s: %s" % (node, err))
+            continue
+        if found.peers or found.volumes:
+            return found
+    raise GanetiGlusterError(
+        "no node is in a Gluster pool%s" % "".join("; %s" % reason for reason in reasons),
+        hint="make one with: gnt-gluster pool create",
+    )
+
+
+def ready_spares(
+    crew: Crew, pool: Pool, volume: VolumeInfo, nodes: Sequence[str], directory: str
+) -> list[str]:
+    """Those of the nodes that could take a brick of the volume at once.
+
+    They are members without one, and the place for it is there and empty.
+    """
+    candidates = pool.without_brick(volume, nodes)
+    arguments = {"directory": directory, "volume": volume.name}
+    answers, _ = crew.try_all("ready", dict.fromkeys(candidates, arguments))
+    return [node for node in candidates if answers.get(node)]
