@@ -14,8 +14,11 @@ PARAM_ACCESS = "access"
 # blocks are reserved (falloc), or it is written with zeroes (full).
 PARAM_PREALLOCATION = "preallocation"
 
+# Whether an image that is open on one node is locked against the others.
+PARAM_LOCKING = "locking"
+
 # What is added to Ganeti's table of defaults of the template.
-DISK_PARAMETERS = {PARAM_PREALLOCATION: "off"}
+DISK_PARAMETERS = {PARAM_PREALLOCATION: "off", PARAM_LOCKING: "on"}
 
 # The directory of the images on the volume, as in stock Ganeti.
 IMAGE_DIRECTORY = "ganeti"
@@ -38,3 +41,4 @@ SERVICES_STORE = SERVICES_DIR + "/store.db"
 SERVICES_REPLICA = SERVICES_DIR + "/replica.json"
 EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
 SERVICES_LOCK = RUN_DIR + "/services.lock"
+LOCK_DIR = RUN_DIR + "/locks"

@@ -85,7 +85,8 @@ def remove(volume: Volume, path: str) -> bool:
     """
     try:
         found = volume.lstat(names.image_path(path))
-        if found.is_file and found.links == 1:
+        # Nothing was ever written of an image that has no blocks.
+        if found.is_file and found.links == 1 and found.allocated:
             _empty(volume, path)
         volume.unlink(path)
     except FileNotFoundError:

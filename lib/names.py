@@ -6,6 +6,7 @@ with one sentence; nothing is touched before.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 from typing import NoReturn
@@ -31,6 +32,8 @@ PREALLOCATION_FALLOC = "falloc"
 PREALLOCATION_FULL = "full"
 PREALLOCATIONS = (PREALLOCATION_OFF, PREALLOCATION_FALLOC, PREALLOCATION_FULL)
 ACCESS_MODES = ("userspace", "kernelspace")
+LOCKING_ON = "on"
+LOCKING_OFF = "off"
 TRANSPORTS = ("tcp", "unix", "tls")
 
 #: What is between an image's path and the name of its snapshot.
@@ -134,6 +137,13 @@ def host(name: object) -> str:
     return text
 
 
+def unit_key(volume: str, path: str) -> str:
+    """A name for an image that is safe in the names of files and of systemd's units."""
+    whole = "%s/%s" % (volume, path)
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()
+    return "%s-%s" % (volume, digest[:16])
+
+
 def port(value: object) -> int:
     """A TCP port, 1 to 65535, as a number or its decimal text."""
     return _number("port", value, 65535)
@@ -152,6 +162,11 @@ def preallocation(value: object) -> str:
 def access(value: object) -> str:
     """`userspace` or `kernelspace`."""
     return _one_of("access", value, ACCESS_MODES)
+
+
+def locking(value: object) -> str:
+    """`on` or `off`."""
+    return _one_of("locking", value, (LOCKING_ON, LOCKING_OFF))
 
 
 def transport(value: object) -> str:

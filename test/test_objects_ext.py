@@ -42,7 +42,11 @@ def objects_module() -> SimpleNamespace:
 def test_the_parameter_is_known_and_has_a_default() -> None:
     module = constants_module()
     objects_ext.extend_constants(module)
-    assert module.DISK_DT_DEFAULTS["gluster"] == {**DEFAULTS, "preallocation": "off"}
+    assert module.DISK_DT_DEFAULTS["gluster"] == {
+        **DEFAULTS,
+        "preallocation": "off",
+        "locking": "on",
+    }
     assert module.DISK_DT_TYPES["preallocation"] == "string"
 
 

@@ -6,12 +6,14 @@ import json
 import stat
 from typing import Any
 
-from ganeti import cli, errors, utils
+from ganeti import cli, errors, ssconf, utils
 
 from ganeti_gluster import health, image
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import instance_disks
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.lock.image_lock import holder_of
 from ganeti_gluster.volume import connect
 
 MIB = 1024 * 1024
@@ -55,10 +57,19 @@ def describe(disk: instance_disks.InstanceDisk) -> dict[str, Any]:
                 degraded=state.degraded,
                 split_brain=state.split_brain,
                 state=state.detail,
+                open_on=_open_on(volume, disk.path),
             )
     except (GanetiGlusterError, OSError) as err:
         result["error"] = str(err)
     return result
+
+
+def _open_on(volume: Volume, path: str) -> str:
+    """The node that has the image open and how, in words; empty where none has."""
+    holder = holder_of(volume, path)
+    if holder is None:
+        return ""
+    return "%s (%s)" % (holder.name(ssconf.SimpleStore().GetNodeList()), holder.mode)
 
 
 def _print(disk: dict[str, Any]) -> None:
@@ -75,6 +86,7 @@ def _print(disk: dict[str, Any]) -> None:
             ("allocated", _size(disk["allocated"])),
             ("owner, mode", "%d:%d %s" % (*disk["owner"], disk["mode"])),
             ("state", disk["state"] or "healthy"),
+            ("open on", disk["open_on"].removeprefix("node ") or "-"),
             ("info", disk["info"] or "-"),
         ]
     for name, value in lines:

@@ -206,18 +206,29 @@ class File:
         """Name the holder of this file's locks; needed before `lock`."""
         self._call("glfs_fd_set_lkowner", owner, len(owner))
 
-    def lock(self, kind: int, *, wait: bool = False, start: int = 0, length: int = 0) -> None:
+    def lock(
+        self, kind: int, *, wait: bool = False, start: int = 0, length: int = 0, pid: int = 0
+    ) -> None:
         """Take or give back a lock: `kind` is F_RDLCK, F_WRLCK or F_UNLCK of `fcntl`.
 
         `length` 0 is to the end of the file.  Without `wait` a lock that
         another connection holds is EAGAIN at once.  The lock ends with this
-        process at the latest.
+        process at the latest.  `pid` is a number that others are told of the
+        holder; it need not be a process's.
         """
         import fcntl
 
-        flock = Flock(kind, os.SEEK_SET, start, length, 0)
+        flock = Flock(kind, os.SEEK_SET, start, length, pid)
         command = fcntl.F_SETLKW if wait else fcntl.F_SETLK
         self._call("glfs_posix_lock", command, ctypes.byref(flock))
+
+    def conflicting_lock(self, kind: int) -> tuple[int, int] | None:
+        """The kind and the `pid` of a lock that keeps `lock(kind)` out, None if none does."""
+        import fcntl
+
+        flock = Flock(kind, os.SEEK_SET, 0, 0, 0)
+        self._call("glfs_posix_lock", fcntl.F_GETLK, ctypes.byref(flock))
+        return None if flock.l_type == fcntl.F_UNLCK else (flock.l_type, flock.l_pid)
 
     def _call(self, name: str, *args: object) -> int:
         if self._fd is None:

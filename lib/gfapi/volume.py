@@ -196,6 +196,13 @@ class Volume:
         except FileNotFoundError:
             return None
 
+    def clear_locks(self, path: str) -> None:
+        """Take every posix lock on a file from its holder, who is not told.
+
+        As `gluster volume clear-locks` does, by a virtual attribute.
+        """
+        self.getxattr(path, "glusterfs.clrlk.tposix.kgranted")
+
     # extended attributes
 
     def getxattr(self, path: str, name: str) -> bytes:

@@ -65,3 +65,4 @@ def check_parameters(given: dict[str, Any]) -> None:
     values.update({name: value for name, value in given.items() if value != "default"})
     VolumeSpec.from_params(values)
     names.preallocation(values.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF))
+    names.locking(values.get(constants.PARAM_LOCKING, names.LOCKING_ON))

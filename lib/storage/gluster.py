@@ -24,6 +24,7 @@ from ganeti_gluster.export import Export, ExportFailed
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi.library import load
 from ganeti_gluster.plugin import Refused
+from ganeti_gluster.storage import one_writer
 from ganeti_gluster.volume import VolumeSpec, connect, live_server, reachable_by_qemu
 
 MIB = 1024 * 1024
@@ -152,6 +153,7 @@ class GlusterStorage(base.BlockDev):
         super().__init__(unique_id, children, size, params, dyn_params, **kwargs)
         self._uuid: str | None = kwargs.get("uuid")
         self._attached: bool | None = None
+        self._new = False
 
     # -- what Ganeti reads ---------------------------------------------------
 
@@ -291,6 +293,7 @@ class GlusterStorage(base.BlockDev):
                 )
         device = cls(unique_id, children, size, params, dyn_params, **kwargs)
         device.attached = True
+        device._new = True
         if _created is not None:
             _created.append(device)
         return device
@@ -299,6 +302,7 @@ class GlusterStorage(base.BlockDev):
         """Remove the image; one that is gone already is no error."""
         with _translated("end the export of image %s" % self._path):
             self._export().stop()
+            self._give_lock_back()
         with self._volume("remove") as (volume, path):
             image.remove(volume, path)
         self._attached = False
@@ -309,6 +313,7 @@ class GlusterStorage(base.BlockDev):
         new_path = _path_of(new_id)
         with _translated("end the export of image %s" % self._path):
             self._export().stop()
+            self._give_lock_back()
         with self._volume("rename") as (volume, path):
             image.rename(volume, path, new_path)
         self.unique_id = new_id
@@ -323,7 +328,16 @@ class GlusterStorage(base.BlockDev):
                 self._export().stop()
 
     def Open(self, force: bool = False, exclusive: bool = True) -> None:
-        """Check that the image can be used, and see to its path in kernelspace."""
+        """Lock the image for this node, check that it can be used, and see to its path.
+
+        `exclusive` is for the one node that may write, else both ends of a
+        migration hold it; `force` takes it from whoever has it.  An image that was
+        only just made is nobody else's, and its lock is taken when it is used.
+        """
+        if not (self._new and force) and one_writer.enabled(self.params):
+            one_writer.open_image(
+                self.params, self._path, self._uuid, exclusive=exclusive, force=force
+            )
         self.Assemble()
 
     def Close(self) -> None:
@@ -334,7 +348,11 @@ class GlusterStorage(base.BlockDev):
         """Undo `Assemble`; idempotent, and needs no volume where nothing is exported."""
         with _translated("shut image %s down" % self._path):
             self._export().stop()
+            self._give_lock_back()
         self._attached = False
+
+    def _give_lock_back(self) -> None:
+        one_writer.lock_of(self.params, self._path).give_back()
 
     # -- size, state and information -----------------------------------------
 
@@ -509,6 +527,7 @@ def _check_parameters(params: dict[str, Any]) -> None:
             raise InvalidParameter("unknown disk parameter %s" % ", ".join(unknown))
         names.access(params.get(constants.PARAM_ACCESS, ganeti_constants.DISK_KERNELSPACE))
         names.preallocation(params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF))
+        names.locking(params.get(constants.PARAM_LOCKING, names.LOCKING_ON))
 
 
 def register(module: Any) -> None:

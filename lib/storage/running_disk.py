@@ -68,6 +68,15 @@ def in_use(disk_uuid: str) -> bool:
     return any(disk.uuid == disk_uuid for _, disk, _ in _running_disks())
 
 
+def find_process(disk_uuid: str) -> int | None:
+    """The process of the QEMU on this node that has the disk, by a URI or by a path."""
+    for instance, disk, _ in _running_disks():
+        if disk.uuid == disk_uuid:
+            _, pid, alive = hv_kvm.KVMHypervisor._InstancePidAlive(instance)
+            return pid if alive else None
+    return None
+
+
 def _find(disk_uuid: str, *, userspace: bool) -> tuple[str, str] | None:
     """The running instance on this node whose QEMU has the disk, and its id of the disk.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -28,9 +29,11 @@ from ganeti.storage import bdev  # noqa: E402
 from ganeti.storage import gluster as stock  # noqa: E402
 
 from ganeti_gluster.export import Export  # noqa: E402
+from ganeti_gluster.lock.image_lock import Holder, holder_of, node_number  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
 from .conftest import HOST, VOLUME  # noqa: E402
+from .test_lock import OTHER  # noqa: E402
 
 MIB = 1 << 20
 # Nothing answers at an address of this machine's own on this port.
@@ -105,6 +108,49 @@ def test_a_disk_lives_and_ends(disk: Callable[..., Any], volume: Volume) -> None
     device.Shutdown()
     assert found(new).Remove() is True
     assert found(new) is None
+
+
+def test_an_image_that_another_node_has_open_is_refused_with_its_name(
+    disk: Callable[..., Any], start_program: Callable[..., Any], volume: Volume
+) -> None:
+    new = disk()
+    created = create(new)
+    path = new.logical_id[1]
+    created.Open(force=True)  # as Ganeti does after a creation: nobody else has it
+    assert holder_of(volume, path) is None
+    other = start_program(OTHER, VOLUME, path, str(node_number("node2")), "exclusive")
+    assert other.stdout.readline() == "locked\n"
+    for exclusive in (True, False):
+        with pytest.raises(errors.BlockDeviceError) as caught:
+            device(new).Open(exclusive=exclusive)
+        assert str(caught.value) == (
+            "Image %s is open on node node2 (exclusive): stop the instance there; if that node"
+            " is dead, mark it offline (gnt-node modify --offline=yes)" % path
+        )
+    device(disk(locking="off")).Open()  # the administrator's switch
+    other.communicate()
+    found(new).Open()
+    own = node_number(socket.gethostname())
+    assert holder_of(volume, path) == Holder(own, "exclusive")
+    found(new).Close()
+    assert holder_of(volume, path) is None
+
+
+@pytest.mark.slow  # it waits until the former holder must have noticed
+@pytest.mark.parametrize("number", [1, node_number(socket.gethostname())])
+def test_a_lock_is_taken_by_force_or_from_before_a_reboot(
+    disk: Callable[..., Any], start_program: Callable[..., Any], number: int
+) -> None:
+    new = disk()
+    create(new)
+    other = start_program(OTHER, VOLUME, new.logical_id[1], str(number), "exclusive")
+    assert other.stdout.readline() == "locked\n"
+    if number == 1:
+        with pytest.raises(errors.BlockDeviceError, match="is open on an unknown node"):
+            found(new).Open()
+    found(new).Open(force=number == 1)
+    assert found(new).Remove() is True
+    other.communicate()
 
 
 def test_it_mounts_nothing(disk: Callable[..., Any]) -> None:

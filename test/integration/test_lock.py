@@ -1,0 +1,177 @@
+"""Locks on images, with real keepers, systemd and bricks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ganeti_gluster import image
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.lock.client import Lock, LockFailed
+from ganeti_gluster.lock.image_lock import EXCLUSIVE, SHARED, Held, Holder, holder_of
+
+from .conftest import HOST, VOLUME, GlusterVolume
+
+HERE, THERE = 1001, 1002
+# Another node: a process with a lock of its own, which ends with its input.
+OTHER = """
+from ganeti_gluster.lock.image_lock import ImageLock
+lock = ImageLock(connect(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+lock.take(sys.argv[4])
+print("locked", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def path(volume: Volume, directory: str) -> str:
+    path = directory + "/x.0"
+    image.create(volume, path, 1 << 20)
+    return path
+
+
+@pytest.fixture
+def lock(path: str) -> Iterator[Lock]:
+    lock = Lock({"host": HOST, "volume": VOLUME}, path)
+    yield lock
+    lock.give_back()
+
+
+@pytest.fixture
+def elsewhere(
+    start_program: Callable[..., subprocess.Popen[str]], path: str
+) -> Callable[[str], subprocess.Popen[str]]:
+    """Hold the lock elsewhere."""
+
+    def hold(mode: str) -> subprocess.Popen[str]:
+        other = start_program(OTHER, VOLUME, path, str(THERE), mode)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        return other
+
+    return hold
+
+
+def main_pid(lock: Lock) -> int:
+    argv = ["systemctl", "show", "--value", "--property=MainPID", lock.unit]
+    return int(subprocess.run(argv, capture_output=True, check=True, timeout=10).stdout)
+
+
+def test_a_lock_is_held_changed_and_given_back(lock: Lock, path: str, volume: Volume) -> None:
+    lock.take(EXCLUSIVE, HERE)
+    first = main_pid(lock)
+    assert holder_of(volume, path) == Holder(HERE, EXCLUSIVE)
+    lock.take(EXCLUSIVE, HERE)
+    lock.take(SHARED, HERE)
+    assert holder_of(volume, path) == Holder(HERE, SHARED)
+    assert main_pid(lock) == first
+    lock.give_back()
+    assert holder_of(volume, path) is None
+    assert subprocess.run(["systemctl", "is-active", lock.unit], check=False).returncode != 0
+    lock.give_back()
+
+
+def test_a_second_writer_is_refused_and_told_who_has_it(
+    lock: Lock, elsewhere: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    other = elsewhere(EXCLUSIVE)
+    for mode in (EXCLUSIVE, SHARED):
+        with pytest.raises(Held) as caught:
+            lock.take(mode, HERE)
+        assert caught.value.holder == Holder(THERE, EXCLUSIVE)
+    assert lock.mode() is None
+    other.communicate()
+    lock.take(EXCLUSIVE, HERE)
+
+
+def test_both_ends_of_a_migration_hold_it_and_then_one(
+    lock: Lock, elsewhere: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    source = elsewhere(SHARED)
+    lock.take(SHARED, HERE)
+    with pytest.raises(Held) as caught:
+        lock.take(EXCLUSIVE, HERE)
+    assert caught.value.holder == Holder(THERE, SHARED)
+    assert lock.mode() == SHARED  # what was held still is
+    source.communicate()
+    lock.take(EXCLUSIVE, HERE)
+    assert lock.mode() == EXCLUSIVE
+
+
+def test_a_lock_is_taken_away_from_its_holder(
+    lock: Lock,
+    path: str,
+    volume: Volume,
+    elsewhere: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    elsewhere(EXCLUSIVE)
+    lock.take(EXCLUSIVE, HERE, clear=True)
+    assert holder_of(volume, path) == Holder(HERE, EXCLUSIVE)
+
+
+def test_a_keeper_that_dies_comes_back_with_the_lock(
+    lock: Lock, path: str, volume: Volume, wait: Callable[..., Any]
+) -> None:
+    lock.take(EXCLUSIVE, HERE)
+    lock.take(SHARED, HERE)
+    first = main_pid(lock)
+    os.kill(first, signal.SIGKILL)
+    wait("another keeper", lambda: main_pid(lock) not in (0, first))
+    wait("it has the lock", lambda: holder_of(volume, path) == Holder(HERE, SHARED))
+
+
+def test_a_keeper_that_lost_it_kills_what_writes(
+    lock: Lock,
+    path: str,
+    volume: Volume,
+    elsewhere: Callable[[str], subprocess.Popen[str]],
+    wait: Callable[..., Any],
+) -> None:
+    lock.take(EXCLUSIVE, HERE)
+    # It has the name and an argument of a QEMU that has the image, and waits for input.
+    script = 'exec -a qemu-system-test bash -c read "$1"'
+    command = ["bash", "-c", script, "bash", "file=gluster://a:1/b/" + path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as writer:
+        subprocess.run(["systemctl", "kill", "--signal=STOP", lock.unit], check=True, timeout=10)
+        volume.clear_locks(path)
+        other = elsewhere(EXCLUSIVE)
+        subprocess.run(["systemctl", "kill", "--signal=CONT", lock.unit], check=True, timeout=10)
+        assert writer.wait(timeout=30) == -signal.SIGKILL
+    wait("the keeper has gone", lambda: lock.mode() is None)
+    assert holder_of(volume, path) == Holder(THERE, EXCLUSIVE)
+    other.communicate()
+
+
+@pytest.mark.slow
+def test_a_lock_survives_the_restart_of_every_brick(
+    make_volume: Callable[..., GlusterVolume], wait: Callable[..., Any]
+) -> None:
+    from ganeti_gluster.volume import connect
+
+    own = make_volume("locks", 3, "replica", "3")
+    with connect(own.spec) as volume:
+        image.create(volume, "x.0", 1 << 20)
+        lock = Lock({"host": HOST, "volume": own.name}, "x.0")
+        lock.take(EXCLUSIVE, HERE)
+        try:
+            for index in range(3):
+                own.kill(index)
+                own.revive()
+            wait("it is held", lambda: holder_of(volume, "x.0") == Holder(HERE, EXCLUSIVE))
+        finally:
+            lock.give_back()
+
+
+def test_what_cannot_be_locked_says_why(directory: str) -> None:
+    lock = Lock({"host": HOST, "volume": VOLUME}, directory + "/none")
+    with pytest.raises(LockFailed, match=r"cannot lock image .*/none: .*No such file") as caught:
+        lock.take(EXCLUSIVE, HERE)
+    assert isinstance(caught.value, GanetiGlusterError)
+    assert lock.mode() is None
