@@ -46,6 +46,9 @@ RESERVED_VOLUME_NAMES = frozenset(
     ("all", "end-volume", "help", "option", "subvolumes", "type", "volume", "volume_not_in_ring")
 )
 
+# Characters of a volume's name in a key, for people: a socket's path has 107 bytes at most.
+_KEY_NAME = 32
+
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -141,7 +144,7 @@ def unit_key(volume: str, path: str) -> str:
     """A name for an image that is safe in the names of files and of systemd's units."""
     whole = "%s/%s" % (volume, path)
     digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()
-    return "%s-%s" % (volume, digest[:16])
+    return "%s-%s" % (volume[:_KEY_NAME], digest[:16])
 
 
 def port(value: object) -> int:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ganeti_gluster import command, constants
+from ganeti_gluster import command, constants, names
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, loop, nbd, unit, users
 from ganeti_gluster.volume import VolumeSpec
@@ -34,8 +33,6 @@ USER_SECONDS = 5.0
 #: Seconds until a device that is under way shows in the kernel.
 SHOW_SECONDS = 10.0
 GROW_SECONDS = 60
-# Characters of a volume's name, for people: a socket's path has 107 bytes at most.
-_KEY_NAME = 32
 
 Run = Callable[..., command.CommandResult]
 
@@ -55,9 +52,7 @@ class Export:
     @property
     def key(self) -> str:
         """What names everything of this export on the node."""
-        whole = "%s/%s" % (self.spec.name, self.image)
-        digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()
-        return "%s-%s" % (self.spec.name[:_KEY_NAME], digest[:16])
+        return names.unit_key(self.spec.name, self.image)
 
     @property
     def unit(self) -> str:
