@@ -12,6 +12,7 @@ long, so that a frozen volume never holds up the node daemon.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -176,12 +177,12 @@ class Export:
 
     def _fit(self, device: str, size: int | None) -> None:
         """Have the device show the image's size; it may have been grown meanwhile."""
-        if size is None or users.size(device) == size:
+        if size is None or users.size(device) == size - size % users.SECTOR:
             return
         record = self._loop_record()
         if record is not None:
             self._resize(record, size)
-        if users.size(device) != size:
+        if users.size(device) != size - size % users.SECTOR:
             raise self._failed(
                 "%s has %d bytes, and the image has %d" % (device, users.size(device), size)
             )
@@ -208,26 +209,36 @@ class Export:
                 hint="see %s" % self.journal,
             )
         self._refuse_if_used(device)
-        try:
-            self.run(["sync", device], timeout=FLUSH_SECONDS)
-        except GanetiGlusterError as err:
-            raise ExportFailed(
-                "%s, image %s of volume %s, could not be flushed: %s; what was written to it"
-                " last may be lost" % (device, self.image, self.spec.name, err),
-                hint="its export %s stays" % self.unit,
-            ) from err
+        self._flush(device)
         self._clear()
 
     def _refuse_if_used(self, device: str) -> None:
         deadline = time.monotonic() + USER_SECONDS
         while found := users.of(device):
             if time.monotonic() > deadline:
-                raise ExportFailed(
-                    "%s, image %s of volume %s, is still in use"
-                    % (device, self.image, self.spec.name),
-                    hint="by %s" % ", ".join(found),
-                )
+                raise self._in_use(device, ", ".join(found))
             time.sleep(0.1)
+
+    def _in_use(self, device: str, user: str) -> ExportFailed:
+        return ExportFailed(
+            "%s, image %s of volume %s, is still in use" % (device, self.image, self.spec.name),
+            hint="by %s" % user,
+        )
+
+    def _flush(self, device: str) -> None:
+        try:
+            self.run(users.flush_argv(device), timeout=FLUSH_SECONDS)
+        except command.CommandFailed as err:
+            if err.exit_code == errno.EBUSY:
+                raise self._in_use(device, "the kernel itself, as for a Xen guest") from err
+            raise ExportFailed(
+                "%s, image %s of volume %s, could not be flushed: %s"
+                % (
+                    *(device, self.image, self.spec.name),
+                    err.output or "no end after %g s" % FLUSH_SECONDS,
+                ),
+                hint="its export %s stays; what was written to it last may be lost" % self.unit,
+            ) from err
 
     def _clear(self) -> None:
         """End the unit and release every device of this export, as far as there are any.
@@ -236,12 +247,17 @@ class Export:
         not is killed by systemd.  A device that somebody still has open stays
         until it is closed, and gives errors.
         """
+        for record in self._records():
+            device = self._device_of(record)
+            if device is not None and _is_nbd(record):
+                self.run(nbd.detach_argv(device), timeout=unit.STOP_SECONDS, check=False)
+                # What it had is flushed; its ordinary end takes 10 s more.
+                unit.kill(self.unit, self.run)
         unit.stop(self.unit, self.run)
         for record in self._records():
             device = self._device_of(record)
-            if device is not None:
-                tool = nbd if nbd.is_nbd(record.partition(".")[2]) else loop
-                self.run(tool.detach_argv(device), timeout=unit.STOP_SECONDS, check=False)
+            if device is not None and not _is_nbd(record):
+                self.run(loop.detach_argv(device), timeout=unit.STOP_SECONDS, check=False)
             for path in (self._path(record), control.socket_path(self._path(record))):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -265,7 +281,7 @@ class Export:
 
     def _loop_record(self) -> str | None:
         for record in self._records():
-            if not nbd.is_nbd(record.partition(".")[2]):
+            if not _is_nbd(record):
                 return record
         return None
 
@@ -273,9 +289,8 @@ class Export:
         return os.path.join(constants.EXPORT_DIR, record)
 
     def _device_of(self, record: str) -> str | None:
-        suffix = record.partition(".")[2]
-        if nbd.is_nbd(suffix):
-            return nbd.served_by(suffix, self.unit)
+        if _is_nbd(record):
+            return nbd.served_by(_suffix(record), self.unit)
         path = self._path(record)
         try:
             with open(path, encoding="ascii", errors="replace") as stream:
@@ -306,3 +321,11 @@ class Export:
             yield
         finally:
             os.close(descriptor)
+
+
+def _suffix(record: str) -> str:
+    return record.partition(".")[2]
+
+
+def _is_nbd(record: str) -> bool:
+    return nbd.is_nbd(_suffix(record))

@@ -129,6 +129,12 @@ def is_active(name: str, run: Run) -> bool:
     return run(argv, timeout=STOP_SECONDS).stdout.strip() in ("active", "reloading")
 
 
+def kill(name: str, run: Run) -> None:
+    """Kill what runs in a unit, which may be gone."""
+    argv = ["systemctl", "--quiet", "kill", "--signal=SIGKILL", name]
+    run(argv, timeout=STOP_SECONDS, check=False)
+
+
 def stop(name: str, run: Run) -> None:
     """Stop a unit, which may be gone; returns when it has ended."""
     for action in ("stop", "reset-failed"):

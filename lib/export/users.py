@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 SYSFS = "/sys/class/block"
 PROC = "/proc"
 #: A sector of sysfs, whatever the device's own.
 SECTOR = 512
+_FLUSH = """\
+import os, sys
+try:
+    os.fsync(os.open(sys.argv[1], os.O_RDWR | os.O_EXCL))
+except OSError as err:
+    print(os.strerror(err.errno), file=sys.stderr)
+    sys.exit(err.errno)
+"""
 
 
 def size(device: str) -> int:
@@ -23,6 +32,16 @@ def is_block_device(path: str) -> bool:
         return stat.S_ISBLK(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+def flush_argv(device: str) -> list[str]:
+    """A program that has all that was written to a device stored by the volume.
+
+    Its exit status is the errno of what went wrong, which it prints; EBUSY is a
+    device that the kernel uses: a mount that cannot be seen from here, a
+    Xen guest, a device on top of it.
+    """
+    return [sys.executable or "/usr/bin/python3", "-I", "-S", "-c", _FLUSH, device]
 
 
 def of(device: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ class Node:
         self.commands: list[str] = []
         self.active = False
         self.fail: str | None = None
+        self.code = 1
         self.users: list[str] = []
         self.size = 64 * MIB
         self.nbd: dict[str, str | None] = {}  # device: who serves it
@@ -36,10 +38,12 @@ class Node:
     def run(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> CommandResult:
         if argv[:2] == ["systemctl", "show"]:
             return CommandResult(tuple(argv), 0, "active\n" if self.active else "inactive\n", "")
-        name = argv[0] if argv[0] != "systemctl" else "systemctl %s" % argv[2]
+        name = os.path.basename(argv[0])
+        name = "systemctl %s" % argv[2] if name == "systemctl" else name
+        name = "flush" if "-c" in argv else name
         self.commands.append(name)
         if name == self.fail:
-            raise CommandFailed(argv, "exit status 1", exit_code=1, output="no luck")
+            raise CommandFailed(argv, "failed", exit_code=self.code, output="no luck")
         if name == "modprobe":
             raise CommandFailed(argv, "exit status 1", exit_code=1)
         if name == "systemd-run":
@@ -195,7 +199,7 @@ def test_stopping_flushes_first(node: Node) -> None:
     an_export(node).start()
     node.commands.clear()
     an_export(node).stop()
-    assert node.commands == ["sync", *STOPPED]
+    assert node.commands == ["flush", *STOPPED]
     assert left() == []
 
 
@@ -206,8 +210,10 @@ def test_stopping_what_is_not_exported_runs_nothing(node: Node) -> None:
 
 def test_an_image_that_cannot_be_flushed_stays_exported(node: Node) -> None:
     an_export(node).start()
-    node.fail = "sync"
-    with pytest.raises(ExportFailed, match=r"/dev/loop3, .* could not be flushed: .*: no luck"):
+    node.fail = "flush"
+    with pytest.raises(
+        ExportFailed, match=r"/dev/loop3, .* could not be flushed: no luck; its export"
+    ):
         an_export(node).stop()
     assert node.active and an_export(node).device() == "/dev/loop3"
 
@@ -217,7 +223,19 @@ def test_an_export_in_use_stays(node: Node) -> None:
     node.users = ["qemu-system-x86 (process 7)"]
     with pytest.raises(ExportFailed, match=r"still in use; by qemu-system-x86 \(process 7\)"):
         an_export(node).stop()
-    assert node.active and "sync" not in node.commands
+    assert node.active and "flush" not in node.commands
+
+
+def test_a_device_that_the_kernel_uses_stays(node: Node) -> None:
+    an_export(node).start()
+    node.fail, node.code = "flush", errno.EBUSY
+    with pytest.raises(ExportFailed, match="still in use; by the kernel itself"):
+        an_export(node).stop()
+    assert node.active and an_export(node).device() == "/dev/loop3"
+
+
+def test_a_part_of_a_sector_is_not_missed(node: Node) -> None:
+    assert an_export(node).start(64 * MIB + 100) == "/dev/loop3"
 
 
 def test_only_an_active_export_grows(node: Node) -> None:
@@ -236,7 +254,9 @@ def test_nbd_is_taken_where_the_kernel_has_it(node: Node) -> None:
     assert node.commands == [*STOPPED, "systemd-run"]
     assert [name.rpartition(".")[2] for name in left()] == ["nbd1"]
     assert not an_export(node).grow(96 * MIB), "qemu-nbd's device keeps its size"
+    node.commands.clear()
     an_export(node).stop()
+    assert node.commands == ["flush", "qemu-nbd", "systemctl kill", *STOPPED]
     assert left() == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import constants, image
-from ganeti_gluster.export import Export, ExportFailed, unit, users
+from ganeti_gluster.export import Export, ExportFailed, nbd, unit, users
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.volume import VolumeSpec
 
@@ -110,6 +110,48 @@ def test_a_device_in_use_stays(exported: Export, monkeypatch: pytest.MonkeyPatch
     exported.stop()
     assert exported.device() is None
     assert file.closed
+
+
+def test_a_device_that_the_kernel_holds_stays(
+    exported: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = exported.start()
+    # As a mount in another namespace, or Xen's backend: no process shows it.
+    monkeypatch.setattr(users, "of", lambda device: [])
+    held = os.open(device, os.O_RDWR | os.O_EXCL)
+    try:
+        with pytest.raises(ExportFailed, match="still in use; by the kernel itself"):
+            exported.stop()
+    finally:
+        os.close(held)
+    assert exported.device() == device
+    exported.stop()
+
+
+def test_qemu_nbd_serves_the_image_as_it_is_told(
+    exported: Export, volume: Volume, tmp_path: Path, wait: Callable[..., Any]
+) -> None:
+    """All of it but the kernel's end, which the kernel here does not have."""
+    nbd_client = pytest.importorskip("nbd")
+    address = str(tmp_path / "nbd")
+    argv = nbd.server_argv("/dev/nbd0", exported.spec, exported.image)
+    argv[argv.index("--connect=/dev/nbd0")] = "--socket=%s" % address
+    server = subprocess.Popen(argv)
+    try:
+        wait("it listens", lambda: os.path.exists(address), seconds=30)
+        client = nbd_client.NBD()
+        client.connect_unix(address)
+        assert client.get_size() == 256 * MIB
+        client.pwrite(pattern(5) * 8, 62 * MIB)
+        client.flush()
+        before = volume.space().free
+        client.trim(7 * MIB, 62 * MIB)
+        wait("the blocks are free", lambda: volume.space().free >= before + 6 * MIB)
+        with volume.open(exported.image) as file:
+            assert file.pread(1, 69 * MIB) == b"\5"
+    finally:
+        server.kill()
+        server.wait(30)
 
 
 def test_nobody_else_sees_its_file(exported: Export) -> None:
