@@ -60,6 +60,8 @@ setup(
         *packages_below(PACKAGE, "lib"),
         *packages_below(PACKAGE + ".constants", "constants"),
     ],
+    package_data={PACKAGE + ".web": ["templates/*", "static/*"]},
+    extras_require={"web": ["flask", "cheroot"]},
     scripts=["lib/gnt-gluster"],
     cmdclass={"build_py": BuildPy},
     zip_safe=False,

@@ -6,11 +6,17 @@ import sys
 
 from ganeti import cli
 
-from ganeti_gluster.client import disk, plugin, pool, volume
+from ganeti_gluster.client import disk, plugin, pool, volume, web
 from ganeti_gluster.errors import GanetiGlusterError
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.
-commands = {**plugin.COMMANDS, **pool.COMMANDS, **disk.COMMANDS, **volume.COMMANDS}
+commands = {
+    **plugin.COMMANDS,
+    **pool.COMMANDS,
+    **disk.COMMANDS,
+    **volume.COMMANDS,
+    **web.COMMANDS,
+}
 
 
 def _join_words(argv: list[str]) -> list[str]:

@@ -1,0 +1,118 @@
+"""The views for programs: JSON, described by openapi.py, and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, abort, jsonify, request, url_for
+
+from ganeti_gluster.web import access, openapi
+from ganeti_gluster.web.actions import Action, Busy, InvalidOrder, make_order
+from ganeti_gluster.web.pages import known_nodes, known_services
+from ganeti_gluster.web.site import site
+
+blueprint = Blueprint("api", __name__)
+
+
+@blueprint.get("/api/openapi.json")
+def description() -> Response:
+    """The API's description."""
+    return jsonify(openapi.describe())
+
+
+def _part() -> Response:
+    name, _ = openapi.PARTS[request.path]
+    part = site().board.snapshot.part(name)
+    data = None if part.data is None else asdict(part.data)
+    return jsonify(data=data, at=part.at, error=part.error)
+
+
+for _path, (_name, _) in openapi.PARTS.items():
+    blueprint.add_url_rule(_path, _name, _part, methods=["GET"])
+
+
+@blueprint.get("/api/v1/hosts/<name>")
+def host(name: str) -> Response:
+    """The services of one node."""
+    found = site().board.snapshot.host(name)
+    if found is None:
+        abort(404, "The cluster has no such node, or its services are not known yet.")
+    return jsonify(asdict(found))
+
+
+@blueprint.get("/api/v1/actions")
+def actions() -> Response:
+    """The latest actions."""
+    return jsonify([plain(action) for action in site().actions.latest()])
+
+
+@blueprint.get("/api/v1/actions/<int:number>")
+def action(number: int) -> Response:
+    """One action."""
+    found = site().actions.find(number)
+    if found is None:
+        abort(404, "There is no such action, or it was long ago.")
+    return jsonify(plain(found))
+
+
+@blueprint.post("/api/v1/actions")
+@access.writer
+def begin() -> tuple[Response, int, dict[str, str]]:
+    """Start an action."""
+    said = request.get_json()
+    snapshot = site().board.snapshot
+    try:
+        order = make_order(
+            *_read_order(said),
+            known_nodes=known_nodes(snapshot),
+            known_services=known_services(snapshot),
+        )
+    except InvalidOrder as err:
+        abort(400, str(err))
+    who = access.caller()
+    assert who is not None
+    try:
+        started = site().actions.begin(order, who.account.user)
+    except Busy as err:
+        abort(409, str(err))
+    where = url_for("api.action", number=started.id)
+    return jsonify(plain(started)), 202, {"Location": where}
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """The monitoring agent's measurements."""
+    measure = site().metrics
+    if measure is None:
+        abort(404, "Nothing measures here.")
+    return Response(measure(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _read_order(said: Any) -> tuple[str, list[str], list[str]]:
+    """The parts of an order as it was sent; raises InvalidOrder where it is not one."""
+    if not isinstance(said, dict) or not set(said) <= {"action", "nodes", "services"}:
+        raise InvalidOrder("send an object with action, nodes and, if need be, services")
+    verb, nodes, services = said.get("action"), said.get("nodes"), said.get("services", [])
+    names = [nodes, services]
+    if not isinstance(verb, str) or not all(
+        isinstance(part, list) and all(isinstance(name, str) for name in part) for part in names
+    ):
+        raise InvalidOrder("action is a string; nodes and services are lists of strings")
+    return verb, list(nodes or []), list(services)
+
+
+def plain(action: Action) -> dict[str, Any]:
+    """An action as the API tells it."""
+    return {
+        "id": action.id,
+        "action": action.order.verb,
+        "nodes": list(action.order.nodes),
+        "services": list(action.order.services),
+        "user": action.user,
+        "started": action.started,
+        "ended": action.ended,
+        "state": action.state,
+        "error": action.error,
+        "outcomes": [asdict(outcome) for outcome in list(action.outcomes)],
+    }

@@ -1,0 +1,113 @@
+"""Asks sources again and again, each in its own thread, and passes on what they tell.
+
+A source that hangs keeps nobody else waiting; how long it has been silent is told in
+place of an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.web.facts import Part, encode
+
+#: Seconds after which a source that does not answer is reported.
+SILENCE = 30.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something to ask every so many seconds.
+
+    `ask` returns facts, or a Part where they are older than the question; `extra`
+    makes a further part of the answer.
+    """
+
+    name: str
+    ask: Callable[[], Any]
+    every: float
+    extra: Callable[[Any], tuple[str, Any] | None] | None = None
+
+
+class Background:
+    """Asks all `sources`; `send` gets each answer as a line (see facts.encode).
+
+    `send` is called from several threads, one at a time.
+    """
+
+    def __init__(
+        self,
+        sources: list[Source],
+        send: Callable[[bytes], None],
+        *,
+        silence: float = SILENCE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sources = sources
+        self._send = send
+        self._silence = silence
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._since: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        for source in self._sources:
+            threading.Thread(
+                target=self._work, args=(source,), name="ask-%s" % source.name, daemon=True
+            ).start()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more; does not wait for those that are being asked."""
+        self._stop.set()
+
+    def _work(self, source: Source) -> None:
+        while not self._stop.is_set():
+            self._since[source.name] = time.monotonic()
+            part = self._ask(source)
+            self._since.pop(source.name, None)
+            self._pass(source.name, part)
+            if source.extra and part.data is not None:
+                more = source.extra(part.data)
+                if more:
+                    self._pass(more[0], Part(more[1], part.at))
+            self._stop.wait(source.every)
+
+    def _ask(self, source: Source) -> Part:
+        started = self._clock()
+        try:
+            found = source.ask()
+            # What is told was true when it was asked for, not when it arrived.
+            return found if isinstance(found, Part) else Part(found, started)
+        except GanetiGlusterError as err:
+            return Part(error=str(err))
+        except Exception as err:  # the thread's edge: it goes on, and the page says why
+            log.warning("%s: %s", source.name, err, exc_info=not _is_expected(err))
+            return Part(error=str(err) or type(err).__name__)
+
+    def _pass(self, name: str, part: Part) -> None:
+        with self._lock:
+            if not self._stop.is_set():
+                self._send(encode(name, part))
+
+    def _watch(self) -> None:
+        """Report those that are silent for long, and go on reporting how long."""
+        while not self._stop.wait(min(5.0, self._silence)):
+            for name, since in list(self._since.items()):
+                silent = time.monotonic() - since
+                if silent >= self._silence:
+                    self._pass(name, Part(error="no answer for %d s" % silent))
+
+
+def _is_expected(err: Exception) -> bool:
+    """Whether a line is enough: Ganeti's daemons and the system say what they lack."""
+    return isinstance(err, OSError) or type(err).__module__.startswith("ganeti.")

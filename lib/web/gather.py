@@ -1,0 +1,113 @@
+"""All that the page knows, from where it comes, and what it can have done.
+
+It runs in the process that may ask glusterd and read the services' store; what it
+brings is data only.  Each source may hang for as long as what it asks: background.py
+sees to it that nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ganeti import cli
+
+from ganeti_gluster.cmdlib import services as cluster_services
+from ganeti_gluster.gluster_cli import Gluster
+from ganeti_gluster.services import control
+from ganeti_gluster.web import facts
+from ganeti_gluster.web.actions import Order, Outcome
+from ganeti_gluster.web.background import Source
+from ganeti_gluster.web.pool import History, PoolSource
+from ganeti_gluster.web.services import events_facts, service_type, services_facts
+
+MIB = 1024 * 1024
+
+#: Seconds between two looks at each source.
+CLUSTER_EVERY = 15.0
+POOL_EVERY = 20.0
+SERVICES_EVERY = 5.0
+
+_ROLES = {
+    "M": "master",
+    "C": "master candidate",
+    "R": "regular",
+    "D": "drained",
+    "O": "offline",
+}
+
+
+def cluster_facts() -> facts.ClusterFacts:
+    """Nodes and gluster disks, from Ganeti's master daemon; no job is needed."""
+    client = cli.GetClient()
+    name, master = client.QueryConfigValues(["cluster_name", "master_node"])
+    nodes = client.QueryNodes([], ["name", "role", "offline", "group"], False)
+    instances = client.QueryInstances(
+        [], ["name", "pnode", "pnode.group", "status", "disk_template", "disk.sizes"], False
+    )
+    groups = client.QueryGroups([], ["name", "diskparams"], False)
+    return facts.ClusterFacts(
+        name=name,
+        master=master,
+        nodes=[_node(row) for row in sorted(nodes)],
+        disks=gluster_disks(sorted(instances), dict(groups)),
+    )
+
+
+def _node(row: Sequence[Any]) -> facts.Node:
+    name, role, offline, group = row
+    return facts.Node(name, _ROLES.get(role, str(role)), bool(offline), str(group or "?"))
+
+
+def gluster_disks(
+    instances: Iterable[Sequence[Any]], diskparams: dict[str, Any]
+) -> list[facts.Disk]:
+    """The gluster disks of instances, from rows as `cluster_facts` asks for them."""
+    found = []
+    for name, node, group, status, template, sizes in instances:
+        if template != "gluster":
+            continue
+        params = diskparams.get(group) or {}
+        volume = str((params.get("gluster") or {}).get("volume", "?"))
+        found += [
+            facts.Disk(name, index, node, status, int(size) * MIB, volume)
+            for index, size in enumerate(sizes)
+        ]
+    return found
+
+
+def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
+    """Start, stop or restart; see `orders.obey`, which has looked at the names."""
+    cluster_services.run(
+        order.verb,
+        service_type(),
+        nodes=order.nodes,
+        services=order.services,
+        on_node_done=lambda node, found: report([_outcome(one) for one in found]),
+    )
+
+
+def _outcome(one: control.Outcome) -> Outcome:
+    return Outcome(
+        one.node,
+        one.service,
+        one.result in (control.DONE, control.UNCHANGED),
+        one.status.value,
+        one.message or ("it was so already" if one.result == control.UNCHANGED else ""),
+    )
+
+
+def sources() -> list[Source]:
+    """All sources of the page."""
+    history = History()
+
+    def pool_extra(found: Any) -> tuple[str, Any] | None:
+        samples = history.add(found)
+        return None if samples is None else ("history", samples)
+
+    return [
+        Source("cluster", cluster_facts, every=CLUSTER_EVERY),
+        Source("pool", PoolSource(Gluster()), every=POOL_EVERY, extra=pool_extra),
+        Source("swift", services_facts, every=SERVICES_EVERY),
+        Source("events", events_facts, every=SERVICES_EVERY),
+    ]

@@ -1,0 +1,126 @@
+"""Orders on their way from the process that serves to the one that may carry them out.
+
+All that the first can ask for stands here: a verb, nodes and services that the second
+knows.  Both sides speak lines of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from queue import SimpleQueue
+from typing import Any
+
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.web.actions import Order, Outcome, make_order
+from ganeti_gluster.web.facts import build
+
+#: The longest line of an order, in bytes; a hundred nodes with long names fit.
+MAX_LINE = 64 * 1024
+
+#: The name of lines that carry outcomes, beside those of facts.
+OUTCOME = "outcome"
+
+log = logging.getLogger(__name__)
+
+
+class OrderFailed(GanetiGlusterError):
+    """The other process could not carry an order out."""
+
+
+class Orders:
+    """The asking side; thread-safe."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+        self._lock = threading.Lock()
+        self._last = 0
+        self._waiting: dict[int, SimpleQueue[dict[str, Any]]] = {}
+
+    def __call__(self, order: Order, report: Callable[[Outcome], None]) -> None:
+        """Have an order carried out; a Controller of actions.py."""
+        answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        with self._lock:
+            self._last += 1
+            number = self._last
+            self._waiting[number] = answers
+        try:
+            self._send(json.dumps({"id": number, **asdict(order)}).encode("ascii") + b"\n")
+            while True:
+                said = answers.get()
+                for outcome in said["outcomes"]:
+                    report(build(Outcome, outcome))
+                if said["end"]:
+                    break
+        finally:
+            with self._lock:
+                del self._waiting[number]
+        if said["error"]:
+            raise OrderFailed(said["error"])
+
+    def hear(self, said: dict[str, Any]) -> None:
+        """Take an answer, as `answer` makes it."""
+        with self._lock:
+            waiting = self._waiting.get(said["id"])
+        if waiting is not None:
+            waiting.put(said)
+
+
+def answer(number: int, outcomes: list[Outcome], *, end: bool = False, error: str = "") -> bytes:
+    """A line for `Orders.hear`."""
+    said = {
+        "name": OUTCOME,
+        "id": number,
+        "outcomes": [asdict(outcome) for outcome in outcomes],
+        "end": end,
+        "error": error,
+    }
+    return json.dumps(said).encode("ascii") + b"\n"
+
+
+#: Carries an order out, and reports the outcomes of each node as they come.
+CarryOut = Callable[[Order, Callable[[list[Outcome]], None]], None]
+
+
+def obey(
+    line: bytes,
+    carry_out: CarryOut,
+    send: Callable[[bytes], None],
+    *,
+    known_nodes: Callable[[], list[str]],
+    known_services: Callable[[], list[str]],
+) -> None:
+    """Do what a line asks for, if it is an order for what there is, and answer it.
+
+    The line comes from the process that talks to the network, and is not trusted.
+    """
+    number = 0
+    try:
+        said = json.loads(line)
+        number = int(said["id"])
+        names = [*said["nodes"], *said["services"]]
+        if not all(isinstance(name, str) for name in [said["verb"], *names]):
+            raise TypeError("a name is not a string")
+    except (ValueError, KeyError, TypeError) as err:
+        log.error("not an order: %r", err)
+        send(answer(number, [], end=True, error="not an order"))
+        return
+    error = ""
+    try:
+        order = make_order(
+            said["verb"],
+            said["nodes"],
+            said["services"],
+            known_nodes=known_nodes(),
+            known_services=known_services(),
+        )
+        carry_out(order, lambda outcomes: send(answer(number, outcomes)))
+    except GanetiGlusterError as err:
+        error = str(err)
+    except Exception as err:  # whatever it is, whoever waits is told
+        log.exception("order %d", number)
+        error = str(err) or type(err).__name__
+    send(answer(number, [], end=True, error=error))

@@ -1,0 +1,140 @@
+"""The views for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from ganeti_gluster.web import access
+from ganeti_gluster.web.actions import VERBS, Busy, InvalidOrder, Order, make_order
+from ganeti_gluster.web.facts import Snapshot
+from ganeti_gluster.web.site import site
+
+blueprint = Blueprint("pages", __name__)
+
+#: Seconds of the past that a timeline shows.
+TIMELINE = 24 * 3600
+_EVENTS_SHOWN = 50
+_ALL = "all"
+
+
+@blueprint.get("/")
+def cluster() -> str:
+    """Cluster: volumes, pool, Gluster Swift as one."""
+    return render_template("cluster.html")
+
+
+@blueprint.get("/overview")
+def overview() -> str:
+    """Bricks, space, heals, disks, events."""
+    events = site().board.snapshot.events[:_EVENTS_SHOWN]
+    return render_template("overview.html", events=events, **_timeline())
+
+
+@blueprint.get("/swift")
+def swift() -> str:
+    """Manage Gluster Swift."""
+    return render_template("swift.html", actions=site().actions.latest()[:5], chosen=[])
+
+
+@blueprint.get("/hosts")
+def hosts() -> str:
+    """All nodes."""
+    return render_template("hosts.html")
+
+
+@blueprint.get("/hosts/<name>")
+def host(name: str) -> str:
+    """One node: its services, bricks and events."""
+    snapshot = site().board.snapshot
+    node = next((one for one in snapshot.cluster.nodes if one.name == name), None)
+    if node is None:
+        abort(404, "The cluster has no such node.")
+    return render_template(
+        "host.html",
+        node=node,
+        host=snapshot.host(node.name),
+        bricks=[
+            (volume, brick)
+            for volume in snapshot.pool.volumes
+            for brick in volume.bricks
+            if brick.node == node.name
+        ],
+        disks=[disk for disk in snapshot.cluster.disks if disk.node == node.name],
+        events=[event for event in snapshot.events if event.node == node.name][:_EVENTS_SHOWN],
+        **_timeline(),
+    )
+
+
+@blueprint.post("/swift/actions")
+@access.writer
+def act() -> Response | str | tuple[str, int]:
+    """Start an action; a stop or restart only once it is confirmed."""
+    snapshot = site().board.snapshot
+    form = request.form
+    nodes = known_nodes(snapshot) if _ALL in form.getlist("scope") else form.getlist("node")
+    try:
+        order = make_order(
+            form.get("action", ""),
+            nodes,
+            form.getlist("service"),
+            known_nodes=known_nodes(snapshot),
+            known_services=known_services(snapshot),
+        )
+    except InvalidOrder as err:
+        page = render_template(
+            "swift.html", actions=site().actions.latest()[:5], error=str(err), chosen=nodes
+        )
+        return page, 400
+    if order.verb != VERBS[0] and form.get("confirmed") != "yes":
+        return render_template("confirm.html", order=order, everywhere=_everywhere(order))
+    who = access.caller()
+    assert who is not None
+    try:
+        action = site().actions.begin(order, who.account.user)
+    except Busy as err:
+        page = render_template(
+            "swift.html", actions=site().actions.latest()[:5], error=str(err), chosen=nodes
+        )
+        return page, 409
+    return redirect(url_for("pages.action", number=action.id), 303)
+
+
+@blueprint.get("/actions/<int:number>")
+def action(number: int) -> str:
+    """What an action has done so far."""
+    found = site().actions.find(number)
+    if found is None:
+        abort(404, "There is no such action, or it was long ago.")
+    return render_template("action.html", action=found)
+
+
+def known_nodes(snapshot: Snapshot) -> list[str]:
+    """The nodes on which services are managed."""
+    return [host.node for host in snapshot.swift.hosts] if snapshot.swift else []
+
+
+def known_services(snapshot: Snapshot) -> list[str]:
+    """The services that are managed."""
+    return [service.name for service in snapshot.swift.services] if snapshot.swift else []
+
+
+def _everywhere(order: Order) -> bool:
+    """Whether no node would be left that is not touched."""
+    return set(order.nodes) == set(known_nodes(site().board.snapshot))
+
+
+def _timeline() -> dict[str, Any]:
+    now = site().board.clock()
+    return {"timeline_start": now - TIMELINE, "timeline_changes": changes}
+
+
+def changes(snapshot: Snapshot, node: str) -> list[tuple[float, str, str]]:
+    """The changes of a node's status as one, the oldest first."""
+    return [
+        (event.at, event.old, event.new)
+        for event in reversed(snapshot.events)
+        if event.node == node and not event.service and event.old and event.new
+    ]

@@ -1,0 +1,44 @@
+"""What the application works with, handed to it when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import current_app
+
+from ganeti_gluster.web.accounts import Accounts
+from ganeti_gluster.web.actions import Actions
+from ganeti_gluster.web.attempts import Attempts
+from ganeti_gluster.web.facts import Board
+from ganeti_gluster.web.sessions import Sessions
+
+_KEY = "ganeti_gluster"
+
+
+@dataclass
+class Site:
+    """The parts of the page; `secure` where it is reached by TLS.
+
+    `metrics` gives the text of /metrics, None where nothing measures.
+    """
+
+    board: Board
+    accounts: Accounts
+    actions: Actions
+    secure: bool = False
+    sessions: Sessions = field(default_factory=Sessions)
+    attempts: Attempts = field(default_factory=Attempts)
+    metrics: Callable[[], str] | None = None
+
+
+def attach(extensions: dict[str, object], site: Site) -> None:
+    """Make `site` the one of an application, by its table of extensions."""
+    extensions[_KEY] = site
+
+
+def site() -> Site:
+    """The site of the application that handles this request."""
+    found = current_app.extensions[_KEY]
+    assert isinstance(found, Site)
+    return found

@@ -1,0 +1,98 @@
+"""What people read: words, signs and tones of statuses, sizes and ages.
+
+A tone is a colour and never stands alone: each status has its own word and sign.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ganeti_gluster.services.model import Status
+
+
+@dataclass(frozen=True)
+class Word:
+    """How a status is shown: its word, the tone of its colour, the name of its sign."""
+
+    text: str
+    tone: str
+    sign: str
+
+
+_TONES = {"green": "good", "red": "bad", "amber": "warn", "grey": "off"}
+_SIGNS = {
+    Status.RUNNING: "check",
+    Status.STOPPED: "cross",
+    Status.PARTIALLY_UP: "half",
+    Status.NOT_INSTALLED: "dash",
+    Status.UNKNOWN: "question",
+}
+_STATUS_WORDS = {
+    status.value: Word(status.word, _TONES[status.colour], _SIGNS[status]) for status in Status
+}
+
+HEALTHY = Word("Healthy", "good", "check")
+DEGRADED = Word("Degraded", "warn", "half")
+BROKEN = Word("Out of service", "bad", "cross")
+ONLINE = Word("Online", "good", "check")
+OFFLINE = Word("Offline", "bad", "cross")
+SET_OFFLINE = Word("Marked offline", "off", "dash")
+
+ACTION_STATES = {
+    "running": Word("At work", "off", "half"),
+    "done": Word("Done", "good", "check"),
+    "partly": Word("Partly done", "warn", "half"),
+    "failed": Word("Failed", "bad", "cross"),
+}
+ACTION_WORDS = {"start": "Start", "stop": "Stop", "restart": "Restart"}
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def status_word(status: str) -> Word:
+    """The word of a service's status; of anything else, Unknown's."""
+    return _STATUS_WORDS.get(status, _STATUS_WORDS[Status.UNKNOWN.value])
+
+
+def size(value: int | float | None) -> str:
+    """Bytes for people.
+
+    >>> size(1536)
+    '1.5 KiB'
+    """
+    if value is None:
+        return "?"
+    number = float(value)
+    for unit in _UNITS:
+        if abs(number) < 1024 or unit == _UNITS[-1]:
+            text = "%d" % number if unit == "B" or number >= 100 else "%.1f" % number
+            return "%s %s" % (text, unit)
+        number /= 1024
+    raise AssertionError("not reached")
+
+
+def duration(seconds: float | None) -> str:
+    """A time in its largest unit.
+
+    >>> duration(150)
+    '2 min'
+    """
+    if seconds is None:
+        return "never"
+    if seconds < 60:
+        return "%d s" % seconds
+    if seconds < 3600:
+        return "%d min" % (seconds // 60)
+    if seconds < 2 * 86400:
+        return "%d h" % (seconds // 3600)
+    return "%d days" % (seconds // 86400)
+
+
+def isotime(at: float) -> str:
+    """A time in UTC.
+
+    >>> isotime(0)
+    '1970-01-01 00:00:00Z'
+    """
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))

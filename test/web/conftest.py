@@ -1,0 +1,235 @@
+"""The application on facts of a small cluster, with users and services of the test's own."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from ganeti_gluster.web import facts
+from ganeti_gluster.web.accounts import Account
+from ganeti_gluster.web.actions import Actions, Order, Outcome
+from ganeti_gluster.web.app import create_app
+from ganeti_gluster.web.attempts import Attempts
+from ganeti_gluster.web.facts import Part
+from ganeti_gluster.web.sessions import Sessions
+from ganeti_gluster.web.site import Site, attach
+
+NOW = 1_800_000_000.0
+SERVICES = ("account", "container", "object", "proxy")
+NODES = ("node1", "node2", "node3")
+#: user -> (password, may write)
+USERS = {"root": ("secret", True), "guest": ("look", False)}
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Users:
+    """Accounts in memory."""
+
+    users: dict[str, tuple[str, bool]] = field(default_factory=lambda: dict(USERS))
+
+    def find(self, user: str) -> Account | None:
+        if user not in self.users:
+            return None
+        password, write = self.users[user]
+        return Account(user, write, "%s %s" % (password, write))
+
+    def check(self, user: str, password: str) -> Account | None:
+        return self.find(user) if self.users.get(user, ("", 0))[0] == password else None
+
+
+def host(node: str, status: str) -> facts.Host:
+    """A node with all services in one state."""
+    found = [facts.Service("GLUSTER_SWIFT", name, status) for name in SERVICES]
+    return facts.Host(node, status, "", found)
+
+
+def swift_facts() -> facts.ServicesFacts:
+    """One node that runs, one that does not, one that does not tell."""
+    return facts.ServicesFacts(
+        "GLUSTER_SWIFT",
+        "PARTIALLY_UP",
+        "down: node2; unknown: node3: no answer within 8 s",
+        [facts.Service("GLUSTER_SWIFT", name, "PARTIALLY_UP") for name in SERVICES],
+        [host("node1", "RUNNING"), host("node2", "STOPPED"), host("node3", "UNKNOWN")],
+    )
+
+
+def snapshot() -> facts.Snapshot:
+    """What the page knows of the cluster."""
+    bricks = [
+        facts.Brick(node, "/srv/b", node != "node3", False, 8 << 30, 6 << 30, 2, 0)
+        for node in NODES
+    ]
+    return facts.Snapshot(
+        {
+            "cluster": Part(
+                facts.ClusterFacts(
+                    "cluster1",
+                    "node1",
+                    [facts.Node(name, "regular", False, "default") for name in NODES],
+                    [facts.Disk("vm<1>", 0, "node1", "running", 1 << 30, "gv0")],
+                ),
+                NOW - 3,
+            ),
+            "pool": Part(
+                facts.PoolFacts(
+                    [facts.Peer("node2", True, "Peer in Cluster")],
+                    [
+                        facts.Volume(
+                            "gv0",
+                            "Replicate",
+                            "Started",
+                            bricks,
+                            ["Not running: node3:/srv/b."],
+                            8 << 30,
+                            6 << 30,
+                        )
+                    ],
+                ),
+                NOW - 3,
+            ),
+            "swift": Part(swift_facts(), NOW - 70),
+            "events": Part(
+                facts.EventsFacts(
+                    [
+                        facts.Event(
+                            2,
+                            NOW - 60,
+                            "node-status",
+                            "GLUSTER_SWIFT",
+                            "node2",
+                            "",
+                            "RUNNING",
+                            "STOPPED",
+                        )
+                    ]
+                ),
+                NOW - 3,
+            ),
+            "history": Part(
+                facts.HistoryFacts(
+                    [facts.Sample(NOW - 600, 1 << 30, 8 << 30, 0), facts.Sample(NOW - 300)]
+                ),
+                NOW - 3,
+            ),
+        }
+    )
+
+
+@dataclass
+class Page:
+    """A browser that has the page, and what is behind it."""
+
+    app: Flask
+    site: Site
+    users: Users
+    clock: Clock
+    orders: list[Order]
+    browser: FlaskClient
+
+    def new_browser(self) -> FlaskClient:
+        """Another browser, without cookies."""
+        return self.app.test_client()
+
+    def token(self, path: str = "/swift") -> str:
+        """The token in the forms of a page."""
+        return token_of(self.browser.get(path))
+
+    def login(self, user: str, password: str | None = None, **form: str) -> TestResponse:
+        """Fill the form in."""
+        fields = {
+            "user": user,
+            "password": USERS.get(user, ("", 0))[0] if password is None else password,
+            "token": self.token("/login"),
+            **form,
+        }
+        return self.browser.post("/login", data=fields)
+
+    def finish(self) -> None:
+        """Wait for the latest action's end."""
+        for thread in threading.enumerate():
+            if thread.name.startswith("action-"):
+                thread.join(5)
+
+
+def token_of(response: TestResponse) -> str:
+    """The first form's token."""
+    found = re.search(r'name="token" value="([^"]+)"', response.text)
+    assert found, response.text
+    return found.group(1)
+
+
+@pytest.fixture(scope="session")
+def app() -> Flask:
+    """The application; each page puts a site of its own into it."""
+    app = create_app(Site(facts.Board(), Users(), Actions(lambda order, report: None)))
+    app.testing = True
+    # A view that fails is a page that says so, here as in real life.
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    return app
+
+
+@pytest.fixture
+def make_page(app: Flask) -> Callable[..., Page]:
+    """Make a page; one at a time is in the application."""
+
+    def make(*, secure: bool = False, metrics: Callable[[], str] | None = None) -> Page:
+        clock, users, orders = Clock(), Users(), []
+        board = facts.Board(clock=lambda: NOW)
+        board.snapshot = snapshot()
+
+        def control(order: Order, report: Callable[[Outcome], None]) -> None:
+            orders.append(order)
+            for node in order.nodes:
+                report(Outcome(node, "proxy", True, "STOPPED"))
+
+        site = Site(
+            board,
+            users,
+            Actions(control, clock=lambda: NOW),
+            secure=secure,
+            sessions=Sessions(clock=clock),
+            attempts=Attempts(clock=clock),
+            metrics=metrics,
+        )
+        attach(app.extensions, site)
+        return Page(app, site, users, clock, orders, app.test_client())
+
+    return make
+
+
+@pytest.fixture
+def page(make_page: Callable[..., Page]) -> Page:
+    """The page, nobody logged in."""
+    return make_page()
+
+
+@pytest.fixture
+def writer(page: Page) -> Page:
+    """The page, with a user who may write logged in."""
+    assert page.login("root").status_code == 303
+    return page
+
+
+@pytest.fixture
+def reader(page: Page) -> Page:
+    """The page, with a user who may read logged in."""
+    assert page.login("guest").status_code == 303
+    return page

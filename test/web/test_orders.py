@@ -1,0 +1,109 @@
+"""Orders from the process that serves: what is done, and what is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.web.actions import Order, Outcome
+from ganeti_gluster.web.orders import OrderFailed, Orders, obey
+
+OUTCOME = Outcome("node1", "proxy", True, "STOPPED", "")
+
+
+def pair(carry_out: Callable[[Order, Any], None]) -> Orders:
+    """Both sides, without the pipe between them."""
+
+    def send(line: bytes) -> None:
+        obey(
+            line,
+            carry_out,
+            lambda line: orders.hear(json.loads(line)),
+            known_nodes=lambda: ["node1", "node2"],
+            known_services=lambda: ["object", "proxy"],
+        )
+
+    orders = Orders(send)
+    return orders
+
+
+def test_an_order_is_carried_out_and_told_of() -> None:
+    done: list[Order] = []
+
+    def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
+        done.append(order)
+        report([OUTCOME])
+        report([OUTCOME, OUTCOME])
+
+    told: list[Outcome] = []
+    pair(carry_out)(Order("stop", ("node1",), ("proxy",)), told.append)
+
+    assert done == [Order("stop", ("node1",), ("proxy",))]
+    assert told == [OUTCOME] * 3
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (GanetiGlusterError("no", hint="try"), "no; try"),
+        (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_whoever_waits_is_told_of_a_failure(error: Exception, said: str) -> None:
+    def carry_out(order: Order, report: Any) -> None:
+        raise error
+
+    with pytest.raises(OrderFailed) as caught:
+        pair(carry_out)(Order("stop", ("node1",)), lambda outcome: None)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order("reboot", ("node1",)),
+        Order("stop", ("node3",)),
+        Order("stop", ()),
+        Order("stop", ("node1",), ("sshd",)),
+    ],
+)
+def test_what_is_not_known_here_is_not_done_whoever_asks(order: Order) -> None:
+    def carry_out(order: Order, report: Any) -> None:
+        raise AssertionError("done")
+
+    with pytest.raises(OrderFailed) as caught:
+        pair(carry_out)(order, lambda outcome: None)
+    assert "done" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b"{}",
+        b'{"id": 1, "verb": ["stop"], "nodes": ["node1"], "services": []}',
+        b'{"id": 1, "verb": "stop", "nodes": [["node1"]], "services": []}',
+        b'{"id": "x", "verb": "stop", "nodes": [], "services": []}',
+        b"\xff",
+    ],
+)
+def test_a_line_that_is_no_order_is_answered_and_nothing_is_done(line: bytes) -> None:
+    def carry_out(order: Order, report: Any) -> None:
+        raise AssertionError("done")
+
+    answers: list[dict[str, Any]] = []
+    obey(
+        line,
+        carry_out,
+        lambda line: answers.append(json.loads(line)),
+        known_nodes=lambda: ["node1"],
+        known_services=list,
+    )
+    assert [(one["end"], one["error"]) for one in answers] == [(True, "not an order")]

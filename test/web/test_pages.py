@@ -1,0 +1,161 @@
+"""What people see and can ask for."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from ganeti_gluster.web import facts
+from ganeti_gluster.web.facts import Part
+
+from .conftest import Page
+
+
+def post(page: Page, **form: Any) -> Any:
+    return page.browser.post("/swift/actions", data={"token": page.token(), **form})
+
+
+def test_the_cluster_has_the_mappings_words(writer: Page) -> None:
+    text = writer.browser.get("/").text
+
+    assert "Partially up" in text and "unknown: node3: no answer within 8 s" in text
+    assert "Degraded" in text and "Not running: node3:/srv/b." in text
+    assert "6.0 GiB free of 8.0 GiB" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "tone"),
+    [
+        ("RUNNING", "Up", "good"),
+        ("STOPPED", "Down", "bad"),
+        ("PARTIALLY_UP", "Partially up", "warn"),
+        ("NOT_INSTALLED", "Not installed", "off"),
+        ("UNKNOWN", "Unknown", "off"),
+        ("SOMETHING", "Unknown", "off"),
+    ],
+)
+def test_each_status_has_its_word_and_tone(
+    writer: Page, status: str, word: str, tone: str
+) -> None:
+    found = facts.ServicesFacts("GLUSTER_SWIFT", status)
+    writer.site.board.snapshot = facts.Snapshot({"swift": Part(found, 1.0)})
+    text = writer.browser.get("/").text
+
+    badge = text.split('data-say="Gluster Swift"')[1].split("</p>")[0]
+    assert 'class="badge tone-%s"' % tone in badge
+    assert badge.replace("</span>", "").strip().endswith(word)
+    assert "<path" in badge  # never colour alone
+
+
+def test_pages_work_before_anything_is_known(writer: Page) -> None:
+    writer.site.board.snapshot = facts.Snapshot()
+    for path in ("/", "/overview", "/swift", "/hosts"):
+        answer = writer.browser.get(path)
+        assert answer.status_code == 200
+        assert "not asked yet" in answer.text
+
+
+def test_old_facts_are_shown_with_their_age_and_the_reason(writer: Page) -> None:
+    here = writer.site.board
+    here.snapshot = here.snapshot.merged("pool", Part(error="no answer for 31 s"))
+    text = writer.browser.get("/").text
+
+    assert "The pool: no answer for 31 s Shown is what was known" in text
+    assert "gv0" in text
+
+
+def test_names_are_escaped(writer: Page) -> None:
+    text = writer.browser.get("/overview").text
+
+    assert "vm&lt;1&gt;" in text and "vm<1>" not in text
+
+
+def test_a_host_has_its_services_bricks_and_events(writer: Page) -> None:
+    text = writer.browser.get("/hosts/node2").text
+
+    assert text.count("Down") >= 4
+    assert "/srv/b" in text
+    assert "then Down for 1 min" in text  # the timeline's alternative text
+
+
+@pytest.mark.parametrize("name", ["node9", "..%2f..%2fetc%2fpasswd", "node1%00", "%3Cb%3E"])
+def test_an_unknown_host_is_not_found(writer: Page, name: str) -> None:
+    answer = writer.browser.get("/hosts/" + name)
+
+    assert answer.status_code == 404
+    assert "<b>" not in answer.text
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_what_interrupts_service_is_confirmed_first(writer: Page, verb: str) -> None:
+    first = post(writer, action=verb, scope="all")
+    assert first.status_code == 200 and "%s now" % verb.capitalize() in first.text
+    assert "These are all servers" in first.text
+    assert not writer.orders
+
+    second = post(writer, action=verb, node=["node1", "node2", "node3"], confirmed="yes")
+    writer.finish()
+    assert second.status_code == 303
+    assert writer.orders[0].nodes == ("node1", "node2", "node3")
+
+
+def test_a_start_needs_no_confirmation(writer: Page) -> None:
+    assert post(writer, action="start", node="node2", service="proxy").status_code == 303
+    writer.finish()
+    assert (writer.orders[0].nodes, writer.orders[0].services) == (("node2",), ("proxy",))
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"action": "start"}, "no node is chosen"),
+        ({"action": "start", "node": "node9"}, "no such node here: node9"),
+        ({"action": "start", "node": "../node1"}, "no such node here: ../node1"),
+        ({"action": "start", "node": "node1; reboot"}, "no such node here: node1; reboot"),
+        ({"action": "start", "node": "node1", "service": "sshd"}, "no such service here: sshd"),
+        ({"action": "kill", "node": "node1"}, "not an action: kill"),
+        ({"node": "node1"}, "not an action: "),
+    ],
+)
+def test_only_what_is_known_can_be_asked_for(
+    writer: Page, form: dict[str, str], said: str
+) -> None:
+    answer = post(writer, **form)
+
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert not writer.orders
+
+
+def test_an_action_shows_what_came_of_it(writer: Page) -> None:
+    path = post(writer, action="stop", node="node1", confirmed="yes").location
+    writer.finish()
+    text = writer.browser.get(path).text
+
+    assert "Done" in text and "proxy" in text
+    assert "data-fast" not in text and "http-equiv" not in text
+
+
+def test_while_it_runs_a_page_without_javascript_reloads_itself_and_others_wait(
+    writer: Page,
+) -> None:
+    go = threading.Event()
+    writer.site.actions._controller = lambda order, report: go.wait(5)  # type: ignore
+    path = post(writer, action="start", node="node1").location
+    text = writer.browser.get(path).text
+    assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in text
+    assert "At work" in text
+
+    second = post(writer, action="start", node="node2")
+    assert second.status_code == 409
+    assert "root is already doing start on node1; wait for it to end" in second.text
+    go.set()
+    writer.finish()
+    # It ended, and nothing was done.
+    assert "Failed" in writer.browser.get(path).text
+
+
+def test_an_action_that_is_not_known_is_not_found(writer: Page) -> None:
+    assert writer.browser.get("/actions/7").status_code == 404
