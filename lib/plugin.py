@@ -30,6 +30,7 @@ EXTENSIONS = {
     "ganeti.storage.bdev": ("ganeti_gluster.storage.gluster", "register"),
     "ganeti.backend": ("ganeti_gluster.mends.backend", "extend"),
     "ganeti.bootstrap": ("ganeti_gluster.mends.cluster", "extend_bootstrap"),
+    "ganeti.cmdlib.instance_utils": ("ganeti_gluster.mends.hook_env", "extend"),
     "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
     "ganeti.cmdlib.node": ("ganeti_gluster.mends.space", "extend_node"),
     "ganeti.storage.container": ("ganeti_gluster.mends.space", "extend_container"),

@@ -6,7 +6,7 @@ import json
 import stat
 from typing import Any
 
-from ganeti import cli, errors, ssconf, utils
+from ganeti import cli, errors, utils
 
 from ganeti_gluster import health, image
 from ganeti_gluster.client.options import JSON_OPT
@@ -14,6 +14,7 @@ from ganeti_gluster.cmdlib import instance_disks
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.lock.image_lock import holder_of
+from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import connect
 
 MIB = 1024 * 1024
@@ -69,7 +70,7 @@ def _open_on(volume: Volume, path: str) -> str:
     holder = holder_of(volume, path)
     if holder is None:
         return ""
-    return "%s (%s)" % (holder.name(ssconf.SimpleStore().GetNodeList()), holder.mode)
+    return "%s (%s)" % (holder.name(node_names.every()), holder.mode)
 
 
 def _print(disk: dict[str, Any]) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ganeti import errors, netutils, ssconf
+from ganeti import errors
 
 from ganeti_gluster import constants, names
 from ganeti_gluster.lock.client import Lock, LockFailed, node_number
 from ganeti_gluster.lock.image_lock import EXCLUSIVE, SHARED, Held, Holder
+from ganeti_gluster.storage import node_names
 
 # What of a disk's parameters names its volume.
 _VOLUME_PARAMETERS = (constants.PARAM_HOST, constants.PARAM_PORT, constants.PARAM_VOLUME)
@@ -39,7 +40,7 @@ def open_image(
     and that of a node that Ganeti calls offline, and any with `force`, is taken
     away; what still writes there is killed by its keeper.
     """
-    own = node_number(_own_node())
+    own = node_number(node_names.own())
     lock = lock_of(params, path)
     mode = EXCLUSIVE if exclusive else SHARED
     try:
@@ -60,11 +61,9 @@ def _assert_breakable(err: Held, own: int, *, force: bool) -> None:
     """Raise `err` again unless its lock may be taken away; says so in the log."""
     holder = err.holder
     assert holder is not None
-    store = ssconf.SimpleStore()
-    offline = set(store.GetNodeList()) - set(store.GetOnlineNodeList())
     if holder.number == own:
         reason = "this node holds it from before it was restarted"
-    elif holder.number in map(node_number, offline):
+    elif holder.number in map(node_number, node_names.offline()):
         reason = "that node is marked offline"
     elif force:
         reason = "forced"
@@ -84,13 +83,4 @@ def _refusal(err: Held) -> str:
 
 
 def _name(holder: Holder) -> str:
-    return holder.name(ssconf.SimpleStore().GetNodeList())
-
-
-def _own_node() -> str:
-    """This node's name in Ganeti, which need not be what the system calls itself."""
-    for line in ssconf.SimpleStore().GetNodePrimaryIPList():
-        name, address = line.split()
-        if netutils.IPAddress.Own(address):
-            return str(name)
-    return str(netutils.Hostname.GetSysName())
+    return holder.name(node_names.every())

@@ -1,0 +1,169 @@
+"""Whether an instance may move to this node: run by hooks, before anything moves.
+
+Ganeti runs the hooks of a migration on the master, the old and the new node, those of
+a failover on the master and the new one.  What has to be seen from the new node is
+looked at there; the others have nothing to say.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import syslog
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ganeti_gluster import __version__, command, health, image
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.export import Export
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.lock.client import Lock
+from ganeti_gluster.lock.image_lock import holder_of, node_number
+from ganeti_gluster.volume import VolumeSpec, connect
+
+_DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
+_OURS = "GANETI_INSTANCE_GLUSTER_"
+# Bytes read of each image: an image of which only a copy that is away is good, or
+# that is in split-brain, cannot be read.
+_PROBE = 4096
+_QEMU_SECONDS = 30
+
+
+@dataclass
+class Verdict:
+    """Why the instance may not move, and what its administrator should know."""
+
+    refusals: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a hook is told: node names, paths of the gluster disks by index, parameters."""
+
+    instance: str
+    old: str
+    new: str
+    hypervisor: str
+    version: str
+    paths: dict[int, str]
+    params: dict[str, str]
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Move:
+        """From a hook's environment (Ganeti's documentation of hooks names the values)."""
+        paths = {
+            int(found[1]): env["GANETI_INSTANCE_DISK%s_ID" % found[1]]
+            for name, value in env.items()
+            if value == "gluster" and (found := _DISK.fullmatch(name))
+        }
+        return cls(
+            instance=env.get("GANETI_INSTANCE_NAME", ""),
+            old=env.get("GANETI_OLD_PRIMARY", ""),
+            new=env.get("GANETI_NEW_PRIMARY", ""),
+            hypervisor=env.get("GANETI_INSTANCE_HYPERVISOR", ""),
+            version=env.get(_OURS + "VERSION", ""),
+            paths=paths,
+            params={
+                name.removeprefix(_OURS).lower(): value
+                for name, value in env.items()
+                if name.startswith(_OURS)
+            },
+        )
+
+
+def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
+    """Look at everything from this node, which is the new one; changes nothing.
+
+    `nodes` are all of the cluster's, by whose names holders of locks are known.
+    """
+    verdict = Verdict()
+    if move.version != __version__:
+        verdict.refusals.append(
+            "ganeti-gluster is %s here and %s on the master; install the same"
+            % (__version__, move.version or "not at work")
+        )
+    if move.hypervisor == "kvm" and move.params.get("access") == "userspace":
+        lacking = qemu_lacks_driver()
+        if lacking:
+            verdict.refusals.append(
+                "QEMU cannot use Gluster here (%s); install qemu-block-extra" % lacking
+            )
+    try:
+        spec = VolumeSpec.from_params(move.params)
+        with connect(spec) as volume:
+            for index, path in sorted(move.paths.items()):
+                _check_disk(verdict, move, "disk/%d" % index, volume, spec, path, nodes, offline)
+    except (GanetiGlusterError, OSError) as err:
+        verdict.refusals.append(str(err))
+    return verdict
+
+
+def _check_disk(
+    verdict: Verdict,
+    move: Move,
+    disk: str,
+    volume: Volume,
+    spec: VolumeSpec,
+    path: str,
+    nodes: list[str],
+    offline: list[str],
+) -> None:
+    try:
+        image.stat(volume, path)
+        state = health.check(volume, path)
+        if state.split_brain:
+            verdict.refusals.append("%s: %s; heal it first" % (disk, state.detail))
+            return
+        with volume.open(path) as file:
+            file.pread(_PROBE, 0)
+        if state.degraded:
+            verdict.warnings.append("%s: %s" % (disk, state.detail))
+        holder = holder_of(volume, path)
+    except OSError as err:
+        verdict.refusals.append("%s: image %s cannot be read: %s" % (disk, path, err.strerror))
+        return
+    allowed = {node_number(node) for node in (move.old, move.new, *offline)}
+    if holder is not None and holder.number not in allowed:
+        verdict.refusals.append("%s: image %s is open on %s" % (disk, path, holder.name(nodes)))
+    if Export(spec, path).device() and Lock(move.params, path).mode() is None:
+        verdict.refusals.append(
+            "%s: this node still exports image %s (%s), and has not opened it; stop that unit"
+            % (disk, path, Export(spec, path).unit)
+        )
+
+
+def qemu_lacks_driver() -> str:
+    """What `qemu-img` says where it has no driver for Gluster, else an empty text.
+
+    With the driver it asks for the parameters that it was not given.
+    """
+    argv = ["qemu-img", "info", "--image-opts", "driver=gluster"]
+    try:
+        said = command.run(argv, timeout=_QEMU_SECONDS, check=False).stderr
+    except command.CommandFailed as err:
+        return str(err)
+    lines = [line for line in said.splitlines() if "Unknown driver" in line]
+    return lines[0].removeprefix("qemu-img: ") if lines else ""
+
+
+def main(env: Mapping[str, str]) -> int:
+    """What the hook does: its exit status, with the reasons on standard output.
+
+    Warnings go to syslog, since Ganeti shows nothing of a hook that succeeds.
+    """
+    # Late, since only the hook needs Ganeti.
+    from ganeti_gluster.storage import node_names
+
+    move = Move.from_env(env)
+    if not move.paths or move.new != node_names.own():
+        return 0
+    verdict = check(move, nodes=node_names.every(), offline=node_names.offline())
+    syslog.openlog("ganeti-gluster")
+    for warning in verdict.warnings:
+        syslog.syslog(
+            syslog.LOG_WARNING, "Moving %s to %s: %s" % (move.instance, move.new, warning)
+        )
+    for refusal in verdict.refusals:
+        sys.stdout.write("%s cannot move to %s: %s\n" % (move.instance, move.new, refusal))
+    return 1 if verdict.refusals else 0

@@ -1,0 +1,40 @@
+"""What hooks are told of an instance's gluster disks, beside what Ganeti tells them.
+
+Ganeti gives a hook each disk's template and path, and not the volume, which is
+among parameters that only the master has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganeti_gluster import __version__, constants
+from ganeti_gluster.plugin import Refused
+
+#: Ganeti puts GANETI_ before each of them.
+PREFIX = "INSTANCE_GLUSTER_"
+_PARAMETERS = (
+    constants.PARAM_HOST,
+    constants.PARAM_PORT,
+    constants.PARAM_VOLUME,
+    constants.PARAM_ACCESS,
+    constants.PARAM_LOCKING,
+)
+
+
+def extend(module: Any) -> None:
+    """Let `BuildInstanceHookEnvByObject` name the volume and this package's version."""
+    original = getattr(module, "BuildInstanceHookEnvByObject", None)
+    if original is None:
+        raise Refused("instance_utils.BuildInstanceHookEnvByObject is missing")
+    template = module.constants.DT_GLUSTER
+
+    def BuildInstanceHookEnvByObject(lu: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+        env: dict[str, Any] = original(lu, instance, *args, **kwargs)
+        params = lu.cfg.GetInstanceDiskParams(instance).get(template, {})
+        env.update({PREFIX + name.upper(): params[name] for name in _PARAMETERS if name in params})
+        env[PREFIX + "VERSION"] = __version__
+        return env
+
+    BuildInstanceHookEnvByObject.__doc__ = original.__doc__
+    module.BuildInstanceHookEnvByObject = BuildInstanceHookEnvByObject

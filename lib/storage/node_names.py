@@ -1,0 +1,25 @@
+"""The cluster's nodes by name, as Ganeti tells each node in its ssconf files."""
+
+from __future__ import annotations
+
+from ganeti import netutils, ssconf
+
+
+def every() -> list[str]:
+    """All nodes of the cluster."""
+    return list(ssconf.SimpleStore().GetNodeList())
+
+
+def offline() -> list[str]:
+    """Those that the administrator has marked as offline."""
+    store = ssconf.SimpleStore()
+    return sorted(set(store.GetNodeList()) - set(store.GetOnlineNodeList()))
+
+
+def own() -> str:
+    """This node's name in Ganeti, which need not be what the system calls itself."""
+    for line in ssconf.SimpleStore().GetNodePrimaryIPList():
+        name, address = line.split()
+        if netutils.IPAddress.Own(address):
+            return str(name)
+    return str(netutils.Hostname.GetSysName())
