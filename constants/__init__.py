@@ -42,3 +42,6 @@ SERVICES_REPLICA = SERVICES_DIR + "/replica.json"
 EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
 SERVICES_LOCK = RUN_DIR + "/services.lock"
 LOCK_DIR = RUN_DIR + "/locks"
+
+# What a node keeps over its reboots; nothing in it is needed for a disk to work.
+STATE_DIR = "/var/lib/ganeti-gluster"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ganeti_gluster.errors import GanetiGlusterError
+
+#: Where programs are, where the environment does not say: Ganeti's restricted commands
+#: have none, and Python then looks into /bin and /usr/bin alone.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 # How much of a failed program's output an error carries, in characters.
 _OUTPUT_TAIL = 2000
@@ -44,6 +49,11 @@ class CommandFailed(GanetiGlusterError):
         super().__init__(message)
 
 
+def found(program: str) -> bool:
+    """Whether `run` would find a program."""
+    return shutil.which(program, path=os.environ.get("PATH", PATH)) is not None
+
+
 def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> CommandResult:
     """Run `argv` with closed standard input and LC_ALL=C, for `timeout` seconds at most.
 
@@ -58,7 +68,7 @@ def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> CommandRe
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
+            env={"PATH": PATH, **os.environ, "LC_ALL": "C"},
             encoding="utf-8",
             errors="replace",
         )

@@ -31,6 +31,7 @@ EXTENSIONS = {
     "ganeti.backend": ("ganeti_gluster.mends.backend", "extend"),
     "ganeti.bootstrap": ("ganeti_gluster.mends.cluster", "extend_bootstrap"),
     "ganeti.cmdlib.instance_utils": ("ganeti_gluster.mends.hook_env", "extend"),
+    "ganeti.cmdlib.cluster.verify": ("ganeti_gluster.mends.verify", "extend"),
     "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
     "ganeti.cmdlib.node": ("ganeti_gluster.mends.space", "extend_node"),
     "ganeti.storage.container": ("ganeti_gluster.mends.space", "extend_container"),

@@ -6,7 +6,7 @@ import sys
 
 from ganeti import cli
 
-from ganeti_gluster.client import disk, plugin, pool, volume, web
+from ganeti_gluster.client import disk, orphans, plugin, pool, verify, volume, web
 from ganeti_gluster.errors import GanetiGlusterError
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.
@@ -16,6 +16,8 @@ commands = {
     **disk.COMMANDS,
     **volume.COMMANDS,
     **web.COMMANDS,
+    **orphans.COMMANDS,
+    **verify.COMMANDS,
 }
 
 

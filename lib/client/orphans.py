@@ -1,0 +1,115 @@
+"""`gnt-gluster disk remove-orphans`: remove images that belong to nobody."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ganeti import cli, utils
+
+from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.cmdlib import configuration, orphans
+from ganeti_gluster.cmdlib.orphans import Candidate
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.verify.volume_checks import duration
+
+MIB = 1024 * 1024
+
+_HEADERS = {
+    "volume": "Volume",
+    "path": "Image",
+    "size": "Size",
+    "allocated": "Allocated",
+    "age": "LastWritten",
+    "kind": "Kind",
+    "origin": "Origin",
+}
+
+
+def RemoveOrphans(opts: Any, args: list[str]) -> int:
+    """Show the images, ask, remove them; 1 if one could not be removed or the answer is no."""
+    config = configuration.load()
+    candidates, kept = orphans.find(config)
+    rows = [_row(candidate) for candidate in candidates]
+    if opts.json:
+        cli.ToStdout("%s", json.dumps(rows, indent=2, sort_keys=True))
+    elif rows:
+        _print_table(opts, rows)
+    if kept:
+        cli.ToStderr(
+            "%d more belong to no instance, and are younger than a day or than a job that"
+            " has not ended",
+            kept,
+        )
+    if not candidates or opts.dry_run:
+        if not (candidates or opts.json):
+            cli.ToStdout("There is nothing to remove.")
+        return 0
+    if not opts.force and not cli.AskUser(
+        "Remove these %d images? What another cluster may have on the volume is among them."
+        % len(candidates)
+    ):
+        return 1
+    return _remove(candidates)
+
+
+def _remove(candidates: Sequence[Candidate]) -> int:
+    result = 0
+    for candidate in candidates:
+        name = "%s of volume %s" % (candidate.image.path, candidate.spec.name)
+        try:
+            if orphans.remove(candidate):
+                cli.ToStderr("Removed %s", name)
+            else:
+                cli.ToStderr("Left %s alone: it has changed since", name)
+        except (GanetiGlusterError, OSError) as err:
+            cli.ToStderr("Could not remove %s: %s", name, err)
+            result = 1
+    return result
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    found = candidate.image
+    return {
+        "volume": candidate.spec.name,
+        "path": found.path,
+        "size": found.size,
+        "allocated": found.allocated,
+        "last_written": found.mtime,
+        "kind": "leftover" if candidate.leftover else "orphan",
+        "origin": candidate.origin,
+    }
+
+
+def _print_table(opts: Any, rows: Sequence[dict[str, Any]]) -> None:
+    now = time.time()
+    data = [
+        {
+            **row,
+            "size": utils.FormatUnit(row["size"] / MIB, "h"),
+            "allocated": utils.FormatUnit(row["allocated"] / MIB, "h"),
+            "age": duration(now - row["last_written"]),
+            "origin": row["origin"] or "-",
+        }
+        for row in rows
+    ]
+    for line in cli.GenerateTable(
+        headers=None if opts.no_headers else _HEADERS,
+        fields=list(_HEADERS),
+        separator=opts.separator,
+        data=[[str(row[field]) for field in _HEADERS] for row in data],
+    ):
+        cli.ToStdout("%s", line)
+
+
+COMMANDS = {
+    "disk remove-orphans": (
+        RemoveOrphans,
+        cli.ARGS_NONE,
+        [JSON_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, cli.NOHDR_OPT, cli.SEP_OPT],
+        "[-f] [--dry-run]",
+        "Show images that belong to no instance, ask, and remove them",
+    ),
+}

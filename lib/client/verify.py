@@ -1,0 +1,68 @@
+"""`gnt-gluster verify`: what is wrong with the cluster's Gluster storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ganeti import cli, errors
+
+from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
+from ganeti_gluster.cmdlib import configuration, node_verify, verify
+from ganeti_gluster.verify.finding import Finding, has_errors
+
+NODE_OPT = cli.cli_option(
+    "-n",
+    "--node",
+    dest="node",
+    default=None,
+    help="Only what is found on this node",
+    completion_suggest=cli.OPT_COMPL_ONE_NODE,
+)
+
+
+def Verify(opts: Any, args: list[str]) -> int:
+    """Print what is wrong; 0 if none of it is an ERROR."""
+    if opts.local:
+        if opts.node:
+            raise errors.OpPrereqError(
+                "--local is for this node; leave --node out", errors.ECODE_INVAL
+            )
+        findings = node_verify.local_findings(node_verify.local_facts())
+    else:
+        config = configuration.load()
+        if opts.node and opts.node not in {node.name for node in config.nodes}:
+            raise errors.OpPrereqError(
+                "The cluster has no node %s" % opts.node, errors.ECODE_NOENT
+            )
+        findings = verify.check_cluster(verify.look_at_cluster(config), nodes_too=True)
+        if opts.node:
+            findings = [each for each in findings if is_of(each, opts.node)]
+    _show(opts, findings)
+    return 1 if has_errors(findings) else 0
+
+
+def is_of(finding: Finding, node: str) -> bool:
+    """Whether a finding is about a node, or about a brick of it."""
+    return finding.object == node or finding.object.startswith(node + ":")
+
+
+def _show(opts: Any, findings: Sequence[Finding]) -> None:
+    if opts.json:
+        data = [finding.to_dict() for finding in findings]
+        cli.ToStdout("%s", json.dumps(data, indent=2, sort_keys=True))
+        return
+    for finding in findings:
+        cli.ToStdout("%s", finding)
+
+
+COMMANDS = {
+    "verify": (
+        Verify,
+        cli.ARGS_NONE,
+        [JSON_OPT, LOCAL_OPT, NODE_OPT],
+        "",
+        "Verify nodes, pool, volumes and images; healthy ones give no output",
+    ),
+}

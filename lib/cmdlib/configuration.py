@@ -1,0 +1,160 @@
+"""What the master knows of nodes, volumes and disks, without a job or a lock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ganeti import cli, constants, errors, pathutils, ssconf
+
+from ganeti_gluster.extstorage.request import DIRECTORY
+from ganeti_gluster.verify import told
+from ganeti_gluster.verify.facts import Disk
+from ganeti_gluster.volume import VolumeSpec
+
+MIB = 1024 * 1024
+#: The name under which the ExtStorage provider is installed.
+EXT_PROVIDER = "gluster"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node in the configuration."""
+
+    name: str
+    group: str
+    offline: bool
+    vm_capable: bool
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The cluster, as far as Gluster is concerned.
+
+    `params` are the parameters of volumes by node group: those of the gluster
+    template, where it is enabled or used, and those of disks of the ExtStorage
+    provider.  `instances` are the UUIDs of all.
+    """
+
+    cluster: str
+    master: str
+    nodes: tuple[Node, ...]
+    params: Mapping[str, Sequence[Mapping[str, Any]]]
+    disks: tuple[Disk, ...]
+    instances: frozenset[str]
+
+    @property
+    def used(self) -> bool:
+        """Whether there is anything to look at."""
+        return any(self.params.values())
+
+    @property
+    def offline(self) -> frozenset[str]:
+        """The names of nodes that are marked offline."""
+        return frozenset(node.name for node in self.nodes if node.offline)
+
+    @property
+    def specs(self) -> list[VolumeSpec]:
+        """Every volume that a group with nodes uses, each way of reaching it once."""
+        groups = sorted({node.group for node in self.nodes})
+        return told.specs(each for group in groups for each in self.params.get(group, ()))
+
+    def params_of(self, node: Node) -> list[dict[str, Any]]:
+        """What a node should know of the volumes it reaches."""
+        return told.plain(self.params.get(node.group, ()))
+
+
+def load(client: Any = None) -> Configuration:
+    """Read it, on the master.
+
+    Disks come from the configuration's file, which no question to the master daemon
+    gives without a job for all of them; it is replaced as a whole, at the latest a
+    moment after a change.  Raises `OpPrereqError` on any other node.
+    """
+    master, myself = ssconf.GetMasterAndMyself()
+    if master != myself:
+        raise errors.OpPrereqError(
+            "This is not the master node; run it on %s, or with --local for this node alone"
+            % master,
+            errors.ECODE_INVAL,
+        )
+    client = client or cli.GetClient()
+    info = client.QueryClusterInfo()
+    groups = client.QueryGroups([], ["name", "diskparams"], False)
+    nodes = client.QueryNodes([], ["name", "group", "offline", "vm_capable"], False)
+    with open(pathutils.CLUSTER_CONF_FILE, encoding="utf-8") as stream:
+        data = json.load(stream)
+    template = {name: values.get(constants.DT_GLUSTER, {}) for name, values in groups}
+    found = list(_disks_in(data, template))
+    enabled = constants.DT_GLUSTER in info["enabled_disk_templates"]
+    params = {}
+    for name in template:
+        own = [each.params for each in found if each.group == name]
+        params[name] = told.plain([*([template[name]] if enabled else ()), *own])
+    return Configuration(
+        cluster=info["name"],
+        master=master,
+        nodes=tuple(Node(*values) for values in nodes),
+        params=params,
+        disks=tuple(each.disk for each in found),
+        instances=frozenset(data["instances"]),
+    )
+
+
+class _Found(NamedTuple):
+    """A disk, its node group and the parameters of its volume."""
+
+    disk: Disk
+    group: str
+    params: Mapping[str, Any]
+
+
+def _disks_in(
+    data: Mapping[str, Any], template: Mapping[str, Mapping[str, Any]]
+) -> Iterator[_Found]:
+    """The disks on Gluster in a configuration's data, by instance and index.
+
+    `template` are the gluster template's parameters by the name of the node group.
+    """
+    groups = {uuid: group["name"] for uuid, group in data["nodegroups"].items()}
+    for instance in sorted(data["instances"].values(), key=lambda each: str(each["name"])):
+        node = data["nodes"].get(instance.get("primary_node"), {})
+        group = groups.get(node.get("group"), "")
+        for index, uuid in enumerate(instance.get("disks", ())):
+            disk = data["disks"].get(uuid, {})
+            where = _place(disk, template.get(group, {}))
+            if where is None:
+                continue
+            params, path = where
+            yield _Found(
+                Disk(
+                    instance=instance["name"],
+                    index=index,
+                    volume=params.get("volume", ""),
+                    path=path,
+                    size=disk["size"] * MIB,
+                    node=node.get("name", ""),
+                ),
+                group,
+                params,
+            )
+
+
+def _place(
+    disk: Mapping[str, Any], template: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], str] | None:
+    """A disk's volume and path, None if it is not on Gluster."""
+    kind = disk.get("dev_type")
+    if kind == constants.DT_GLUSTER:
+        return template, disk["logical_id"][1]
+    params = ext_params(disk)
+    return None if params is None else (params, "%s/%s" % (DIRECTORY, disk["logical_id"][1]))
+
+
+def ext_params(disk: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The volume of a disk of our ExtStorage provider, None for any other disk."""
+    if disk.get("dev_type") != constants.DT_EXT or disk["logical_id"][0] != EXT_PROVIDER:
+        return None
+    return {"host": "127.0.0.1", **(disk.get("params") or {})}

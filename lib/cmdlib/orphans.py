@@ -1,0 +1,98 @@
+"""Which images belong to nobody, and may be removed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ganeti import cli, constants
+
+from ganeti_gluster import image
+from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.verify.gather_volume import gather_images
+from ganeti_gluster.verify.image_checks import YOUNG, orphans
+from ganeti_gluster.volume import VolumeSpec, connect
+
+#: The kinds of jobs that make, copy or take away disks.
+_WORDS = ("INSTANCE_", "BACKUP_", "GROUP_", "NODE_EVACUATE", "NODE_MIGRATE")
+#: Opcodes of these words that only look.
+_HARMLESS = ("INSTANCE_QUERY", "INSTANCE_CONSOLE", "GROUP_VERIFY_DISKS", "GROUP_QUERY")
+_UNFINISHED = frozenset(constants.JOBS_PENDING | {constants.JOB_STATUS_RUNNING})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image that may be removed, `origin` is what Ganeti wrote beside it when it was made."""
+
+    spec: VolumeSpec
+    image: image.ImageInfo
+    leftover: bool
+    origin: str
+
+
+def find(config: Configuration, client: Any = None) -> tuple[list[Candidate], int]:
+    """The images that may be removed, and how many others belong to nobody but must stay.
+
+    Stay: what was written within a day, or since the oldest job began that is not
+    finished and may make disks; and what has the UUID of an instance that the
+    master daemon knows.  Raises a `GanetiGlusterError` or OSError where a volume
+    does not tell: to know nothing of an image is no reason to remove it.
+    """
+    client = client or cli.GetClient()
+    known = {uuid for (uuid,) in client.QueryInstances([], ["uuid"], False)} | config.instances
+    before = min([time.time() - YOUNG, *oldest_job(client)])
+    result, kept = [], 0
+    for spec in config.specs:
+        wanted = {disk.path for disk in config.disks if disk.volume == spec.name}
+        facts = gather_images(spec)
+        with connect(spec) as volume:
+            for orphan in orphans(facts, wanted):
+                if not removable(orphan.image, known, before=before, leftover=orphan.leftover):
+                    kept += 1
+                    continue
+                origin = image.get_info(volume, orphan.image.path)
+                result.append(Candidate(spec, orphan.image, orphan.leftover, origin))
+    return result, kept
+
+
+def removable(
+    found: image.ImageInfo, known: Iterable[str], *, before: float, leftover: bool
+) -> bool:
+    """Whether an image that no disk names may go; `before` is when it must be older than."""
+    if found.mtime >= before:
+        return False
+    name = found.path.rpartition("/")[2]
+    return leftover or not any(name.startswith(uuid) for uuid in known)
+
+
+def oldest_job(client: Any) -> list[float]:
+    """When the oldest unfinished job that may make disks was submitted; empty if none."""
+    jobs = client.QueryJobs([], ["status", "summary", "received_ts"])
+    times = [
+        received[0] + received[1] / 1e6
+        for status, summary, received in jobs
+        if status in _UNFINISHED and any(map(makes_disks, summary)) and received
+    ]
+    return [min(times)] if times else []
+
+
+def makes_disks(summary: str) -> bool:
+    """Whether an opcode, by its summary, may make, copy or take away disks."""
+    return summary.startswith(_WORDS) and not summary.startswith(_HARMLESS)
+
+
+def remove(candidate: Candidate) -> bool:
+    """Remove an image, if it is still as it was found; False if it is not.
+
+    Raises a `GanetiGlusterError` or OSError.
+    """
+    with connect(candidate.spec) as volume:
+        try:
+            now = image.stat(volume, candidate.image.path)
+        except FileNotFoundError:
+            return False
+        if (now.mtime, now.size) != (candidate.image.mtime, candidate.image.size):
+            return False
+        return image.remove(volume, candidate.image.path)

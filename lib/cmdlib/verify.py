@@ -1,0 +1,243 @@
+"""Verify the cluster's Gluster storage: ask all nodes, look at the volumes, check.
+
+The hook of `gnt-cluster verify` and `gnt-gluster verify` run the same code; in the
+hook each node tells what is wrong with itself, and the master the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ganeti import ssconf, ssh
+
+from ganeti_gluster.cmdlib import configuration, node_commands
+from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.export import Export
+from ganeti_gluster.gluster_cli.volumes import VolumeInfo
+from ganeti_gluster.verify import backlog, gather_volume, told
+from ganeti_gluster.verify.bounded import look
+from ganeti_gluster.verify.facts import DOWN, SILENT, Disk, ImageFacts, NodeFacts, VolumeFacts
+from ganeti_gluster.verify.finding import Finding, found, ordered
+from ganeti_gluster.verify.image_checks import check_exports, check_images
+from ganeti_gluster.verify.node_checks import check_node, reserve_of
+from ganeti_gluster.verify.pool_checks import check_pool
+from ganeti_gluster.verify.volume_checks import check_volume
+from ganeti_gluster.volume import VolumeSpec
+
+COMMAND = "gluster-verify-node"
+#: Seconds for all nodes to tell.
+NODES_SECONDS = 90.0
+#: Seconds for all volumes: their state, a backlog and the images.
+VOLUMES_SECONDS = 150.0
+
+_SSH_PORT = 22
+_NOT_INSTALLED = ("does not exist", "No such file", "not found")
+
+#: Looks for further findings, by Ganeti's configuration: what other parts of the
+#: package verify (services, say).  Each is called on the master, in bounded time.
+PROVIDERS: list[Callable[[Configuration], Iterable[Finding]]] = []
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that was seen: nodes that told, why others did not, volumes and their images."""
+
+    config: Configuration
+    nodes: Mapping[str, NodeFacts]
+    silent: Mapping[str, str]
+    volumes: Mapping[str, VolumeFacts]
+    images: Mapping[str, ImageFacts]
+    problems: tuple[str, ...]
+    waiting: Mapping[str, float]
+
+
+def look_at_cluster(config: Configuration | None = None) -> Look:
+    """Look at every node that is not offline and every volume; on the master.
+
+    Takes about three minutes at most; what could not be seen is in the result.
+    """
+    config = config or configuration.load()
+    nodes, silent = ask_nodes(config)
+    volumes, images, problems = look_at_volumes(config, nodes)
+    return Look(config, nodes, silent, volumes, images, problems, _waiting(volumes))
+
+
+def ask_nodes(config: Configuration) -> tuple[dict[str, NodeFacts], dict[str, str]]:
+    """Each node's facts, and the reason for those that have none.
+
+    Nodes that look at other volumes than they should are told the right ones, and
+    asked again.
+    """
+    online = [node for node in config.nodes if not node.offline]
+    nodes, silent = _ask([node.name for node in online])
+    stale = [
+        node
+        for node in online
+        if node.name in nodes and list(nodes[node.name].told) != config.params_of(node)
+    ]
+    if stale:
+        names = [node.name for node in stale]
+        tell(config, names)
+        again, lost = _ask(names)
+        nodes.update(again)
+        for name in lost:
+            nodes.pop(name, None)
+        silent.update(lost)
+    return nodes, silent
+
+
+def _ask(names: Sequence[str]) -> tuple[dict[str, NodeFacts], dict[str, str]]:
+    nodes, silent = {}, {}
+    for name, (success, output) in node_commands.run(
+        COMMAND, names, seconds=NODES_SECONDS
+    ).items():
+        if success:
+            try:
+                nodes[name] = NodeFacts.from_dict(json.loads(output))
+                continue
+            except ValueError as err:
+                output = str(err)
+        silent[name] = output.strip() or "no answer"
+    return nodes, silent
+
+
+def tell(config: Configuration, names: Sequence[str]) -> None:
+    """Give nodes the file that says which volumes each should reach, by Ganeti's SSH."""
+    told.save_all({node.name: config.params_of(node) for node in config.nodes})
+    runner = ssh.SshRunner(cluster_name=config.cluster)
+    ports = ssconf.SimpleStore().GetSshPortMap()
+    for name in names:
+        if name == config.master:
+            continue
+        if not runner.CopyFileToNode(name, ports.get(name, _SSH_PORT), told.PATH):
+            logging.warning("cannot tell %s which volumes it should reach", name)
+
+
+def look_at_volumes(
+    config: Configuration, nodes: Mapping[str, NodeFacts]
+) -> tuple[dict[str, VolumeFacts], dict[str, ImageFacts], tuple[str, ...]]:
+    """The volumes and their images, all at once."""
+    jobs: dict[str, Callable[[], Any]] = {}
+    for spec in config.specs:
+        jobs.setdefault("volume %s" % spec.name, _look_at_volume(spec, nodes))
+        jobs.setdefault("images of %s" % spec.name, _look_at_images(spec))
+    answers = look(jobs, seconds=VOLUMES_SECONDS)
+    volumes, images, problems = {}, {}, []
+    for name, answer in answers.items():
+        if answer.error:
+            problems.append("%s: %s" % (name, answer.error))
+        elif isinstance(answer.value, VolumeFacts):
+            volumes[answer.value.name] = answer.value
+        elif isinstance(answer.value, ImageFacts):
+            images[answer.value.volume] = answer.value
+    for facts in volumes.values():
+        if facts.split and facts.name in images:
+            images[facts.name] = _with_gfids(config, images[facts.name])
+    return volumes, images, tuple(problems)
+
+
+def _look_at_volume(spec: VolumeSpec, nodes: Mapping[str, NodeFacts]) -> Callable[[], Any]:
+    def job() -> VolumeFacts:
+        return gather_volume.gather_volume(spec, backlog=may_be_behind(spec.name, nodes))
+
+    return job
+
+
+def _look_at_images(spec: VolumeSpec) -> Callable[[], Any]:
+    return lambda: gather_volume.gather_images(spec)
+
+
+def may_be_behind(volume: str, nodes: Mapping[str, NodeFacts]) -> bool:
+    """Whether something may wait for a heal: a brick's index says so, or none tells.
+
+    A copy that is behind is in the index of each of the others.  `heal info` alone
+    is no sign: it also lists what somebody writes, and for minutes what a process
+    wrote last that ended.
+    """
+    bricks = [brick for node in nodes.values() for brick in node.bricks if brick.volume == volume]
+    return not bricks or any(brick.behind != 0 for brick in bricks)
+
+
+def _with_gfids(config: Configuration, known: ImageFacts) -> ImageFacts:
+    """The GFIDs of all images of instances, by which pieces in split-brain are known."""
+    (spec, *_) = [spec for spec in config.specs if spec.name == known.volume]
+    paths = [disk.path for disk in config.disks if disk.volume == known.volume]
+    answer = gather_volume.bounded_images(spec, gfids_of=paths)
+    return answer if isinstance(answer, ImageFacts) else known
+
+
+def _waiting(volumes: Mapping[str, VolumeFacts]) -> dict[str, float]:
+    """For how many seconds each brick has known of a backlog; remembered from now on."""
+    now = time.time()
+    since = known = backlog.load()
+    for facts in volumes.values():
+        if facts.heal is not None:
+            since = backlog.update(since, facts.heal, now=now)
+        elif facts.status is not None and not facts.problems:
+            # Not asked, since no brick knows of a backlog.
+            names = {str(brick) for brick in facts.info.bricks} if facts.info else set()
+            since = {brick: start for brick, start in since.items() if brick not in names}
+    if since != known:
+        try:
+            backlog.save(since)
+        except OSError as err:
+            logging.warning("cannot remember since when a heal is due: %s", err)
+    return {brick: max(0.0, now - start) for brick, start in since.items()}
+
+
+def check_cluster(seen: Look, *, nodes_too: bool) -> list[Finding]:
+    """What is wrong; with `nodes_too` also what each node's own facts show.
+
+    Without, that is left to the hook on each node.
+    """
+    return ordered(_check(seen, nodes_too=nodes_too))
+
+
+def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
+    config = seen.config
+    if not config.used:
+        return
+    for name, reason in seen.silent.items():
+        absent = any(words in reason for words in _NOT_INSTALLED)
+        yield found("PLUGIN_ABSENT" if absent else "NODE_SILENT", name, reason)
+    if nodes_too:
+        reserves = {name: reserve_of(volume.options) for name, volume in seen.volumes.items()}
+        for node in seen.nodes.values():
+            yield from check_node(node, offline=config.offline, reserves=reserves)
+    yield from check_pool(seen.nodes)
+    for problem in seen.problems:
+        yield found("NOT_CHECKED", config.cluster, problem)
+    for name, volume in sorted(seen.volumes.items()):
+        images = seen.images.get(name)
+        yield from check_volume(
+            volume,
+            offline=config.offline,
+            untold=[name for name, node in seen.nodes.items() if node.glusterd in (DOWN, SILENT)],
+            images=images,
+            waiting=seen.waiting,
+            disks=config.disks,
+        )
+        if images is not None:
+            yield from check_images(
+                images, config.disks, now=time.time(), volume_whole=_is_whole(volume.info)
+            )
+    yield from check_exports(list(seen.nodes.values()), export_keys(config.specs, config.disks))
+    for provider in PROVIDERS:
+        yield from provider(config)
+
+
+def _is_whole(info: VolumeInfo | None) -> bool:
+    return info is not None and info.started
+
+
+def export_keys(specs: Iterable[VolumeSpec], disks: Iterable[Disk]) -> set[str]:
+    """The names of the kernel's paths for the images of instances."""
+    by_name = {spec.name: spec for spec in specs}
+    return {
+        Export(by_name[disk.volume], disk.path).key for disk in disks if disk.volume in by_name
+    }

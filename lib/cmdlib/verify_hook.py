@@ -1,0 +1,62 @@
+"""The hook of `gnt-cluster verify`.
+
+It runs on every node; each tells of itself, the master of the rest.  Ganeti shows a
+hook's output only if it failed, in one line with its line ends escaped.  Where the
+plugin is in the job (`mends.verify`), which shows in the environment, the hook
+hands it the findings and succeeds; else it prints them and fails for an ERROR.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+from collections.abc import Mapping
+
+from ganeti import errors as ganeti_errors
+from ganeti import ssconf
+
+from ganeti_gluster.cmdlib import node_verify, verify
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.verify import told
+from ganeti_gluster.verify.finding import MARK, Finding, found, has_errors, ordered
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Print what is wrong; 1 if one of it is an ERROR that nobody else shows, else 0."""
+    logging.getLogger().addHandler(logging.handlers.SysLogHandler("/dev/log"))
+    findings = ordered(_findings(environment))
+    if told.ENVIRONMENT in environment:
+        print(MARK + json.dumps([finding.to_dict() for finding in findings]))
+        return 0
+    for finding in findings:
+        print(finding)
+    return 1 if has_errors(findings) else 0
+
+
+def _findings(environment: Mapping[str, str]) -> list[Finding]:
+    """A check that breaks is a finding as well: it must neither be silent nor an error."""
+    master, myself = ssconf.GetMasterAndMyself()
+    findings: list[Finding] = []
+    try:
+        params = _params(environment, myself)
+        if not params:
+            return []  # no group of this node uses Gluster
+        findings += node_verify.local_findings(node_verify.local_facts(params))
+        if master == myself:
+            findings += verify.check_cluster(verify.look_at_cluster(), nodes_too=False)
+    except (GanetiGlusterError, ganeti_errors.GenericError, OSError) as err:
+        findings.append(found("NOT_CHECKED", myself, str(err)))
+    except Exception as err:
+        logging.exception("ganeti-gluster: the hook of gnt-cluster verify broke")
+        findings.append(found("NOT_CHECKED", myself, "%s: %s" % (type(err).__name__, err)))
+    return findings
+
+
+def _params(environment: Mapping[str, str], myself: str) -> list[dict[str, object]]:
+    """The volumes this node should reach: by the environment, else as told last."""
+    if told.ENVIRONMENT not in environment:
+        return told.load(myself)
+    params = told.parse(environment[told.ENVIRONMENT])
+    told.save(myself, params)
+    return params

@@ -1,0 +1,101 @@
+"""`gnt-cluster verify` (`ganeti.cmdlib.cluster.verify`): what our hook found.
+
+Ganeti shows the output of a hook only if it failed, as one line with its line ends
+escaped, and a hook that fails makes verification fail.  Here our hook is told which
+volumes the group's nodes should reach, and each of its findings becomes a line of
+verification's own: an ERROR that makes it fail, or a WARNING that does not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ganeti_gluster.plugin import Refused
+from ganeti_gluster.verify import told
+from ganeti_gluster.verify.finding import ERROR, MARK, Finding, from_json
+
+HOOK = "cluster-verify-post.d/ganeti-gluster"
+
+
+def extend(module: Any) -> None:
+    """Extend `LUClusterVerifyGroup` in its two methods for hooks."""
+    unit: Any = getattr(module, "LUClusterVerifyGroup", None)
+    missing = [
+        name
+        for name in ("BuildHooksEnv", "HooksCallBack", "_ErrorMsgList", "ETYPE_WARNING")
+        if not hasattr(unit, name)
+    ]
+    if missing:
+        raise Refused("LUClusterVerifyGroup lacks %s" % ", ".join(missing))
+    constants = module.constants
+    build, call_back = unit.BuildHooksEnv, unit.HooksCallBack
+
+    def BuildHooksEnv(self: Any) -> dict[str, str]:
+        env: dict[str, str] = build(self)
+        params = told.plain(_params(self, constants))
+        if params:
+            env[told.VARIABLE] = json.dumps(params)
+        return env
+
+    def HooksCallBack(
+        self: Any, phase: str, hooks_results: Any, feedback_fn: Any, lu_result: Any
+    ) -> Any:
+        result = call_back(self, phase, hooks_results, feedback_fn, lu_result)
+        if phase == constants.HOOKS_PHASE_POST:
+            ignored = constants.CV_ENODEHOOKS[1] in self.op.ignore_errors
+            for node, finding in handed_on(hooks_results or {}):
+                is_error = finding.severity is ERROR and not ignored
+                name = self.cfg.GetNodeName(node)
+                self._ErrorMsgList(
+                    (constants.CV_TNODE, finding.code, ""),
+                    name,
+                    [message(finding, name, with_code=not self.op.error_codes)],
+                    log_type=self.ETYPE_ERROR if is_error else self.ETYPE_WARNING,
+                )
+                if is_error:
+                    result = False
+        return result
+
+    unit.BuildHooksEnv = BuildHooksEnv
+    unit.HooksCallBack = HooksCallBack
+
+
+def _params(unit: Any, constants: Any) -> Iterator[Mapping[str, Any]]:
+    """The parameters of volumes that the group's nodes should reach."""
+    # Late: it needs Ganeti's modules, and this one only its functions.
+    from ganeti_gluster.cmdlib.configuration import ext_params
+
+    enabled = unit.cfg.GetClusterInfo().enabled_disk_templates
+    if constants.DT_GLUSTER in enabled:
+        yield unit.cfg.GetGroupDiskParams(unit.group_info)[constants.DT_GLUSTER]
+    if constants.DT_EXT in enabled:
+        for uuid in sorted(unit.my_inst_info):
+            for disk in unit.cfg.GetInstanceDisks(uuid):
+                params = ext_params(disk.ToDict())
+                if params is not None:
+                    yield params
+
+
+def message(finding: Finding, node: str, *, with_code: bool) -> str:
+    """A finding's words behind the node's name, which is not said twice."""
+    words = [finding.code] if with_code else []
+    if finding.object != node:
+        words.append(finding.object)
+    return ": ".join([*words, "%s; %s" % (finding.text, finding.remedy)])
+
+
+def handed_on(results: Any) -> list[tuple[str, Finding]]:
+    """What our hook found, with the UUID of the node that found it, in their order."""
+    found = []
+    for node, result in sorted(results.items()):
+        if result.fail_msg or result.offline:
+            continue
+        for script, _, output in result.payload or ():
+            if script == HOOK and MARK in output:
+                # One line of ASCII, which Ganeti's escaping leaves as it is; libraries
+                # may have written something before it or behind.
+                text = output.partition(MARK)[2].split("\\n")[0]
+                found += [(node, finding) for finding in from_json(text)]
+    return found

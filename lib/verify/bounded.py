@@ -1,0 +1,46 @@
+"""Look at several things at once, for a bounded time.
+
+Whatever hangs (a frozen glusterd, a brick that does not answer) is left behind in
+a daemon thread: the process can end with it.  libgfapi and `subprocess` release
+the interpreter while they wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a look gave: its value, or the error, which is a TimeoutError after the time."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+def look(jobs: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Answer]:
+    """Call all of `jobs` at once and return what each gave after at most `seconds`."""
+    answers: dict[str, Answer] = {}
+
+    def work(name: str, job: Callable[[], Any]) -> None:
+        try:
+            answers[name] = Answer(job())
+        except Exception as err:  # handed to the caller
+            answers[name] = Answer(error=err)
+
+    threads = [
+        threading.Thread(target=work, args=job, name="look %s" % job[0], daemon=True)
+        for job in jobs.items()
+    ]
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = Answer(error=TimeoutError("no answer after %g s" % seconds))
+    done = dict(answers)
+    return {name: done.get(name, late) for name in jobs}

@@ -1,0 +1,286 @@
+"""Look at this node: glusterd, bricks, QEMU, libgfapi, exports, TLS; in bounded time."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ganeti_gluster import command, constants
+from ganeti_gluster.command import CommandFailed, CommandResult
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
+from ganeti_gluster.gluster_cli.peers import REJECTED
+from ganeti_gluster.gluster_cli.volumes import parse_options
+from ganeti_gluster.verify import facts as f
+from ganeti_gluster.verify.bounded import Answer, look
+from ganeti_gluster.volume import VolumeSpec, connect
+
+#: Seconds for the whole look.  Ganeti's other requests of the kind wait 8 s for
+#: this one to end.
+SECONDS = 20.0
+#: Seconds for one question to glusterd, which answers these at once or never.
+GLUSTERD_SECONDS = 8.0
+#: Seconds to connect to a volume and look at its root.
+REACH_SECONDS = 12.0
+#: Up to how many entries of a brick's index are counted.
+COUNT_LIMIT = 100_000
+
+GLUSTERD_DIR = Path("/var/lib/glusterd")
+TLS_DIR = Path("/etc/ssl")
+TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
+
+# qemu-img knows the driver: it asks for the parameters that it lacks.
+_QEMU = ("qemu-img", "info", "--image-opts", "driver=gluster")
+_EXPORT = "ganeti-gluster-export-"
+_UNITS = (
+    "systemctl",
+    "list-units",
+    "--state=active,activating",
+    "--plain",
+    "--no-legend",
+    _EXPORT + "*.service",
+)
+_RELEASE = re.compile(r"^glusterfs (\S+)", re.MULTILINE)
+
+
+def quick(argv: Sequence[str], timeout: float) -> CommandResult:
+    """Run on this node, for `GLUSTERD_SECONDS` at most."""
+    return command.run(argv, timeout=min(timeout, GLUSTERD_SECONDS), check=False)
+
+
+#: The gluster command with little patience, for questions that need no other node.
+LOCAL = Gluster(execute=quick, patience=3.0)
+
+
+def gather_node(
+    node: str, plugin: Mapping[str, Any], specs: Sequence[VolumeSpec], *, seconds: float = SECONDS
+) -> f.NodeFacts:
+    """What this node is like; `specs` are the volumes that it should reach."""
+    jobs: dict[str, Any] = {
+        "QEMU": qemu_problem,
+        "GlusterFS's release": release,
+        "glusterd": look_at_glusterd,
+        "exports": look_at_exports,
+        "TLS": look_at_tls,
+    }
+    # Two groups may name a volume with different servers; both must work.
+    for spec in specs:
+        jobs["volume %s" % spec.name] = lambda spec=spec: reach(spec)
+    answers = look(jobs, seconds=seconds)
+    reached, unreachable = [], {}
+    for spec in specs:
+        reason = _reason(answers.pop("volume %s" % spec.name, Answer(value="")))
+        if reason:
+            unreachable[spec.name] = reason
+        else:
+            reached.append(spec.name)
+    problems = tuple(
+        "%s: %s" % (name, answer.error) for name, answer in answers.items() if answer.error
+    )
+    return f.NodeFacts(
+        node=node,
+        plugin=plugin,
+        qemu_problem=answers["QEMU"].value or "",
+        glusterfs=answers["GlusterFS's release"].value or "",
+        reached=tuple(name for name in reached if name not in unreachable),
+        unreachable=unreachable,
+        exports=answers["exports"].value or (),
+        tls=answers["TLS"].value or f.TlsFiles(),
+        problems=problems,
+        **(answers["glusterd"].value or {"glusterd": f.SILENT}),
+    )
+
+
+def _reason(answer: Answer) -> str:
+    return str(answer.error) if answer.error else str(answer.value or "")
+
+
+# -- QEMU and libgfapi -------------------------------------------------------
+
+
+def qemu_problem() -> str:
+    """Why QEMU cannot reach Gluster here, "" if it can; asks no server."""
+    try:
+        done = command.run(_QEMU, timeout=10, check=False)
+    except CommandFailed as err:
+        return str(err)
+    return judge_qemu(done.stderr)
+
+
+def judge_qemu(stderr: str) -> str:
+    """What `qemu-img` says when it lacks the driver, "" when it does not."""
+    if "Unknown driver" in stderr or "Unknown protocol" in stderr:
+        return stderr.strip().splitlines()[-1].removeprefix("qemu-img: ")
+    return ""
+
+
+def reach(spec: VolumeSpec) -> str:
+    """Why a volume cannot be used from here, "" if it can."""
+    try:
+        connect(spec, timeout=REACH_SECONDS).stat("/")
+    except (GanetiGlusterError, OSError) as err:
+        return str(err)
+    return ""
+
+
+# -- glusterd ----------------------------------------------------------------
+
+
+def release() -> str:
+    """GlusterFS's release here, "" if it is not installed."""
+    if not command.found("glusterfs"):
+        return ""
+    match = _RELEASE.search(command.run(["glusterfs", "--version"], timeout=10).stdout)
+    return match[1] if match else ""
+
+
+def look_at_glusterd(gluster: Gluster = LOCAL) -> dict[str, Any]:
+    """What this node's glusterd says of the pool, as fields of `NodeFacts`.
+
+    Only questions that it answers by itself: no lock of the pool is taken.
+    """
+    try:
+        peers, volumes = gluster.peers(), gluster.volumes()
+        uuid = gluster.own_uuid()
+        versions = op_versions(gluster)
+    except GlusterdDown as err:
+        return {"glusterd": f.DOWN if is_member() else f.ABSENT, "glusterd_reason": err.reason}
+    except CommandFailed as err:
+        if not (command.found("gluster") and command.found("glusterd")):
+            return {"glusterd": f.ABSENT}
+        return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
+    except GanetiGlusterError as err:
+        return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
+    return {
+        "glusterd": f.RUNNING,
+        "uuid": uuid,
+        "peers": tuple(map(peer_view, peers)),
+        "volumes": tuple(volume.name for volume in volumes),
+        "op_version": versions[0],
+        "max_op_version": versions[1],
+        "bricks": tuple(look_at_bricks(volumes, uuid)),
+    }
+
+
+def op_versions(gluster: Gluster) -> tuple[int, int]:
+    """The pool's op-version, and the highest that all of its members can."""
+    answer = gluster.ask("volume", "get", "all", "all")
+    told = parse_options(answer)
+    now, most = told.get("cluster.op-version", ""), told.get("cluster.max-op-version", "")
+    return int(now) if now.isdecimal() else 0, int(most) if most.isdecimal() else 0
+
+
+def peer_view(peer: Peer) -> f.PeerView:
+    """A peer, with what counts already decided."""
+    return f.PeerView(
+        name=peer.hostname,
+        names=peer.names,
+        uuid=peer.uuid,
+        connected=peer.connected,
+        sound=peer.sound,
+        rejected=peer.state == REJECTED,
+        state=peer.state_text,
+    )
+
+
+def is_member(directory: Path = GLUSTERD_DIR) -> bool:
+    """Whether this node belongs to a pool, by the files of its glusterd."""
+    for name in ("peers", "vols"):
+        try:
+            if any((directory / name).iterdir()):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+# -- bricks ------------------------------------------------------------------
+
+
+def look_at_bricks(volumes: Sequence[VolumeInfo], uuid: str) -> list[f.BrickPlace]:
+    """The bricks of this node on their file systems."""
+    return [
+        look_at_brick(volume.name, str(brick), brick.path)
+        for volume in volumes
+        for brick in volume.bricks
+        if brick.server_uuid == uuid
+    ]
+
+
+def look_at_brick(volume: str, name: str, path: str) -> f.BrickPlace:
+    """One brick's directory; a dead disk gives an error in `problem`."""
+    try:
+        found = os.stat(path)
+        space = os.statvfs(path)
+    except FileNotFoundError:
+        return f.BrickPlace(volume, name, path, problem="", mounted=False)
+    except OSError as err:
+        return f.BrickPlace(volume, name, path, problem=err.strerror or str(err))
+    try:
+        mine = bool(os.getxattr(path, "trusted.glusterfs.volume-id"))
+    except OSError:
+        mine = False
+    return f.BrickPlace(
+        volume=volume,
+        name=name,
+        path=path,
+        # A directory without the volume's mark is the empty mount point.
+        mounted=mine or found.st_dev != os.stat("/").st_dev,
+        read_only=bool(space.f_flag & os.ST_RDONLY),
+        size=space.f_blocks * space.f_frsize,
+        free=space.f_bavail * space.f_frsize,
+        inodes=space.f_files,
+        inodes_free=space.f_favail,
+        behind=count_behind(path),
+    )
+
+
+def count_behind(path: str) -> int | None:
+    """How many entries this brick knows other copies of to be behind; None if unknown.
+
+    GlusterFS keeps a link for each in its index (`features/index`), beside one
+    called `xattrop-UUID` to which all are linked.
+    """
+    try:
+        with os.scandir(os.path.join(path, ".glusterfs/indices/xattrop")) as entries:
+            names = (entry.name for entry in entries if not entry.name.startswith("xattrop-"))
+            return sum(1 for _ in itertools.islice(names, COUNT_LIMIT))
+    except OSError:
+        return None
+
+
+# -- exports and TLS ---------------------------------------------------------
+
+
+def look_at_exports(directory: str = constants.EXPORT_DIR) -> tuple[f.ExportView, ...]:
+    """The exports of images here, by the files and the units that each has."""
+    try:
+        keys = {name.partition(".")[0] for name in os.listdir(directory)}
+    except FileNotFoundError:
+        keys = set()
+    active = active_units(command.run(_UNITS, timeout=10).stdout)
+    return tuple(f.ExportView(key, key in active) for key in sorted(keys | active))
+
+
+def active_units(listed: str) -> set[str]:
+    """The keys of exports in `systemctl list-units --plain --no-legend`."""
+    names = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    return {name.removeprefix(_EXPORT).removesuffix(".service") for name in names}
+
+
+def look_at_tls(glusterd: Path = GLUSTERD_DIR, directory: Path = TLS_DIR) -> f.TlsFiles:
+    """Gluster's TLS here; of the files themselves only a digest leaves the node."""
+    try:
+        authorities = hashlib.sha256((directory / TLS_FILES[2]).read_bytes()).hexdigest()
+    except OSError:
+        authorities = ""
+    return f.TlsFiles(
+        management=(glusterd / "secure-access").exists(),
+        missing=tuple(name for name in TLS_FILES if not (directory / name).is_file()),
+        authorities=authorities,
+    )

@@ -1,0 +1,147 @@
+"""Checks of one node, from its own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ganeti_gluster.pool import profile
+from ganeti_gluster.verify import facts as f
+from ganeti_gluster.verify.finding import ERROR, WARNING, Finding, Severity, found
+
+#: Per cent of a brick in use (data or inodes) from which it is nearly full.
+NEARLY_FULL = 85
+#: What is left, in per cent, from which it is an error, whatever the reserve.
+NOTHING_LEFT = 5
+
+_OURS = "ganeti-gluster"
+_STOPPED = "stopped"
+_SWITCHED_OFF = "switched off"
+_UNSUPPORTED = "is not supported"
+
+
+def check_node(
+    node: f.NodeFacts,
+    *,
+    offline: Collection[str] = (),
+    reserves: Mapping[str, float] | None = None,
+) -> Iterator[Finding]:
+    """All that a node's own facts show to be wrong.
+
+    `offline` are the nodes that Ganeti knows as offline: nobody expects their
+    glusterd.  `reserves`: per cent of a volume's bricks that are set aside, by
+    volume, where it is known.
+    """
+    yield from check_plugin(node.node, node.plugin)
+    if node.qemu_problem:
+        yield found("QEMU_NO_GLUSTER", node.node, node.qemu_problem)
+    yield from check_glusterd(node, offline)
+    for brick in node.bricks:
+        yield from check_brick(brick, (reserves or {}).get(brick.volume, NOTHING_LEFT))
+    for volume, reason in sorted(node.unreachable.items()):
+        yield found("VOLUME_UNREACHABLE", node.node, "volume %s: %s" % (volume, reason))
+    for export in node.exports:
+        if not export.answers:
+            yield found(
+                "EXPORT_STALE",
+                node.node,
+                "the exporter of %s does not run" % export.key,
+            )
+    if node.tls.management and node.tls.missing:
+        yield found("TLS_FILES", node.node, "missing: %s" % ", ".join(node.tls.missing))
+    for problem in node.problems:
+        yield found("NOT_CHECKED", node.node, problem)
+
+
+def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whose template the node has, from `plugin_status.local_status`."""
+    reasons = [str(reason) for reason in plugin.get("reasons", ())]
+    for reason in reasons:
+        if _SWITCHED_OFF in reason:
+            code = "PLUGIN_OFF"
+        elif reason.startswith("Ganeti ") and _UNSUPPORTED in reason:
+            code = "GANETI_UNSUPPORTED"
+        else:
+            code = "PLUGIN_REFUSED"
+        yield found(code, node, reason)
+    if not reasons and plugin.get("template") != _OURS:
+        yield found("PLUGIN_REFUSED", node, "the template is stock Ganeti's")
+    noded = plugin.get("noded")
+    if noded in (_OURS, _STOPPED, None) and not plugin.get("noded_reasons"):
+        return
+    for reason in plugin.get("noded_reasons", ()) or ["its template is stock Ganeti's"]:
+        # Where new processes are stock for the same reason it is nothing new; and that
+        # it does not run is for Ganeti to say.
+        if noded != _STOPPED and reason not in reasons:
+            yield found("NODED_STALE", node, str(reason).split("; ")[0])
+
+
+def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:
+    """glusterd, and the other members as it sees them."""
+    if node.glusterd == f.DOWN:
+        yield found("GLUSTERD_DOWN", node.node, node.glusterd_reason or "it does not run")
+    if node.glusterd == f.SILENT:
+        yield found("GLUSTERD_SILENT", node.node, node.glusterd_reason or "it does not answer")
+    for peer in node.peers:
+        if peer.rejected:
+            yield found("PEER_REJECTED", node.node, "it has rejected %s" % peer.name)
+        elif not peer.connected:
+            if not set(peer.names) & set(offline):
+                yield found("PEER_DISCONNECTED", node.node, "not connected to %s" % peer.name)
+        elif not peer.sound:
+            yield found("PEER_STATE", node.node, "%s is: %s" % (peer.name, peer.state))
+    if 0 < node.op_version < node.max_op_version:
+        yield found(
+            "OP_VERSION_LOW",
+            node.node,
+            "the pool works at op-version %d, and all members can %d"
+            % (node.op_version, node.max_op_version),
+        )
+
+
+def check_brick(brick: f.BrickPlace, reserve: float) -> Iterator[Finding]:
+    """The file system under a brick."""
+    if brick.problem:
+        yield found("BRICK_UNREADABLE", brick.name, brick.problem)
+        return
+    if not brick.mounted:
+        yield found(
+            "BRICK_NOT_MOUNTED",
+            brick.name,
+            "its directory is missing, or is on the root file system",
+            volume=brick.volume,
+        )
+        return
+    if brick.read_only:
+        yield found("BRICK_READ_ONLY", brick.name, "its file system is read-only")
+    for what, total, free in (
+        ("data", brick.size, brick.free),
+        ("inodes", brick.inodes, brick.inodes_free),
+    ):
+        if total <= 0:  # some file systems do not count inodes
+            continue
+        left = 100 * free / total
+        severity = full_severity(left, reserve)
+        if severity is not None:
+            yield found(
+                "BRICK_FULL",
+                brick.name,
+                "%.0f per cent left for %s" % (left, what),
+                severity=severity,
+            )
+
+
+def full_severity(left: float, reserve: float) -> Severity | None:
+    """How bad it is that `left` per cent are left, of which `reserve` is not to be used."""
+    if left <= max(reserve, NOTHING_LEFT):
+        return ERROR
+    return WARNING if left < 100 - NEARLY_FULL else None
+
+
+def reserve_of(options: Mapping[str, str] | None) -> float:
+    """A volume's storage.reserve in per cent, from its options in force."""
+    value = profile.normal((options or {}).get("storage.reserve", ""))
+    try:
+        return float(value)
+    except ValueError:
+        return NOTHING_LEFT

@@ -1,0 +1,75 @@
+"""Checks that compare nodes with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ganeti_gluster.verify import facts as f
+from ganeti_gluster.verify.finding import Finding, found
+
+
+def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """What the facts of all nodes that told show when laid side by side."""
+    yield from _differing(
+        "PLUGIN_VERSION",
+        "the package's version",
+        {name: node.plugin.get("version", "") for name, node in nodes.items()},
+    )
+    yield from _differing(
+        "OP_VERSION_MIXED",
+        "GlusterFS's release",
+        {name: node.glusterfs for name, node in nodes.items()},
+    )
+    yield from check_membership(nodes)
+    yield from check_tls(nodes)
+
+
+def check_membership(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """Nodes whose glusterd runs beside the pool that has the cluster's volumes."""
+    running = {name: node for name, node in nodes.items() if node.glusterd == f.RUNNING}
+    members = {
+        uuid
+        for node in running.values()
+        if node.volumes
+        for uuid in (node.uuid, *(peer.uuid for peer in node.peers))
+    }
+    if not members:
+        return
+    for name, node in sorted(running.items()):
+        if node.uuid not in members:
+            yield found("NODE_OUTSIDE_POOL", name, "its glusterd has no peer in the pool")
+
+
+def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """TLS of the management connections, which all members use or none."""
+    members = {name: node for name, node in nodes.items() if node.glusterd != f.ABSENT}
+    with_tls = sorted(name for name, node in members.items() if node.tls.management)
+    without = sorted(set(members) - set(with_tls))
+    if with_tls and without:
+        yield found(
+            "TLS_INCONSISTENT",
+            ", ".join(without),
+            "no secure-access here, while %s %s it"
+            % (", ".join(with_tls), "has" if len(with_tls) == 1 else "have"),
+        )
+    yield from _differing(
+        "TLS_INCONSISTENT",
+        "/etc/ssl/glusterfs.ca",
+        {
+            name: node.tls.authorities[:12]
+            for name, node in nodes.items()
+            if node.tls.management and node.tls.authorities
+        },
+    )
+
+
+def _differing(code: str, what: str, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding for those nodes whose value is not that of most others."""
+    told = {name: str(value) for name, value in values.items() if value}
+    if len(set(told.values())) < 2:
+        return
+    usual = max(sorted(set(told.values())), key=list(told.values()).count)
+    for name in sorted(told):
+        if told[name] != usual:
+            yield found(code, name, "%s is %s, elsewhere %s" % (what, told[name], usual))

@@ -1,0 +1,81 @@
+"""The volumes that a node should reach, as the master told it last.
+
+A node that is not the master knows nothing of Ganeti's disk parameters.  The hook
+of `gnt-cluster verify` brings them in its environment, `gnt-gluster verify` copies
+this file, which has them by node; whatever looks at a node finds them here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ganeti_gluster import constants
+from ganeti_gluster.errors import InvalidParameter
+from ganeti_gluster.verify.backlog import write_json
+from ganeti_gluster.volume import VolumeSpec
+
+PATH = constants.STATE_DIR + "/volumes.json"
+
+#: The variable of the hook's environment, without and with Ganeti's prefix.
+VARIABLE = "GLUSTER_VOLUMES"
+ENVIRONMENT = "GANETI_" + VARIABLE
+
+_NAMES = (constants.PARAM_VOLUME, constants.PARAM_HOST, constants.PARAM_PORT)
+
+
+def plain(params: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of Ganeti's disk parameters only what says where a volume is; each once."""
+    result: list[dict[str, Any]] = []
+    for each in params:
+        part = {name: each[name] for name in _NAMES if name in each}
+        if part not in result:
+            result.append(part)
+    return result
+
+
+def specs(params: Iterable[Mapping[str, Any]]) -> list[VolumeSpec]:
+    """The volumes that parameters name, without those that are not valid."""
+    result = []
+    for each in params:
+        try:
+            spec = VolumeSpec.from_params(each)
+        except InvalidParameter:
+            continue
+        if spec not in result:
+            result.append(spec)
+    return result
+
+
+def parse(text: str) -> list[dict[str, Any]]:
+    """The parameters in the hook's variable or in the file; raises ValueError."""
+    data = json.loads(text)
+    if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
+        raise ValueError("not a list of disk parameters")
+    return plain(data)
+
+
+def load(node: str, path: str = PATH) -> list[dict[str, Any]]:
+    """What the master told this node last; nothing where it has not."""
+    return plain(_load_all(path).get(node, ()))
+
+
+def _load_all(path: str) -> dict[str, list[dict[str, Any]]]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            data = json.load(stream)
+        return {str(node): parse(json.dumps(params)) for node, params in data.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def save(node: str, params: Sequence[Mapping[str, Any]], path: str = PATH) -> None:
+    """Keep what this node was told."""
+    save_all({**_load_all(path), node: list(params)}, path)
+
+
+def save_all(params: Mapping[str, Sequence[Mapping[str, Any]]], path: str = PATH) -> None:
+    """Keep what each node is told; no write where nothing changed."""
+    if _load_all(path) != params:
+        write_json(params, path)

@@ -1,0 +1,261 @@
+"""Each finding is produced by its fault, and is gone after the repair.
+
+Many faults at once, since a look at the cluster is what takes time; what is found
+must be exactly what was broken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from testbedlib import wait_for
+
+from .conftest import Cluster
+
+NAME = "vm-verify"
+INSTALLED = "/usr/lib/python3/dist-packages/ganeti_gluster"
+MOUNT = "/mnt/gv0"
+BRICK = "/srv/gluster/brick1/gv0"
+MODULE = "/usr/lib/x86_64-linux-gnu/qemu/block-gluster.so"
+OLD = "5 days ago"
+
+Found = set[tuple[str, str, str]]
+
+
+class Fault(NamedTuple):
+    """A fault: its commands and its repair's on a node, and what is then found."""
+
+    node: str
+    produce: str
+    repair: str
+    found: Found
+
+
+def findings(cluster: Cluster) -> Found:
+    """What `gnt-gluster verify` says: severity, code, object."""
+    done = cluster.testbed.exec("node1", ["gnt-gluster", "verify", "--json"], timeout=180)
+    assert done.exit_code in (0, 1), done.describe()
+    said = {(each["severity"], each["code"], each["object"]) for each in json.loads(done.stdout)}
+    assert done.exit_code == any(severity == "ERROR" for severity, _, _ in said)
+    return said
+
+
+def expect(cluster: Cluster, wanted: Found) -> None:
+    """Wait until exactly that is found; some faults take a moment to show."""
+    seen: list[Found] = [set()]
+
+    def exactly() -> bool:
+        seen[0] = findings(cluster)
+        return seen[0] == wanted
+
+    try:
+        wait_for(exactly, 90, "what is found is what was broken")
+    except AssertionError:
+        pytest.fail("missing: %s; beside them: %s" % (wanted - seen[0], seen[0] - wanted))
+
+
+@contextlib.contextmanager
+def broken(cluster: Cluster, faults: list[Fault]) -> Iterator[Found]:
+    """The faults, all at once; repaired and gone after the block."""
+    with contextlib.ExitStack() as stack:
+        for fault in faults:
+            stack.callback(cluster.run, "sh", "-ec", fault.repair, node=fault.node)
+            cluster.run("sh", "-ec", fault.produce, node=fault.node)
+        yield {each for fault in faults for each in fault.found}
+    expect(cluster, set())
+
+
+@pytest.fixture(scope="module")
+def image(cluster: Cluster) -> Iterator[str]:
+    """An instance's image, and the volume mounted on the master."""
+    path = cluster.add(NAME, start=False)
+    cluster.run("sh", "-c", "mkdir -p %s && mount -t glusterfs node1:/gv0 %s" % (MOUNT, MOUNT))
+    yield path
+    cluster.run("umount", MOUNT)
+    cluster.remove(NAME)
+
+
+def of_nodes() -> list[Fault]:
+    """Faults of single nodes that leave the volume working."""
+    return [
+        Fault(
+            "node2",
+            "gnt-gluster plugin disable",
+            "gnt-gluster plugin enable",
+            {("ERROR", "PLUGIN_OFF", "node2")},
+        ),
+        Fault(
+            "node3",
+            "sed -i 's/^SUPPORTED_GANETI = .*/SUPPORTED_GANETI = ((9, 9),)/' %s/constants/"
+            "__init__.py" % INSTALLED,
+            "sed -i 's/^SUPPORTED_GANETI = .*/SUPPORTED_GANETI = ((3, 0), (3, 1))/' %s/constants/"
+            "__init__.py" % INSTALLED,
+            {("ERROR", "GANETI_UNSUPPORTED", "node3")},
+        ),
+        Fault(
+            "node2",
+            "sed -i 's/^__version__ = .*/__version__ = \"9.9\"/' %s/__init__.py" % INSTALLED,
+            "sed -i 's/^__version__ = .*/__version__ = \"0.1.0\"/' %s/__init__.py" % INSTALLED,
+            {("WARNING", "PLUGIN_VERSION", "node2"), ("WARNING", "NODED_STALE", "node2")},
+        ),
+        Fault(
+            "node3",
+            'sed -i \'s/"pid": /"pid": 1/\' /run/ganeti-gluster/noded.json',
+            'sed -i \'s/"pid": 1/"pid": /\' /run/ganeti-gluster/noded.json',
+            {("WARNING", "NODED_STALE", "node3")},
+        ),
+        Fault(
+            "node2",
+            "mv %s /root" % MODULE,
+            "mv /root/block-gluster.so %s" % MODULE,
+            {("ERROR", "QEMU_NO_GLUSTER", "node2")},
+        ),
+        Fault(
+            "node3",
+            "systemctl stop glusterd",
+            "systemctl start glusterd",
+            {
+                ("ERROR", "GLUSTERD_DOWN", "node3"),
+                ("ERROR", "PEER_DISCONNECTED", "node1"),
+                ("ERROR", "PEER_DISCONNECTED", "node2"),
+            },
+        ),
+        Fault(
+            "node3",
+            "touch /var/lib/glusterd/secure-access",
+            "rm /var/lib/glusterd/secure-access",
+            {
+                ("ERROR", "TLS_FILES", "node3"),
+                ("ERROR", "TLS_INCONSISTENT", "node1, node2"),
+                ("ERROR", "VOLUME_UNREACHABLE", "node3"),  # its libgfapi wants TLS now
+            },
+        ),
+        Fault(
+            "node1",
+            "mkdir -p /run/ganeti-gluster/exports; touch /run/ganeti-gluster/exports/gv0-1.x",
+            "rm /run/ganeti-gluster/exports/gv0-1.x",
+            {("WARNING", "EXPORT_STALE", "node1")},
+        ),
+        Fault(
+            "node1",
+            "fallocate -l 7800M %s/../fill" % BRICK,
+            "rm %s/../fill" % BRICK,
+            {("ERROR", "BRICK_FULL", "node1:%s" % BRICK)},
+        ),
+    ]
+
+
+def of_volume() -> list[Fault]:
+    """A dead brick, and options that somebody changed."""
+    volume_set = "gluster --mode=script volume set gv0 "
+    return [
+        Fault(
+            "node1",
+            volume_set + "network.ping-timeout 3 performance.read-ahead on",
+            volume_set + "network.ping-timeout 20 performance.read-ahead off",
+            {("ERROR", "OPTION_DANGEROUS", "gv0"), ("WARNING", "OPTION_DIFFERS", "gv0")},
+        ),
+        Fault(
+            "node2",
+            "kill -9 $(cat /var/run/gluster/vols/gv0/*.pid)",
+            "gluster volume start gv0 force",
+            {
+                ("ERROR", "BRICK_DOWN", "node2:%s" % BRICK),
+                # what happens to the images meanwhile
+                ("WARNING", "HEAL_BACKLOG", "node1:%s" % BRICK),
+                ("WARNING", "HEAL_BACKLOG", "node3:%s" % BRICK),
+            },
+        ),
+    ]
+
+
+def of_images(image: str) -> list[Fault]:
+    """Images that are not as the configuration says, and such that it does not know."""
+    orphan = "ganeti/00000000-0000-0000-0000-000000000000.0"
+    return [
+        Fault(
+            "node1",
+            "cd %s; chown 7 %s; chmod 644 %s; truncate -s 2G %s" % (MOUNT, *[image] * 3),
+            "cd %s; chown 0 %s; chmod 600 %s; truncate -s 1G %s" % (MOUNT, *[image] * 3),
+            {
+                ("WARNING", "IMAGE_OWNER", image),
+                ("WARNING", "IMAGE_MODE", image),
+                ("WARNING", "IMAGE_SIZE", image),
+            },
+        ),
+        Fault(
+            "node1",
+            "cd %s; for f in %s %s.partial; do truncate -s 1M $f; touch -d '%s' $f; done;"
+            " touch ganeti/new; touch \"$(printf 'ganeti/\\377')\"" % (MOUNT, orphan, image, OLD),
+            "cd %s; rm -f %s %s.partial ganeti/new \"$(printf 'ganeti/\\377')\""
+            % (MOUNT, orphan, image),
+            {
+                ("WARNING", "IMAGE_ORPHAN", orphan),
+                ("WARNING", "LEFTOVER", image + ".partial"),
+                ("WARNING", "NAME_UNREADABLE", "gv0"),
+            },
+        ),
+    ]
+
+
+def assert_under_ganeti(cluster: Cluster, wanted: Found) -> None:
+    """The same by Ganeti's own command: a line each, in its form for programs."""
+    done = cluster.run("gnt-cluster", "verify", "--error-codes", fail=True, max_seconds=180)
+    for severity, code, _ in wanted:
+        assert "  - %s:%s:node:node" % (severity, code) in done.stdout
+
+
+def test_a_warning_does_not_fail_and_orphans_are_removed_when_asked(
+    cluster: Cluster, image: str
+) -> None:
+    command = ("gnt-gluster", "disk", "remove-orphans")
+    orphan = "ganeti/00000000-0000-0000-0000-000000000000.0"
+    before = set(cluster.images())
+    with broken(cluster, of_images(image)[1:]):
+        done = cluster.run("gnt-cluster", "verify", max_seconds=180)
+        assert "WARNING: node node1: IMAGE_ORPHAN: %s: " % orphan in done.stdout
+        shown = json.loads(cluster.run(*command, "--dry-run", "--json").stdout)
+        wanted = {(orphan, "orphan"), (image + ".partial", "leftover")}
+        assert {(row["path"], row["kind"]) for row in shown} == wanted
+        done = cluster.run(*command, stdin=b"n\n", fail=True)
+        assert orphan in done.stdout
+        assert set(cluster.images()) == before | {orphan, image + ".partial", "ganeti/new"}
+        done = cluster.run(*command, "-f")
+        assert "1 more belong to no instance" in done.stderr
+        assert set(cluster.images()) == before | {"ganeti/new"}
+
+
+@pytest.mark.slow
+def test_a_healthy_cluster_gives_no_output(cluster: Cluster, image: str) -> None:
+    done = cluster.run("gnt-gluster", "verify", max_seconds=180)
+    assert done.stdout + done.stderr == ""
+    text = cluster.run("gnt-cluster", "verify", max_seconds=180).stdout
+    assert text.rstrip().endswith("* Hooks Results")
+
+
+@pytest.mark.slow
+def test_each_fault_is_found_and_nothing_else(cluster: Cluster, image: str) -> None:
+    with broken(cluster, of_nodes()) as wanted:
+        expect(cluster, wanted)
+        cluster.run("gnt-gluster", "verify", "--local", fail=1, node="node2")
+        assert_under_ganeti(cluster, wanted)
+    with broken(cluster, of_volume() + of_images(image)) as wanted:
+        expect(cluster, wanted)
+        assert_under_ganeti(cluster, wanted)
+
+
+@pytest.mark.slow
+def test_without_the_plugin_in_the_job_ganeti_shows_what_the_hook_says(
+    cluster: Cluster, image: str
+) -> None:
+    cluster.run("gnt-gluster", "plugin", "disable")
+    try:
+        done = cluster.run("gnt-cluster", "verify", fail=True, max_seconds=180)
+        assert "PLUGIN_OFF: node1: switched off by" in done.stdout
+    finally:
+        cluster.run("gnt-gluster", "plugin", "enable")

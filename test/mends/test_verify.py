@@ -1,0 +1,98 @@
+"""Findings of our hook as lines of Ganeti's verification."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ganeti_gluster.mends import verify
+from ganeti_gluster.plugin import Refused
+from ganeti_gluster.verify.finding import MARK, found
+
+ERROR = found("BRICK_DOWN", "node1:/b", "it does not run", volume="gv0")
+WARNING = found("NODED_STALE", "node1", "old")
+
+
+class Stock:
+    """The part of Ganeti's unit that is extended."""
+
+    ETYPE_ERROR, ETYPE_WARNING = "ERROR", "WARNING"
+
+    def __init__(self, *, error_codes: bool = False, ignored: tuple[str, ...] = ()) -> None:
+        self.op = SimpleNamespace(error_codes=error_codes, ignore_errors=ignored)
+        self.said: list[tuple[Any, ...]] = []
+        self.cfg = SimpleNamespace(GetNodeName=lambda uuid: uuid.removeprefix("uuid-"))
+
+    def BuildHooksEnv(self) -> dict[str, str]:
+        return {"CLUSTER_TAGS": ""}
+
+    def HooksCallBack(self, phase, hooks_results, feedback_fn, lu_result):
+        return lu_result
+
+    def _ErrorMsgList(self, descriptor, name, messages, log_type):
+        self.said.append((log_type, descriptor[1], name, *messages))
+
+
+@pytest.fixture
+def unit() -> type[Stock]:
+    class Own(Stock):
+        pass
+
+    constants = SimpleNamespace(
+        HOOKS_PHASE_POST="post", CV_ENODEHOOKS=("node", "ENODEHOOKS", ""), CV_TNODE="node"
+    )
+    verify.extend(SimpleNamespace(LUClusterVerifyGroup=Own, constants=constants))
+    return Own
+
+
+def results(*findings: Any, **changed: Any) -> dict[str, Any]:
+    output = "noise\\n" + MARK + json.dumps([each.to_dict() for each in findings]) + "\\nnoise"
+    usual = {"fail_msg": "", "offline": False, "payload": [(verify.HOOK, 0, output)]}
+    return {"uuid-node1": SimpleNamespace(**{**usual, **changed})}
+
+
+def test_an_error_fails_verification_and_a_warning_does_not(unit) -> None:
+    lu = unit()
+    assert lu.HooksCallBack("post", results(WARNING), None, True) is True
+    assert lu.HooksCallBack("post", results(ERROR), None, True) is False
+    assert [(kind, code, node) for kind, code, node, _ in lu.said] == [
+        ("WARNING", "NODED_STALE", "node1"),
+        ("ERROR", "BRICK_DOWN", "node1"),
+    ]
+    assert lu.said[0][3].startswith("NODED_STALE: old; ")
+    assert lu.said[1][3].startswith("BRICK_DOWN: node1:/b: it does not run; ")
+
+
+def test_programs_get_the_code_once(unit) -> None:
+    lu = unit(error_codes=True)
+    lu.HooksCallBack("post", results(ERROR), None, True)
+    assert lu.said[0][3].startswith("node1:/b: it does not run; ")
+
+
+def test_errors_of_hooks_can_be_ignored(unit) -> None:
+    lu = unit(ignored=("ENODEHOOKS",))
+    assert lu.HooksCallBack("post", results(ERROR), None, True) is True
+    assert lu.said[0][0] == "WARNING"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"fail_msg": "no answer"},
+        {"offline": True},
+        {"payload": [("cluster-verify-post.d/another", 1, MARK + "[]")]},
+        {"payload": [(verify.HOOK, 0, "")]},
+    ],
+)
+def test_what_says_nothing_of_ours_is_left_to_ganeti(unit, changed) -> None:
+    lu = unit()
+    assert lu.HooksCallBack("post", results(ERROR, **changed), None, True) is True
+    assert lu.said == []
+
+
+def test_another_shape_of_ganeti_is_left_alone() -> None:
+    with pytest.raises(Refused, match="LUClusterVerifyGroup lacks"):
+        verify.extend(SimpleNamespace(constants=None))
