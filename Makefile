@@ -86,7 +86,7 @@ test-integration: requirements venv deb ## tests on a real glusterd, within a no
 test-cluster: requirements venv deb ## tests on a real cluster; SUITE=…
 	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) cluster
 
-# Two runs of one checkout take turns at its testbed; -o: its nodes do not keep the lock.
+# Two runs of one checkout take turns at its testbeds; -o: the nodes do not keep the lock.
 ON_TESTBED = flock -o build/.testbed.lock test/on-testbed
 
 # Said in one line before anything starts.
@@ -99,8 +99,7 @@ check: requirements ## lint, test, and the tests on real nodes of both suites
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory deb
-	@for suite in $(SUITES); do \
-	  $(ON_TESTBED) --suite $$suite --deb $(DEB) integration cluster; done
+	@flock -o build/.testbed.lock test/on-each-suite $(DEB) $(SUITES)
 	@echo "check: ok"
 
 .PHONY: check-slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -22,6 +23,12 @@ TOOLS = {
     "losetup": "mount",
 }
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+#: How many inotify instances one user may have, all containers together.
+WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+NEEDED_WATCHES = 1024
+
+_LOCK = "/run/lock/ganeti-gluster-testbed"
 
 
 def missing_packages(
@@ -136,14 +143,29 @@ def _load_overlay(root: bool) -> bool:
 
 def require(say: Callable[[str], None]) -> None:
     """Refuse, or install what is missing and say so in one line."""
-    packages = missing_packages()
-    problem = look().problem(packages)
+    problem = look().problem(missing_packages())
     if problem:
         raise problem
-    if packages:
-        say("installing on this machine: %s" % " ".join(packages))
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
-        env = command.environment({"DEBIAN_FRONTEND": "noninteractive"})
-        if command.run(install, timeout=600, env=env, check=False).exit_code:
-            command.run(["apt-get", "update", "-q"], timeout=300, env=env)
-            command.run(install, timeout=600, env=env)
+    with open(_LOCK, "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two testbeds may be made at once
+        packages = missing_packages()
+        if packages:
+            say("installing on this machine: %s" % " ".join(packages))
+            install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+            env = command.environment({"DEBIAN_FRONTEND": "noninteractive"})
+            if command.run(install, timeout=600, env=env, check=False).exit_code:
+                command.run(["apt-get", "update", "-q"], timeout=300, env=env)
+                command.run(install, timeout=600, env=env)
+    allow_watches(WATCHES, say)
+
+
+def allow_watches(path: Path, say: Callable[[str], None]) -> None:
+    """Let root have enough inotify instances for the systemd of every node.
+
+    The nodes' root is the machine's, and the kernel's 128 do for some eight nodes.
+    The value stays until the machine is started anew.
+    """
+    present = int(path.read_text())
+    if present < NEEDED_WATCHES:
+        say("fs.inotify.max_user_instances is %d: made %d" % (present, NEEDED_WATCHES))
+        path.write_text("%d\n" % NEEDED_WATCHES)

@@ -58,3 +58,16 @@ def test_missing_tools_become_packages() -> None:
 )
 def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
     assert requirements.filesystem_of(Path(path), MOUNTINFO) == kind
+
+
+def test_the_nodes_may_watch_files(tmp_path: Path) -> None:
+    said: list[str] = []
+    value = tmp_path / "max_user_instances"
+    value.write_text("128\n")
+    requirements.allow_watches(value, said.append)
+    assert value.read_text() == "1024\n"
+    assert said == ["fs.inotify.max_user_instances is 128: made 1024"]
+    value.write_text("8192\n")
+    requirements.allow_watches(value, said.append)
+    assert value.read_text() == "8192\n"
+    assert len(said) == 1
