@@ -120,6 +120,10 @@ install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	$(PYTHON) -m pip install --root $(or $(DESTDIR),/) --prefix $(PREFIX) .
 	debian/install-hooks '$(DESTDIR)'
 	debian/install-extstorage '$(DESTDIR)'
+	install -D -m 755 lib/services-sync '$(DESTDIR)/usr/lib/ganeti-gluster/services-sync'
+	for unit in service timer; do install -D -m 644 \
+	  debian/ganeti-gluster.gluster-services-sync.$$unit \
+	  '$(DESTDIR)/usr/lib/systemd/system/gluster-services-sync.'$$unit; done
 
 .PHONY: clean
 clean: ## remove build/, caches, our testbed, and root trees nobody uses

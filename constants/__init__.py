@@ -41,6 +41,8 @@ SERVICES_STORE = SERVICES_DIR + "/store.db"
 SERVICES_REPLICA = SERVICES_DIR + "/replica.json"
 EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
 SERVICES_LOCK = RUN_DIR + "/services.lock"
+SERVICES_MASTER = RUN_DIR + "/services-master"
+SERVICES_SYNC_WANTED = RUN_DIR + "/services-sync-wanted"
 LOCK_DIR = RUN_DIR + "/locks"
 
 # What a node keeps over its reboots; nothing in it is needed for a disk to work.

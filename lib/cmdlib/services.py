@@ -5,13 +5,14 @@ To be used on the master, as root.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 
 from ganeti import cli, errors
 
-from ganeti_gluster import command
+from ganeti_gluster import command, constants
 from ganeti_gluster.cmdlib import restricted
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, control
@@ -214,5 +215,9 @@ def _commands(
 
 
 def sync_soon() -> None:
-    """Have the next sync now, so that the events of what was done are there soon."""
+    """Have a sync that begins after now, so that events of what was done are there soon."""
+    os.makedirs(constants.RUN_DIR, mode=0o755, exist_ok=True)
+    # A sync that runs already would not look again by itself.
+    with open(constants.SERVICES_SYNC_WANTED, "w", encoding="ascii"):
+        pass
     command.run(["systemctl", "start", "--no-block", SYNC_UNIT], timeout=10, check=False)

@@ -1,0 +1,280 @@
+"""`gnt-gluster swift`, and `gnt-gluster services` for the other service types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ganeti import cli, constants, errors
+
+from ganeti_gluster.client import service_events
+from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.service_table import moment, overview, wants_colour
+from ganeti_gluster.cmdlib import services
+from ganeti_gluster.services import config, control
+from ganeti_gluster.services.control import Outcome
+from ganeti_gluster.services.model import ServerService, ServiceType, Snapshot
+
+# All was done, nothing was, some was.
+EXIT_DONE, EXIT_NONE, EXIT_SOME = constants.EXIT_SUCCESS, constants.EXIT_FAILURE, 3
+
+NODE_OPT = cli.cli_option(
+    "--node",
+    dest="nodes",
+    default=[],
+    action="append",
+    metavar="NODE",
+    completion_suggest=cli.OPT_COMPL_ONE_NODE,
+    help="This node only; may be given several times",
+)
+SERVICE_OPT = cli.cli_option(
+    "--service",
+    dest="services",
+    default=[],
+    action="append",
+    metavar="SERVICE",
+    help="This service only; may be given several times",
+)
+TYPE_OPT = cli.cli_option(
+    "--type",
+    dest="type",
+    default=None,
+    metavar="TYPE",
+    help="The service type, as GLUSTER_SWIFT or GLUSTER",
+)
+
+_FIELDS: dict[str, tuple[str, Callable[[ServerService], object]]] = {
+    "type": ("Type", lambda found: found.type),
+    "node": ("Node", lambda found: found.node),
+    "service": ("Service", lambda found: found.name),
+    "status": ("Status", lambda found: found.status),
+    "word": ("State", lambda found: found.status.word),
+    "message": ("Message", lambda found: found.message or "-"),
+    "since": ("Since", lambda found: moment(found.since)),
+    "unit": ("Unit", lambda found: found.unit or "-"),
+    "enabled": ("Enabled", lambda found: {True: "Y", False: "N", None: "-"}[found.enabled]),
+    "pid": ("PID", lambda found: found.pid or "-"),
+}
+_DEFAULT_FIELDS = ["node", "service", "status", "since", "message"]
+
+_PARTICIPLES = {control.START: "started", control.STOP: "stopped", control.RESTART: "restarted"}
+
+
+def _type(opts: Any) -> ServiceType:
+    """The type that the command is about; raises OpPrereqError."""
+    if opts.type is None:
+        raise errors.OpPrereqError("Name a service type with --type", errors.ECODE_INVAL)
+    return config.load().type(opts.type)
+
+
+# Looking
+
+
+def ShowStatus(opts: Any, args: list[str]) -> int:
+    """Print what the nodes tell now; whether all, some or none told is the exit status."""
+    configuration = config.load()
+    types = [configuration.type(opts.type)] if opts.type else list(configuration.types)
+    nodes = services.choose(services.cluster_nodes(), opts.nodes)
+    names = {
+        found.name for each in types for found in services.choose_services(each, opts.services)
+    }
+    snapshot = services.fetch(configuration, types=types, nodes=nodes)
+    snapshot = snapshot.with_services(s for s in snapshot.services if s.name in names)
+    if opts.json:
+        cli.ToStdout("%s", json.dumps(_as_data(snapshot, types), indent=2, sort_keys=True))
+    elif opts.output:
+        _print_fields(opts, snapshot)
+    else:
+        for position, each in enumerate(types):
+            lines = overview(snapshot, each.name, each.title, colour=wants_colour())
+            for line in [*([""] if position else []), *lines]:
+                cli.ToStdout("%s", line)
+    asked = snapshot.nodes()
+    told = [node for node in asked if node not in snapshot.failures]
+    return EXIT_DONE if len(told) == len(asked) else EXIT_SOME if told else EXIT_NONE
+
+
+def _as_data(snapshot: Snapshot, types: Sequence[ServiceType]) -> dict[str, Any]:
+    """The status as plain data: for each type the whole, each node, and each service."""
+    return {
+        "time": snapshot.time,
+        "unreachable": dict(snapshot.failures),
+        "types": {
+            each.name: {
+                "title": each.title,
+                **snapshot.aggregate(type=each.name).to_dict(),
+                "nodes": {
+                    node: {
+                        **snapshot.aggregate(type=each.name, node=node).to_dict(),
+                        "services": {
+                            found.name: found.to_dict()
+                            for found in snapshot.select(type=each.name, node=node)
+                        },
+                    }
+                    for node in snapshot.nodes(each.name)
+                },
+            }
+            for each in types
+        },
+    }
+
+
+def _print_fields(opts: Any, snapshot: Snapshot) -> None:
+    fields = cli.ParseFields(opts.output, _DEFAULT_FIELDS)
+    unknown = [name for name in fields if name not in _FIELDS]
+    if unknown:
+        raise errors.OpPrereqError(
+            "Unknown field %s; there are %s" % (", ".join(unknown), ", ".join(_FIELDS)),
+            errors.ECODE_INVAL,
+        )
+    for line in cli.GenerateTable(
+        headers=None if opts.no_headers else {name: _FIELDS[name][0] for name in fields},
+        fields=fields,
+        separator=opts.separator,
+        data=[[str(_FIELDS[name][1](found)) for name in fields] for found in snapshot.services],
+    ):
+        cli.ToStdout("%s", line)
+
+
+# Doing
+
+
+def Start(opts: Any, args: list[str]) -> int:
+    """Start services and print what came of it."""
+    return _change(opts, control.START)
+
+
+def Stop(opts: Any, args: list[str]) -> int:
+    """As `Start`."""
+    return _change(opts, control.STOP)
+
+
+def Restart(opts: Any, args: list[str]) -> int:
+    """As `Start`."""
+    return _change(opts, control.RESTART)
+
+
+def _change(opts: Any, verb: str) -> int:
+    type = _type(opts)
+    chosen = [found.name for found in services.choose_services(type, opts.services)]
+    targets = [node.name for node in services.targets_of(type, opts.nodes)]
+    what = "%s: %s on %s" % (type.title, ", ".join(chosen), ", ".join(targets) or "no node")
+    if opts.dry_run:
+        cli.ToStdout("Would %s %s", verb, what)
+        return EXIT_DONE
+    if not targets:
+        raise errors.OpPrereqError(
+            "%s is expected on no node; name one with --node" % type.title, errors.ECODE_STATE
+        )
+    if verb != control.START and not opts.force and _whole(type, opts.nodes, targets):
+        question = "This interrupts the service in the whole cluster. %s %s?"
+        if not cli.AskUser(question % (verb.capitalize(), what)):
+            return int(constants.EXIT_CONFIRMATION)
+
+    def progress(node: str, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            text = outcome.result + (": %s" % outcome.message if outcome.message else "")
+            cli.ToStdout("%s %s: %s", node, outcome.service, text)
+
+    outcomes = services.run(
+        verb,
+        type,
+        nodes=opts.nodes,
+        services=opts.services,
+        on_node_done=None if opts.json else progress,
+    )
+    if opts.json:
+        data = [outcome.to_dict() for outcome in outcomes]
+        cli.ToStdout("%s", json.dumps(data, indent=2, sort_keys=True))
+    return _judge(verb, outcomes, quiet=opts.json)
+
+
+def _whole(type: ServiceType, named: Sequence[str], targets: Sequence[str]) -> bool:
+    """Whether no node is left that could go on serving."""
+    return not named or set(targets) >= {node.name for node in services.targets_of(type, ())}
+
+
+def _judge(verb: str, outcomes: Sequence[Outcome], *, quiet: bool) -> int:
+    """The exit status, with a line that says how many there are of each result."""
+    good = [o for o in outcomes if o.result in (control.DONE, control.UNCHANGED)]
+    failed = [o for o in outcomes if o.result == control.FAILED]
+    if not quiet:
+        rest = len(outcomes) - len(good) - len(failed)
+        counts = [
+            "%d %s" % (len(good), _PARTICIPLES[verb]),
+            "%d failed" % len(failed),
+            *(["%d not installed or skipped" % rest] if rest else []),
+        ]
+        cli.ToStdout("%s", ", ".join(counts))
+    if not good:
+        return EXIT_NONE
+    return EXIT_SOME if failed else EXIT_DONE
+
+
+def ShowEvents(opts: Any, args: list[str]) -> int:
+    """Print what the sync has stored."""
+    return service_events.show(opts, config.load().type(opts.type).name if opts.type else None)
+
+
+_STATUS_OPTIONS = [NODE_OPT, SERVICE_OPT, JSON_OPT, cli.FIELDS_OPT, cli.NOHDR_OPT, cli.SEP_OPT]
+_CHANGE_OPTIONS = [NODE_OPT, SERVICE_OPT, JSON_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT]
+
+_Function = Callable[[Any, list[str]], int]
+
+
+def _of_swift(function: _Function) -> _Function:
+    """The same for Gluster Swift, without --type."""
+
+    def with_type(opts: Any, args: list[str]) -> int:
+        opts.type = config.GLUSTER_SWIFT
+        return function(opts, args)
+
+    return with_type
+
+
+def _commands() -> dict[str, tuple[Any, ...]]:
+    table: list[tuple[str, _Function, list[Any], str, str]] = [
+        (
+            "status",
+            ShowStatus,
+            _STATUS_OPTIONS,
+            "[--node=NODE...]",
+            "Show the state of %s on every node",
+        ),
+        *(
+            (verb, function, _CHANGE_OPTIONS, "[--node=NODE...] [--service=SERVICE...]", text)
+            for verb, function, text in (
+                (control.START, Start, "Start %s on the cluster or on some nodes"),
+                (control.STOP, Stop, "Stop %s on the cluster or on some nodes"),
+                (control.RESTART, Restart, "Restart %s on the cluster or on some nodes"),
+            )
+        ),
+        (
+            "events",
+            ShowEvents,
+            service_events.OPTIONS,
+            "[--follow] [--since=TIME]",
+            "Show what happened to %s",
+        ),
+    ]
+    commands = {}
+    for word, function, options, usage, text in table:
+        commands["swift %s" % word] = (
+            _of_swift(function),
+            cli.ARGS_NONE,
+            options,
+            usage,
+            text % "the Gluster Swift services",
+        )
+        commands["services %s" % word] = (
+            function,
+            cli.ARGS_NONE,
+            [TYPE_OPT, *options],
+            "--type=TYPE %s" % usage,
+            text % "the services of a type",
+        )
+    return commands
+
+
+COMMANDS = _commands()

@@ -1,0 +1,164 @@
+"""The periodic sync of the services: look, store what changed, and tell it.
+
+Runs on every node by a timer and does nothing but on the master.  The order keeps
+events from being lost or told twice: first they are stored together with what was
+seen, then the other master candidates get the store, then they are told, and last
+the others learn that they were.  Whoever is master next goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from ganeti import errors, netutils, ssconf
+
+from ganeti_gluster import constants
+from ganeti_gluster.cmdlib import restricted, services
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.services import answers, config, publish, replica
+from ganeti_gluster.services import node as on_node
+from ganeti_gluster.services import store as services_store
+from ganeti_gluster.services.model import Node
+from ganeti_gluster.services.store import Store, StoreError
+
+COPY_SECONDS = 8
+
+
+def is_master() -> bool:
+    """Whether this node is the master, as far as it knows."""
+    try:
+        return bool(ssconf.SimpleStore().GetMasterNode() == netutils.Hostname.GetSysName())
+    except errors.ConfigurationError:
+        return False  # no cluster here
+
+
+def sync() -> bool:
+    """One sync; whether there was one.  Raises GanetiGlusterError, Ganeti's errors, OSError."""
+    if not is_master():
+        return False
+    configuration = config.load()
+    with _alone() as alone, services_store.connect(readonly=False) as store:
+        if not alone:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(constants.SERVICES_SYNC_WANTED)
+        nodes = services.cluster_nodes()
+        myself = netutils.Hostname.GetSysName()
+        if not os.path.exists(constants.SERVICES_MASTER):
+            take_over(store, nodes, myself)
+        snapshot = services.fetch(configuration, nodes=nodes)
+        if not is_master():  # any more
+            return False
+        store.record(snapshot, master=myself, history=configuration.history)
+        with open(constants.SERVICES_MASTER, "w", encoding="ascii"):
+            pass  # it is taken away when this node starts, or is not the master
+        copy_to = [
+            node
+            for node in nodes
+            if node.master_candidate
+            and not node.offline
+            and node.name != myself
+            and node.name not in snapshot.failures
+        ]
+        copy(store, copy_to)
+        publish.publish(
+            store.unpublished(), store.published, hook_seconds=configuration.hook_seconds
+        )
+        copy(store, copy_to)
+    return True
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether no other sync runs, and keep others off until the end."""
+    os.makedirs(constants.SERVICES_DIR, mode=0o750, exist_ok=True)
+    path = os.path.join(constants.SERVICES_DIR, "sync.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+    finally:
+        os.close(descriptor)
+
+
+def take_over(store: Store, nodes: Sequence[Node], myself: str) -> None:
+    """Go on from the newest state that a master has left here or on another candidate.
+
+    This node may have been the master before, with others since: that its own store
+    says so tells nothing.
+    """
+    kept = replica.load()
+    if kept is not None:
+        store.load(kept)
+    others = [
+        node
+        for node in nodes
+        if node.master_candidate and not node.offline and node.name != myself
+    ]
+    addresses = {node.name: node.address for node in others}
+    for answer in restricted.run(on_node.DUMP_COMMAND, addresses, seconds=COPY_SECONDS).values():
+        # One that has died tells nothing: then what the rest have counts.
+        with contextlib.suppress(GanetiGlusterError, KeyError):
+            store.load(replica.unpack(answers.data(answer)["dump"]))
+
+
+def copy(store: Store, nodes: Sequence[Node]) -> None:
+    """Have the master candidates fetch what they lack; who fails is asked at the next sync."""
+    version, copies = store.version(), store.copies()
+    behind = {node.name: node.address for node in nodes if copies.get(node.name) != version}
+    found = restricted.run(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
+    for name, answer in found.items():
+        with contextlib.suppress(GanetiGlusterError, KeyError, TypeError, ValueError):
+            store.copied(name, replica.version(answers.data(answer)))
+
+
+# What the restricted commands of the same names do
+
+
+def answer_dump() -> dict[str, object]:
+    """The newest state that this node has, its own or a master's, for another node."""
+    dumps = []
+    with contextlib.suppress(StoreError), services_store.connect() as store:
+        dumps.append(store.dump())
+    kept = replica.load()
+    if kept is not None:
+        dumps.append(kept)
+    if not dumps:
+        raise GanetiGlusterError("nothing is known of the services here")
+    return {"format": on_node.FORMAT, "dump": replica.pack(max(dumps, key=replica.version))}
+
+
+def answer_replicate() -> dict[str, object]:
+    """Fetch the master's store, keep it, and say which state it is."""
+    known = ssconf.SimpleStore()
+    master = known.GetMasterNode()
+    if master == netutils.Hostname.GetSysName():
+        raise GanetiGlusterError("this is the master")
+    addresses = dict(line.split() for line in known.GetNodePrimaryIPList())
+    answer = restricted.run(
+        on_node.DUMP_COMMAND, {master: addresses[master]}, seconds=COPY_SECONDS - 1
+    )[master]
+    version = replica.save(replica.unpack(answers.data(answer)["dump"]))
+    return {"format": on_node.FORMAT, "version": list(version)}
+
+
+def main() -> int:
+    """What the timer runs; the reason of a failure goes to the journal, through stderr."""
+    # Ganeti's RPC logs each failure, which is an event here.
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        # Again for whoever wanted one when it had begun.
+        if sync() and os.path.exists(constants.SERVICES_SYNC_WANTED):
+            sync()
+    except (GanetiGlusterError, errors.GenericError, OSError) as err:
+        print("the services were not looked at: %s" % err, file=sys.stderr)
+        return 1
+    return 0

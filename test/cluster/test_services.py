@@ -1,0 +1,332 @@
+"""Swift's real services on three nodes: seen, started, stopped, broken, and told of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from testbedlib import swift, wait_for
+
+from .conftest import Cluster
+
+NAMES = ("account", "container", "object", "proxy")
+SYNC = "gluster-services-sync"
+CONF = "/etc/ganeti/gluster-services.conf"
+HOOK = "/etc/ganeti/gluster-events.d/record"
+SEEN = "/run/seen"
+
+Undo = Callable[..., None]
+
+
+class Services:
+    """The services of the cluster; `master` is the node that the commands run on."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.master = "node1"
+        self._seen = 0
+
+    def run(self, *argv: str, exit_code: int = 0) -> str:
+        """A command of `gnt-gluster`, with this exit status; all that it printed."""
+        done = self.cluster.testbed.exec(self.master, ["gnt-gluster", *argv], timeout=120)
+        assert done.exit_code == exit_code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def status(self, *, exit_code: int = 0) -> dict[str, Any]:
+        """What `swift status` says of the whole cluster."""
+        text = self.cluster.testbed.exec(
+            self.master, ["gnt-gluster", "swift", "status", "--json"], timeout=60
+        )
+        assert text.exit_code == exit_code, text.stdout + text.stderr
+        found: dict[str, Any] = json.loads(text.stdout)["types"]["GLUSTER_SWIFT"]
+        return found
+
+    def sync(self) -> list[tuple[str, ...]]:
+        """Sync now; the events of Swift's services and of whole nodes since the last call."""
+        # One that runs already is to look again.
+        argv = "touch /run/ganeti-gluster/services-sync-wanted; systemctl start %s" % SYNC
+        self.cluster.run("sh", "-c", argv, node=self.master, max_seconds=120)
+        return self.news()
+
+    def news(self) -> list[tuple[str, ...]]:
+        """The events since the last call: kind, node, service, old, new."""
+        text = self.run("swift", "events", "--json")
+        events = [json.loads(line) for line in text.splitlines()]
+        new = [event for event in events if event["id"] > self._seen]
+        self._seen = events[-1]["id"] if events else 0
+        assert len({event["uid"] for event in events}) == len(events)
+        keys = ("kind", "node", "service", "old", "new")
+        return [tuple(event[key] for key in keys if event[key]) for event in new]
+
+    def told(self, *nodes: str) -> list[str]:
+        """What is in the journals of nodes, by the events' uids."""
+        argv = ("journalctl", "SYSLOG_IDENTIFIER=gluster-services", "--no-pager", "--output=json")
+        texts = [self.cluster.run(*argv, node=node).stdout for node in nodes]
+        entries = [json.loads(line) for text in texts for line in text.splitlines()]
+        return [entry["GLUSTER_EVENT_ID"] for entry in entries if "GLUSTER_EVENT_ID" in entry]
+
+
+def of(found: dict[str, Any], node: str, name: str) -> tuple[str, str]:
+    """A service's status and message in what `Services.status` returned."""
+    service = found["nodes"][node]["services"][name]
+    return service["status"], service["message"]
+
+
+@pytest.fixture(scope="module")
+def services(cluster: Cluster) -> Iterator[Services]:
+    """Swift configured and running on all nodes; syncs happen when a test says so."""
+    swift.configure([cluster.testbed.node(name) for name in cluster.nodes])
+    cluster.everywhere("systemctl", "stop", SYNC + ".timer")
+    services = Services(cluster)
+    services.run("swift", "start")
+    services.sync()
+    yield services
+    services.run("swift", "stop", "-f")
+    cluster.everywhere("systemctl", "start", SYNC + ".timer")
+
+
+@pytest.fixture
+def undo(services: Services) -> Iterator[Undo]:
+    """Commands to run on a node after the test; then all runs again, and is known to."""
+    later: list[tuple[str, tuple[str, ...]]] = []
+
+    def do(node: str, *argv: str) -> None:
+        later.append((node, argv))
+
+    yield do
+    for node, argv in reversed(later):
+        services.cluster.run(*argv, node=node, max_seconds=120)
+    services.run("swift", "start")
+    services.sync()
+
+
+def pid_of(cluster: Cluster, node: str, unit: str) -> str:
+    done = cluster.run("systemctl", "show", "--value", "--property=MainPID", unit, node=node)
+    return done.stdout.strip()
+
+
+def kill(services: Services, undo: Undo, node: str, unit: str) -> None:
+    """Kill a service, which systemd is to leave so."""
+    run = services.cluster.run
+    folder = "/run/systemd/system/%s.service.d" % unit
+    undo(node, "systemctl", "daemon-reload")
+    undo(node, "rm", "-r", folder)
+    text = "mkdir -p %s; printf '[Service]\nRestart=no\n' > %s/x.conf" % (folder, folder)
+    run("sh", "-c", text, node=node)
+    run("systemctl", "daemon-reload", node=node)
+    run("kill", "-KILL", pid_of(services.cluster, node, unit), node=node)
+
+
+def test_what_runs_is_shown_and_a_stop_is_told_once(services: Services, undo: Undo) -> None:
+    cluster = services.cluster
+    found = services.status()
+    assert (found["status"], found["message"], found["members"]) == ("RUNNING", "", 12)
+    assert sorted(found["nodes"]) == cluster.nodes
+    one = found["nodes"]["node2"]["services"]["proxy"]
+    assert (one["unit"], one["enabled"]) == ("swift-proxy", True)
+    assert str(one["pid"]) == pid_of(cluster, "node2", "swift-proxy")
+
+    undo("node1", "rm", HOOK, SEEN)
+    hook = '#!/bin/sh\necho "$GLUSTER_EVENT $GLUSTER_NODE $GLUSTER_NEW_STATUS" >>%s\n' % SEEN
+    cluster.testbed.exec(
+        "node1",
+        ["sh", "-c", "mkdir -p ${0%%/*}; cat >$0; chmod 755 $0".replace("%%", "%"), HOOK],
+        stdin=hook.encode(),
+        check=True,
+    )
+    assert "node2 proxy: done\n1 stopped, 0 failed" in services.run(
+        "swift", "stop", "--node=node2", "--service=proxy"
+    )
+    assert services.sync() == [
+        ("service-status", "node2", "proxy", "RUNNING", "STOPPED"),
+        ("node-status", "node2", "RUNNING", "PARTIALLY_UP"),
+        ("cluster-status", "RUNNING", "PARTIALLY_UP"),
+    ]
+    assert services.sync() == []
+    told = services.told("node1")
+    assert len(told) == len(set(told))
+    assert cluster.run("cat", SEEN).stdout.splitlines() == [
+        "service-status node2 STOPPED",
+        "node-status node2 PARTIALLY_UP",
+        "cluster-status  PARTIALLY_UP",
+    ]
+    assert services.run("swift", "status").splitlines() == [
+        "Gluster Swift: Partially up",
+        "",
+        "Node   account  container  object  proxy  Together",
+        "node1  Up       Up         Up      Up     Up",
+        "node2  Up       Up         Up      Down   Partially up",
+        "node3  Up       Up         Up      Up     Up",
+    ]
+    lines = services.run(
+        *("services", "status", "--type=gluster", "--no-headers", "--separator=:"),
+        *("-o", "node,unit,word"),
+    )
+    assert "node1:glusterd:Up" in lines.splitlines()
+
+
+def test_a_killed_and_a_masked_service(services: Services, undo: Undo) -> None:
+    cluster = services.cluster
+    kill(services, undo, "node1", "swift-object")
+    cluster.run("systemctl", "mask", "--quiet", "swift-proxy", node="node2")
+    undo("node2", "systemctl", "unmask", "--quiet", "swift-proxy")
+    found = services.status()
+    assert of(found, "node1", "object") == ("STOPPED", "failed: signal, signal SIGKILL")
+    assert of(found, "node2", "proxy") == ("RUNNING", "masked, and still running")
+    cluster.run("systemctl", "stop", "swift-proxy", node="node2")
+    assert services.sync() == [
+        ("service-status", "node1", "object", "RUNNING", "STOPPED"),
+        ("service-status", "node2", "proxy", "RUNNING", "STOPPED"),
+        ("node-status", "node1", "RUNNING", "PARTIALLY_UP"),
+        ("node-status", "node2", "RUNNING", "PARTIALLY_UP"),
+        ("cluster-status", "RUNNING", "PARTIALLY_UP"),
+    ]
+    text = services.run("swift", "start", "--node=node2", exit_code=3)
+    assert "node2 proxy: failed: masked; systemctl unmask swift-proxy.service" in text
+    assert "3 started, 1 failed" in text
+    assert of(services.status(), "node2", "proxy") == ("STOPPED", "masked")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argv", "message", "exit_code"),
+    [
+        (["status", "--node=node9"], "Node 'node9' not known", 1),
+        (["start", "--service=none"], "GLUSTER_SWIFT has no service 'none', but account,", 1),
+        (["status", "-o", "colour"], "Unknown field colour; there are type, node, service,", 1),
+        (["events", "--since=soon"], "'soon' is no time; write 90m, 2h, 3d, 2026-11-21", 1),
+        (["stop"], "", 13),  # nobody is at a terminal to say yes
+        (["restart", "--dry-run", "--node=node2"], "Would restart Gluster Swift: account,", 0),
+    ],
+)
+def test_what_is_asked_wrongly_changes_nothing(
+    services: Services, argv: list[str], message: str, exit_code: int
+) -> None:
+    before = pid_of(services.cluster, "node2", "swift-proxy")
+    assert message in services.run("swift", *argv, exit_code=exit_code)
+    assert pid_of(services.cluster, "node2", "swift-proxy") == before
+
+
+@pytest.mark.slow
+def test_a_service_that_ends_at_once_has_failed(services: Services, undo: Undo) -> None:
+    conf = "/etc/swift/container-server.conf"
+    undo("node3", "mv", conf + ".good", conf)
+    breaking = "cp -p %s %s.good; echo '[nonsense' >>%s" % (conf, conf, conf)
+    services.cluster.run("sh", "-c", breaking, node="node3")
+    text = services.run("swift", "restart", "--node=node3", "--service=container", exit_code=1)
+    assert "node3 container: failed: " in text
+    wait_for(
+        lambda: (
+            of(services.status(), "node3", "container")
+            == ("STOPPED", "failed: exit-code, exit status 1")
+        ),
+        60,
+        "systemd gives up",
+    )
+
+
+@pytest.mark.slow
+def test_a_type_of_the_administrators_and_a_node_that_lacks_it(
+    services: Services, undo: Undo
+) -> None:
+    cluster = services.cluster
+    text = "[GLUSTER]\nnodes = none\n[LOGIN]\nnodes = node1 node2\n"
+    text += "service.seats = no systemd-logind\n"
+    for node in cluster.nodes:
+        undo(node, "rm", "-f", CONF)
+    cluster.run("sh", "-c", "printf '%%s' '%s' >%s" % (text, CONF))
+    status = ("services", "status", "--json")
+    login = json.loads(services.run(*status, "--type=login"))["types"]["LOGIN"]
+    assert "node2 (seats): it has another gluster-services.conf" in login["message"]
+    cluster.run("gnt-cluster", "copyfile", CONF)
+    assert "node2 seats: done" in services.run(
+        "services", "restart", "--type=LOGIN", "--node=node2"
+    )
+    found = json.loads(services.run(*status))["types"]
+    assert sorted(found["LOGIN"]["nodes"]) == ["node1", "node2"]
+    assert found["LOGIN"]["nodes"]["node1"]["services"]["seats"]["unit"] == "systemd-logind"
+    assert found["GLUSTER"]["members"] == 0
+
+
+@pytest.mark.slow
+def test_a_node_cut_off_is_unknown_in_time_and_hides_no_other(
+    services: Services, undo: Undo
+) -> None:
+    cluster = services.cluster
+    cluster.testbed.cut("node3")
+    try:
+        cluster.run("timeout", "15", "gnt-gluster", "swift", "status", fail=True)
+        found = services.status(exit_code=3)
+        assert found["status"] == "PARTIALLY_UP"
+        assert found["message"].startswith("unknown: node3: no connection")
+        assert found["nodes"]["node2"]["status"] == "RUNNING"
+        text = services.run("swift", "restart", "-f", "--service=proxy", exit_code=3)
+        assert "node3 proxy: failed: no connection" in text
+        assert "2 restarted, 1 failed" in text
+        assert services.sync() == [
+            ("fetch-failed", "node3"),
+            *(("service-status", "node3", name, "RUNNING", "UNKNOWN") for name in NAMES),
+            ("node-status", "node3", "RUNNING", "UNKNOWN"),
+            ("cluster-status", "RUNNING", "PARTIALLY_UP"),
+        ]
+        assert services.sync() == []
+    finally:
+        cluster.testbed.heal("node3")
+    wait_for(lambda: services.status()["status"] == "RUNNING", 60, "node3 tells again")
+    assert services.sync()[0] == ("fetch-restored", "node3")
+
+
+@pytest.mark.slow
+def test_a_removed_package_is_not_installed(services: Services, undo: Undo) -> None:
+    cluster = services.cluster
+    # What the package has of systemd's, for it cannot be had again here.
+    unit = "/usr/lib/systemd/system/swift-proxy.service"
+    cluster.run("cp", unit, "/var/tmp/swift-proxy.service", node="node2")
+    undo("node2", "systemctl", "daemon-reload")
+    undo(
+        "node2",
+        "sh",
+        "-c",
+        "systemctl unmask swift-proxy; cp /var/tmp/swift-proxy.service %s" % unit,
+    )
+    cluster.run("dpkg", "--remove", "--force-depends", "swift-proxy", node="node2", max_seconds=60)
+    found = services.status()
+    assert of(found, "node2", "proxy") == (
+        "NOT_INSTALLED",
+        "looked for gluster-swift-proxy, openstack-swift-proxy, swift-proxy",
+    )
+    assert (found["status"], found["message"]) == ("PARTIALLY_UP", "not installed: node2 (proxy)")
+    assert services.sync()[0] == ("service-status", "node2", "proxy", "RUNNING", "NOT_INSTALLED")
+
+
+@pytest.mark.slow
+def test_a_master_failover_loses_no_event_and_invents_none(services: Services, undo: Undo) -> None:
+    cluster = services.cluster
+    services.run("swift", "stop", "--node=node3", "--service=object")
+    assert services.sync()[0] == ("service-status", "node3", "object", "RUNNING", "STOPPED")
+    before = services.run("services", "events", "--json")
+    try:
+        # What changes while nobody is master, the next one tells.
+        cluster.run("systemctl", "stop", "swift-account", node="node3")
+        cluster.run("gnt-cluster", "master-failover", node="node2", max_seconds=120)
+        services.master = "node2"
+        change = ("service-status", "node3", "account", "RUNNING", "STOPPED")
+        assert services.sync() == [change]
+        assert services.run("services", "events", "--json").startswith(before)
+        assert services.sync() == []
+        cluster.run("systemctl", "start", SYNC, node="node1")  # does nothing there
+    finally:
+        cluster.run("gnt-cluster", "master-failover", node="node1", max_seconds=120)
+        services.master = "node1"
+    cluster.run("systemctl", "start", "swift-account", node="node3")
+    assert services.sync() == [("service-status", "node3", "account", "STOPPED", "RUNNING")]
+    told = services.told("node1", "node2")
+    assert len(told) == len(set(told))
+    uids = [
+        json.loads(line)["uid"]
+        for line in services.run("services", "events", "--json").splitlines()
+    ]
+    assert set(uids[-2:]) <= set(told)
