@@ -53,7 +53,7 @@ def create(request: Request) -> None:
 
 def remove(request: Request) -> None:
     """Remove the image; one that is gone already is no error."""
-    _export(request).stop()
+    detach(request)
     with connect(request.spec) as volume:
         image.remove(volume, request.path)
 
@@ -71,11 +71,11 @@ def attach(request: Request) -> None:
     try:
         with connect(request.spec) as volume:
             try:
-                image.stat(volume, request.path)
+                found = image.stat(volume, request.path)
             except FileNotFoundError:
                 return
         if not request.in_userspace:
-            device = _export(request).start()
+            device = _export(request).start(found.size)
         uri = _uri(request)
     except (GanetiGlusterError, OSError) as err:
         _say("attach", request.name, err)
@@ -92,32 +92,39 @@ def _uri(request: Request) -> str:
 
 
 def detach(request: Request) -> None:
-    """Take the kernel's device away; needs no volume where there is none."""
+    """Take the kernel's device away, and the lock; needs no volume where there is none."""
     _export(request).stop()
+    node.unlock(request)
 
 
 def open_(request: Request) -> None:
-    """Make sure that the image can be used on this node.
+    """Lock the image for this node, and make sure that it can be used here.
 
-    Ganeti's VOL_OPEN_EXCLUSIVE tells whether this node is the only one.
+    For this node alone or, during a migration, for both ends of it.
     """
     _check_startable(request)
     with connect(request.spec) as volume:
-        _stat(volume, request)
+        found = _stat(volume, request)
+    if request.locking and not request.is_snapshot:
+        node.lock(request)
     if not request.in_userspace:
-        _export(request).start()
+        _export(request).start(found.size)
 
 
 def close(request: Request) -> None:
-    """The end of what `open_` began; the device stays until `detach`."""
+    """Give the lock back; the device stays until `detach`, which always follows."""
+    node.unlock(request)
 
 
 def grow(request: Request) -> None:
-    """Grow the image to the new size, by the QEMU that has it open if one has."""
+    """Grow the image to the new size, by the program that has it open if one has."""
     size = request.new_size
     with connect(request.spec) as volume:
         image.grow(volume, request.path, size, preallocation=request.preallocation, dry_run=True)
         if node.grow_running(request.uuid, size):
+            _wait_for_size(volume, request, size)
+        elif _export(request).grow(size):
+            node.tell_size(request.uuid, size)
             _wait_for_size(volume, request, size)
         else:
             image.grow(volume, request.path, size, preallocation=request.preallocation)
@@ -140,8 +147,25 @@ def setinfo(request: Request) -> None:
 
 
 def snapshot(request: Request) -> None:
-    """Copy the image to the snapshot's name."""
-    raise GanetiGlusterError("snapshots are not there yet")
+    """Copy the image, which nobody may be writing, to the snapshot's name.
+
+    A snapshot that is there is what an earlier backup left, and is replaced, as
+    Ganeti does with LVM's.
+    """
+    target = request.snapshot
+    instance = node.running_instance(request.name)
+    if instance is not None:
+        raise GanetiGlusterError(
+            "instance %s, which runs, has it open" % instance,
+            hint="stop it, or leave --noshutdown out",
+        )
+    # What was written to the device is safe on the volume afterwards.
+    _export(request).stop()
+    Export(request.spec, target).stop()
+    with connect(request.spec) as volume:
+        _stat(volume, request)
+        image.remove(volume, target)
+        node.copy_in_time(volume, request.path, target)
 
 
 def _stat(volume: Volume, request: Request) -> image.ImageInfo:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from types import ModuleType
 
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.extstorage.request import Request
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.lock.client import Lock
 
 GANETI = "/usr/share/ganeti/default"
+#: The provider's name, by its directory.
+PROVIDER = "gluster"
 
 
 def use_ganeti() -> None:
@@ -33,17 +41,73 @@ def starts_in_userspace() -> bool:
     return flatten is None or flatten({"server": [{"host": "a"}]}) == {"server.0.host": "a"}
 
 
+def lock(request: Request) -> None:
+    """Lock the image for this node; raises `GanetiGlusterError` where another has it.
+
+    A node that Ganeti calls offline loses its lock.
+    """
+    use_ganeti()
+    from ganeti import errors
+
+    from ganeti_gluster.storage import one_writer
+
+    try:
+        one_writer.open_image(
+            dict(request.volume_parameters),
+            request.path,
+            request.uuid,
+            exclusive=request.exclusive,
+            force=False,
+        )
+    except errors.BlockDeviceError as err:
+        raise GanetiGlusterError(str(err)) from err
+
+
+def unlock(request: Request) -> None:
+    """Give the lock back; idempotent, and needs no volume."""
+    Lock(dict(request.volume_parameters), request.path).give_back()
+
+
 def grow_running(disk_uuid: str, size: int) -> bool:
     """Let the QEMU on this node that has the disk in userspace grow it; False if none has.
 
     `size` is bytes.  Raises `GanetiGlusterError` where QEMU refuses.
     """
+    with _qemu() as running_disk:
+        return bool(running_disk.grow(disk_uuid, size))
+
+
+def tell_size(disk_uuid: str, size: int) -> None:
+    """Let the QEMU on this node that has the disk by a block device see its new size."""
+    with _qemu() as running_disk:
+        running_disk.tell_size(disk_uuid, size)
+
+
+@contextlib.contextmanager
+def _qemu() -> Iterator[ModuleType]:
     use_ganeti()
     from ganeti import errors
 
     from ganeti_gluster.storage import running_disk
 
     try:
-        return running_disk.grow(disk_uuid, size)
+        yield running_disk
     except errors.HypervisorError as err:
         raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
+
+
+def running_instance(name: str) -> str | None:
+    """The instance that runs on this node with the provider's disk of this name."""
+    use_ganeti()
+    from ganeti_gluster.storage import running_disk
+
+    found = running_disk.find_ext(PROVIDER, name)
+    return found[0] if found is not None else None
+
+
+def copy_in_time(volume: Volume, path: str, target: str) -> None:
+    """Copy an image within the time that Ganeti waits for a snapshot."""
+    use_ganeti()
+    from ganeti_gluster.storage import snapshot
+
+    snapshot.copy_in_time(volume, path, target)

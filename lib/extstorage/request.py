@@ -19,7 +19,8 @@ MIB = 1 << 20
 
 _PARAMETER = "EXTP_"
 #: The parameters of parameters.list, and what Ganeti passes on by itself.
-_KNOWN = frozenset(("VOLUME", "HOST", "PORT", "PREALLOCATION", "ACCESS", "PROVIDER"))
+_KNOWN = frozenset(("VOLUME", "HOST", "PORT", "PREALLOCATION", "LOCKING", "ACCESS", "PROVIDER"))
+_VOLUME = ("volume", "host", "port")
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class Request:
 
     name: str
     spec: VolumeSpec
+    volume_parameters: Mapping[str, str]
     access: str
     preallocation: str
+    locking: bool
     environ: Mapping[str, str]
 
     @classmethod
@@ -48,10 +51,12 @@ class Request:
         return cls(
             name=names.image_name(environ.get("VOL_NAME")),
             spec=VolumeSpec.from_params({**params, "transport": "tcp"}),
+            volume_parameters={name: params[name] for name in _VOLUME if name in params},
             access=names.access(params.get("access", "kernelspace")),
             preallocation=names.preallocation(
                 params.get("preallocation", names.PREALLOCATION_OFF)
             ),
+            locking=names.locking(params.get("locking", names.LOCKING_ON)) == names.LOCKING_ON,
             environ=environ,
         )
 
@@ -68,6 +73,11 @@ class Request:
     def in_userspace(self) -> bool:
         """Whether QEMU reaches the image itself, and nothing else wants it."""
         return self.access == USERSPACE and not self.is_snapshot
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the image is opened for one node alone."""
+        return self.environ.get("VOL_OPEN_EXCLUSIVE", "True") != "False"
 
     @property
     def size(self) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from ganeti import errors
+from ganeti import constants, errors
 from ganeti.hypervisor import hv_kvm
 from ganeti.hypervisor.hv_kvm import monitor
 
@@ -74,6 +74,14 @@ def find_process(disk_uuid: str) -> int | None:
         if disk.uuid == disk_uuid:
             _, pid, alive = hv_kvm.KVMHypervisor._InstancePidAlive(instance)
             return pid if alive else None
+    return None
+
+
+def find_ext(provider: str, name: str) -> tuple[str, str] | None:
+    """The running instance on this node that has an ExtStorage disk, and the disk's UUID."""
+    for instance, disk, _ in _running_disks():
+        if disk.dev_type == constants.DT_EXT and tuple(disk.logical_id) == (provider, name):
+            return instance, disk.uuid
     return None
 
 

@@ -54,11 +54,11 @@ def take(volume: Volume, path: str, *, disk_uuid: str | None, name: str | None =
         raise GanetiGlusterError(
             "a running instance has it open", hint="stop it, or leave --noshutdown out"
         )
-    _copy(volume, path, target)
+    copy_in_time(volume, path, target)
     return target
 
 
-def _copy(volume: Volume, path: str, target: str) -> None:
+def copy_in_time(volume: Volume, path: str, target: str) -> None:
     """Copy the image, which nobody writes, within the time that Ganeti has."""
     log = EachLine(logging.info)
     deadline = time.monotonic() + SECONDS

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -34,11 +36,58 @@ os.unlink(source)
 """
 
 
+EXPORT = "/var/lib/ganeti/export/%s" % NAME
+#: Counts the records of the guest on the raw copy of a disk, as the guest does.
+COUNT = """
+import os, sys
+(name,) = set(os.listdir(sys.argv[1])) - {"config.ini"}
+with open(os.path.join(sys.argv[1], name), "rb") as stream:
+    stream.seek((133120 << 9) + 4096)
+    number = 0
+    while stream.read(4096).split()[:2] == [b"record", b"%d" % (number + 1)]:
+        number += 1
+print(number)
+"""
+DAEMON = "/usr/lib/ganeti/daemon-util"
+
+
 def switch(cluster: Cluster, word: str) -> None:
-    """Switch the plugin off or on, on every node."""
-    cluster.everywhere("gnt-gluster", "plugin", word)
+    """Switch the plugin off or on, on every node; only the node daemon has to notice."""
+
+    def on_node(node: str) -> None:
+        cluster.run("gnt-gluster", "plugin", word, node=node)
+        cluster.run(DAEMON, "stop", "ganeti-noded", node=node)
+        unit = ("systemd-run", "--quiet", "--wait", "--collect", "--property=KillMode=process")
+        cluster.run(*unit, DAEMON, "start", "ganeti-noded", node=node)
+
     with ThreadPoolExecutor() as pool:
-        list(pool.map(cluster.restart, cluster.nodes))
+        list(pool.map(on_node, cluster.nodes))
+    for node in cluster.nodes:
+        wait_for(partial(cluster.status_known, node), 60, "the node daemon of %s is back" % node)
+
+
+def records(cluster: Cluster, directory: str, *, node: str) -> int:
+    """How many records in a row the one disk in an export's directory has."""
+    return int(cluster.run("/usr/bin/python3", "-c", COUNT, directory, node=node).stdout)
+
+
+@contextlib.contextmanager
+def certificates_accepted(cluster: Cluster, source: str, target: str) -> Iterator[None]:
+    """Let Ganeti 3.1 send a disk to another node.
+
+    It wants the name of the target in the certificate that all nodes share, and
+    there is `ganeti.example.com` in it (Ganeti's issue 1839): let that be the name.
+    """
+    if cluster.testbed.suite == "bookworm":
+        yield
+        return
+    address = cluster.run("getent", "hosts", target, node=source).stdout.split()[0]
+    line = "%s ganeti.example.com" % address
+    cluster.run("sed", "-i", "1i " + line, "/etc/hosts", node=source)
+    try:
+        yield
+    finally:
+        cluster.run("sed", "-i", "/^%s$/d" % line, "/etc/hosts", node=source)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +136,6 @@ def test_stock_ganeti_3_1_is_not_given_a_uri_that_it_cannot_use(
 
 def test_the_life_of_a_virtual_machine(cluster: Cluster, nothing_registered: None) -> None:
     access = "userspace" if cluster.testbed.suite == "bookworm" else "kernelspace"
-    if access == "kernelspace":
-        pytest.skip("the provider's devices of the kernel are not there yet")
     if access == "userspace":
         add(cluster, access, "--no-install")
         (image,) = images(cluster)
@@ -111,8 +158,18 @@ def test_the_life_of_a_virtual_machine(cluster: Cluster, nothing_registered: Non
         boot.wait(
             lambda events: events[-1].size == SIZE + 64 * MIB, 15, "the guest sees its disk grown"
         )
+
+        # What was on the disk when it was stopped, and it runs again meanwhile.
+        with certificates_accepted(cluster, "node2", "node3"):
+            backup = cluster.run("gnt-backup", "export", "-n", "node3", NAME, max_seconds=120)
+        assert "Could not snapshot" not in backup.stdout + backup.stderr
+        assert images(cluster) == [image]
+        status = cluster.run("gnt-instance", "list", "--no-headers", "-o", "status", NAME)
+        assert status.stdout == "running\n"
+        assert records(cluster, EXPORT, node="node3") >= before
     finally:
         boot.close()
         cluster.remove(NAME)
+        cluster.run("rm", "-rf", EXPORT, node="node3")
     wait_for(lambda: images(cluster) == [], 15, "its image is removed")
     assert set(cluster.exports().values()) == {""}

@@ -34,7 +34,7 @@ def test_a_disk_is_an_image_in_a_directory_of_the_providers_own() -> None:
     assert disk.path == "ganeti-ext/" + NAME
     assert disk.size == 1 << 30
     assert disk.spec.servers == (("node1", 24007), ("node2", 24008))
-    assert (disk.access, disk.preallocation) == ("userspace", "off")
+    assert (disk.access, disk.preallocation, disk.locking) == ("userspace", "off", True)
     disk.check_parameters()
 
 
@@ -42,6 +42,12 @@ def test_what_is_not_given_has_ganetis_defaults() -> None:
     disk = read(EXTP_HOST="", EXTP_ACCESS="")
     assert disk.spec.servers == (("127.0.0.1", 24007),)
     assert disk.access == "kernelspace"
+
+
+def test_both_ends_of_a_migration_open_a_disk_and_else_one_node() -> None:
+    assert read(VOL_OPEN_EXCLUSIVE="True").exclusive
+    assert read().exclusive
+    assert not read(VOL_OPEN_EXCLUSIVE="False").exclusive
 
 
 def test_qemu_reaches_disks_itself_and_not_their_snapshots() -> None:
@@ -62,6 +68,7 @@ def test_qemu_reaches_disks_itself_and_not_their_snapshots() -> None:
         ({"EXTP_HOST": "a;b"}, "host 'a;b': it is neither a host name nor an address"),
         ({"EXTP_PORT": "0"}, "port '0': it is not between 1 and 65535"),
         ({"EXTP_ACCESS": "any"}, "access 'any': it is not one of userspace, kernelspace"),
+        ({"EXTP_LOCKING": "maybe"}, "locking 'maybe': it is not one of on, off"),
         ({"EXTP_PREALLOCATION": "most"}, "it is not one of off, falloc, full"),
     ],
 )
