@@ -15,6 +15,8 @@ from ganeti_gluster import command, constants
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.volume import VolumeSpec
 
+#: This package's exporter, a module that is run as a program.
+EXPORTER = "ganeti_gluster.export.exporter"
 #: The exporter is ready once it has opened the image: a dead server costs it time.
 START_SECONDS = 60
 #: How long an exporter may take to sync and leave; a silent server costs it some 40 s.
@@ -74,7 +76,7 @@ def exporter_argv(spec: VolumeSpec, image: str, path: str) -> list[str]:
     return [
         sys.executable or "/usr/bin/python3",
         "-m",
-        "ganeti_gluster.export.exporter",
+        EXPORTER,
         "--volume=%s" % spec.name,
         "--host=%s" % ",".join(servers),
         "--transport=%s" % spec.transport,

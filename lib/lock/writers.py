@@ -1,4 +1,4 @@
-"""What writes to an image on this node: its QEMU, and the daemon of its export."""
+"""What writes to an image on this node: its QEMU, and the exporter of its block device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import sys
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from ganeti_gluster.export import unit
+
 SIGNALS = {"STOP": signal.SIGSTOP, "CONT": signal.SIGCONT, "KILL": signal.SIGKILL}
 _PROGRAMS = (b"qemu-system-", b"qemu-storage-daemon", b"qemu-nbd", b"kvm")
+# This package's own, which Python runs.
+_EXPORTER = [b"-m", unit.EXPORTER.encode()]
 _SECONDS = 30
 
 
@@ -46,7 +50,7 @@ def _send_by_uuid(name: str, disk: str) -> None:
 
 
 def processes(path: str) -> Iterator[int]:
-    """The processes of QEMU with the image on their command line."""
+    """The processes of QEMU, and our exporter, with the image on their command line."""
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
@@ -60,11 +64,12 @@ def processes(path: str) -> Iterator[int]:
 
 
 def has_image(arguments: list[bytes], path: str) -> bool:
-    """Whether a command line is QEMU's, and the image with this path is among its disks.
+    """Whether a command line is QEMU's or our exporter's, with the image at this path.
 
     QEMU is given a URI, or the path by itself in a structure.
     """
-    if not os.path.basename(arguments[0]).startswith(_PROGRAMS):
+    is_qemu = os.path.basename(arguments[0]).startswith(_PROGRAMS)
+    if not is_qemu and arguments[1:3] != _EXPORTER:
         return False
     wanted = b"|".join(re.escape(text.encode()) for text in {path, quote(path)})
     image = re.compile(rb'(?:^|[/=" ])(?:%s)(?:$|[,?" ])' % wanted)

@@ -13,6 +13,7 @@ import pytest
 from ganeti_gluster import constants, image
 from ganeti_gluster.export import Export, ExportFailed, nbd, unit, users
 from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.lock import writers
 from ganeti_gluster.volume import VolumeSpec
 
 MIB = 1 << 20
@@ -152,6 +153,20 @@ def test_qemu_nbd_serves_the_image_as_it_is_told(
     finally:
         server.kill()
         server.wait(30)
+
+
+def test_the_keeper_of_the_images_lock_can_hold_it_up(exported: Export) -> None:
+    device = exported.start()
+    writers.send("STOP", exported.image, "")
+    reader = subprocess.Popen(["dd", "if=" + device, "of=/dev/null", "iflag=direct", "count=1"])
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.5)
+        assert exported.device() == device
+    finally:
+        writers.send("CONT", exported.image, "")
+    assert reader.wait(30) == 0
+    exported.stop()
 
 
 def test_nobody_else_sees_its_file(exported: Export) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ganeti_gluster.export import nbd, unit
 from ganeti_gluster.lock import writers
+from ganeti_gluster.volume import Server, VolumeSpec
 
 PATH = "ganeti/37d8da78-12da-4bfa-9518-bda3212e281b.0"
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -21,6 +23,16 @@ QEMU = "/usr/bin/qemu-system-x86_64"
 )
 def test_a_qemu_with_the_image_is_found(command: list[str]) -> None:
     assert writers.has_image([part.encode() for part in command], PATH)
+
+
+def test_the_exporter_of_the_image_is_found() -> None:
+    spec = VolumeSpec("gv0", (Server("node1", 24007),))
+    exporter = [part.encode() for part in unit.exporter_argv(spec, PATH, "/run/x.1")]
+    assert writers.has_image(exporter, PATH)
+    assert not writers.has_image(exporter, PATH + "1")
+    assert writers.has_image(
+        [part.encode() for part in nbd.server_argv("/dev/nbd0", spec, PATH)], PATH
+    )
 
 
 def test_a_name_is_found_as_a_uri_writes_it() -> None:
