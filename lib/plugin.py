@@ -31,7 +31,9 @@ EXTENSIONS = {
     "ganeti.backend": ("ganeti_gluster.mends.backend", "extend"),
     "ganeti.bootstrap": ("ganeti_gluster.mends.cluster", "extend_bootstrap"),
     "ganeti.cmdlib.instance_utils": ("ganeti_gluster.mends.hook_env", "extend"),
+    "ganeti.client.gnt_instance": ("ganeti_gluster.mends.disk_states", "extend_info"),
     "ganeti.cmdlib.cluster.verify": ("ganeti_gluster.mends.verify", "extend"),
+    "ganeti.cmdlib.group": ("ganeti_gluster.mends.disk_states", "extend_verify_disks"),
     "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
     "ganeti.cmdlib.node": ("ganeti_gluster.mends.space", "extend_node"),
     "ganeti.storage.container": ("ganeti_gluster.mends.space", "extend_container"),
@@ -40,6 +42,7 @@ EXTENSIONS = {
     "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.mends.kvm", "extend_utils"),
     "ganeti.masterd.instance": ("ganeti_gluster.mends.masterd", "extend"),
     "ganeti.server.noded": ("ganeti_gluster.mends.noded", "extend"),
+    "ganeti.watcher": ("ganeti_gluster.mends.disk_states", "extend_watcher"),
     "ganeti.utils.log": ("ganeti_gluster.plugin", "extend_log"),
 }
 

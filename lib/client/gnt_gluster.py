@@ -6,7 +6,7 @@ import sys
 
 from ganeti import cli
 
-from ganeti_gluster.client import disk, orphans, plugin, pool, swift, verify, volume, web
+from ganeti_gluster.client import disk, orphans, plugin, pool, status, swift, verify, volume, web
 from ganeti_gluster.errors import GanetiGlusterError
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.
@@ -19,6 +19,7 @@ commands = {
     **web.COMMANDS,
     **orphans.COMMANDS,
     **verify.COMMANDS,
+    **status.COMMANDS,
 }
 
 

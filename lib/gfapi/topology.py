@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,8 +102,12 @@ class Topology:
         return len(self.subvolumes[0].bricks) if self.replicated else 1
 
 
+@lru_cache(maxsize=4)
 def parse(volfile: str) -> Topology:
-    """The topology a volfile describes; raises ValueError for any other text."""
+    """The topology a volfile describes; raises ValueError for any other text.
+
+    Kept, since whoever looks at many images of a volume has one text for all.
+    """
     graph = {translator.name: translator for translator in translators(volfile)}
     used = {child for translator in graph.values() for child in translator.children}
     tops = [name for name in graph if name not in used]
