@@ -40,6 +40,7 @@ EXTENSIONS = {
     "ganeti.hypervisor.hv_kvm": ("ganeti_gluster.mends.kvm", "extend_hypervisor"),
     "ganeti.hypervisor.hv_xen": ("ganeti_gluster.mends.xen", "extend"),
     "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.mends.kvm", "extend_utils"),
+    "ganeti.impexpd": ("ganeti_gluster.mends.impexpd", "extend"),
     "ganeti.masterd.instance": ("ganeti_gluster.mends.masterd", "extend"),
     "ganeti.server.noded": ("ganeti_gluster.mends.noded", "extend"),
     "ganeti.watcher": ("ganeti_gluster.mends.disk_states", "extend_watcher"),

@@ -63,6 +63,12 @@ class VolumeSpec:
             "server": [self._qemu_server(server) for server in self.servers],
         }
 
+    def text_of_servers(self) -> str:
+        """The servers as the parameter `host` names them."""
+        if self.transport == "unix":
+            return self.servers[0].host
+        return ",".join(describe(server) for server in self.servers)
+
     def _qemu_server(self, server: Server) -> dict[str, str]:
         if self.transport == "unix":
             return {"type": "unix", "path": server.host}

@@ -145,35 +145,28 @@ class NewFile:
         return True
 
 
-class DeviceTarget:
-    """A block device, at least as large as the source; what is behind that stays.
+class ExistingFile:
+    """A block device, or a file that is there: at least as large as the source.
 
-    Opened exclusively: one that is mounted, or in use by the kernel, is refused.
+    What is behind the source's end stays.  A block device is opened exclusively:
+    one that is mounted, or in use by the kernel otherwise, is refused.
     """
 
-    zeroed = False
-    ordered = False
+    zeroed = ordered = False
 
     def __init__(self, path: str) -> None:
         self.name = path
         self._fd = -1
-        self._ways = [
-            FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-            FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
-        ]
         self._size = self._room = 0
 
     def open(self, size: int | None) -> None:
+        exclusive = os.O_EXCL if is_block_device(self.name) else 0
         try:
-            self._fd = os.open(self.name, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
+            self._fd = os.open(self.name, os.O_RDWR | os.O_CLOEXEC | exclusive)
         except OSError as err:
             if err.errno == errno.EBUSY:
                 raise CopyFailed("%s is in use" % self.name) from err
             raise
-        if not stat.S_ISBLK(os.fstat(self._fd).st_mode):
-            os.close(self._fd)
-            self._fd = -1
-            raise CopyFailed("%s is not a block device" % self.name)
         self._room = _size(self._fd, self.name)
         if size is not None and size > self._room:
             raise CopyFailed(
@@ -184,14 +177,14 @@ class DeviceTarget:
         return False
 
     def pwrite(self, data: memoryview, offset: int) -> None:
+        if offset + len(data) > self._room:
+            raise CopyFailed("there is more to copy than %s has room for" % self.name)
         _pwrite(self._fd, data, offset)
 
     def zero(self, offset: int, length: int) -> None:
-        for mode in list(self._ways):
-            if _fallocate(self._fd, mode, offset, length):
+        for mode in (FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE):
+            if _fallocate(self._fd, mode | FALLOC_FL_KEEP_SIZE, offset, length):
                 return
-            if length % 4096 == 0 and offset % 4096 == 0 and mode in self._ways:
-                self._ways.remove(mode)  # it is the device that cannot
         write_zeroes(
             lambda buffer, place: _pread_into(self._fd, buffer, place),
             self.pwrite,
@@ -200,6 +193,8 @@ class DeviceTarget:
         )
 
     def sync(self, size: int) -> None:
+        if size == 0:
+            raise CopyFailed("there is nothing to copy to %s" % self.name)
         self._size = size
         os.fsync(self._fd)
 

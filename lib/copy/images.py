@@ -20,6 +20,8 @@ from ganeti_gluster.gfapi import File, Volume
 PARTIAL = ".partial"
 #: How much further the size of an image is set when a stream comes to its end.
 ROOM = 1 << 30
+#: What a volume answers that cannot tell where data is.
+_NO_SEEK = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
 #: Bytes of a hole that are looked at in one step.
 _STEP = 1 << 20
 
@@ -70,7 +72,7 @@ def file_extents(file: File) -> Iterator[Extent] | None:
     try:
         first = file.seek_data(0)
     except OSError as err:
-        if err.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+        if err.errno in _NO_SEEK:
             return None
         raise
     return _extents(file, first)
@@ -204,34 +206,33 @@ class NewImage:
 
 
 class ExistingImage:
-    """An image that is there, and is written over; its size must be the source's.
+    """An image that is there, and is written over.
 
-    With `fresh` the caller knows that nothing was ever written to it.  Else what
-    is not written is made to read as zeroes, by writing them where something
-    else is: preallocated blocks stay so.
+    What the source has no data for is made to read as zeroes, by writing them
+    where something else is: holes and preallocated blocks stay so.  A stream may
+    be shorter than the image, whose rest is zeroed then.  No lock is taken:
+    whoever may write it is the caller's business.
     """
 
-    ordered = False
+    zeroed = ordered = False
 
-    def __init__(self, volume: Volume, path: str, *, fresh: bool = False) -> None:
-        self.zeroed = fresh
+    def __init__(self, volume: Volume, path: str) -> None:
         self._volume = volume
         self._path = path
         self._file: File | None = None
+        self._size = 0
 
     @property
     def name(self) -> str:
         return describe(self._volume, self._path)
 
     def open(self, size: int | None) -> None:
-        found = image.stat(self._volume, self._path)
-        if size is not None and found.size != size:
+        self._size = image.stat(self._volume, self._path).size
+        if size is not None and self._size != size:
             raise CopyFailed(
-                "%s has %d bytes, and %d are to be copied to it" % (self.name, found.size, size)
+                "%s has %d bytes, and %d are to be copied to it" % (self.name, self._size, size)
             )
         self._file = self._volume.open(self._path, write=True)
-        if not _lock(self._file):
-            raise _busy(self.name)
 
     @property
     def _open_file(self) -> File:
@@ -243,20 +244,36 @@ class ExistingImage:
         return False
 
     def pwrite(self, data: memoryview, offset: int) -> None:
+        if offset + len(data) > self._size:
+            raise CopyFailed("there is more to copy than %s has room for" % self.name)
         self._open_file.pwrite(data, offset)
 
     def zero(self, offset: int, length: int) -> None:
-        write_zeroes(self._open_file.preadinto, self._open_file.pwrite, offset, length)
+        file, end = self._open_file, min(offset + length, self._size)
+        place: int | None = offset
+        while place is not None and place < end:
+            stop = end
+            try:
+                place = file.seek_data(place)
+                if place is not None:
+                    stop = min(end, file.seek_hole(place) or end)
+            except OSError as err:
+                if err.errno not in _NO_SEEK:
+                    raise
+            if place is not None and place < stop:
+                write_zeroes(file.preadinto, file.pwrite, place, stop - place)
+                place = stop
 
     def sync(self, size: int) -> None:
-        file = self._open_file
-        found = file.stat().size
-        if found != size:
-            raise CopyFailed("%d bytes came for %s, which has %d" % (size, self.name, found))
-        file.fsync()
+        if size == 0:
+            raise CopyFailed("there is nothing to copy to %s" % self.name)
+        self.zero(size, self._size - size)
+        self._open_file.fsync()
+        if self._open_file.stat().size != self._size:
+            raise CopyFailed("%s has changed its size" % self.name)
 
     def written(self) -> Source:
-        return _Open(self._open_file, self.name, self._open_file.stat().size)
+        return _Open(self._open_file, self.name, self._size)
 
     def publish(self) -> None:
         self._open_file.close()

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ganeti_gluster.mends import transfer
 from ganeti_gluster.plugin import Refused
 
 # Functions during which every gluster disk has a path.
@@ -27,6 +28,7 @@ def extend(module: Any) -> None:
         "BlockdevWipe",
         "CreateFileStorageDir",
         "DevCacheManager",
+        *transfer.FUNCTIONS,
     )
     missing = [name for name in wanted if not callable(getattr(module, name, None))]
     if missing:
@@ -34,6 +36,7 @@ def extend(module: Any) -> None:
     for name in WITH_PATHS:
         setattr(module, name, _with_paths(getattr(module, name)))
     module.BlockdevCreate = _undone(module.BlockdevCreate)
+    transfer.extend(module)
     module.BlockdevGetdimensions = _each_by_itself(
         module.BlockdevGetdimensions, module.errors.BlockDeviceError
     )

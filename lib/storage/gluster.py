@@ -75,6 +75,25 @@ def removing_what_is_created() -> Iterator[None]:
         _created = outer
 
 
+# Whether a path that an image has is left to it when it is assembled.
+_keeping = False
+
+
+@contextlib.contextmanager
+def keeping_paths() -> Iterator[None]:
+    """Take no path from an image in the block.
+
+    For Ganeti assembles all disks of an instance to begin the import or export of
+    each, while scripts work on the paths of others.
+    """
+    global _keeping
+    outer, _keeping = _keeping, True
+    try:
+        yield
+    finally:
+        _keeping = outer
+
+
 @contextlib.contextmanager
 def kernel_paths() -> Iterator[None]:
     """Give every disk that is asked for its `dev_path` one, until the end of the block.
@@ -324,7 +343,7 @@ class GlusterStorage(base.BlockDev):
         with _translated("assemble image %s" % self._path):
             if self._kernelspace:
                 self._export().start(found.size)
-            elif _temporary is None:  # one that a script left which was killed
+            elif _temporary is None and not _keeping:  # one that a script left which was killed
                 self._export().stop()
 
     def Open(self, force: bool = False, exclusive: bool = True) -> None:
@@ -412,22 +431,34 @@ class GlusterStorage(base.BlockDev):
                 raise GanetiGlusterError(str(err)) from err
         return (self.unique_id[0], target)
 
-    def Import(self) -> NoReturn:
-        """Refuse: conversion of a disk to this template is not there yet.
+    def Import(self) -> list[str]:
+        """The command that writes its standard input over the image.
 
-        Ganeti's own command would write to a file named None, call that a
-        success and remove the old disk.
+        For the import of a backup.  A conversion has no command: `storage.convert`
+        has the reason.
         """
-        self._refuse_conversion()
+        # Late, as in `Export`: only this one operation needs it.
+        from ganeti_gluster.copy import program
 
-    def Export(self) -> NoReturn:
-        """Refuse: conversion of a disk from this template is not there yet."""
-        self._refuse_conversion()
+        self._assert_found()
+        return program.argv(program.IMPORT, self._spec, self._path)
 
-    def _refuse_conversion(self) -> NoReturn:
-        raise errors.BlockDeviceError(
-            "Disks cannot be converted to or from the gluster template yet; nothing was changed"
-        )
+    def Export(self) -> list[str]:
+        """The command that writes the image to its standard output."""
+        from ganeti_gluster.copy import program
+
+        self._assert_found()
+        return program.argv(program.EXPORT, self._spec, self._path)
+
+    @property
+    def has_path_when_open(self) -> bool:
+        """Whether opening the disk gives it a path of the kernel."""
+        return self._kernelspace
+
+    @property
+    def place(self) -> tuple[VolumeSpec, str]:
+        """The volume and the image's path on it, for those who copy it."""
+        return self._spec, self._path
 
     def GetActualSize(self) -> int:
         """The size of the image in bytes."""

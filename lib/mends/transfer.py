@@ -1,0 +1,86 @@
+"""Mends where the node daemon moves a disk's content (`ganeti.backend`).
+
+A conversion is not made by a pipe whose first part may fail unnoticed, and the OS
+script that imports or exports a disk has a path for it as long as it runs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+#: What must be there in `ganeti.backend`.
+FUNCTIONS = ("BlockdevConvert", "_GetImportExportIoCommand", "_RecursiveFindBD", "_Fail")
+
+
+def extend(module: Any) -> None:
+    """Mend both; `FUNCTIONS` are there."""
+    module.BlockdevConvert = _copied(module)
+    module._GetImportExportIoCommand = _script_with_path(module)
+
+
+def _copied(module: Any) -> Callable[..., Any]:
+    """Copy to or from a gluster disk ourselves; `storage.convert` has the reason."""
+    original, template = module.BlockdevConvert, module.constants.DT_GLUSTER
+
+    @functools.wraps(original)
+    def wrapper(src_disk: Any, target_disk: Any) -> Any:
+        if template not in (src_disk.dev_type, target_disk.dev_type):
+            return original(src_disk, target_disk)
+        # Late: it needs the core and its library.
+        from ganeti_gluster.errors import GanetiGlusterError
+        from ganeti_gluster.storage.convert import convert
+
+        devices = []
+        for disk in (src_disk, target_disk):
+            device = module._RecursiveFindBD(disk)
+            if device is None:
+                module._Fail("Cannot copy disk '%s': device not found", disk.uuid)
+            devices.append(device)
+        try:
+            convert(*devices)
+        except (GanetiGlusterError, OSError, module.errors.BlockDeviceError) as err:
+            module._Fail("Disk conversion failed: %s", err, exc=True)
+        return None
+
+    return wrapper
+
+
+def _script_with_path(module: Any) -> Callable[..., Any]:
+    """Put the program around the script that gives it a path.
+
+    Ganeti's import-export daemon runs the script after the request has ended, and
+    Ganeti begins with the next disk meanwhile, for which it assembles all of them.
+    """
+    original, constants = module._GetImportExportIoCommand, module.constants
+
+    @functools.wraps(original)
+    def wrapper(instance: Any, mode: str, ieio: str, ieargs: Any) -> Any:
+        from ganeti_gluster.storage.gluster import keeping_paths
+
+        with keeping_paths():
+            found = original(instance, mode, ieio, ieargs)
+        if ieio != constants.IEIO_SCRIPT or ieargs[0].dev_type != constants.DT_GLUSTER:
+            return found
+        disk, index = ieargs
+        device = module._RecursiveFindBD(disk)
+        if device is None or device.has_path_when_open:
+            return found
+        from ganeti_gluster import with_path
+
+        env, prefix, suffix, size = found
+        importing = mode == constants.IEM_IMPORT
+        kind = "IMPORT" if importing else "EXPORT"
+        variables = [kind + "_DEVICE", kind + "_DISK_PATH"]
+        if importing:
+            variables.append("DISK_%d_PATH" % index)
+        script = suffix.removeprefix("| ") if importing else prefix.removesuffix(" |")
+        spec, path = device.place
+        argv = with_path.argv(spec, path, variables, ["bash", "-c", script])
+        command = module.utils.ShellQuoteArgs(argv)
+        if importing:
+            return env, prefix, "| %s" % command, size
+        return env, "%s |" % command, suffix, size
+
+    return wrapper

@@ -1,0 +1,81 @@
+"""Copying one device of Ganeti's to another, when an instance changes its template.
+
+Ganeti's own way is a shell's pipe of what `Export` and `Import` name, of which it
+heeds the end of the last part alone: an export that breaks off counts as a success,
+and Ganeti then removes the old disk.  So where one side is a gluster disk the copy
+is made here, in the request itself: in parallel, with holes kept, its progress in
+the node daemon's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from typing import Any
+
+from ganeti_gluster.copy import Options, Progress, Result, Source, Target, copy
+from ganeti_gluster.copy.files import ExistingFile, FileSource
+from ganeti_gluster.copy.images import ExistingImage, ImageSource
+from ganeti_gluster.copy.progress import EachLine
+from ganeti_gluster.errors import CopyFailed, TookTooLong
+from ganeti_gluster.volume import connect
+
+#: Ganeti's master waits 3600 s (`RPC_TMO_SLOW`), and then removes the new disk,
+#: whoever still writes to it.
+SECONDS = 3480.0
+
+
+def convert(source: Any, target: Any) -> Result:
+    """Copy all of the device `source` to the device `target`, of which one is ours.
+
+    The target has just been made.  Raises a `GanetiGlusterError` or an `OSError`;
+    the target is Ganeti's to remove then.
+    """
+    log, parent = EachLine(logging.info), os.getppid()
+    deadline = time.monotonic() + SECONDS
+
+    def progress(now: Progress) -> None:
+        log(now)
+        if os.getppid() != parent:
+            raise CopyFailed("the node daemon has ended")
+        if time.monotonic() > deadline:
+            raise TookTooLong(
+                "after %d s %d MiB are copied, which is too slow for Ganeti"
+                % (SECONDS, now.done >> 20),
+                hint="use gnt-backup export and import, which have no such limit",
+            )
+
+    with contextlib.ExitStack() as stack:
+        readable, writable = _source(source, stack), _target(target, stack)
+        logging.info("Copying %s to %s", readable.name, writable.name)
+        result = copy(readable, writable, Options(progress=progress))
+    logging.info("Copied %d MiB in %.1f s", result.data >> 20, result.seconds)
+    return result
+
+
+def _source(device: Any, stack: contextlib.ExitStack) -> Source:
+    place = getattr(device, "place", None)
+    if place is not None:
+        spec, path = place
+        volume = stack.enter_context(connect(spec))
+        return stack.enter_context(ImageSource(volume, path))
+    return stack.enter_context(FileSource(_path(device)))
+
+
+def _target(device: Any, stack: contextlib.ExitStack) -> Target:
+    place = getattr(device, "place", None)
+    if place is not None:
+        spec, path = place
+        return ExistingImage(stack.enter_context(connect(spec)), path)
+    return ExistingFile(_path(device))
+
+
+def _path(device: Any) -> str:
+    path: str | None = device.dev_path
+    if not path and device.Attach():
+        path = device.dev_path
+    if not path:
+        raise CopyFailed("disk %s has no path on this node" % (device.unique_id,))
+    return path

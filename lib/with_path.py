@@ -1,0 +1,72 @@
+"""Run a command while an image has a path: `python3 -m ganeti_gluster.with_path`.
+
+    … --volume gv0 --host node1 --set EXPORT_DEVICE IMAGE -- COMMAND…
+
+The variables named get the path, which ends with the command.  Ganeti's
+import-export daemon runs OS scripts long after the request that starts it, so what
+gives them a path has to live as long as they do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from ganeti_gluster.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
+from ganeti_gluster.copy.signals import Interrupted, raised
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.export import Export
+from ganeti_gluster.volume import VolumeSpec
+
+MODULE = "ganeti_gluster.with_path"
+#: Seconds for a command that was told to end.
+_END_SECONDS = 20
+
+
+def argv(
+    spec: VolumeSpec, path: str, variables: Sequence[str], command: Sequence[str]
+) -> list[str]:
+    """The command that runs `command` with the image's path in `variables`."""
+    setting = [word for name in variables for word in ("--set", name)]
+    return [PYTHON, "-P", "-m", MODULE, *spec_arguments(spec), *setting, path, "--", *command]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it; the exit status is the command's, or 1."""
+    parser = argparse.ArgumentParser(prog=MODULE)
+    add_spec_arguments(parser)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("path")
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args(arguments)
+    try:
+        with raised():
+            return _run(Export(spec_of(options), options.path), options.set, options.command)
+    except (GanetiGlusterError, OSError) as err:
+        print("Failure: %s" % err, file=sys.stderr, flush=True)
+        return 1
+
+
+def _run(export: Export, variables: Sequence[str], command: Sequence[str]) -> int:
+    path = export.start()
+    try:
+        process = subprocess.Popen(command, env={**os.environ, **dict.fromkeys(variables, path)})
+        try:
+            return process.wait()
+        except Interrupted:
+            process.terminate()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            raise
+    finally:
+        export.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
