@@ -11,6 +11,9 @@ from typing import Any
 from ganeti_gluster import constants
 from ganeti_gluster.plugin import Refused
 
+# What the template can do beyond what Ganeti knows of it: have snapshots, and adopt.
+_TEMPLATE_SETS = ("DTS_SNAPSHOT_CAPABLE", "DTS_MAY_ADOPT")
+
 
 def extend_constants(module: Any) -> None:
     """Add our parameters to the template's table of defaults and to the types.
@@ -23,8 +26,9 @@ def extend_constants(module: Any) -> None:
     defaults = module.DISK_DT_DEFAULTS.get(template)
     if not isinstance(defaults, dict) or not isinstance(module.DISK_DT_TYPES, dict):
         raise Refused("the tables of disk parameters are not as expected")
-    if not isinstance(getattr(module, "DTS_SNAPSHOT_CAPABLE", None), frozenset):
-        raise Refused("the set of templates with snapshots is not as expected")
+    for name in _TEMPLATE_SETS:
+        if not isinstance(getattr(module, name, None), frozenset):
+            raise Refused("the set of templates %s is not as expected" % name)
     missing = {
         constants.PARAM_HOST,
         constants.PARAM_PORT,
@@ -38,7 +42,8 @@ def extend_constants(module: Any) -> None:
             raise Refused("the disk parameter %s has another type here" % name)
         defaults.setdefault(name, default)
         module.DISK_DT_TYPES[name] = module.VTYPE_STRING
-    module.DTS_SNAPSHOT_CAPABLE |= {template}
+    for name in _TEMPLATE_SETS:
+        setattr(module, name, getattr(module, name) | {template})
 
 
 def extend_objects(module: Any) -> None:

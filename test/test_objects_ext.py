@@ -22,6 +22,7 @@ def constants_module(**changes: Any) -> SimpleNamespace:
         "DISK_DT_TYPES": {"host": "string"},
         "DISK_LD_DEFAULTS": {"gluster": dict(DEFAULTS)},
         "DTS_SNAPSHOT_CAPABLE": frozenset(["drbd", "ext", "plain"]),
+        "DTS_MAY_ADOPT": frozenset(["plain"]),
     }
     return SimpleNamespace(**{**values, **changes})
 
@@ -50,10 +51,11 @@ def test_the_parameter_is_known_and_has_a_default() -> None:
     assert module.DISK_DT_TYPES["preallocation"] == "string"
 
 
-def test_ganeti_asks_for_snapshots_of_the_template() -> None:
+def test_ganeti_asks_for_snapshots_of_the_template_and_adopts() -> None:
     module = constants_module()
     objects_ext.extend_constants(module)
     assert frozenset(["drbd", "ext", "plain", "gluster"]) == module.DTS_SNAPSHOT_CAPABLE
+    assert frozenset(["plain", "gluster"]) == module.DTS_MAY_ADOPT
 
 
 def test_no_device_is_made_to_require_it() -> None:
@@ -68,7 +70,7 @@ def test_no_device_is_made_to_require_it() -> None:
         ({"DISK_DT_DEFAULTS": {}}, "the tables of disk parameters are not as expected"),
         (
             {"DTS_SNAPSHOT_CAPABLE": None},
-            "the set of templates with snapshots is not as expected",
+            "the set of templates DTS_SNAPSHOT_CAPABLE is not as expected",
         ),
         ({"DISK_DT_TYPES": ()}, "the tables of disk parameters are not as expected"),
         (

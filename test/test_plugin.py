@@ -22,7 +22,7 @@ DT_GLUSTER = "gluster"
 VTYPE_STRING = "string"
 DISK_DT_DEFAULTS = {{"gluster": {{"host": "", "port": 1, "volume": "", "access": ""}}}}
 DISK_DT_TYPES = {{"host": "string"}}
-DTS_SNAPSHOT_CAPABLE = frozenset()
+DTS_SNAPSHOT_CAPABLE = DTS_MAY_ADOPT = frozenset()
 """
 LOG = """
 def SetupLogging(logfile, program, debug=0):

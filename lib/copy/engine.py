@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ganeti_gluster.copy.checksum import Checksum
-from ganeti_gluster.copy.interface import Source, Stream, Target
+from ganeti_gluster.copy.interface import PARTIAL, Source, Stream, Target
 from ganeti_gluster.copy.pace import Pace
 from ganeti_gluster.copy.pipeline import Pipeline, StillRunning
 from ganeti_gluster.copy.progress import COPYING, VERIFYING, Callback
@@ -150,7 +150,8 @@ def _take_back(target: Target, cause: BaseException) -> bool:
 
 def _failure(run: _Run, err: OSError, gone: bool) -> GanetiGlusterError:
     reason = err.strerror or str(err)
-    if err.filename and str(err.filename) not in (run.source.name, run.target.name):
+    file = str(err.filename or "").removesuffix(PARTIAL)
+    if file not in run.source.name and file not in run.target.name:
         reason += " (%s)" % err.filename
     left = "nothing is left of it" if gone else "%s is incomplete now" % run.target.name
     full = err.errno in (errno.ENOSPC, errno.EDQUOT)

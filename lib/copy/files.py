@@ -11,8 +11,8 @@ import stat
 from collections.abc import Iterator
 from types import TracebackType
 
-from ganeti_gluster.copy.images import PARTIAL, write_zeroes
-from ganeti_gluster.copy.interface import Extent, Source, Stream
+from ganeti_gluster.copy.images import write_zeroes
+from ganeti_gluster.copy.interface import PARTIAL, Extent, Source, Stream
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
 
 FALLOC_FL_KEEP_SIZE = 1

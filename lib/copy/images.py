@@ -11,13 +11,11 @@ from types import TracebackType
 
 from ganeti_gluster import image, names
 from ganeti_gluster.copy import reflink
-from ganeti_gluster.copy.interface import Extent, Source, Stream
+from ganeti_gluster.copy.interface import PARTIAL, Extent, Source, Stream
 from ganeti_gluster.copy.zeroes import is_zero
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
 from ganeti_gluster.gfapi import File, Volume
 
-#: What an image is called until its copy is whole.
-PARTIAL = ".partial"
 #: How much further the size of an image is set when a stream comes to its end.
 ROOM = 1 << 30
 #: What a volume answers that cannot tell where data is.

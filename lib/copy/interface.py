@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 #: Bytes read and written at a time.  Pieces begin at multiples of it.
 PIECE = 1 << 20
+#: What follows the name of a new image or file until its copy is whole.
+PARTIAL = ".partial"
 
 
 class Extent(NamedTuple):

@@ -138,20 +138,20 @@ class File:
         self._dirty = self._written = True
         self._call("glfs_discard", offset, length)
 
-    def clone_range(self, target: File, offset: int, length: int) -> int:
-        """Have the brick copy a range to the same place of `target`; the bytes copied.
+    def clone_whole(self, target: File, size: int) -> int:
+        """Have the brick copy `size` bytes from the beginning to `target`'s; the bytes copied.
 
-        Right on a volume of one brick alone: `copy.reflink` has the reason, and is
-        the only user.
+        Right on a volume of one brick alone, and from the beginning alone:
+        `copy.reflink` has the reasons, and is the only user.
         """
         target._dirty = target._written = True
-        places = (ctypes.c_int64(offset), ctypes.c_int64(offset))
+        places = (ctypes.c_int64(0), ctypes.c_int64(0))
         return self._call(
             "glfs_copy_file_range",
             ctypes.byref(places[0]),
             target._fd,
             ctypes.byref(places[1]),
-            length,
+            size,
             0,
             *(None, None, None),
         )

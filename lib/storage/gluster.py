@@ -328,8 +328,13 @@ class GlusterStorage(base.BlockDev):
         return True
 
     def Rename(self, new_id: Any) -> None:
-        """Give the image another path on the same volume, which must be free."""
+        """Give the image another path on the same volume, which must be free.
+
+        Refused where another node has it open.
+        """
         new_path = _path_of(new_id)
+        if one_writer.enabled(self.params):
+            one_writer.open_image(self.params, self._path, None, exclusive=True, force=False)
         with _translated("end the export of image %s" % self._path):
             self._export().stop()
             self._give_lock_back()

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster.copy.images import PARTIAL
+from ganeti_gluster.copy.interface import PARTIAL
 from ganeti_gluster.image import ImageInfo
 from ganeti_gluster.names import BACKUP_SNAPSHOT, split_snapshot_path
 from ganeti_gluster.verify.facts import Disk, ImageFacts, NodeFacts

@@ -31,6 +31,15 @@ for path in sys.argv[1:]:
             seed = b"%%s %%d" %% (path.encode(), offset)
             f.pwrite(hashlib.shake_128(seed).digest(65536), offset)
 """ % (SERVERS,)
+MAKE = """
+import sys
+from ganeti_gluster import image, volume
+v = volume.connect(volume.VolumeSpec.from_params({"host": %r, "volume": "gv0"}))
+for path, size in zip(sys.argv[1::2], sys.argv[2::2]):
+    image.remove(v, path)
+    if int(size):
+        image.create(v, path, int(size))
+""" % (SERVERS,)
 DIGEST = """
 import hashlib, sys
 from ganeti_gluster import image, volume
@@ -117,3 +126,28 @@ def test_an_instance_changes_to_files_and_back(backed_up: Cluster) -> None:
     cluster.run("test", "!", "-e", files[0])
     log = cluster.run("cat", "/var/log/ganeti/node-daemon.log").stdout
     assert "Copying image %s of volume gv0 to %s" % (images(cluster)[0], FILES) in log
+
+
+def test_an_image_is_adopted_with_its_size_unless_it_is_in_use(backed_up: Cluster) -> None:
+    cluster = backed_up
+    python(cluster, MAKE, "mine/web.img", str(40 * MIB), "mine/odd.img", str(MIB + 512))
+    python(cluster, FILL, "mine/web.img")
+    before = python(cluster, DIGEST, "mine/web.img")
+    add = ("gnt-instance", "add", "-t", "gluster", *NEW, *SHAPE)
+    for path, reason in (
+        (cluster.image(NAME), "Image %s is a disk of this cluster already" % cluster.image(NAME)),
+        ("mine/none.img", "Image mine/none.img is not on the volume"),
+        ("mine/odd.img", "1049088 bytes, which is no whole number of MiB"),
+        ("../x", "it has an empty, '.' or '..' component"),
+    ):
+        done = cluster.run(*add, "--disk", "0:adopt=%s" % path, "adopted1", fail=True)
+        assert reason in done.stderr
+    cluster.run(*add, "--disk", "0:adopt=mine/web.img", "adopted1")
+    try:
+        image = cluster.image("adopted1")
+        assert python(cluster, DIGEST, image) == before
+        (disk,) = cluster.disk_info("adopted1")
+        assert disk["configured_size"] == disk["size"] == 40 * MIB
+    finally:
+        cluster.remove("adopted1")
+        python(cluster, MAKE, "mine/web.img", "0", "mine/odd.img", "0")

@@ -1,0 +1,281 @@
+"""The copy engine on real volumes, with full disks, dead bricks and killed copies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from ganeti_gluster import image
+from ganeti_gluster.copy import Options, copy, program
+from ganeti_gluster.copy.files import ExistingFile, FileSource, NewFile
+from ganeti_gluster.copy.images import ExistingImage, ImageSource, NewImage
+from ganeti_gluster.errors import CopyFailed, IncompleteImage
+from ganeti_gluster.volume import connect
+
+MIB = 1 << 20
+SIZE = 40 * MIB
+
+#: Copies slowly, tells when it has begun, and then goes on until it is stopped.
+SLOW = """
+from ganeti_gluster.copy import Options, copy
+from ganeti_gluster.copy.images import ImageSource, NewImage
+from ganeti_gluster.copy.signals import raised
+v = connect(sys.argv[1])
+with raised(), ImageSource(v, sys.argv[2]) as source:
+    def progress(now):
+        if now.data:
+            print("begun", flush=True)
+    copy(source, NewImage(v, sys.argv[3]), Options(progress=progress, limit=2 << 20, interval=0.1))
+"""
+
+
+@pytest.fixture(scope="module")
+def sharded(make_volume):
+    return make_volume(
+        "copysharded",
+        3,
+        "replica",
+        "3",
+        features__shard="on",
+        features__shard_block_size="4MB",
+        cluster__quorum_type="auto",
+        cluster__self_heal_daemon="off",
+    )
+
+
+@pytest.fixture(scope="module")
+def single(make_volume):
+    return make_volume("copysingle", 1)
+
+
+def fill(volume, path, size=SIZE):
+    """Make an image with data at both ends and in places between; its content."""
+    image.create(volume, path, size)
+    content = bytearray(size)
+    for offset, length in ((0, 5000), (7 * MIB - 3, 3 * MIB), (size - 70000, 70000)):
+        content[offset : offset + length] = os.urandom(length)
+    content[8 * MIB : 9 * MIB] = bytes(MIB)
+    with volume.open(path, write=True) as file:
+        for offset in range(0, size, MIB):
+            piece = memoryview(content)[offset : offset + MIB]
+            if any(piece):
+                file.pwrite(piece, offset)
+    return bytes(content)
+
+
+def read(volume, path):
+    with volume.open(path) as file:
+        return file.pread(image.stat(volume, path).size, 0)
+
+
+@pytest.fixture(autouse=True)
+def emptied(sharded, single):
+    yield
+    for made in (sharded, single):
+        with connect(made.spec) as volume:
+            empty(volume)
+
+
+def empty(volume):
+    for entry in volume.scandir("/"):
+        if entry.stat.is_file:
+            image.remove(volume, entry.name)
+
+
+def names(volume):
+    return sorted(entry.name for entry in volume.scandir("/") if entry.stat.is_file)
+
+
+def test_an_image_is_copied_on_a_volume_and_between_two(sharded, single):
+    with connect(sharded.spec) as one, connect(single.spec) as other:
+        content = fill(one, "source")
+        for volume in (one, other):
+            with ImageSource(one, "source") as source:
+                result = copy(source, NewImage(volume, "copy"), Options(checksum=True))
+            assert read(volume, "copy") == content
+            assert (result.cloned, result.size) == (False, SIZE)
+            assert result.data <= 3 * MIB  # the holes are holes
+            assert image.stat(volume, "copy").mode & 0o777 == 0o600
+        with ImageSource(other, "copy") as source:
+            copy(source, NewImage(one, "back"))
+        assert read(one, "back") == content
+        assert names(one) == ["back", "copy", "source"]
+
+
+def test_a_single_brick_shares_the_blocks_and_the_copy_is_its_own(single):
+    with connect(single.spec) as volume:
+        content = fill(volume, "source")
+        with ImageSource(volume, "source") as source:
+            result = copy(source, NewImage(volume, "copy"), Options(checksum=True))
+        assert result.cloned
+        assert read(volume, "copy") == content
+        with volume.open("copy", write=True) as file:
+            file.pwrite(b"changed", 7 * MIB)
+        assert read(volume, "source") == content
+        brick = single.bricks[0]
+        extents = subprocess.run(
+            ["filefrag", "-v", str(brick / "copy")], capture_output=True, text=True, timeout=60
+        ).stdout
+        assert "shared" in extents
+
+
+def test_files_and_block_devices(sharded, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\xff" * (SIZE + MIB))
+    device = subprocess.run(
+        ["losetup", "--find", "--show", str(disk)], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    try:
+        with connect(sharded.spec) as volume:
+            content = fill(volume, "source")
+            with ImageSource(volume, "source") as source:
+                copy(source, NewFile(str(tmp_path / "file")), Options(checksum=True))
+                copy(source, ExistingFile(device), Options(checksum=True))
+            assert (tmp_path / "file").read_bytes() == content
+            assert (tmp_path / "file").stat().st_blocks * 512 < 6 * MIB
+            with open(device, "rb") as file:
+                assert file.read() == content + b"\xff" * MIB
+            with FileSource(device) as source:
+                copy(source, NewImage(volume, "device"))
+            assert read(volume, "device") == content + b"\xff" * MIB
+            image.grow(volume, "source", SIZE + 2 * MIB)
+            with (
+                ImageSource(volume, "source") as source,
+                pytest.raises(CopyFailed, match="and %d are to be copied" % (SIZE + 2 * MIB)),
+            ):
+                copy(source, ExistingFile(device))
+            with FileSource(str(tmp_path / "file")) as source:
+                copy(source, NewImage(volume, "again"))
+            assert read(volume, "again") == content
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_an_image_that_is_written_over_holds_the_source_alone(sharded, single):
+    for volume_ in (sharded, single):
+        with connect(volume_.spec) as volume:
+            content = fill(volume, "source")
+            image.create(volume, "target", SIZE)
+            with volume.open("target", write=True) as file:
+                for offset in (0, 6 * MIB, 20 * MIB + 5, SIZE - MIB):
+                    file.pwrite(b"old" * 100000, offset)
+            with ImageSource(volume, "source") as source:
+                copy(source, ExistingImage(volume, "target"), Options(checksum=True))
+            assert read(volume, "target") == content
+
+
+def test_the_program_streams_an_image_into_another(sharded, spec):
+    with connect(sharded.spec) as volume:
+        content = fill(volume, "source")
+        image.create(volume, "target", SIZE + MIB)
+        with volume.open("target", write=True) as file:
+            file.pwrite(b"x" * MIB, SIZE - 1)
+        reader = subprocess.Popen(
+            program.argv(program.EXPORT, sharded.spec, "source"), stdout=subprocess.PIPE
+        )
+        done = subprocess.run(
+            program.argv(program.IMPORT, sharded.spec, "target"),
+            stdin=reader.stdout,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, reader.wait(60)) == (0, 0), done.stderr
+        assert "imported image target" in done.stderr
+        assert read(volume, "target") == content + bytes(MIB)
+        # More than there is room for is an error, as is nothing.
+        for data in (b"x" * (SIZE + 2 * MIB), b""):
+            done = subprocess.run(
+                program.argv(program.IMPORT, sharded.spec, "target"),
+                input=data,
+                capture_output=True,
+                timeout=60,
+            )
+            assert done.returncode == 1
+        assert b"there is nothing to copy" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_full_volume_is_told_and_nothing_is_left(make_volume, small_disk, single):
+    full = make_volume("copyfull", 1, under=small_disk, features__shard="on")
+    with connect(full.spec) as volume, connect(single.spec) as other:
+        image.create(other, "source", 600 * MIB)
+        with other.open("source", write=True) as file:
+            piece = os.urandom(MIB)
+            for offset in range(0, 600 * MIB, MIB):
+                file.pwrite(piece, offset)
+        with ImageSource(other, "source") as source, pytest.raises(CopyFailed) as caught:
+            copy(source, NewImage(volume, "copy"))
+        assert "No space left on device; nothing is left of it" in str(caught.value)
+        assert names(volume) == []
+        assert full.shards() == []
+
+
+def test_bricks_that_die_fail_the_copy_and_the_next_one_cleans_up(sharded):
+    with connect(sharded.spec) as volume:
+        content = fill(volume, "source")
+
+        def progress(now):
+            if now.done > 8 * MIB and all(sharded.pids()):
+                sharded.kill(0, 1)
+
+        with (
+            ImageSource(volume, "source") as source,
+            pytest.raises((CopyFailed, IncompleteImage)) as caught,
+        ):
+            copy(
+                source,
+                NewImage(volume, "copy"),
+                Options(progress=progress, limit=8 * MIB, interval=0.05),
+            )
+        assert "image copy of volume" in str(caught.value)
+        sharded.revive()
+        with ImageSource(volume, "source") as source:
+            copy(source, NewImage(volume, "copy"))
+        assert read(volume, "copy") == content
+        assert names(volume) == ["copy", "source"]
+
+
+def test_a_copy_that_is_stopped_leaves_nothing_and_a_killed_one_is_cleaned_up(
+    sharded, start_program
+):
+    with connect(sharded.spec) as volume:
+        content = fill(volume, "source")
+        for number, left in ((signal.SIGTERM, []), (signal.SIGKILL, ["copy.partial"])):
+            process = start_program(SLOW, sharded.name, "source", "copy")
+            assert process.stdout.readline() == "begun\n"
+            if number == signal.SIGKILL:
+                with (
+                    ImageSource(volume, "source") as source,
+                    pytest.raises(CopyFailed, match=r"another copy to image copy .* is under way"),
+                ):
+                    copy(source, NewImage(volume, "copy"))
+            process.send_signal(number)
+            process.communicate(timeout=60)
+            assert process.returncode != 0
+            assert names(volume) == sorted([*left, "source"])
+        with ImageSource(volume, "source") as source:
+            copy(source, NewImage(volume, "copy"))
+        assert read(volume, "copy") == content
+        assert names(volume) == ["copy", "source"]
+
+
+@pytest.mark.slow
+def test_memory_stays_small(sharded, run_program):
+    with connect(sharded.spec) as volume:
+        image.create(volume, "source", 200 * MIB)
+        with volume.open("source", write=True) as file:
+            for offset in range(0, 200 * MIB, MIB):
+                file.pwrite(os.urandom(MIB), offset)
+        done = run_program(
+            "from ganeti_gluster.copy import copy\n"
+            "from ganeti_gluster.copy.images import ImageSource, NewImage\n"
+            "v = connect(sys.argv[1])\n"
+            "with ImageSource(v, 'source') as source: copy(source, NewImage(v, 'copy'))\n"
+            "print([line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line][0])",
+            sharded.name,
+        )
+        assert int(done.stdout) < 100 << 10, done.stderr
