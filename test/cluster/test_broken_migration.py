@@ -1,0 +1,122 @@
+"""A live migration that fails half-way leaves the guest on one node, with its data."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from demolib import guest
+from demolib.console import Boot
+from testbedlib import CompletedCommand, wait_for
+
+from .conftest import Cluster
+
+pytestmark = pytest.mark.slow
+
+NAME = "vm8"
+TARGET = "node3"
+
+
+@pytest.fixture
+def boot(cluster: Cluster) -> Iterator[Boot]:
+    """A guest that writes on node1, and whose migration would take a minute."""
+    boot = cluster.boot(NAME, "node1")
+    cluster.add(NAME)
+    bandwidth(cluster, "1")
+    boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
+    yield boot
+    boot.close()
+    cluster.remove(NAME)
+
+
+def bandwidth(cluster: Cluster, mib: str) -> None:
+    """Let migrations of the guest go on at so many MiB/s."""
+    cluster.run("gnt-instance", "modify", "-H", "migration_bandwidth=%s" % mib, NAME)
+
+
+def has_qemu(cluster: Cluster, node: str) -> bool:
+    argv = ["ps", "-C", "qemu-system-x86_64", "-o", "stat="]
+    return bool(cluster.testbed.exec(node, argv).stdout.strip())
+
+
+class Migration(threading.Thread):
+    """A migration that goes on while a test does something else; `result` when it ended."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self._cluster = cluster
+        self.result: CompletedCommand | None = None
+        self.start()
+        wait_for(lambda: has_qemu(cluster, TARGET), 60, "the target waits for the guest")
+
+    def run(self) -> None:
+        argv = ["gnt-instance", "migrate", "-f", "-n", TARGET, NAME]
+        self.result = self._cluster.testbed.exec("node1", argv, timeout=300)
+
+    def ended(self) -> CompletedCommand:
+        self.join(300)
+        assert self.result is not None
+        return self.result
+
+
+def goes_on(boot: Boot) -> None:
+    """Wait for another record of the guest."""
+    before = guest.last_acknowledged(boot.events())
+    boot.wait(lambda events: guest.last_acknowledged(events) > before, 60, "another record")
+
+
+def disk(cluster: Cluster, **options: Any) -> str:
+    found: str = cluster.disk_info(NAME, **options)[0]["open_on"]
+    return found
+
+
+def test_the_target_dies(cluster: Cluster, boot: Boot) -> None:
+    migration = Migration(cluster)
+    cluster.run("sync", node=TARGET)
+    cluster.testbed.kill(TARGET)
+    try:
+        assert migration.ended().exit_code != 0
+        goes_on(boot)
+        assert disk(cluster).startswith("node node1")
+    finally:
+        cluster.testbed.boot(TARGET)
+        cluster.testbed.wait_volume()
+    # As the administrator does it: what was half done is undone, and then tried again.
+    cleanup = ("gnt-instance", "migrate", "-f", "--cleanup", NAME)
+    wait_for(
+        lambda: cluster.testbed.exec("node1", list(cleanup), timeout=120).exit_code == 0,
+        120,
+        "the cleanup succeeds",
+    )
+    assert disk(cluster) == "node node1 (exclusive)"
+    bandwidth(cluster, "1000")
+    boot.follow_to(cluster.testbed.node(TARGET))
+    cluster.run("gnt-instance", "migrate", "-f", "-n", TARGET, NAME, max_seconds=120)
+    goes_on(boot)
+    assert disk(cluster) == "node %s (exclusive)" % TARGET
+
+
+def test_a_brick_dies_and_the_network_fails_for_a_while(cluster: Cluster, boot: Boot) -> None:
+    boot.follow_to(cluster.testbed.node(TARGET))
+    migration = Migration(cluster)
+    pid = cluster.run("pgrep", "-x", "glusterfsd", node="node2").stdout.split()[0]
+    cluster.run("kill", "-9", pid, node="node2")
+    try:
+        goes_on(boot)
+    finally:
+        cluster.run("gluster", "volume", "start", "gv0", "force")
+        cluster.testbed.wait_volume()
+    cluster.testbed.cut(TARGET)
+    try:
+        goes_on(boot)  # once the brick there is given up
+    finally:
+        cluster.testbed.heal(TARGET)
+        cluster.testbed.wait_volume()
+    ended = migration.ended()
+    goes_on(boot)
+    running = [node for node in cluster.nodes if has_qemu(cluster, node)]
+    assert running == [TARGET if ended.exit_code == 0 else "node1"], ended.describe()
+    assert disk(cluster).startswith("node %s" % running[0])
