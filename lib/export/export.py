@@ -202,15 +202,32 @@ class Export:
             return
         device = self.device()
         if device is None or not unit.is_active(self.unit, self.run):
-            self._clear()
-            raise ExportFailed(
-                "the exporter of image %s of volume %s had died; what was written to it last"
-                " may be lost" % (self.image, self.spec.name),
-                hint="see %s" % self.journal,
-            )
+            raise self._had_died()
         self._refuse_if_used(device)
-        self._flush(device)
+        try:
+            self._flush(device)
+        except ExportFailed as err:
+            if self._ends():
+                raise self._had_died() from err
+            raise
         self._clear()
+
+    def _had_died(self) -> ExportFailed:
+        self._clear()
+        return ExportFailed(
+            "the exporter of image %s of volume %s had died; what was written to it last"
+            " may be lost" % (self.image, self.spec.name),
+            hint="see %s" % self.journal,
+        )
+
+    def _ends(self) -> bool:
+        """Whether the exporter has ended, of which systemd may not know yet."""
+        deadline = time.monotonic() + USER_SECONDS
+        while unit.is_active(self.unit, self.run):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
 
     def _refuse_if_used(self, device: str) -> None:
         deadline = time.monotonic() + USER_SECONDS

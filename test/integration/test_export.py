@@ -187,7 +187,7 @@ def test_an_exporter_that_dies_gives_errors_and_is_not_restarted(
             while True:  # until the kernel knows
                 os.pwrite(file.fileno(), pattern(2), 0)
                 os.fsync(file.fileno())
-        assert not unit.is_active(exported.unit, exported.run)
+        wait("systemd knows", lambda: not unit.is_active(exported.unit, exported.run))
         # Who had it open goes on with errors, and never sees the new data path.
         fresh = exported.start()
         assert fresh != device
