@@ -84,7 +84,8 @@ def timeline(
     """A status over time.
 
     `changes` are (time, old, new), the oldest first; `current` is the status at
-    `end`.  What came before `start` is taken from the first change's old status.
+    `end`.  Before the first change it is taken to be that one's old status, and shown
+    paler: nobody may have looked then.
     """
     segments: list[tuple[float, float, str]] = []
     inside = [change for change in changes if start < change[0] <= end]
@@ -95,9 +96,10 @@ def timeline(
     segments.append((at, end, status))
     span = (end - start) or 1.0
     rects = Markup("").join(
-        Markup('<rect class="fill-%s" x="%s" y="%s" width="%s" height="%s"/>')
+        Markup('<rect class="fill-%s%s" x="%s" y="%s" width="%s" height="%s"/>')
         % (
             words.status_word(kind).tone,
+            " pale" if (begin, until) == segments[0][:2] else "",
             _number((begin - start) / span * WIDTH),
             _number(HEIGHT - _LEVELS.get(kind, 0.1) * HEIGHT),
             _number((until - begin) / span * WIDTH),

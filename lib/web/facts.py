@@ -127,12 +127,16 @@ class ServicesFacts:
 
 @dataclass(frozen=True)
 class Event:
-    """A change that was noticed, the newest first in lists; `text` tells it in a line."""
+    """A change that was noticed, the newest first in lists.
+
+    `title` is the type's for people, `text` tells the event in a line.
+    """
 
     id: int
     at: float
     kind: str
     type: str = ""
+    title: str = ""
     node: str = ""
     service: str = ""
     old: str = ""

@@ -16,7 +16,7 @@ blueprint = Blueprint("pages", __name__)
 
 #: Seconds of the past that a timeline shows.
 TIMELINE = 24 * 3600
-_EVENTS_SHOWN = 50
+_EVENTS_SHOWN = 30
 _ALL = "all"
 
 
@@ -29,7 +29,8 @@ def cluster() -> str:
 @blueprint.get("/overview")
 def overview() -> str:
     """Bricks, space, heals, disks, events."""
-    events = site().board.snapshot.events[:_EVENTS_SHOWN]
+    # Those of single services are on the page of their host.
+    events = [one for one in site().board.snapshot.events if not one.service][:_EVENTS_SHOWN]
     return render_template("overview.html", events=events, **_timeline())
 
 
@@ -132,9 +133,10 @@ def _timeline() -> dict[str, Any]:
 
 
 def changes(snapshot: Snapshot, node: str) -> list[tuple[float, str, str]]:
-    """The changes of a node's status as one, the oldest first."""
+    """The changes of a node's status in Gluster Swift as one, the oldest first."""
+    kind = snapshot.swift.type if snapshot.swift else ""
     return [
         (event.at, event.old, event.new)
         for event in reversed(snapshot.events)
-        if event.node == node and not event.service and event.old and event.new
+        if (event.type, event.node, event.service) == (kind, node, "") and event.old and event.new
     ]

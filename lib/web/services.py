@@ -55,6 +55,7 @@ def services(snapshot: Snapshot, type: ServiceType) -> facts.ServicesFacts:
 
 def events_facts() -> facts.EventsFacts:
     """The latest events, of all types."""
+    titles = {type.name: type.title for type in config.load().types}
     with store.connect() as found:
         events = found.events(limit=MAX_EVENTS)
     return facts.EventsFacts(
@@ -64,6 +65,7 @@ def events_facts() -> facts.EventsFacts:
                 at=event.time,
                 kind=event.kind,
                 type=event.type,
+                title=titles.get(event.type, event.type),
                 node=event.node,
                 service=event.service,
                 old=event.old,

@@ -114,6 +114,7 @@ def snapshot() -> facts.Snapshot:
                             NOW - 60,
                             "node-status",
                             "GLUSTER_SWIFT",
+                            "Gluster Swift",
                             "node2",
                             "",
                             "RUNNING",

@@ -61,7 +61,7 @@ def test_a_timeline_is_as_wide_and_high_as_its_statuses() -> None:
     found = svg(charts.timeline(changes, current="PARTIALLY_UP", start=0, end=100, label="node1"))
 
     assert [(one.get("class"), one.get("width"), one.get("height")) for one in found] == [
-        ("fill-good", "300.00", "60.00"),
+        ("fill-good pale", "300.00", "60.00"),
         ("fill-bad", "150.00", "15.00"),
         ("fill-warn", "150.00", "36.00"),
     ]
@@ -73,7 +73,7 @@ def test_a_timeline_is_as_wide_and_high_as_its_statuses() -> None:
 def test_without_a_change_a_timeline_shows_what_is() -> None:
     found = svg(charts.timeline([], current="STOPPED", start=0, end=100, label="node1"))
 
-    assert [(one.get("class"), one.get("width")) for one in found] == [("fill-bad", "600.00")]
+    assert [(one.get("class"), one.get("width")) for one in found] == [("fill-bad pale", "600.00")]
 
 
 @pytest.mark.parametrize(

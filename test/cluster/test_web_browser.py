@@ -1,0 +1,201 @@
+"""The page as a person has it, in a real browser: mouse, keyboard, phone, dark, no scripts."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .chromium import PACKAGES, Browser
+from .conftest import ROOT, Cluster
+from .webpage import ROOT as ADMIN
+from .webpage import SERVICES, URL, ask, is_active, served
+
+pytestmark = pytest.mark.slow
+
+PICTURES = ROOT / "build" / "pictures"
+VIEWS = {
+    "cluster": "/",
+    "swift": "/swift",
+    "hosts": "/hosts",
+    "host": "/hosts/node2",
+    "overview": "/overview",
+}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"dark": True},
+    "phone": {"width": 390},
+    "phone-dark": {"width": 390, "dark": True},
+}
+# WCAG 2's AA for text; what is not seen does not count.
+CONTRASTS = """(() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const luminance = (rgb) => {
+    const [r, g, b] = rgb.slice(0, 3).map((v) => v / 255)
+      .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !e.getClientRects().length || e.closest(".unseen, .skip, script")) continue;
+    const [a, b] = [luminance(parse(getComputedStyle(e).color)), luminance(ground(e))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(e.tagName + " " + e.innerText + " " + ratio.toFixed(2));
+  }
+  return poor;
+})()"""
+
+
+@pytest.fixture(scope="module")
+def page(cluster: Cluster) -> Iterator[Cluster]:
+    subprocess.run([".ci/need", *PACKAGES], cwd=ROOT, check=True)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with served(cluster, cluster.nodes):
+        yield cluster
+
+
+@pytest.fixture
+def browser(page: Cluster) -> Iterator[Browser]:
+    with Browser(["nsenter", "--net=%s" % page.testbed.layout.netns_file, "--"]) as browser:
+        browser.call("Security.setIgnoreCertificateErrors", ignore=True)
+        browser.look()
+        yield browser
+
+
+def login(browser: Browser, user: str = "root", password: str = "secret") -> None:
+    """By keyboard alone: the form's first field has the focus."""
+    browser.open(URL + "/")
+    browser.type(user)
+    browser.press("Tab")
+    browser.type(password)
+    browser.press("Enter", leaves=True)
+    assert browser.script("location.pathname") == "/"
+
+
+def focus(browser: Browser, text: str) -> None:
+    """Press Tab until what says `text` has the focus."""
+    for _ in range(60):
+        browser.press("Tab")
+        if browser.script("document.activeElement.innerText") == text:
+            outline = browser.script("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", "nobody sees that it has the focus"
+            return
+    raise AssertionError("not to be reached by keyboard: %s" % text)
+
+
+def test_services_are_started_and_stopped_by_mouse_and_by_keyboard(
+    page: Cluster, browser: Browser
+) -> None:
+    login(browser)
+    browser.click("nav a[href='/swift']", leaves=True)
+    assert "Manage Gluster Swift" in browser.text("h1")
+
+    browser.click("input[value=all]")
+    browser.click("button.go", leaves=True)
+    browser.until(
+        "document.querySelector('[data-say]').innerText.includes('Done')", "started", 120
+    )
+    assert browser.text("#action-live").count("Up") == 3 * len(SERVICES)
+    assert all(is_active(page, node, name) for node in page.nodes for name in SERVICES)
+    browser.picture(PICTURES / "action.png")
+
+    # Without a reload, the cluster's view learns of a change; a screen reader is told.
+    browser.open(URL + "/")
+    aggregate = "document.querySelector('#swift-aggregate').innerText.trim()"
+    browser.until(aggregate + " === 'Up'", "Up")
+    browser.script("window.same = true")
+    order = {"action": "stop", "nodes": ["node1"], "services": ["proxy"]}
+    assert ask(page.testbed, "/api/v1/actions", ADMIN, order=order).status == 202
+    browser.until(aggregate + " === 'Partially up'", "Partially up")
+    assert browser.script("window.same")
+    assert browser.text("#news") == "Gluster Swift: Partially up"
+
+    # To mark a server is to choose it; a stop is confirmed.
+    browser.open(URL + "/swift")
+    browser.click("input[value=all]")
+    browser.click("input[name=node][value=node3]")
+    assert browser.script("document.querySelector('input[value=chosen]').checked")
+    browser.click("button.halt", leaves=True)
+    assert "node3" in browser.text("dl") and is_active(page, "node3")
+    browser.picture(PICTURES / "confirm.png")
+    browser.click("a.button", leaves=True)  # Cancel
+    assert browser.script("location.pathname") == "/swift"
+    assert is_active(page, "node3")
+
+    browser.open(URL + "/hosts/node2")
+    focus(browser, "Stop…")
+    browser.press("Enter", leaves=True)
+    assert browser.script("document.activeElement.innerText") == "Stop now"
+    browser.press("Enter", leaves=True)
+    browser.until(
+        "document.querySelector('[data-say]').innerText.includes('Done')", "stopped", 120
+    )
+    assert not any(is_active(page, "node2", name) for name in SERVICES)
+    assert is_active(page, "node1", "object") and is_active(page, "node3")
+    assert not browser.errors
+
+
+def test_every_view_is_readable_for_everybody(page: Cluster, browser: Browser) -> None:
+    browser.open(URL + "/")
+    browser.picture(PICTURES / "login.png")
+    login(browser)
+    for look, options in LOOKS.items():
+        browser.look(**options)
+        for name, path in VIEWS.items():
+            browser.open(URL + path)
+            where = "%s, %s" % (name, look)
+            browser.picture(PICTURES / ("%s-%s.png" % (name, look)))
+            wide = browser.script("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, where
+            assert browser.script(CONTRASTS) == [], where
+    for path in VIEWS.values():
+        browser.open(URL + path)
+        check_tree(browser.tree())
+    assert not browser.errors
+
+
+def check_tree(tree: list[dict[str, Any]]) -> None:
+    """That a screen reader finds its way, and has a name for all there is."""
+    roles = [node["role"] for node in tree]
+    assert roles.count("main") == 1 and roles.count("navigation") == 1
+    assert roles.count("banner") == 1 and "status" in roles
+    assert [node["name"] for node in tree if node["role"] == "heading"]
+    for node in tree:
+        if node["role"] in ("button", "link", "checkbox", "radio", "image", "img", "table"):
+            assert node["name"], node
+
+
+def test_without_scripts_all_is_there_and_actions_work(page: Cluster, browser: Browser) -> None:
+    browser.look(scripts=False)
+    browser.navigate(URL + "/login", "Log in")
+    browser.type("root")
+    browser.press("Tab")
+    browser.type("secret")
+    browser.press("Enter")
+    browser.wait_text("Gluster pool")
+    browser.navigate(URL + "/hosts/node2", "Gluster Swift")
+    browser.click("button.go")
+    # The page of the action loads itself again until it is done.
+    browser.until("document.querySelector('[data-say]').innerText.includes('Done')", "done", 120)
+    assert is_active(page, "node2")
+
+
+def test_who_may_read_sees_no_buttons(page: Cluster, browser: Browser) -> None:
+    login(browser, "guest", "look")
+    for path in ("/swift", "/hosts/node2"):
+        browser.open(URL + path)
+        assert "Your account may read only" in browser.text()
+        assert browser.script("document.querySelectorAll('main button').length") == 0
+    browser.click(".who button", leaves=True)
+    browser.open(URL + "/swift")
+    assert browser.script("location.pathname") == "/login"
