@@ -1,4 +1,4 @@
-"""`gnt-gluster volume`: the volumes of the template, as this node sees them."""
+"""`gnt-gluster volume`: the volumes that disks are on, as this node sees them."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     return 1 if any("error" in volume for volume in found) else 0
 
 
-def status(used: volumes.TemplateVolume) -> dict[str, Any]:
+def status(used: volumes.UsedVolume) -> dict[str, Any]:
     """One volume as plain data: bytes; `error` where it did not tell its space."""
     result: dict[str, Any] = {
         "volume": used.spec.name,
         "servers": [describe(server) for server in used.spec.servers],
         "groups": used.groups,
         "disks": used.disks,
-        "provisioned": used.provisioned * MIB,
+        "provisioned": used.provisioned,
     }
     try:
         with connect(used.spec) as volume:
@@ -89,7 +89,7 @@ def _print_table(opts: Any, found: list[dict[str, Any]]) -> None:
         if "error" in volume:
             cli.ToStderr("%s", volume["error"])
     if not found:
-        cli.ToStderr("The gluster template is not enabled")
+        cli.ToStderr("No node group uses a volume")
 
 
 COMMANDS = {
@@ -98,6 +98,6 @@ COMMANDS = {
         [cli.ArgUnknown()],
         [JSON_OPT, cli.NOHDR_OPT, cli.SEP_OPT, cli.USEUNITS_OPT],
         "[<volume>...]",
-        "Show the total and free space of the volumes of the template",
+        "Show the total and free space of the volumes that disks are on",
     ),
 }

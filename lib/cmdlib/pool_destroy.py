@@ -7,6 +7,7 @@ from typing import Any
 from ganeti_gluster import constants, image
 from ganeti_gluster.cmdlib import pool_state, pool_use
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.extstorage.request import DIRECTORY
 from ganeti_gluster.gluster_cli import VolumeInfo
 from ganeti_gluster.pool import destroy
 from ganeti_gluster.pool.crew import Crew
@@ -57,9 +58,12 @@ def _check_images(volume: VolumeInfo) -> None:
     servers = ",".join(dict.fromkeys(brick.server for brick in volume.bricks))
     spec = VolumeSpec.from_params({"volume": volume.name, "host": servers})
     with connect(spec) as connection:
-        if not connection.access(constants.IMAGE_DIRECTORY):
-            return
-        images = image.list_images(connection, constants.IMAGE_DIRECTORY).images
+        images = [
+            found
+            for directory in (constants.IMAGE_DIRECTORY, DIRECTORY)
+            if connection.access(directory)
+            for found in image.list_images(connection, directory).images
+        ]
     if images:
         shown = ", ".join(found.path for found in images[:_SHOWN])
         raise InUse(

@@ -8,20 +8,19 @@ from typing import Any
 
 from ganeti import cli, constants, opcodes
 
-from ganeti_gluster.cmdlib import instance_disks
+from ganeti_gluster.cmdlib import configuration, instance_disks
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
+from ganeti_gluster.verify.facts import Disk
 
 TEMPLATE = constants.DT_GLUSTER
 USERSPACE = constants.DISK_USERSPACE
 
 
-def disks_on(client: Any, volume: str) -> list[instance_disks.InstanceDisk]:
-    """The disks of instances that are on a volume, by the parameters in force."""
-    names = [row[0] for row in client.QueryInstances([], ["name"], False)]
-    if not names:
-        return []
-    return [disk for disk in instance_disks.find(names) if disk.spec.name == volume]
+def disks_on(client: Any, volume: str) -> list[Disk]:
+    """The disks of instances on a volume: of the template, by the parameters in force,
+    and of the ExtStorage provider."""
+    return [disk for disk in configuration.load(client).disks if disk.volume == volume]
 
 
 def running_on(client: Any, volume: str) -> list[str]:

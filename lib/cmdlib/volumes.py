@@ -1,22 +1,21 @@
-"""Which volumes the cluster's gluster template uses, and for what."""
+"""Which volumes the cluster's disks are on, by whom they are used, and for what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ganeti import cli, constants
-
-from ganeti_gluster.cmdlib import instance_disks
+from ganeti_gluster.verify import told
+from ganeti_gluster.verify.facts import Disk
 from ganeti_gluster.volume import VolumeSpec
 
 
 @dataclass
-class TemplateVolume:
-    """A volume, the node groups whose disks are on it, and these disks.
+class UsedVolume:
+    """A volume, the node groups that use it, and the disks of instances on it.
 
-    `provisioned` is the sum of their configured sizes, in MiB.
+    `provisioned` is the sum of the disks' configured sizes, in bytes.
     """
 
     spec: VolumeSpec
@@ -25,35 +24,50 @@ class TemplateVolume:
     provisioned: int = 0
 
 
-def find() -> list[TemplateVolume]:
-    """The volumes of all node groups, by name; none where the template is not enabled.
+def find() -> list[UsedVolume]:
+    """The volumes of the template and of disks of the ExtStorage provider, by name.
 
-    Asks the master daemon, and none of the nodes.
+    Runs on the master, and asks none of the nodes.
     """
-    client = cli.GetClient()
-    if constants.DT_GLUSTER not in client.QueryClusterInfo()["enabled_disk_templates"]:
-        return []
-    groups = dict(client.QueryGroups([], ["name", "diskparams"], False))
-    instances = client.QueryInstances([], ["name", "disk_template"], False)
-    names = [name for name, template in instances if may_be_on_gluster(template)]
-    return combine(groups, instance_disks.find(names) if names else [])
+    # Late: it imports Ganeti.
+    from ganeti_gluster.cmdlib import configuration
 
-
-def may_be_on_gluster(template: str) -> bool:
-    """Whether an instance of this template can have a gluster disk."""
-    return template in (constants.DT_GLUSTER, constants.DT_MIXED)
+    config = configuration.load()
+    group_of = {node.name: node.group for node in config.nodes}
+    return combine(config.params, config.disks, group_of)
 
 
 def combine(
-    groups: Mapping[str, dict[str, Any]], disks: Iterable[instance_disks.InstanceDisk]
-) -> list[TemplateVolume]:
-    """Bring the groups' disk parameters and the instances' disks together by volume."""
-    volumes: dict[VolumeSpec, TemplateVolume] = {}
-    for group in sorted(groups):
-        spec = VolumeSpec.from_params(groups[group][constants.DT_GLUSTER])
-        volumes.setdefault(spec, TemplateVolume(spec)).groups.append(group)
+    params: Mapping[str, Sequence[Mapping[str, Any]]],
+    disks: Iterable[Disk],
+    group_of: Mapping[str, str],
+) -> list[UsedVolume]:
+    """Bring parameters of volumes, by node group, and disks together by volume.
+
+    Parameters of one name that share a server mean one volume.
+    """
+    volumes: list[UsedVolume] = []
+    for group in sorted(params):
+        for spec in told.specs(params[group]):
+            volume = _place(volumes, spec)
+            if group not in volume.groups:
+                volume.groups.append(group)
     for disk in disks:
-        volume = volumes.setdefault(disk.spec, TemplateVolume(disk.spec))
-        volume.disks += 1
-        volume.provisioned += disk.size
-    return sorted(volumes.values(), key=lambda volume: (volume.spec.name, volume.groups))
+        for volume in volumes:
+            if volume.spec.name == disk.volume and group_of.get(disk.node) in volume.groups:
+                volume.disks += 1
+                volume.provisioned += disk.size
+                break
+    return sorted(volumes, key=lambda volume: (volume.spec.name, volume.groups))
+
+
+def _place(volumes: list[UsedVolume], spec: VolumeSpec) -> UsedVolume:
+    """The volume that parameters mean, with their servers; a new one where there is none."""
+    for volume in volumes:
+        known = volume.spec
+        if known.name == spec.name and set(known.servers) & set(spec.servers):
+            servers = tuple(dict.fromkeys(known.servers + spec.servers))
+            volume.spec = replace(known, servers=servers)
+            return volume
+    volumes.append(UsedVolume(spec))
+    return volumes[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -143,6 +144,10 @@ def test_the_life_of_a_virtual_machine(cluster: Cluster, nothing_registered: Non
     else:
         add(cluster, access)
         (image,) = images(cluster)
+    done = cluster.run("gnt-gluster", "volume", "status", "--json", "gv0")
+    assert [volume["provisioned"] for volume in json.loads(done.stdout)] == [SIZE]
+    done = cluster.run("gnt-gluster", "pool", "destroy", "--force", "gv0", fail=True)
+    assert "volume gv0 has disks of instances: %s" % NAME in done.stderr
     boot = cluster.boot(NAME, "node1")
     try:
         cluster.run("gnt-instance", "start", NAME, max_seconds=60)

@@ -121,6 +121,18 @@ def test_qemu_gets_all_servers_with_the_live_one_first() -> None:
     assert [server["host"] for server in device["file"]["server"]] == ["b", "a", "c"]
 
 
+@pytest.mark.parametrize(
+    "params", [{"provider": "other", "host": "a,b", "volume": "gv0"}, {"access": "userspace"}]
+)
+def test_a_gluster_disk_of_another_provider_stays_as_it_is(params: dict[str, Any]) -> None:
+    module = hypervisor_module()
+    kvm.extend_hypervisor(module)
+    device = module.KVMHypervisor._GenerateKVMBlockDevice(
+        "gluster://b:24007/gv0/x", SimpleNamespace(params=params), {}, "disk-1"
+    )
+    assert [server["host"] for server in device["file"]["server"]] == ["b"]
+
+
 def test_a_disk_with_a_path_stays_as_it_is() -> None:
     module = hypervisor_module()
     kvm.extend_hypervisor(module)
