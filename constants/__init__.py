@@ -47,3 +47,8 @@ LOCK_DIR = RUN_DIR + "/locks"
 
 # What a node keeps over its reboots; nothing in it is needed for a disk to work.
 STATE_DIR = "/var/lib/ganeti-gluster"
+# Marks of snapshots that are under way, one file an instance.
+SNAPSHOT_DIR = RUN_DIR + "/snapshots"
+# Where the node keeps, in files without a name, what running guests overwrite
+# while a snapshot of them is copied.
+FLEECING_DIR = "/var/lib/ganeti-gluster/fleecing"

@@ -6,7 +6,18 @@ import sys
 
 from ganeti import cli
 
-from ganeti_gluster.client import disk, orphans, plugin, pool, status, swift, verify, volume, web
+from ganeti_gluster.client import (
+    disk,
+    orphans,
+    plugin,
+    pool,
+    snapshot,
+    status,
+    swift,
+    verify,
+    volume,
+    web,
+)
 from ganeti_gluster.errors import GanetiGlusterError
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.
@@ -14,6 +25,7 @@ commands = {
     **plugin.COMMANDS,
     **pool.COMMANDS,
     **disk.COMMANDS,
+    **snapshot.COMMANDS,
     **volume.COMMANDS,
     **swift.COMMANDS,
     **web.COMMANDS,

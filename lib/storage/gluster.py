@@ -431,7 +431,9 @@ class GlusterStorage(base.BlockDev):
 
         with self._volume("take a snapshot of") as (volume, path):
             try:
-                target = snapshot.take(volume, path, disk_uuid=self._uuid, name=snap_name)
+                target = snapshot.take(
+                    volume, self._spec, path, disk_uuid=self._uuid, name=snap_name
+                )
             except errors.HypervisorError as err:
                 raise GanetiGlusterError(str(err)) from err
         return (self.unique_id[0], target)

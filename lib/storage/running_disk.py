@@ -63,14 +63,17 @@ def _execute(qmp: Any, command: str, arguments: dict[str, Any]) -> Any:
     return execute(command, arguments)
 
 
-def in_use(disk_uuid: str) -> bool:
-    """Whether a QEMU that runs on this node has the disk, by a URI or by a path."""
-    return any(disk.uuid == disk_uuid for _, disk, _ in _running_disks())
+def user(disk_uuid: str) -> str | None:
+    """The instance whose QEMU runs on this node and has the disk, by a URI or by a path."""
+    for instance, disk, _ in running_disks():
+        if disk.uuid == disk_uuid:
+            return instance
+    return None
 
 
 def find_process(disk_uuid: str) -> int | None:
     """The process of the QEMU on this node that has the disk, by a URI or by a path."""
-    for instance, disk, _ in _running_disks():
+    for instance, disk, _ in running_disks():
         if disk.uuid == disk_uuid:
             _, pid, alive = hv_kvm.KVMHypervisor._InstancePidAlive(instance)
             return pid if alive else None
@@ -79,7 +82,7 @@ def find_process(disk_uuid: str) -> int | None:
 
 def find_ext(provider: str, name: str) -> tuple[str, str] | None:
     """The running instance on this node that has an ExtStorage disk, and the disk's UUID."""
-    for instance, disk, _ in _running_disks():
+    for instance, disk, _ in running_disks():
         if disk.dev_type == constants.DT_EXT and tuple(disk.logical_id) == (provider, name):
             return instance, disk.uuid
     return None
@@ -90,13 +93,13 @@ def _find(disk_uuid: str, *, userspace: bool) -> tuple[str, str] | None:
 
     A disk with a URI is one that QEMU reaches in userspace.
     """
-    for instance, disk, uri in _running_disks():
+    for instance, disk, uri in running_disks():
         if disk.uuid == disk_uuid and disk.hvinfo and bool(uri) == userspace:
             return instance, disk.hvinfo["id"]
     return None
 
 
-def _running_disks() -> Iterator[tuple[str, Any, str | None]]:
+def running_disks() -> Iterator[tuple[str, Any, str | None]]:
     """The disks of the instances that run on this node: instance, disk, URI."""
     kvm: Any = hv_kvm.KVMHypervisor()
     running = set(kvm.ListInstances())

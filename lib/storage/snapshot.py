@@ -32,16 +32,26 @@ import time
 from ganeti_gluster import image, names
 from ganeti_gluster.copy import Options, Progress, copy
 from ganeti_gluster.copy.images import ImageSource, NewImage
-from ganeti_gluster.copy.progress import EachLine
-from ganeti_gluster.errors import GanetiGlusterError, TookTooLong
+from ganeti_gluster.copy.progress import Callback, EachLine
+from ganeti_gluster.errors import TookTooLong
 from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.snapshot import service
+from ganeti_gluster.snapshot.request import COPY, PROGRESS, DiskRequest, Request
 from ganeti_gluster.storage import running_disk
+from ganeti_gluster.volume import VolumeSpec
 
 #: Seconds in which a snapshot has to be whole: less than `RPC_TMO_NORMAL`.
 SECONDS = 840.0
 
 
-def take(volume: Volume, path: str, *, disk_uuid: str | None, name: str | None = None) -> str:
+def take(
+    volume: Volume,
+    spec: VolumeSpec,
+    path: str,
+    *,
+    disk_uuid: str | None,
+    name: str | None = None,
+) -> str:
     """Take a snapshot of an image; returns the snapshot's path.
 
     With no `name` one of an earlier backup is replaced; else EEXIST if there is
@@ -50,16 +60,57 @@ def take(volume: Volume, path: str, *, disk_uuid: str | None, name: str | None =
     target = names.snapshot_path(path, name or names.BACKUP_SNAPSHOT)
     if name is None:
         image.remove(volume, target)
-    if disk_uuid is not None and running_disk.in_use(disk_uuid):
-        raise GanetiGlusterError(
-            "a running instance has it open", hint="stop it, or leave --noshutdown out"
-        )
-    copy_in_time(volume, path, target)
+    instance = running_disk.user(disk_uuid) if disk_uuid is not None else None
+    if disk_uuid is not None and instance is not None:
+        _copy_running(instance, spec, DiskRequest(0, disk_uuid, path), target)
+        _describe(volume, path, target)
+    else:
+        copy_in_time(volume, path, target)
     return target
 
 
 def copy_in_time(volume: Volume, path: str, target: str) -> None:
     """Copy the image, which nobody writes, within the time that Ganeti has."""
+    with ImageSource(volume, path) as source:
+        result = copy(source, NewImage(volume, target), Options(progress=_in_time()))
+    _describe(volume, path, target)
+    logging.info("Snapshot %s: %d MiB in %.1f s", target, result.data >> 20, result.seconds)
+
+
+def _copy_running(instance: str, spec: VolumeSpec, disk: DiskRequest, target: str) -> None:
+    """Copy the disk of a running instance as it is at one instant.
+
+    By a worker that systemd supervises, so that the end of the node daemon leaves
+    nothing in the instance's QEMU.
+    """
+    request = Request(
+        operation=COPY,
+        instance=instance,
+        instance_uuid="",
+        name="",
+        disks=(disk,),
+        disks_volume=spec,
+        snapshots_volume=spec,
+        running=True,
+        target=target,
+    )
+    progress = _in_time()
+
+    def listen(event: service.Event) -> None:
+        if event.get("event") == PROGRESS:
+            progress(Progress(*(event[field] for field in Progress._fields)))
+
+    service.converse(service.worker_argv(instance), instance, lambda: request, listen)
+    logging.info("Snapshot %s of running instance %s", target, instance)
+
+
+def _describe(volume: Volume, path: str, target: str) -> None:
+    with contextlib.suppress(OSError):  # it is for people to read
+        image.set_info(volume, target, "snapshot of %s" % path)
+
+
+def _in_time() -> Callback:
+    """Log how far a copy is, and end it when Ganeti gives up waiting for it."""
     log = EachLine(logging.info)
     deadline = time.monotonic() + SECONDS
 
@@ -72,8 +123,4 @@ def copy_in_time(volume: Volume, path: str, target: str) -> None:
                 hint="export it with --long-sleep, without a snapshot",
             )
 
-    with ImageSource(volume, path) as source:
-        result = copy(source, NewImage(volume, target), Options(progress=progress))
-    with contextlib.suppress(OSError):  # it is for people to read
-        image.set_info(volume, target, "snapshot of %s" % path)
-    logging.info("Snapshot %s: %d MiB in %.1f s", target, result.data >> 20, result.seconds)
+    return progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,21 @@ class Cluster:
         for node in self.nodes:
             self.run(*argv, node=node)
 
-    def add(self, name: str, *, node: str = "node1", start: bool = True, **options: Any) -> str:
-        """Add an instance with one disk of 1 GiB and return its image's path."""
+    def add(
+        self,
+        name: str,
+        *,
+        node: str = "node1",
+        start: bool = True,
+        disks: Sequence[str] = ("size=1G",),
+        **options: Any,
+    ) -> str:
+        """Add an instance, with one disk of 1 GiB, and return its first image's path."""
+        numbered = ["%d:%s" % pair for pair in enumerate(disks)]
         self.run(
             *("gnt-instance", "add", "-t", "gluster", "-o", "guest+default"),
-            *("--disk", "0:size=1G", "-B", "minmem=128,maxmem=128,vcpus=1"),
+            *(word for disk in numbered for word in ("--disk", disk)),
+            *("-B", "minmem=128,maxmem=128,vcpus=1"),
             *("--net", "0:mode=bridged", "--no-name-check", "--no-ip-check"),
             *(() if start else ("--no-start",)),
             *("-n", node, name),

@@ -1,0 +1,377 @@
+"""`gnt-gluster disk snapshot` and what goes with it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+from ganeti import cli, errors, utils
+
+from ganeti_gluster import constants, image, names
+from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.cmdlib import snapshots
+from ganeti_gluster.copy import Progress
+from ganeti_gluster.copy.progress import Terminal
+from ganeti_gluster.errors import InvalidParameter
+from ganeti_gluster.snapshot import catalogue, request, service
+from ganeti_gluster.volume import VolumeSpec, connect
+
+MIB = 1024 * 1024
+
+DISKS_OPT = cli.cli_option(
+    "--disk",
+    dest="disks",
+    default=None,
+    action="append",
+    type="int",
+    metavar="N",
+    help="This disk only; can be given several times",
+)
+DISK_OPT = cli.cli_option(
+    "--disk", dest="disk", default=None, type="int", metavar="N", help="The disk (default 0)"
+)
+NAME_OPT = cli.cli_option(
+    "--name", dest="name", default=None, help="Name of the snapshot (default: the time, in UTC)"
+)
+KEEP_OPT = cli.cli_option(
+    "--keep",
+    dest="keep",
+    default=None,
+    type="int",
+    metavar="N",
+    help="Remove all but the N newest of the instance's snapshots that were taken with --keep",
+)
+LIMIT_OPT = cli.cli_option(
+    "--bandwidth-limit",
+    dest="limit",
+    default=None,
+    type="int",
+    metavar="MIB",
+    help="MiB to copy in a second at most",
+)
+CHECKSUM_OPT = cli.cli_option(
+    "--checksum",
+    dest="checksum",
+    default=False,
+    action="store_true",
+    help="Read back and compare what was copied",
+)
+VOLUME_OPT = cli.cli_option(
+    "--volume", dest="volume", default=None, help="Volume of the snapshots (default: the disks')"
+)
+HOST_OPT = cli.cli_option(
+    "--host",
+    dest="host",
+    default=None,
+    help="Servers of that volume, with commas between them (default: the disks')",
+)
+PLACE_OPTS = [VOLUME_OPT, HOST_OPT]
+
+_HEADERS = {
+    "instance": "Instance",
+    "name": "Name",
+    "taken": "Taken",
+    "disks": "Disks",
+    "state": "State",
+    "allocated": "Allocated",
+}
+
+
+def Take(opts: Any, args: list[str]) -> int:
+    """Take a snapshot of an instance's disks at one instant."""
+    instance = _find(args[0])
+    name = catalogue.check_name(opts.name or catalogue.default_name(time.time()))
+    if opts.keep is not None and opts.keep < 1:
+        raise errors.OpPrereqError("--keep: at least one has to stay", errors.ECODE_INVAL)
+    wanted = _request(opts, request.TAKE, instance, name, snapshots.choose(instance, opts.disks))
+    wanted = replace(wanted, keep=opts.keep, limit=_limit(opts), checksum=opts.checksum)
+    if opts.dry_run:
+        return _announce(wanted)
+    result = _carry_out(opts, instance, wanted)
+    if opts.json:
+        cli.ToStdout("%s", json.dumps(result, sort_keys=True))
+    else:
+        for old in result["removed"]:
+            cli.ToStdout("Removed snapshot %s", old)
+        cli.ToStdout(
+            "Took snapshot %s of %s (%s), %s on volume %s",
+            result["name"],
+            instance.name,
+            _disks(result["disks"]),
+            utils.FormatUnit(result["allocated"] / MIB, "h"),
+            wanted.snapshots_volume.name,
+        )
+    return 0
+
+
+def _announce(wanted: request.Request) -> int:
+    with connect(wanted.snapshots_volume) as target, connect(wanted.disks_volume) as volume:
+        catalogue.check_free(
+            target,
+            wanted.instance_uuid,
+            {disk.index: disk.path for disk in wanted.disks},
+            wanted.name,
+        )
+        needed = sum(image.stat(volume, disk.path).allocated for disk in wanted.disks)
+        free = target.space().free
+    cli.ToStdout(
+        "Would take snapshot %s of %s (%s): up to %s of %s free on volume %s",
+        wanted.name,
+        wanted.instance,
+        _disks([disk.index for disk in wanted.disks]),
+        utils.FormatUnit(needed / MIB, "h"),
+        utils.FormatUnit(free / MIB, "h"),
+        wanted.snapshots_volume.name,
+    )
+    return 0
+
+
+def List(opts: Any, args: list[str]) -> int:
+    """Print the snapshots of instances; 0 only if all of them are whole."""
+    found = []
+    for instance in snapshots.find(args):
+        place = _place(opts, instance)
+        with connect(place) as volume:
+            found += [
+                _describe(instance.name, place, each)
+                for each in catalogue.find_all(volume, instance.uuid, instance.paths)
+            ]
+    if opts.json:
+        cli.ToStdout("%s", json.dumps(found, indent=2, sort_keys=True))
+    else:
+        _print_table(opts, found)
+    return 0 if all(each["complete"] for each in found) else 1
+
+
+def _describe(instance: str, place: VolumeSpec, found: catalogue.Snapshot) -> dict[str, Any]:
+    """One snapshot as plain data: bytes, and seconds since the epoch."""
+    about = found.about
+    return {
+        "instance": instance,
+        "name": found.name,
+        "taken": found.taken,
+        "volume": place.name,
+        "complete": found.complete,
+        "live": about.live if about else None,
+        "rotated": about.rotated if about else None,
+        "allocated": found.allocated,
+        "disks": {
+            str(index): {"path": each.path, "size": each.size, "allocated": each.allocated}
+            for index, each in sorted(found.images.items())
+        },
+        "leftovers": [each.path for each in found.leftovers],
+    }
+
+
+def _print_table(opts: Any, found: list[dict[str, Any]]) -> None:
+    fields = list(_HEADERS)
+    rows = []
+    for each in found:
+        rows.append(
+            [
+                each["instance"],
+                each["name"],
+                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each["taken"])),
+                ",".join(each["disks"]) or "-",
+                _state(each),
+                utils.FormatUnit(each["allocated"] / MIB, "h"),
+            ]
+        )
+    for line in cli.GenerateTable(
+        headers=None if opts.no_headers else _HEADERS,
+        fields=fields,
+        separator=opts.separator,
+        data=rows,
+        numfields=["allocated"],
+    ):
+        cli.ToStdout("%s", line)
+
+
+def _state(each: dict[str, Any]) -> str:
+    if not each["complete"]:
+        return "incomplete"
+    return "live" if each["live"] else "stopped"
+
+
+def Restore(opts: Any, args: list[str]) -> int:
+    """Give a stopped instance's disks the content that they had."""
+    instance = _find(args[0])
+    name = catalogue.check_name(args[1])
+    place = _place(opts, instance)
+    with connect(place) as volume:
+        found = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
+    indices = opts.disks or sorted(found.images)
+    wanted = _request(opts, request.RESTORE, instance, name, snapshots.choose(instance, indices))
+    wanted = replace(wanted, limit=_limit(opts), checksum=opts.checksum)
+    if instance.running:
+        raise errors.OpPrereqError(
+            "Instance %s runs; stop it first" % instance.name, errors.ECODE_STATE
+        )
+    what = "%s of %s" % (_disks([disk.index for disk in wanted.disks]), instance.name)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.taken))
+    if opts.dry_run:
+        cli.ToStdout("Would give %s the content of %s (snapshot %s)", what, when, name)
+        return 0
+    if not opts.force and not cli.AskUser(
+        "Give %s the content of %s, and lose what is there now?" % (what, when)
+    ):
+        return 1
+    _carry_out(opts, instance, wanted)
+    cli.ToStdout("Restored %s from snapshot %s", what, name)
+    return 0
+
+
+def Clone(opts: Any, args: list[str]) -> int:
+    """Make a new image of a disk's snapshot."""
+    instance = _find(args[0])
+    name = catalogue.check_name(args[1])
+    path = args[2] if "/" in args[2] else "%s/%s" % (constants.IMAGE_DIRECTORY, args[2])
+    wanted = _request(
+        opts, request.CLONE, instance, name, snapshots.choose(instance, [opts.disk or 0])
+    )
+    wanted = replace(
+        wanted, limit=_limit(opts), checksum=opts.checksum, target=names.image_path(path)
+    )
+    result = _carry_out(opts, instance, wanted)
+    cli.ToStdout(
+        "Made image %s of %s on volume %s",
+        result["path"],
+        utils.FormatUnit(result["size"] / MIB, "h"),
+        wanted.disks_volume.name,
+    )
+    return 0
+
+
+def Remove(opts: Any, args: list[str]) -> int:
+    """Remove snapshots, whole or not."""
+    instance = _find(args[0])
+    doomed = args[1:]
+    with connect(_place(opts, instance)) as volume:
+        for name in doomed:
+            catalogue.find(volume, instance.uuid, instance.paths, name)
+    what = "snapshot %s of %s" % (", ".join(doomed), instance.name)
+    if opts.dry_run:
+        cli.ToStdout("Would remove %s", what)
+        return 0
+    if not opts.force and not cli.AskUser("Remove %s?" % what):
+        return 1
+    every = snapshots.choose(instance, None)
+    for name in doomed:
+        _carry_out(opts, instance, _request(opts, request.REMOVE, instance, name, every))
+        cli.ToStdout("Removed snapshot %s", name)
+    return 0
+
+
+def _find(name: str) -> snapshots.Instance:
+    (instance,) = snapshots.find([name])
+    return instance
+
+
+def _place(opts: Any, instance: snapshots.Instance) -> VolumeSpec:
+    """The volume that has the snapshots."""
+    spec = instance.volume
+    if opts.host is not None and opts.volume is None:
+        raise errors.OpPrereqError("--host goes with --volume", errors.ECODE_INVAL)
+    if opts.host is not None:
+        return VolumeSpec.from_params({"volume": opts.volume, "host": opts.host})
+    if opts.volume is not None:
+        return replace(spec, name=names.volume_name(opts.volume))
+    return spec
+
+
+def _limit(opts: Any) -> int | None:
+    if opts.limit is None:
+        return None
+    if opts.limit < 1:
+        raise InvalidParameter("bandwidth limit %d: it is not 1 MiB a second or more" % opts.limit)
+    return int(opts.limit) * MIB
+
+
+def _request(
+    opts: Any,
+    operation: str,
+    instance: snapshots.Instance,
+    name: str,
+    disks: tuple[request.DiskRequest, ...],
+) -> request.Request:
+    if instance.running is None:
+        raise errors.OpPrereqError(
+            "Node %s, the primary of instance %s, does not answer"
+            % (instance.node, instance.name),
+            errors.ECODE_STATE,
+        )
+    return request.Request(
+        operation=operation,
+        instance=instance.name,
+        instance_uuid=instance.uuid,
+        name=name,
+        disks=disks,
+        disks_volume=instance.volume,
+        snapshots_volume=_place(opts, instance),
+        running=instance.running,
+    )
+
+
+def _carry_out(opts: Any, instance: snapshots.Instance, wanted: request.Request) -> dict[str, Any]:
+    terminal = Terminal()
+
+    def listen(event: service.Event) -> None:
+        if event.get("event") == request.MESSAGE:
+            terminal.end()
+            if not getattr(opts, "json", False):
+                cli.ToStdout("%s", event["text"])
+        elif event.get("event") == request.PROGRESS:
+            terminal(Progress(*(event[field] for field in Progress._fields)))
+
+    try:
+        return snapshots.carry_out(instance, wanted, listen)
+    finally:
+        terminal.end()
+
+
+def _disks(indices: list[int]) -> str:
+    return ", ".join("disk/%d" % index for index in indices)
+
+
+_ONE_NAMED = [cli.ArgInstance(min=1, max=1), cli.ArgUnknown(min=1, max=1)]
+
+COMMANDS = {
+    "disk snapshot": (
+        Take,
+        cli.ARGS_ONE_INSTANCE,
+        [DISKS_OPT, NAME_OPT, KEEP_OPT, LIMIT_OPT, CHECKSUM_OPT, *PLACE_OPTS]
+        + [cli.DRY_RUN_OPT, JSON_OPT],
+        "[--disk N]... [--name NAME] [--keep N] <instance>",
+        "Take a snapshot of an instance's disks, all at one instant",
+    ),
+    "disk snapshots": (
+        List,
+        cli.ARGS_MANY_INSTANCES,
+        [JSON_OPT, cli.NOHDR_OPT, cli.SEP_OPT, *PLACE_OPTS],
+        "[<instance>...]",
+        "Show the snapshots of instances",
+    ),
+    "disk restore": (
+        Restore,
+        _ONE_NAMED,
+        [DISKS_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, LIMIT_OPT, CHECKSUM_OPT, *PLACE_OPTS],
+        "[--disk N]... <instance> <snapshot>",
+        "Give a stopped instance's disks the content of a snapshot",
+    ),
+    "disk clone": (
+        Clone,
+        [cli.ArgInstance(min=1, max=1), cli.ArgUnknown(min=2, max=2)],
+        [DISK_OPT, LIMIT_OPT, CHECKSUM_OPT, *PLACE_OPTS],
+        "[--disk N] <instance> <snapshot> <image>",
+        "Make a new image of a disk's snapshot",
+    ),
+    "disk remove-snapshot": (
+        Remove,
+        [cli.ArgInstance(min=1, max=1), cli.ArgUnknown(min=1)],
+        [cli.FORCE_OPT, cli.DRY_RUN_OPT, *PLACE_OPTS],
+        "<instance> <snapshot>...",
+        "Remove snapshots, also what is left of one that was cut short",
+    ),
+}

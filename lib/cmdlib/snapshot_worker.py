@@ -1,0 +1,31 @@
+"""The worker's entry point: `python3 -m … run|undo INSTANCE`, as systemd starts it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+GANETI = "/usr/share/ganeti/default"
+
+
+def main(argv: list[str]) -> int:
+    """Run the worker, or undo what one left; the exit status."""
+    if len(argv) != 2 or argv[0] not in ("run", "undo"):
+        print("usage: snapshot_worker run|undo INSTANCE", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    sys.path.insert(0, os.path.realpath(GANETI))
+    from ganeti_gluster.snapshot import worker
+    from ganeti_gluster.storage.guests import KvmGuests
+
+    mode, instance = argv
+    return {"run": worker.run, "undo": worker.undo}[mode](instance, KvmGuests())
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without the ten seconds of glfs_fini; what was written is synced.
+    os._exit(code)

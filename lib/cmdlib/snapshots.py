@@ -1,0 +1,120 @@
+"""Operations on an instance's snapshots, carried out on its primary node.
+
+A worker there (`ganeti_gluster.snapshot`) is started by Ganeti's own ssh.  Once
+its unit is there, hooks refuse the operations of Ganeti that would disturb it;
+jobs that began before hold the instance's lock, and are waited for by taking it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ganeti import cli, constants, errors, netutils, opcodes, ssh, utils
+
+from ganeti_gluster.cmdlib import instance_disks
+from ganeti_gluster.snapshot import service
+from ganeti_gluster.snapshot.request import DiskRequest, Request
+from ganeti_gluster.volume import VolumeSpec
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance with gluster disks; `running` is None where its node does not tell."""
+
+    name: str
+    uuid: str
+    node: str
+    running: bool | None
+    disks: tuple[instance_disks.InstanceDisk, ...]
+
+    @property
+    def paths(self) -> dict[int, str]:
+        """The paths of its disks' images, by index."""
+        return {disk.index: disk.path for disk in self.disks}
+
+    @property
+    def volume(self) -> VolumeSpec:
+        """The volume of its disks."""
+        return self.disks[0].spec
+
+
+def find(names: Sequence[str]) -> list[Instance]:
+    """The instances of these names with all their gluster disks; of all instances if empty.
+
+    One that is named has to have such disks, and no others.
+    """
+    fields = ["name", "uuid", "pnode", "oper_state", "disk_template"]
+    rows = cli.GetClient().QueryInstances(list(names), fields, False)
+    unknown = sorted(set(names) - {row[0] for row in rows})
+    if unknown and len(rows) < len(set(names)):
+        raise errors.OpPrereqError(
+            "Instance %s is not known" % ", ".join(unknown), errors.ECODE_NOENT
+        )
+    gluster = [row for row in rows if row[4] == constants.DT_GLUSTER]
+    if names and len(gluster) < len(rows):
+        other = next(row[0] for row in rows if row not in gluster)
+        raise errors.OpPrereqError("Instance %s has no gluster disks" % other, errors.ECODE_INVAL)
+    if not gluster:
+        return []
+    disks = instance_disks.find([row[0] for row in gluster])
+    return [
+        Instance(
+            name=name,
+            uuid=uuid,
+            node=node,
+            running=running,
+            disks=tuple(disk for disk in disks if disk.instance == name),
+        )
+        for name, uuid, node, running, _ in sorted(gluster)
+    ]
+
+
+def choose(instance: Instance, indices: Sequence[int] | None) -> tuple[DiskRequest, ...]:
+    """The disks of these indices, all if there are none."""
+    known = {disk.index: disk for disk in instance.disks}
+    wanted = sorted(set(indices)) if indices else sorted(known)
+    for index in wanted:
+        if index not in known:
+            raise errors.OpPrereqError(
+                "Instance %s has no disk/%d" % (instance.name, index), errors.ECODE_NOENT
+            )
+    return tuple(DiskRequest(index, known[index].uuid, known[index].path) for index in wanted)
+
+
+def carry_out(
+    instance: Instance, request: Request, listen: Callable[[service.Event], None]
+) -> dict[str, Any]:
+    """Have the worker on the instance's primary node do it; returns what came of it."""
+    argv = _argv(instance.node, service.worker_argv(instance.name))
+    return service.converse(argv, instance.name, lambda: _settled(instance, request), listen)
+
+
+def _settled(instance: Instance, request: Request) -> Request:
+    """Wait for jobs that have the instance's lock, and see that it is as it was."""
+    op = opcodes.OpInstanceQueryData(instances=[instance.name], static=True, use_locking=True)
+    data = cli.SubmitOpCode(op, opts=None)[instance.name]
+    disks = {disk["uuid"]: disk["logical_id"][1] for disk in data["disks"]}
+    if data["pnode"] != instance.node or any(
+        disks.get(disk.uuid) != disk.path for disk in request.disks
+    ):
+        raise errors.OpPrereqError(
+            "Another job has changed instance %s meanwhile; try again" % instance.name,
+            errors.ECODE_STATE,
+        )
+    (row,) = cli.GetClient().QueryInstances([instance.name], ["oper_state"], False)
+    return replace(request, running=bool(row[0]))
+
+
+def _argv(node: str, argv: list[str]) -> list[str]:
+    """The command on a node, by Ganeti's ssh where that is another one."""
+    if node == netutils.Hostname.GetSysName():
+        return argv
+    client = cli.GetClient()
+    cluster: str = client.QueryConfigValues(["cluster_name"])[0]
+    ((port,),) = client.QueryNodes([node], ["ndp/ssh_port"], False)
+    command: list[str] = ssh.SshRunner(cluster).BuildCmd(
+        node, constants.SSH_LOGIN_USER, utils.ShellQuoteArgs(argv), port=port
+    )
+    return command
