@@ -9,7 +9,15 @@ from ganeti import cli, utils
 
 from ganeti_gluster import names
 from ganeti_gluster.client.options import JSON_OPT
-from ganeti_gluster.cmdlib import pool_create, pool_destroy, pool_nodes, pool_state
+from ganeti_gluster.cmdlib import (
+    pool_create,
+    pool_destroy,
+    pool_move,
+    pool_nodes,
+    pool_rebalance,
+    pool_state,
+    pool_use,
+)
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool import members, settings, steps
 
@@ -87,6 +95,22 @@ WIPE_OPT = cli.cli_option(
     help="Format the devices even if they hold something, which is lost",
 )
 
+TO_OPT = cli.cli_option(
+    "--to",
+    dest="target_node",
+    default=None,
+    metavar="NODE",
+    help="The node that takes the bricks (spares)",
+    completion_suggest=cli.OPT_COMPL_ONE_NODE,
+)
+MOVE_DATA_OPT = cli.cli_option(
+    "--move-data",
+    dest="move_data",
+    action="store_true",
+    default=False,
+    help="Also move images that there are to the new bricks",
+)
+
 
 def Create(opts: Any, args: list[str]) -> int:
     """Build the pool and the volume, or go on with it; 0 only if all of it stands."""
@@ -126,6 +150,71 @@ def Destroy(opts: Any, args: list[str]) -> int:
             return 1
         steps.run(todo, Say)
         cli.ToStdout("Volume %s is gone.", name)
+    return 0
+
+
+def Evacuate(opts: Any, args: list[str]) -> int:
+    """Move all bricks of a node away; 0 only if they are complete where they are now."""
+    client = cli.GetClient()
+    with pool_nodes.exclusive():
+        todo = pool_move.evacuation(
+            args[0], client, pool_nodes.crew(), Say, target=opts.target_node
+        )
+        return _change(opts, todo, "Move the bricks of %s away?" % args[0])
+
+
+def Replace(opts: Any, args: list[str]) -> int:
+    """Put a node in the place of a dead one; 0 only if it has all that the dead one had."""
+    old, new = args
+    client = cli.GetClient()
+    with pool_nodes.exclusive():
+        todo = pool_move.replacement(
+            old, new, client, pool_nodes.crew(), Say, force=opts.force, wipe=opts.wipe
+        )
+        return _change(opts, todo, "What %s has of the volumes is given up. Replace it?" % old)
+
+
+def Rebalance(opts: Any, args: list[str]) -> int:
+    """Let bricks that were added take images; 0 only if that is through."""
+    name = names.volume_name(args[0])
+    client = cli.GetClient()
+    with pool_nodes.exclusive():
+        todo = pool_rebalance.steps(
+            name, client, pool_nodes.crew(), Say, move_data=opts.move_data, force=opts.force
+        )
+        return _change(opts, todo, "Rebalance volume %s?" % name)
+
+
+def Modify(opts: Any, args: list[str]) -> int:
+    """Change how a volume's pool is kept."""
+    name = names.volume_name(args[0])
+    client = cli.GetClient()
+    kept = pool_use.read_settings(client).get(name)
+    if kept is None and not opts.brick_dir:
+        raise GanetiGlusterError(
+            "nothing is kept of volume %s" % name, hint="give --brick-dir, to begin with"
+        )
+    changed = settings.Settings(
+        volume=name,
+        directory=opts.brick_dir or (kept.directory if kept else ""),
+        device=opts.brick_device or (kept.device if kept else ""),
+        node_add=opts.on_node_add or (kept.node_add if kept else settings.JOIN),
+        group=kept.group if kept else "",
+    )
+    pool_create.check_paths(changed.directory, changed.device)
+    changed.tags()
+    if not opts.dry_run:
+        pool_use.write_settings(client, changed)
+    return 0
+
+
+def _change(opts: Any, todo: list[steps.Step], question: str) -> int:
+    ShowPlan(todo)
+    if opts.dry_run:
+        return 0
+    if not Confirmed(opts, question):
+        return 1
+    steps.run(todo, Say)
     return 0
 
 
@@ -242,6 +331,34 @@ COMMANDS = {
         [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
         "Delete a volume with its bricks, and dissolve the pool if it was the last",
+    ),
+    "pool evacuate": (
+        Evacuate,
+        cli.ARGS_ONE_NODE,
+        [TO_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        "<node>",
+        "Move the bricks of a node to spare nodes, and wait until they are complete",
+    ),
+    "pool replace": (
+        Replace,
+        [cli.ArgNode(min=2, max=2)],
+        [WIPE_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        "<old-node> <new-node>",
+        "Put a node in the place of a dead one, and wait until its bricks are complete",
+    ),
+    "pool rebalance": (
+        Rebalance,
+        [cli.ArgUnknown(min=1, max=1)],
+        [MOVE_DATA_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        "<volume>",
+        "Let bricks that were added take images",
+    ),
+    "pool modify": (
+        Modify,
+        [cli.ArgUnknown(min=1, max=1)],
+        [BRICK_DIR_OPT, BRICK_DEVICE_OPT, ON_NODE_ADD_OPT, cli.DRY_RUN_OPT],
+        "<volume>",
+        "Change what is done for a volume when a node is added",
     ),
     "pool status": (
         ShowStatus,

@@ -64,9 +64,7 @@ def order(opts: Any) -> Order:
     directory = opts.brick_dir or (DEFAULT_DIRECTORY if opts.brick_device else "")
     if not directory:
         raise InvalidParameter("give --brick-dir, --brick-device, or both")
-    for path in (directory, opts.brick_device or "/"):
-        if not os.path.isabs(path) or os.path.normpath(path) != path:
-            raise InvalidParameter("%s: it is not an absolute path in normal form" % path)
+    check_paths(directory, opts.brick_device)
     return Order(
         volume=names.volume_name(opts.volume),
         shape=Shape.wanted(
@@ -84,6 +82,13 @@ def order(opts: Any) -> Order:
         wipe=opts.wipe,
         force=opts.force,
     )
+
+
+def check_paths(directory: str, device: str | None) -> None:
+    """Raise `InvalidParameter` unless both are absolute and in normal form."""
+    for path in (directory, device or "/"):
+        if not os.path.isabs(path) or os.path.normpath(path) != path:
+            raise InvalidParameter("%s: it is not an absolute path in normal form" % path)
 
 
 def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:

@@ -115,4 +115,5 @@ def logger() -> logging.Logger:
         handler.setFormatter(logging.Formatter("%(asctime)s pid=%(process)d %(message)s"))
         found.addHandler(handler)
         found.setLevel(logging.INFO)
+        found.propagate = False
     return found

@@ -78,6 +78,16 @@ def is_used(client: Any, params: dict[str, Any], group: str | None) -> bool:
     )
 
 
+def servers_of(client: Any, volume: str, group: str | None) -> str | None:
+    """The servers that Ganeti asks for a volume; None where it uses another, or none."""
+    if group is None:
+        params = client.QueryClusterInfo()["diskparams"].get(TEMPLATE, {})
+    else:
+        ((of_group,),) = client.QueryGroups([group], ["diskparams"], False)
+        params = of_group.get(TEMPLATE, {})
+    return params.get("host") if params.get("volume") == volume else None
+
+
 def is_the_clusters(client: Any, volume: str) -> bool:
     """Whether the template is enabled, and its volume for all groups is this one."""
     info = client.QueryClusterInfo()

@@ -176,6 +176,16 @@ class Gluster:
         """Which files each brick knows to be in split-brain."""
         return heal.parse_entries(self.ask(*heal.split_brain_words(name), timeout=timeout))
 
+    def start_heal(self, name: str, *, full: bool = False) -> str:
+        """Have what is behind healed now; the reason if glusterd says that it cannot.
+
+        It cannot tell by XML, and it says no where a brick of the volume is down, though
+        the other ones heal then.  What it does not begin, the self-heal daemon does.
+        """
+        words = ["gluster", "--mode=script", "volume", "heal", name, *(["full"] if full else [])]
+        done = self.execute(words, TIMEOUT)
+        return "" if done.exit_code == 0 else " ".join((done.stdout or done.stderr).split())
+
     def profile(self, name: str) -> list[profile.BrickProfile] | None:
         """What each brick was asked since profiling began, None where it is off."""
         try:

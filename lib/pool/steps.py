@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ganeti_gluster.command import CommandFailed
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import GlusterFailed
+from ganeti_gluster.pool.crew import CrewFailed
 
 #: Takes a line of progress.
 Say = Callable[[str], None]
@@ -67,7 +70,7 @@ def wait(
     while True:
         try:
             last = problem()
-        except GanetiGlusterError as err:
+        except (GlusterFailed, CommandFailed, CrewFailed) as err:
             last = str(err)
         if not last:
             return

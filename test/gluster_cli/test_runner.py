@@ -91,3 +91,9 @@ def test_one_volume_of_several(text):
     assert found is not None
     assert found.name == "gv0"
     assert gluster.volume("nosuch") is None
+
+
+def test_a_heal_is_started_without_xml():
+    answers = Answers("Launching heal operation to perform index self heal on volume gv0 ...")
+    assert Gluster(answers).start_heal("gv0", full=True) == ""
+    assert answers.asked == [["gluster", "--mode=script", "volume", "heal", "gv0", "full"]]

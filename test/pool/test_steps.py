@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ganeti_gluster.command import CommandFailed
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool import steps
 from ganeti_gluster.pool.steps import NotInTime, Step, StepFailed
@@ -49,7 +50,7 @@ def test_waiting_says_what_changed_and_ends():
 
 
 def test_an_answer_that_cannot_be_had_is_waited_for():
-    answers = iter([GanetiGlusterError("down"), ""])
+    answers = iter([CommandFailed(["gluster"], "down"), ""])
 
     def problem():
         answer = next(answers)

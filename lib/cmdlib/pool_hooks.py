@@ -1,0 +1,188 @@
+"""What Ganeti's hooks do for the pool, on the master alone.
+
+The settings say whether anything is done: where there are none, or a volume's node-add
+is off, a hook leaves everything as it is.  A hook runs within a job, so it must not wait
+for another one: what it asks Ganeti is answered without a job.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ganeti import cli, constants, errors, ssconf
+
+from ganeti_gluster.cmdlib import pool_move, pool_nodes, pool_state, pool_use
+from ganeti_gluster.cmdlib.pool_state import Found
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.pool import extend, members, moves, steps
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.settings import EXTEND, OFF, Settings
+
+#: Seconds for another command that changes the pool to end.
+LOCK_SECONDS = 120
+
+
+def run(name: str, environment: Mapping[str, str] = os.environ) -> int:
+    """Do what belongs to the hook, for example "node-add-post"; returns its exit status.
+
+    What is printed is shown by Ganeti if the status is not 0, which stops the job in a
+    pre hook, and is a warning after a post one.
+    """
+    master, own = ssconf.GetMasterAndMyself()
+    if own != master:
+        return 0
+    try:
+        client = cli.GetClient()
+        kept = pool_use.read_settings(client)
+        if not kept:
+            return 0
+        HOOKS[name](client, kept, environment)
+    except (GanetiGlusterError, errors.GenericError, OSError) as err:
+        say("%s" % err)
+        return 1
+    return 0
+
+
+def say(line: str) -> None:
+    """A line for Ganeti, and for the log."""
+    sys.stdout.write(line.strip() + "\n")
+    pool_nodes.logger().info("%s", line.strip())
+
+
+def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
+    """Take the new node into the pool, and extend the volumes that are to be."""
+    node = environment["GANETI_OP_TARGET"]
+    crew = pool_nodes.crew()
+    with pool_nodes.exclusive(seconds=LOCK_SECONDS):
+        for one in kept.values():
+            found = pool_state.find(client, crew)
+            if one.node_add == OFF or node not in found.names(one.group):
+                continue
+            if found.pool.bricks_on(node):
+                say("%s has bricks already, and is left as it is" % node)
+                continue
+            steps.run(pool_move.admission(found, crew, node, one, say), say)
+            found = pool_state.find(client, crew)
+            extended = one.node_add == EXTEND and _extend(client, crew, found, one)
+            if not extended:
+                say("%s is a spare for volume %s" % (node, one.volume))
+
+
+def _extend(client: Any, crew: Crew, found: Found, kept: Settings) -> bool:
+    """Add a set of bricks if there are the nodes for one; whether that was so."""
+    volume = found.pool.volume(kept.volume)
+    nodes = found.names(kept.group)
+    spares = members.ready_spares(crew, found.pool, volume, nodes, kept.directory)
+    bricks = extend.next_set(
+        found.pool, volume, spares=spares, nodes=nodes, directory=kept.directory
+    )
+    if not bricks:
+        return False
+    gluster = crew.gluster(found.pool.anchor)
+    extend.add(gluster, volume, bricks)
+    say("volume %s has a further set of bricks: %s" % (volume.name, ", ".join(bricks)))
+    if _is_used(client):
+        say(
+            "instances run: the new bricks take images after gnt-gluster pool rebalance %s"
+            % volume.name
+        )
+    else:
+        gluster.ask("volume", "rebalance", volume.name, "fix-layout", "start")
+        say("the new bricks take new images")
+    return True
+
+
+def _is_used(client: Any) -> bool:
+    """Whether any instance that may have a gluster disk is meant to run."""
+    rows = client.QueryInstances([], ["disk_template", "admin_state"], False)
+    none = (constants.DT_DISKLESS, constants.DT_DRBD8, constants.DT_PLAIN, constants.DT_FILE)
+    return any(template not in none and state == constants.ADMINST_UP for template, state in rows)
+
+
+def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
+    """Refuse while the node has bricks, naming them."""
+    node = environment["GANETI_OP_TARGET"]
+    found = pool_state.find(client, pool_nodes.crew())
+    bricks = found.pool.bricks_on(node)
+    if bricks:
+        alive = found.pool.state(node) == members.CONNECTED
+        raise GanetiGlusterError(
+            "node %s has bricks with data: %s"
+            % (node, ", ".join("%s of volume %s" % (b.path, v.name) for v, b in bricks)),
+            hint="first run: gnt-gluster pool %s"
+            % ("evacuate %s" % node if alive else "replace %s NEW" % node),
+        )
+
+
+def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
+    """Take the node out of the pool; it has no bricks any more."""
+    node = environment["GANETI_OP_TARGET"]
+    if all(one.node_add == OFF for one in kept.values()):
+        return
+    crew = pool_nodes.crew()
+    with pool_nodes.exclusive(seconds=LOCK_SECONDS):
+        found = pool_state.find(client, crew)
+        gluster = crew.gluster(found.pool.anchor)
+        gone = found.pool.state(node) != members.CONNECTED
+        steps.run([moves.leave_pool(gluster, found.pool, node, is_gone=lambda: gone)], say)
+
+
+def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
+    """Refuse to take a live node offline while others of its sets are down already.
+
+    Of a pool that does not tell nothing is known, and then a node can be marked.
+    """
+    node = environment["GANETI_OP_TARGET"]
+    if environment.get("GANETI_OFFLINE") != "True":
+        return
+    crew = pool_nodes.crew()
+    try:
+        found = pool_state.find(client, crew)
+        down = _down_beside(crew, found, node)
+    except GanetiGlusterError as err:
+        say("cannot tell what bricks are online: %s" % err)
+        return
+    if down:
+        raise GanetiGlusterError(
+            "node %s is alive, and its bricks are needed: not online are %s" % (node, down),
+            hint="see: gnt-gluster pool status",
+        )
+
+
+def _down_beside(crew: Crew, found: Found, node: str) -> str:
+    """The bricks that are down in the sets of a live node's bricks."""
+    if found.pool.state(node) != members.CONNECTED:
+        return ""
+    gluster = crew.gluster(found.pool.anchor)
+    down = []
+    for volume, brick in found.pool.bricks_on(node):
+        if volume.started:
+            others = [other for other in moves.set_of(volume, brick) if other != brick]
+            down += gluster.status(volume.name).offline(others)
+    return ", ".join(map(str, down))
+
+
+def node_modified(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
+    """Start the bricks of a node that is back, and say what is to be healed."""
+    node = environment["GANETI_OP_TARGET"]
+    if environment.get("GANETI_OFFLINE") != "False":
+        return
+    crew = pool_nodes.crew()
+    found = pool_state.find(client, crew)
+    gluster = crew.gluster(found.pool.anchor)
+    for volume, brick in found.pool.bricks_on(node):
+        if volume.started and gluster.status(volume.name).offline([brick]):
+            gluster.ask("volume", "start", volume.name, "force")
+            say("volume %s: brick %s started" % (volume.name, brick))
+
+
+HOOKS: dict[str, Callable[[Any, dict[str, Settings], Mapping[str, str]], None]] = {
+    "node-add-post": node_added,
+    "node-remove-pre": node_removing,
+    "node-remove-post": node_removed,
+    "node-modify-pre": node_modifying,
+    "node-modify-post": node_modified,
+}

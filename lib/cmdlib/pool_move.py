@@ -1,0 +1,268 @@
+"""`pool evacuate` and `pool replace`: which bricks go where, and what follows in Ganeti."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from ganeti_gluster import __version__
+from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_use
+from ganeti_gluster.cmdlib.pool_state import Found
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
+from ganeti_gluster.gluster_cli import VolumeBrick, VolumeInfo
+from ganeti_gluster.pool import build, checks, members, moves
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.destroy import DISCARD_SECONDS
+from ganeti_gluster.pool.moves import Move, Mover, MoveRefused
+from ganeti_gluster.pool.place import FORMAT_SECONDS
+from ganeti_gluster.pool.settings import Settings
+from ganeti_gluster.pool.steps import Say, Step
+
+
+def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | None) -> list[Step]:
+    """The steps that leave `node` without a brick; to `target`, or to spares.
+
+    The node stays in the pool: removing it from Ganeti's cluster takes it out.
+    """
+    found = pool_state.find(client, crew)
+    pool_state.need(found, node)
+    if target is not None:
+        pool_state.need(found, target)
+    if found.pool.state(node) == members.DISCONNECTED:
+        raise MoveRefused(
+            "node %s does not answer: there is nothing to move away from it" % node,
+            hint="gnt-gluster pool replace %s NEW" % node,
+        )
+    mover = Mover(crew, found.pool, found.names(), say)
+    steps: list[Step] = []
+    taken: set[tuple[str, str]] = set()
+    for volume, brick in found.pool.bricks_on(node):
+        kept = found.settings.get(volume.name)
+        directory = kept.directory if kept else moves.directory_of(brick)
+        hosts = [name for name in found.names(kept.group if kept else "") if name != node]
+        candidates = [
+            name for name in ([target] if target else hosts) if (name, volume.name) not in taken
+        ]
+        ready = members.ready_spares(crew, found.pool, volume, candidates, directory)
+        if target and not ready and not brick.arbiter:
+            raise MoveRefused(
+                "node %s cannot take a brick of volume %s" % (target, volume.name),
+                hint="`gnt-gluster pool status` shows the spares",
+            )
+        new = moves.choose(found.pool, volume, brick, candidates=ready, hosts=candidates)
+        taken.add((new, volume.name))
+        steps += _move(mover, found, volume, brick, new, directory, heal_first=True)
+        steps.append(_discarded(crew, found, volume, node, brick.path))
+    if not steps:
+        for volume in found.pool.volumes:
+            kept = found.settings.get(volume.name)
+            if volume.set_size > 1 and volume.started:
+                steps.append(_healed(mover, volume))
+                path = "%s/%s" % (kept.directory, volume.name) if kept else ""
+                steps += [_discarded(crew, found, volume, node, path)] if path else []
+    return [*steps, *_servers(found, client, crew)]
+
+
+def replacement(
+    old: str, new: str, client: Any, crew: Crew, say: Say, *, force: bool, wipe: bool
+) -> list[Step]:
+    """The steps that put `new` in the place of `old`, which is dead.
+
+    May be run again while they are under way, and after the old node has left the pool.
+    Raises `GanetiGlusterError` where the new node is not fit.
+    """
+    if old == new:
+        raise InvalidParameter("a node cannot be replaced by itself")
+    found = pool_state.find(client, crew)
+    fresh = pool_state.need(found, new)
+    if fresh.offline:
+        raise InvalidParameter("node %s is offline in Ganeti" % new)
+    if found.pool.state(old) == members.CONNECTED and not force:
+        raise MoveRefused(
+            "node %s is alive in the pool" % old,
+            hint="gnt-gluster pool evacuate %s moves its bricks while it still has them; "
+            "--force replaces it all the same" % old,
+        )
+    mover = Mover(crew, found.pool, [name for name in found.names() if name != old], say)
+    bricks = found.pool.bricks_on(old)
+    steps: list[Step] = []
+    if bricks:
+        directories = {volume.name: _directory(found, volume, brick) for volume, brick in bricks}
+        steps += _prepare(found, crew, new, bricks, directories, say, wipe=wipe)
+        for volume, brick in bricks:
+            if brick.server_uuid and found.pool.uuid(new) in {
+                other.server_uuid for other in moves.set_of(volume, brick)
+            } - {""}:
+                raise MoveRefused(
+                    "node %s has a brick of the same set of volume %s" % (new, volume.name),
+                    hint="name another node",
+                )
+            steps += _move(
+                mover, found, volume, brick, new, directories[volume.name], heal_first=False
+            )
+    else:
+        steps += [
+            mover.heal_step(volume.name, new, brick.path)
+            for volume, brick in found.pool.bricks_on(new)
+            if volume.set_size > 1
+        ]
+    steps.append(
+        moves.leave_pool(crew.gluster(found.pool.anchor), found.pool, old, is_gone=lambda: True)
+    )
+    return [*steps, *_servers(found, client, crew)]
+
+
+def _directory(found: Found, volume: VolumeInfo, brick: VolumeBrick) -> str:
+    kept = found.settings.get(volume.name)
+    return kept.directory if kept else moves.directory_of(brick)
+
+
+def _move(
+    mover: Mover,
+    found: Found,
+    volume: VolumeInfo,
+    brick: VolumeBrick,
+    node: str,
+    directory: str,
+    *,
+    heal_first: bool,
+) -> list[Step]:
+    path = moves.free_path(found.pool, node, directory, volume.name)
+    return mover.steps(Move(volume.name, brick, node, path), heal_first=heal_first)
+
+
+def _healed(mover: Mover, volume: VolumeInfo) -> Step:
+    return Step(
+        "nothing of volume %s to heal" % volume.name,
+        lambda: False,
+        lambda: mover.heal(volume.name),
+    )
+
+
+def _discarded(crew: Crew, found: Found, volume: VolumeInfo, node: str, path: str) -> Step:
+    """What a node that lives still has of a brick that is elsewhere now is removed."""
+    uuid = found.pool.uuid(node)
+
+    def left() -> bool:
+        directory, name = os.path.split(path)
+        facts = crew.one(node, "place", directory=directory, volume=name)
+        return bool(facts["volume_id"] == volume.uuid)
+
+    def discard() -> None:
+        now = crew.gluster(found.pool.anchor).volume(volume.name)
+        if now and any(brick.server_uuid == uuid and brick.path == path for brick in now.bricks):
+            raise MoveRefused("%s:%s is still a brick of volume %s" % (node, path, volume.name))
+        crew.one(node, "discard", timeout=DISCARD_SECONDS, brick=path, volume_id=volume.uuid)
+
+    return Step("%s: what is left of %s removed" % (node, path), lambda: not left(), discard)
+
+
+def _prepare(
+    found: Found,
+    crew: Crew,
+    node: str,
+    bricks: list[tuple[VolumeInfo, VolumeBrick]],
+    directories: dict[str, str],
+    say: Say,
+    *,
+    wipe: bool,
+) -> list[Step]:
+    """The steps that make a node one that can take the bricks; checks it first."""
+    steps: list[Step] = []
+    for volume, _ in bricks:
+        kept = found.settings.get(volume.name)
+        steps += admission(
+            found, crew, node, kept or Settings(volume.name, directories[volume.name]), say,
+            wipe=wipe,
+        )  # fmt: skip
+    return list({step.text: step for step in steps}.values())
+
+
+def admission(
+    found: Found, crew: Crew, node: str, kept: Settings, say: Say, *, wipe: bool = False
+) -> list[Step]:
+    """The steps that make a node a member with the place for a brick of a volume.
+
+    Checks the node, and raises `GanetiGlusterError` with all that is wrong with it.
+    """
+    connected = [
+        name
+        for name in found.names()
+        if name != node and found.pool.state(name) == members.CONNECTED
+    ]
+    facts, errors = pool_nodes.look(
+        crew,
+        [found.pool.anchor, *(name for name in connected if name != found.pool.anchor), node],
+        directory=kept.directory,
+        volume=kept.volume,
+        device=kept.device,
+    )
+    wrong = ["%s: %s" % (name, reason) for name, reason in errors.items() if name == node]
+    if node in facts:
+        # A member that is down is why a node is replaced, and no obstacle to it.
+        problems = checks.check(
+            {name: replace(seen, unsound_peers=()) for name, seen in facts.items()},
+            bricks=[node],
+            volume=kept.volume,
+            plugin=__version__,
+            wipe=wipe,
+        )
+        wrong += [
+            str(problem)
+            for problem in problems
+            if problem.blocks and problem.node in (node, "pool")
+        ]
+    if wrong:
+        raise GanetiGlusterError("; ".join(wrong))
+    steps = []
+    if kept.device:
+        directory, device = kept.directory, kept.device
+        steps.append(
+            Step(
+                "%s: file system on %s at %s" % (node, kept.device, kept.directory),
+                lambda: bool(crew.one(node, "mounted", directory=directory, device=device)),
+                lambda: crew.one(
+                    node,
+                    "prepare",
+                    timeout=FORMAT_SECONDS,
+                    directory=directory,
+                    device=device,
+                    wipe=wipe,
+                ),
+            )
+        )
+    all_members = [found.pool.anchor]
+    all_members += [name for name in (*connected, node) if name != found.pool.anchor]
+    steps.append(
+        Step(
+            "%s in the pool" % node,
+            lambda: not build.unjoined(crew, all_members),
+            lambda: build.join(crew, all_members, say),
+        )
+    )
+    return steps
+
+
+def _servers(found: Found, client: Any, crew: Crew) -> list[Step]:
+    """Ganeti asks the servers that have bricks now, where it asked those that had."""
+
+    def wanted(name: str) -> list[str]:
+        volume = crew.gluster(found.pool.anchor).volume(name)
+        return list(dict.fromkeys(brick.server for brick in volume.bricks)) if volume else []
+
+    def step(kept: Settings) -> Step:
+        group = kept.group or None
+
+        def done() -> bool:
+            return pool_use.servers_of(client, kept.volume, group) in (
+                None,
+                ",".join(wanted(kept.volume)),
+            )
+
+        def change() -> None:
+            pool_use.use(client, pool_use.params_for(kept.volume, wanted(kept.volume)), group)
+
+        return Step("servers of volume %s in Ganeti" % kept.volume, done, change)
+
+    return [step(kept) for kept in found.settings.values()]

@@ -1,0 +1,66 @@
+"""`pool rebalance`: bricks that were added take images, at a time that is right for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganeti_gluster.cmdlib import pool_state, pool_use
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import Gluster, GlusterFailed, tasks
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.steps import Say, Step, wait
+
+#: Seconds that a rebalance may take; it goes on when nobody waits for it any more.
+SECONDS = 7 * 24 * 3600
+
+
+def steps(
+    name: str, client: Any, crew: Crew, say: Say, *, move_data: bool, force: bool
+) -> list[Step]:
+    """New pieces of images go to all bricks; with `move_data` old ones as well.
+
+    Refused while instances run there, unless `force`: GlusterFS before 11.1 has
+    corrupted images that were in use.
+    """
+    found = pool_state.find(client, crew)
+    found.pool.volume(name)
+    running = pool_use.running_on(client, name)
+    if running and not force:
+        raise GanetiGlusterError(
+            "instances run on volume %s, whose images a rebalance may damage: %s"
+            % (name, ", ".join(running)),
+            hint="shut them down first, or --force",
+        )
+    gluster = crew.gluster(found.pool.anchor)
+    words = ("volume", "rebalance", name, *(() if move_data else ("fix-layout",)), "start")
+
+    def rebalance() -> None:
+        gluster.ask(*words)
+        wait("rebalance", lambda: _unfinished(gluster, name), seconds=SECONDS, say=say)
+
+    return [
+        Step(
+            "volume %s: %s" % (name, "images moved" if move_data else "layout for all bricks"),
+            lambda: False,
+            rebalance,
+        )
+    ]
+
+
+def _unfinished(gluster: Gluster, name: str) -> str:
+    try:
+        status = tasks.parse(gluster.ask("volume", "rebalance", name, "status"))
+    except GlusterFailed as err:
+        return str(err)
+    if tasks.COMPLETED in status.state and not status.failures:
+        return ""
+    if "failed" in status.state or (tasks.COMPLETED in status.state and status.failures):
+        raise RebalanceFailed(
+            "the rebalance of %s ended with %d failures" % (name, status.failures),
+            hint="see /var/log/glusterfs/%s-rebalance.log on the servers" % name,
+        )
+    return "%s: %d files moved" % (status.state, status.files)
+
+
+class RebalanceFailed(GanetiGlusterError):
+    """glusterd gave up."""

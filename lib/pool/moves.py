@@ -1,0 +1,272 @@
+"""Bricks that move from one node to another, while the images are in use.
+
+A moved brick is empty at first; its set's other bricks fill it (heal).  Until that is
+through, the set has a copy less: nothing is moved while another copy is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ganeti_gluster.command import CommandFailed
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import Gluster, GlusterFailed, VolumeBrick, VolumeInfo
+from ganeti_gluster.pool.build import BRICK_SECONDS
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.members import CONNECTED, Pool
+from ganeti_gluster.pool.steps import Say, Step, wait
+
+#: Seconds between two looks at a heal.
+HEAL_PAUSE = 3.0
+#: Seconds for one answer about a heal.
+HEAL_SECONDS = 300.0
+#: Seconds for counting what is in a brick.
+COUNT_SECONDS = 1800.0
+#: Looks after which the heal is started again: the self-heal daemon passes over what a
+#: guest has locked just then, and would come back to it after ten minutes only.
+LOOKS_BEFORE_AGAIN = 5
+#: Looks in a row that find nothing to heal, with files missing, before all is looked over.
+LOOKS_BEFORE_FULL = 10
+
+
+@dataclass(frozen=True)
+class Move:
+    """A brick of a volume, and the node and path where it goes."""
+
+    volume: str
+    old: VolumeBrick
+    node: str
+    path: str
+
+    @property
+    def new(self) -> str:
+        """The new brick as gluster wants it."""
+        return "%s:%s" % (self.node, self.path)
+
+
+class MoveRefused(GanetiGlusterError):
+    """To move the brick now could lose images."""
+
+
+def set_of(volume: VolumeInfo, brick: VolumeBrick) -> tuple[VolumeBrick, ...]:
+    """The bricks that belong together with this one, itself among them."""
+    return next(found for found in volume.sets if brick in found)
+
+
+def free_path(pool: Pool, node: str, directory: str, volume: str) -> str:
+    """The path for a further brick on a node: that of the volume's name, or with a number."""
+    taken = {brick.path for _, brick in pool.bricks_on(node)}
+    path = "%s/%s" % (directory, volume)
+    number = 2
+    while path in taken:
+        path = "%s/%s-%d" % (directory, volume, number)
+        number += 1
+    return path
+
+
+def choose(
+    pool: Pool,
+    volume: VolumeInfo,
+    brick: VolumeBrick,
+    *,
+    candidates: Sequence[str],
+    hosts: Sequence[str],
+) -> str:
+    """The node for a brick: the first of the candidates with none of its set.
+
+    The brick of an arbiter is small, and goes to any of `hosts` where there is none.
+    Raises `MoveRefused`.
+    """
+    others = {found.server_uuid for found in set_of(volume, brick)}
+    fitting = [node for node in candidates if pool.uuid(node) not in others]
+    if not fitting and brick.arbiter:
+        fitting = [
+            node
+            for node in hosts
+            if pool.state(node) == CONNECTED and pool.uuid(node) not in others
+        ]
+    if not fitting:
+        raise MoveRefused(
+            "no spare node can take the brick %s of volume %s" % (brick, volume.name),
+            hint="add a node (gnt-node add); `gnt-gluster pool status` shows the spares",
+        )
+    return fitting[0]
+
+
+def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
+    """Why the brick cannot be given up now, "" if it can."""
+    if not volume.started:
+        return "volume %s is not started" % volume.name
+    if volume.set_size < 2:
+        return "volume %s has no copies: what is on %s is nowhere else" % (volume.name, brick)
+    others = [found for found in set_of(volume, brick) if found != brick]
+    down = gluster.status(volume.name).offline(others)
+    if down:
+        return "other bricks of its set are not online: %s" % ", ".join(map(str, down))
+    split = [
+        found.split_brain
+        for found in gluster.heal_counts(volume.name, timeout=HEAL_SECONDS)
+        if found.split_brain
+    ]
+    if split:
+        return "volume %s has %d entries in split-brain" % (volume.name, max(split))
+    return ""
+
+
+class Mover:
+    """The steps by which bricks get to other nodes."""
+
+    def __init__(self, crew: Crew, pool: Pool, nodes: Sequence[str], say: Say) -> None:
+        self._crew = crew
+        self._pool = pool
+        self._nodes = tuple(nodes)
+        self._say = say
+
+    @property
+    def _gluster(self) -> Gluster:
+        return self._crew.gluster(self._pool.anchor)
+
+    def steps(self, move: Move, *, heal_first: bool) -> list[Step]:
+        """Move one brick; `heal_first`: the old one is well and may be waited for."""
+        steps = []
+        if heal_first:
+            steps.append(
+                Step(
+                    "nothing of volume %s to heal" % move.volume,
+                    partial(self._is_moved, move),
+                    lambda: self.heal(move.volume),
+                )
+            )
+        return [
+            *steps,
+            Step(
+                "volume %s: brick %s becomes %s" % (move.volume, move.old, move.new),
+                partial(self._is_moved, move),
+                partial(self._move, move),
+            ),
+            self.heal_step(move.volume, move.node, move.path),
+        ]
+
+    def heal_step(self, volume: str, node: str, path: str) -> Step:
+        """Wait until a brick has all that the others of its set have."""
+        return Step(
+            "volume %s: %s:%s filled by its set" % (volume, node, path),
+            lambda: False,
+            lambda: self.heal(volume, node, path),
+        )
+
+    def heal(self, volume: str, node: str = "", path: str = "") -> None:
+        """Wait until nothing of a volume is behind, and the brick named is complete.
+
+        For as long as that takes, with progress; it may be broken off at any time.
+        """
+        gluster = self._gluster
+        said, quiet, looks, turn = "", 0, 0, 0
+        while quiet < 2:
+            if turn % LOOKS_BEFORE_AGAIN == 0:
+                gluster.start_heal(volume)
+            turn += 1
+            left, unknown = backlog(gluster, volume)
+            line = "%s entries to heal" % ("?" if left is None else left)
+            if unknown:
+                line += ", not answering: %s" % ", ".join(unknown)
+            complete = left == 0 and not unknown
+            if complete and node:
+                here, there = self._counts(volume, node, path)
+                line += ", %d of %d files there" % (here, there)
+                complete = here >= there
+                looks = 0 if complete else looks + 1
+                if looks == LOOKS_BEFORE_FULL:
+                    self._say("  files are missing: having all of the volume looked over")
+                    gluster.start_heal(volume, full=True)
+            if line != said:
+                self._say("  %s" % line)
+                said = line
+            quiet = quiet + 1 if complete else 0
+            if quiet < 2:
+                time.sleep(HEAL_PAUSE)
+
+    def _is_moved(self, move: Move) -> bool:
+        volume = self._gluster.volume(move.volume)
+        return bool(volume) and move.new in map(str, volume.bricks if volume else ())
+
+    def _move(self, move: Move) -> None:
+        gluster = self._gluster
+        volume = gluster.volume(move.volume)
+        if volume is None:
+            raise MoveRefused("there is no volume %s any more" % move.volume)
+        reason = obstacle(gluster, volume, move.old)
+        if reason:
+            raise MoveRefused("brick %s stays where it is: %s" % (move.old, reason))
+        words = ("volume", "replace-brick", move.volume, str(move.old), move.new)
+        gluster.ask(*words, "commit", "force")
+        if not self._is_moved(move):
+            raise GanetiGlusterError("glusterd took the new brick %s, and has it not" % move.new)
+        wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
+
+    def _offline(self, move: Move) -> str:
+        volume = self._gluster.volume(move.volume)
+        bricks = [brick for brick in volume.bricks if str(brick) == move.new] if volume else []
+        if not bricks:
+            return "there is no brick %s" % move.new
+        down = self._gluster.status(move.volume).offline(bricks)
+        return "brick %s is not online" % move.new if down else ""
+
+    def _counts(self, name: str, node: str, path: str) -> tuple[int, int]:
+        """The files in a brick, and in another one of its set."""
+        volume = self._gluster.volume(name)
+        if volume is None:
+            raise MoveRefused("there is no volume %s any more" % name)
+        (brick,) = [found for found in volume.bricks if str(found) == "%s:%s" % (node, path)]
+        for other in set_of(volume, brick):
+            server = self._pool.node_of(other, self._nodes)
+            if other != brick and server:
+                return self._count(node, path), self._count(server, other.path)
+        return self._count(node, path), 0
+
+    def _count(self, node: str, path: str) -> int:
+        answer = self._crew.one(node, "count", timeout=COUNT_SECONDS, brick=path)
+        return int(answer["files"])
+
+
+def backlog(gluster: Gluster, volume: str) -> tuple[int | None, list[str]]:
+    """The entries to heal, None if nobody tells, and the bricks that do not tell."""
+    try:
+        counts = gluster.heal_counts(volume, timeout=HEAL_SECONDS)
+    except (GlusterFailed, CommandFailed):
+        return None, []
+    known = [brick.total for brick in counts if brick.total is not None]
+    unknown = [brick.brick for brick in counts if brick.total is None]
+    return max(known, default=None), unknown
+
+
+def leave_pool(gluster: Gluster, pool: Pool, node: str, *, is_gone: Callable[[], bool]) -> Step:
+    """A node leaves the pool; by force, since it may be dead.
+
+    A dead member would still count for the quorum of servers.
+    """
+    peer = pool.peer(node)
+
+    def out() -> bool:
+        return peer is None or peer.uuid not in {found.uuid for found in gluster.peers()}
+
+    def detach() -> None:
+        if peer is None:
+            return
+        if [brick for volume in gluster.volumes() for brick in volume.bricks
+            if brick.server_uuid == peer.uuid]:  # fmt: skip
+            raise MoveRefused("%s still has bricks" % node)
+        gluster.ask("peer", "detach", peer.hostname, *(["force"] if is_gone() else []))
+        if not out():
+            raise GanetiGlusterError("glusterd detached %s, and still has it" % node)
+
+    return Step("%s out of the pool" % node, out, detach)
+
+
+def directory_of(brick: VolumeBrick) -> str:
+    """Where a node has its bricks, judged by one of them."""
+    return os.path.dirname(brick.path)
