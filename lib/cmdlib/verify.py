@@ -15,7 +15,7 @@ from typing import Any
 
 from ganeti import ssconf, ssh
 
-from ganeti_gluster.cmdlib import configuration, node_commands
+from ganeti_gluster.cmdlib import configuration, node_commands, services_verify
 from ganeti_gluster.cmdlib.configuration import Configuration
 from ganeti_gluster.export import Export
 from ganeti_gluster.gluster_cli.volumes import VolumeInfo
@@ -40,7 +40,7 @@ _NOT_INSTALLED = ("does not exist", "No such file", "not found")
 
 #: Looks for further findings, by Ganeti's configuration: what other parts of the
 #: package verify (services, say).  Each is called on the master, in bounded time.
-PROVIDERS: list[Callable[[Configuration], Iterable[Finding]]] = []
+PROVIDERS: list[Callable[[Configuration], Iterable[Finding]]] = [services_verify.findings]
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,7 @@ def check_cluster(seen: Look, *, nodes_too: bool) -> list[Finding]:
 
 def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
     config = seen.config
+    yield from provided(config)
     if not config.used:
         return
     for name, reason in seen.silent.items():
@@ -227,6 +228,10 @@ def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
                 images, config.disks, now=time.time(), volume_whole=_is_whole(volume.info)
             )
     yield from check_exports(list(seen.nodes.values()), export_keys(config.specs, config.disks))
+
+
+def provided(config: Configuration) -> Iterable[Finding]:
+    """What other parts of the package find, also where Gluster has no images."""
     for provider in PROVIDERS:
         yield from provider(config)
 

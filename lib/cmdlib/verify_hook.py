@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from ganeti import errors as ganeti_errors
 from ganeti import ssconf
 
-from ganeti_gluster.cmdlib import node_verify, verify
+from ganeti_gluster.cmdlib import configuration, node_verify, verify
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.finding import MARK, Finding, found, has_errors, ordered
@@ -40,8 +40,8 @@ def _findings(environment: Mapping[str, str]) -> list[Finding]:
     findings: list[Finding] = []
     try:
         params = _params(environment, myself)
-        if not params:
-            return []  # no group of this node uses Gluster
+        if not params:  # no group of this node uses Gluster
+            return list(verify.provided(configuration.load())) if master == myself else []
         findings += node_verify.local_findings(node_verify.local_facts(params))
         if master == myself:
             findings += verify.check_cluster(verify.look_at_cluster(), nodes_too=False)

@@ -301,6 +301,14 @@ _TABLE = (
         "Only some nodes use TLS for Gluster's management, or they trust different authorities.",
         "make /var/lib/glusterd/secure-access and /etc/ssl/glusterfs.ca alike on all nodes",
     ),
+    # services
+    Code(
+        "SERVICES_DOWN",
+        ERROR,
+        "Services that /etc/ganeti/gluster-services.conf expects to run on a node do not.  A"
+        " WARNING where the node does not tell.",
+        "gnt-gluster services start --type=%(type)s --node=%(node)s",
+    ),
     # what is not known
     Code(
         "NOT_CHECKED",

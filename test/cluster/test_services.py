@@ -108,16 +108,15 @@ def pid_of(cluster: Cluster, node: str, unit: str) -> str:
     return done.stdout.strip()
 
 
-def kill(services: Services, undo: Undo, node: str, unit: str) -> None:
-    """Kill a service, which systemd is to leave so."""
-    run = services.cluster.run
+def override(services: Services, undo: Undo, node: str, unit: str, *lines: str) -> None:
+    """Change lines of a unit's [Service] until the end of the test."""
     folder = "/run/systemd/system/%s.service.d" % unit
     undo(node, "systemctl", "daemon-reload")
     undo(node, "rm", "-r", folder)
-    text = "mkdir -p %s; printf '[Service]\nRestart=no\n' > %s/x.conf" % (folder, folder)
-    run("sh", "-c", text, node=node)
-    run("systemctl", "daemon-reload", node=node)
-    run("kill", "-KILL", pid_of(services.cluster, node, unit), node=node)
+    services.cluster.run("mkdir", "-p", folder, node=node)
+    text = "\n".join(["[Service]", *lines, ""]).encode()
+    services.cluster.testbed.exec(node, ["tee", folder + "/x.conf"], stdin=text, check=True)
+    services.cluster.run("systemctl", "daemon-reload", node=node)
 
 
 def test_what_runs_is_shown_and_a_stop_is_told_once(services: Services, undo: Undo) -> None:
@@ -170,7 +169,8 @@ def test_what_runs_is_shown_and_a_stop_is_told_once(services: Services, undo: Un
 
 def test_a_killed_and_a_masked_service(services: Services, undo: Undo) -> None:
     cluster = services.cluster
-    kill(services, undo, "node1", "swift-object")
+    override(services, undo, "node1", "swift-object", "Restart=no")
+    cluster.run("kill", "-KILL", pid_of(cluster, "node1", "swift-object"))
     cluster.run("systemctl", "mask", "--quiet", "swift-proxy", node="node2")
     undo("node2", "systemctl", "unmask", "--quiet", "swift-proxy")
     found = services.status()
@@ -211,21 +211,24 @@ def test_what_is_asked_wrongly_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_service_that_ends_at_once_has_failed(services: Services, undo: Undo) -> None:
-    conf = "/etc/swift/container-server.conf"
-    undo("node3", "mv", conf + ".good", conf)
-    breaking = "cp -p %s %s.good; echo '[nonsense' >>%s" % (conf, conf, conf)
-    services.cluster.run("sh", "-c", breaking, node="node3")
-    text = services.run("swift", "restart", "--node=node3", "--service=container", exit_code=1)
-    assert "node3 container: failed: " in text
-    wait_for(
-        lambda: (
-            of(services.status(), "node3", "container")
-            == ("STOPPED", "failed: exit-code, exit status 1")
-        ),
-        60,
-        "systemd gives up",
+def test_a_service_that_ends_soon_has_failed(services: Services, undo: Undo) -> None:
+    override(
+        *(services, undo, "node3", "swift-container"),
+        *("ExecStart=", "ExecStart=/bin/false", "Restart=no"),
     )
+    override(
+        *(services, undo, "node3", "swift-object"),
+        *(
+            "ExecStart=",
+            "ExecStart=/bin/sh -c 'sleep 1; exit 3'",
+            "Restart=always",
+            "RestartSec=0",
+        ),
+    )
+    text = services.run("swift", "restart", "--node=node3", exit_code=3)
+    assert "node3 container: failed: failed: exit-code, exit status 1" in text
+    assert "node3 object: failed: " in text
+    assert "2 restarted, 2 failed" in text
 
 
 @pytest.mark.slow
@@ -280,18 +283,39 @@ def test_a_node_cut_off_is_unknown_in_time_and_hides_no_other(
 
 
 @pytest.mark.slow
+def test_verify_reports_what_is_expected_and_does_not_run(services: Services, undo: Undo) -> None:
+    cluster = services.cluster
+    undo("node1", "rm", CONF)
+    undo("node1", "gnt-node", "remove-tags", "node2", "swift")
+    cluster.run("gnt-node", "add-tags", "node2", "swift")
+    text = "[GLUSTER_SWIFT]\nverify = on\nnodes = tag:swift\n"
+    cluster.testbed.exec("node1", ["tee", CONF], stdin=text.encode(), check=True)
+    for node in ("node2", "node3"):  # on the one it is expected
+        cluster.run("systemctl", "stop", "swift-proxy", node=node)
+    line = (
+        "node2: Gluster Swift: proxy is down;"
+        " gnt-gluster services start --type=GLUSTER_SWIFT --node=node2"
+    )
+    done = cluster.testbed.exec("node1", ["gnt-cluster", "verify"], timeout=240)
+    assert done.exit_code != 0
+    assert done.stdout.count("SERVICES_DOWN") == 1
+    assert line in done.stdout
+    services.run("swift", "start")
+    assert "SERVICES_DOWN" not in services.run("verify")
+
+
+@pytest.mark.slow
 def test_a_removed_package_is_not_installed(services: Services, undo: Undo) -> None:
     cluster = services.cluster
-    # What the package has of systemd's, for it cannot be had again here.
-    unit = "/usr/lib/systemd/system/swift-proxy.service"
-    cluster.run("cp", unit, "/var/tmp/swift-proxy.service", node="node2")
-    undo("node2", "systemctl", "daemon-reload")
-    undo(
-        "node2",
-        "sh",
-        "-c",
-        "systemctl unmask swift-proxy; cp /var/tmp/swift-proxy.service %s" % unit,
+    # The package cannot be had again here: keep its files, and what dpkg knows.
+    keep = (
+        "{ dpkg -L swift-proxy; ls /var/lib/dpkg/info/swift-proxy.* /var/lib/dpkg/status; } |"
+        " while read -r path; do [ ! -e $path ] || echo $path; done |"
+        " tar -cPf /var/tmp/proxy.tar --no-recursion --files-from=-"
     )
+    cluster.run("sh", "-c", keep, node="node2")
+    undo("node2", "systemctl", "daemon-reload")
+    undo("node2", "sh", "-c", "systemctl unmask -q swift-proxy; tar -xPf /var/tmp/proxy.tar")
     cluster.run("dpkg", "--remove", "--force-depends", "swift-proxy", node="node2", max_seconds=60)
     found = services.status()
     assert of(found, "node2", "proxy") == (

@@ -1,0 +1,27 @@
+"""The services' part of `gnt-cluster verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ganeti_gluster.cmdlib import services
+from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.services import config, expected
+from ganeti_gluster.verify.finding import Finding, found
+
+
+def findings(cluster: Configuration) -> Iterable[Finding]:
+    """Where services that are to be verified do not run; on the master, in some 10 s at most.
+
+    Asks no node if none is to be verified.
+    """
+    try:
+        configuration = config.load()
+    except GanetiGlusterError as err:
+        return [found("NOT_CHECKED", cluster.master, str(err))]
+    types = [each for each in configuration.types if each.verify]
+    if not types:
+        return []
+    snapshot = services.fetch(configuration, types=types)
+    return expected.findings(snapshot, types, offline=cluster.offline)
