@@ -7,6 +7,7 @@ import sys
 from ganeti import cli
 
 from ganeti_gluster.client import (
+    copy,
     disk,
     orphans,
     plugin,
@@ -26,6 +27,7 @@ commands = {
     **pool.COMMANDS,
     **disk.COMMANDS,
     **snapshot.COMMANDS,
+    **copy.COMMANDS,
     **volume.COMMANDS,
     **swift.COMMANDS,
     **web.COMMANDS,

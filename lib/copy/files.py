@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from types import TracebackType
 
-from ganeti_gluster.copy.images import write_zeroes
+from ganeti_gluster.copy.images import exists, write_zeroes
 from ganeti_gluster.copy.interface import PARTIAL, Extent, Source, Stream
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
 
@@ -73,7 +73,7 @@ class NewFile:
 
     def open(self, size: int | None) -> None:
         if os.path.lexists(self.name):
-            raise FileExistsError(errno.EEXIST, "it exists already", self.name)
+            raise exists(self.name)
         self._remove_stale()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._fd = os.open(self._partial, flags, 0o600)

@@ -135,7 +135,7 @@ class NewImage:
 
     def _refuse_existing(self) -> None:
         if self._volume.access(self._path):
-            raise FileExistsError(errno.EEXIST, "it exists already", self.name)
+            raise exists(self.name)
 
     @property
     def _open_file(self) -> File:
@@ -337,6 +337,11 @@ def _lock(file: File) -> bool:
             return False
         raise
     return True
+
+
+def exists(name: str) -> CopyFailed:
+    """The error for a name that is not free."""
+    return CopyFailed("%s exists already" % name, hint="remove it or choose another name")
 
 
 def _busy(name: str) -> CopyFailed:

@@ -54,8 +54,8 @@ def take(
 ) -> str:
     """Take a snapshot of an image; returns the snapshot's path.
 
-    With no `name` one of an earlier backup is replaced; else EEXIST if there is
-    one.  A failure leaves nothing.
+    With no `name` one of an earlier backup is replaced; else `CopyFailed` if there
+    is one.  A failure leaves nothing.
     """
     target = names.snapshot_path(path, name or names.BACKUP_SNAPSHOT)
     if name is None:

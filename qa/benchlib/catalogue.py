@@ -63,6 +63,12 @@ def _qemu(kind: str) -> Benchmark:
     return Benchmark("qemu.py", (VOLUME, RUNS, kind), rows, runs=5, quick=1)
 
 
+def _copy(peer: str, peer_name: str) -> Benchmark:
+    name = "copy-vs-%s" % peer
+    rows = (Measured(name, name, peer_name, SECONDS),)
+    return Benchmark("copies.py", (VOLUME, RUNS, peer), rows, runs=3, quick=1)
+
+
 def _switched(name: str, peer_name: str, runs: int, quick: int) -> Benchmark:
     rows = (Measured(name, name, peer_name),)
     return Benchmark("switched.py", (name, RUNS), rows, runs, quick)
@@ -99,6 +105,8 @@ BENCHMARKS = (
     _switched("gnt-instance-list", "plugin off", runs=15, quick=3),
     _qemu("read"),
     _qemu("write"),
+    _copy("cp", "cp --sparse=always on the FUSE mount"),
+    _copy("convert", "qemu-img convert -W -m 16"),
     _switched("python-start", "no .pth file", runs=200, quick=20),
     _switched("ganeti-import", "no .pth file", runs=10, quick=3),
 )

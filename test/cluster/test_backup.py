@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from demolib import guest
+
 from .conftest import SERVERS, Cluster
 
 MIB = 1 << 20
@@ -51,6 +53,7 @@ for path in sys.argv[1:]:
             digest.update(f.pread(1 << 20, offset))
     print(digest.hexdigest())
 """ % (SERVERS,)
+HEAD = DIGEST.replace("image.stat(v, path).size", "65 << 20")
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +131,30 @@ def test_an_instance_changes_to_files_and_back(backed_up: Cluster) -> None:
     assert "Copying image %s of volume gv0 to %s" % (images(cluster)[0], FILES) in log
 
 
+def copied_by_hand(cluster: Cluster, path: str) -> list[str]:
+    """The sums of a copy through a pipe and one through a file, both by command."""
+    tool, file = "gnt-gluster image", "/var/tmp/web.raw"
+    cluster.run("sh", "-c", "%s export gv0/%s - | %s import - gv0/mine/a" % (tool, path, tool))
+    cluster.run(*tool.split(), "export", "--checksum", "gv0/" + path, file)
+    done = cluster.run(*tool.split(), "export", "gv0/" + path, file, fail=True)
+    assert "Failure: %s exists already; remove it or" % file in done.stderr
+    done = cluster.run(*tool.split(), "import", "--limit=100", file, "gv0/mine/b")
+    assert (
+        "Copied %s to image mine/b of volume gv0: 40 MiB, 0 MiB of it data" % file in done.stderr
+    )
+    cluster.run("rm", file)
+    try:
+        return python(cluster, DIGEST, "mine/a", "mine/b")
+    finally:
+        python(cluster, MAKE, "mine/a", "0", "mine/b", "0")
+
+
 def test_an_image_is_adopted_with_its_size_unless_it_is_in_use(backed_up: Cluster) -> None:
     cluster = backed_up
     python(cluster, MAKE, "mine/web.img", str(40 * MIB), "mine/odd.img", str(MIB + 512))
     python(cluster, FILL, "mine/web.img")
     before = python(cluster, DIGEST, "mine/web.img")
+    assert copied_by_hand(cluster, "mine/web.img") == before * 2
     add = ("gnt-instance", "add", "-t", "gluster", *NEW, *SHAPE)
     for path, reason in (
         (cluster.image(NAME), "Image %s is a disk of this cluster already" % cluster.image(NAME)),
@@ -151,3 +173,32 @@ def test_an_image_is_adopted_with_its_size_unless_it_is_in_use(backed_up: Cluste
     finally:
         cluster.remove("adopted1")
         python(cluster, MAKE, "mine/web.img", "0", "mine/odd.img", "0")
+
+
+@pytest.mark.slow
+def test_a_running_instance_is_stopped_for_its_snapshots_alone(cluster: Cluster) -> None:
+    boot = cluster.boot("backup2", "node1")
+    image = cluster.add("backup2")
+    try:
+        boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
+        boot.close()
+        boot = cluster.boot("backup2", "node1")
+        done = cluster.run("gnt-backup", "export", "-n", "node1", "backup2", max_seconds=300)
+        assert "Creating a snapshot of disk/0" in done.stdout
+        assert "Removing snapshot of disk/0" in done.stdout
+        boot.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "records again")
+        assert cluster.images() == [image]
+        assert set(cluster.exports().values()) == {""}
+        export = EXPORT.replace(NAME, "backup2")
+        ini = cluster.run("grep", "-E", "disk0_dump|disk_template", export + "/config.ini").stdout
+        assert "disk_template = gluster" in ini
+        dump = "%s/%s" % (export, ini.split("disk0_dump = ")[1].split()[0])
+        # The guest never writes its boot partition.
+        head = cluster.run("sh", "-c", "head -c 65M %s | sha256sum" % dump).stdout.split()[0]
+        assert python(cluster, HEAD, image) == [head]
+        size = cluster.run("stat", "-c", "%s", dump).stdout
+        assert int(size) == 1024 * MIB
+    finally:
+        boot.close()
+        cluster.remove("backup2")
+        cluster.run("gnt-backup", "remove", "backup2")

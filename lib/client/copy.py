@@ -1,0 +1,169 @@
+"""`gnt-gluster image`: copies of images, to and from files, devices and streams."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any
+
+from ganeti import cli, errors
+
+from ganeti_gluster import names
+from ganeti_gluster.copy import Options, Result, Source, Stream, Target, copy
+from ganeti_gluster.copy.files import ExistingFile, FileSource, NewFile, is_block_device
+from ganeti_gluster.copy.images import ImageSource, NewImage, describe
+from ganeti_gluster.copy.progress import Terminal
+from ganeti_gluster.copy.signals import raised
+from ganeti_gluster.copy.streams import StreamSource, StreamTarget
+from ganeti_gluster.errors import CopyFailed, InvalidParameter
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.lock.image_lock import holder_of
+from ganeti_gluster.volume import VolumeSpec, connect
+
+MIB = 1 << 20
+STREAM = "-"
+
+
+def Export(opts: Any, args: list[str]) -> int:
+    """Copy an image to a file, a block device or standard output."""
+    image, place = args
+    with contextlib.ExitStack() as stack:
+        source = _source(stack, opts, image)
+        if place == STREAM:
+            target: Target = StreamTarget(sys.stdout.fileno(), "standard output")
+        elif is_block_device(place):
+            _confirm(opts, "Overwrite %s with %s?" % (place, source.name))
+            target = ExistingFile(place)
+        else:
+            target = NewFile(place)
+        return _run(opts, source, target)
+
+
+def Import(opts: Any, args: list[str]) -> int:
+    """Copy a file, a block device or standard input to a new image."""
+    place, image = args
+    with contextlib.ExitStack() as stack:
+        if place == STREAM:
+            source: Source | Stream = StreamSource(sys.stdin.fileno(), "standard input")
+        else:
+            source = stack.enter_context(FileSource(place))
+        return _run(opts, source, _target(stack, opts, image))
+
+
+def Copy(opts: Any, args: list[str]) -> int:
+    """Copy an image to a new one, on the same volume or another."""
+    with contextlib.ExitStack() as stack:
+        source = _source(stack, opts, args[0])
+        return _run(opts, source, _target(stack, opts, args[1]))
+
+
+def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> ImageSource:
+    volume, path = _place(stack, opts, text)
+    try:
+        source = stack.enter_context(ImageSource(volume, path))
+    except FileNotFoundError as err:
+        raise CopyFailed("there is no %s" % describe(volume, path)) from err
+    if holder_of(volume, path) is not None and not opts.force:
+        raise CopyFailed(
+            "%s is open on a node, and may change while it is copied" % source.name,
+            hint="copy a snapshot of it, stop the instance, or use --force",
+        )
+    return source
+
+
+def _target(stack: contextlib.ExitStack, opts: Any, text: str) -> NewImage:
+    volume, path = _place(stack, opts, text)
+    return NewImage(volume, path)
+
+
+def _place(stack: contextlib.ExitStack, opts: Any, text: str) -> tuple[Volume, str]:
+    """The volume and the path in `VOLUME/PATH`."""
+    name, slash, path = text.partition("/")
+    if not slash:
+        raise InvalidParameter("image %r: expected VOLUME/PATH" % text)
+    spec = VolumeSpec.from_params({"volume": name, "host": opts.host})
+    return stack.enter_context(connect(spec)), names.image_path(path)
+
+
+def _confirm(opts: Any, question: str) -> None:
+    if not opts.force and not cli.AskUser(question):
+        raise errors.OpPrereqError("Nothing was done", errors.ECODE_STATE)
+
+
+def _run(opts: Any, source: Source | Stream, target: Target) -> int:
+    if opts.limit is not None and opts.limit < 1:
+        raise errors.OpPrereqError("The limit is at least 1 MiB/s", errors.ECODE_INVAL)
+    shown = Terminal()
+    options = Options(
+        progress=shown,
+        checksum=opts.checksum,
+        limit=opts.limit * MIB if opts.limit is not None else None,
+    )
+    try:
+        with raised():
+            result = copy(source, target, options)
+    finally:
+        shown.end()
+    cli.ToStderr("%s", sentence(source.name, target.name, result))
+    return os.EX_OK
+
+
+def sentence(source: str, target: str, result: Result) -> str:
+    """What was done, in one line."""
+    how = "sharing its blocks" if result.cloned else "%d MiB of it data" % (result.data // MIB)
+    compared = ", read back and compared" if result.checksum else ""
+    return "Copied %s to %s: %d MiB, %s, in %.1f s%s" % (
+        *(source, target, result.size // MIB, how, result.seconds),
+        compared,
+    )
+
+
+HOST_OPT = cli.cli_option(
+    "--host",
+    dest="host",
+    default="127.0.0.1",
+    metavar="<servers>",
+    help="Servers of the volume, with commas between them (default: this node)",
+)
+CHECKSUM_OPT = cli.cli_option(
+    "--checksum",
+    dest="checksum",
+    default=False,
+    action="store_true",
+    help="Read back what was written and compare it",
+)
+LIMIT_OPT = cli.cli_option(
+    "--limit",
+    dest="limit",
+    default=None,
+    type="int",
+    metavar="<MiB/s>",
+    help="Copy at most so much a second",
+)
+_OPTIONS = [cli.FORCE_OPT, HOST_OPT, CHECKSUM_OPT, LIMIT_OPT]
+_TWO = [cli.ArgUnknown(min=2, max=2)]
+
+COMMANDS = {
+    "image export": (
+        Export,
+        _TWO,
+        _OPTIONS,
+        "[-f] [--checksum] [--limit=<MiB/s>] <volume>/<path> <file>|<device>|-",
+        "Copy an image to a file, a block device or standard output",
+    ),
+    "image import": (
+        Import,
+        _TWO,
+        _OPTIONS,
+        "[--checksum] [--limit=<MiB/s>] <file>|<device>|- <volume>/<path>",
+        "Copy a raw file, a block device or standard input to a new image",
+    ),
+    "image copy": (
+        Copy,
+        _TWO,
+        _OPTIONS,
+        "[-f] [--checksum] [--limit=<MiB/s>] <volume>/<path> <volume>/<path>",
+        "Copy an image to a new one, on the same volume or another",
+    ),
+}
