@@ -14,8 +14,16 @@ SUFFIX = ".ctl"
 _LONGEST = 4096
 
 
+#: Seconds for which an exporter is waited for that may be held up.
+PING_SECONDS = 5
+
+
 class ControlFailed(GanetiGlusterError):
-    """An exporter refused, or did not answer."""
+    """An exporter refused, or did not answer in time."""
+
+
+class ExporterGone(ControlFailed):
+    """There is no exporter behind the socket, or it ended before it answered."""
 
 
 def socket_path(path: str) -> str:
@@ -34,14 +42,28 @@ def ask(path: str, question: dict[str, Any], *, timeout: float) -> dict[str, Any
         except TimeoutError as err:
             raise ControlFailed("its exporter did not answer in %g s" % timeout) from err
         except OSError as err:
-            raise ControlFailed("its exporter cannot be reached: %s" % err.strerror) from err
+            raise ExporterGone("its exporter cannot be reached: %s" % err.strerror) from err
     try:
         answer: dict[str, Any] = json.loads(data)
     except ValueError as err:  # it ended in the middle
-        raise ControlFailed("its exporter gave no answer") from err
+        raise ExporterGone("its exporter gave no answer") from err
     if "error" in answer:
         raise ControlFailed(str(answer["error"]))
     return answer
+
+
+def is_there(path: str) -> bool:
+    """Whether there is an exporter at `path`, be it held up.
+
+    systemd may not know yet of one that was killed a moment ago.
+    """
+    try:
+        ask(path, {}, timeout=PING_SECONDS)
+    except ExporterGone:
+        return False
+    except ControlFailed:
+        return True
+    return True
 
 
 class Listener:

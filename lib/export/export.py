@@ -85,7 +85,7 @@ class Export:
         """
         with self._locked():
             device = self.device()
-            if device is not None and unit.is_active(self.unit, self.run):
+            if device is not None and self._is_alive():
                 self._fit(device, size)
                 return device
             if self._records():
@@ -114,6 +114,17 @@ class Export:
                 return False
             self._resize(record, size)
         return True
+
+    def flush(self) -> None:
+        """Have all that was written to the device stored by the volume, if there is one.
+
+        Raises `ExportFailed`, also where the kernel itself uses the device (a
+        mount, a Xen guest) and may write at any time.
+        """
+        with self._locked():
+            device = self.device()
+            if device is not None:
+                self._flush(device)
 
     def stop(self) -> None:
         """End the export once all that was written is safe; idempotent.
@@ -175,6 +186,13 @@ class Export:
             hint="see %s" % self.journal,
         )
 
+    def _is_alive(self) -> bool:
+        """Whether the exporter of a device that is there runs."""
+        if not unit.is_active(self.unit, self.run):
+            return False
+        record = self._loop_record()
+        return record is None or control.is_there(self._path(record))
+
     def _fit(self, device: str, size: int | None) -> None:
         """Have the device show the image's size; it may have been grown meanwhile."""
         if size is None or users.size(device) == size - size % users.SECTOR:
@@ -201,13 +219,13 @@ class Export:
         if not self._records():
             return
         device = self.device()
-        if device is None or not unit.is_active(self.unit, self.run):
+        if device is None or not self._is_alive():
             raise self._had_died()
         self._refuse_if_used(device)
         try:
             self._flush(device)
         except ExportFailed as err:
-            if self._ends():
+            if not self._is_alive():
                 raise self._had_died() from err
             raise
         self._clear()
@@ -219,15 +237,6 @@ class Export:
             " may be lost" % (self.image, self.spec.name),
             hint="see %s" % self.journal,
         )
-
-    def _ends(self) -> bool:
-        """Whether the exporter has ended, of which systemd may not know yet."""
-        deadline = time.monotonic() + USER_SECONDS
-        while unit.is_active(self.unit, self.run):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
-        return True
 
     def _refuse_if_used(self, device: str) -> None:
         deadline = time.monotonic() + USER_SECONDS

@@ -108,12 +108,11 @@ class Exporter:
         return self._device
 
     def _control(self, question: dict[str, Any]) -> dict[str, Any]:
-        size = question["resize"]
-        if not isinstance(size, int):
-            raise ValueError("no size")
-        self._image.resize(size)
-        os.stat(self._path)  # older kernels believe what they saw last
-        command.run(loop.refresh_argv(self._device), timeout=LOSETUP_SECONDS)
+        size = question.get("resize")
+        if isinstance(size, int):
+            self._image.resize(size)
+            os.stat(self._path)  # older kernels believe what they saw last
+            command.run(loop.refresh_argv(self._device), timeout=LOSETUP_SECONDS)
         return {"size": self._image.size}
 
     def stop(self) -> None:

@@ -430,6 +430,7 @@ class GlusterStorage(base.BlockDev):
         from ganeti_gluster.storage import snapshot
 
         with self._volume("take a snapshot of") as (volume, path):
+            self._export().flush()
             try:
                 target = snapshot.take(
                     volume, self._spec, path, disk_uuid=self._uuid, name=snap_name

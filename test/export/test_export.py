@@ -28,6 +28,8 @@ class Node:
         self.directory = directory
         self.commands: list[str] = []
         self.active = False
+        self.answers = True
+        self.dies = False  # when its device is flushed
         self.fail: str | None = None
         self.code = 1
         self.users: list[str] = []
@@ -42,6 +44,8 @@ class Node:
         name = "systemctl %s" % argv[2] if name == "systemctl" else name
         name = "flush" if "-c" in argv else name
         self.commands.append(name)
+        if name == "flush" and self.dies:
+            self.answers = False
         if name == self.fail:
             raise CommandFailed(argv, "failed", exit_code=self.code, output="no luck")
         if name == "modprobe":
@@ -87,6 +91,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
         "served_by",
         lambda name, unit: "/dev/" + name if node.nbd.get("/dev/" + name) == "us" else None,
     )
+    monkeypatch.setattr(control, "is_there", lambda path: node.answers)
     monkeypatch.setattr(users, "size", lambda device: node.size)
     monkeypatch.setattr(users, "of", lambda device: node.users)
     monkeypatch.setattr(export, "USER_SECONDS", 0)
@@ -186,6 +191,14 @@ def test_an_exporter_that_died_is_replaced(node: Node) -> None:
     assert node.commands.count("losetup") == 1, "the dead device is released"
 
 
+def test_one_that_was_killed_a_moment_ago_is_replaced(node: Node) -> None:
+    an_export(node).start()
+    node.answers = False  # and systemd does not know it yet
+    an_export(node).start()
+    assert node.commands.count("systemd-run") == 2
+    assert len(left()) == 1
+
+
 def test_stopping_one_whose_exporter_died_takes_it_away_and_says_so(node: Node) -> None:
     an_export(node).start()
     node.active = False
@@ -226,12 +239,31 @@ def test_an_export_in_use_stays(node: Node) -> None:
     assert node.active and "flush" not in node.commands
 
 
+def test_an_exporter_that_dies_while_its_device_is_flushed_is_taken_away(node: Node) -> None:
+    an_export(node).start()
+    node.fail, node.dies = "flush", True
+    with pytest.raises(ExportFailed, match="had died; what was written to"):
+        an_export(node).stop()
+    assert left() == []
+
+
 def test_a_device_that_the_kernel_uses_stays(node: Node) -> None:
     an_export(node).start()
     node.fail, node.code = "flush", errno.EBUSY
     with pytest.raises(ExportFailed, match="still in use; by the kernel itself"):
         an_export(node).stop()
     assert node.active and an_export(node).device() == "/dev/loop3"
+
+
+def test_a_device_can_be_flushed_while_it_stays(node: Node) -> None:
+    an_export(node).flush()
+    assert node.commands == []
+    an_export(node).start()
+    an_export(node).flush()
+    assert node.commands[-1] == "flush" and node.active
+    node.fail, node.code = "flush", errno.EBUSY
+    with pytest.raises(ExportFailed, match="still in use"):
+        an_export(node).flush()
 
 
 def test_a_part_of_a_sector_is_not_missed(node: Node) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,13 +234,29 @@ def test_the_exporter_is_asked_over_a_socket(tmp_path: Path) -> None:
     def handle(question: dict[str, object]) -> dict[str, object]:
         if question.get("resize") == 1:
             raise OSError(errno.EINVAL, "it cannot shrink")
-        return {"size": question["resize"]}
+        return {"size": question.get("resize")}
 
     control.Listener(path, handle).start()
     assert control.ask(path, {"resize": 5}, timeout=5) == {"size": 5}
     with pytest.raises(control.ControlFailed, match="it cannot shrink"):
         control.ask(path, {"resize": 1}, timeout=5)
-    with pytest.raises(control.ControlFailed, match="'resize'"):
-        control.ask(path, {}, timeout=5)
-    with pytest.raises(control.ControlFailed, match="cannot be reached: No such file"):
+    with pytest.raises(control.ExporterGone, match="cannot be reached: No such file"):
         control.ask(path + "y", {}, timeout=5)
+    assert control.is_there(path)
+    assert not control.is_there(path + "y")
+
+
+def test_an_exporter_that_is_held_up_is_there_and_one_that_ends_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "PING_SECONDS", 0.1)
+    path = str(tmp_path / "x")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(control.socket_path(path))
+        listener.listen()
+        assert control.is_there(path)
+        ending = threading.Thread(target=lambda: [listener.accept()[0].close() for _ in "12"])
+        ending.start()  # the first connection waits already
+        assert not control.is_there(path)
+        ending.join(5)
+    assert not control.is_there(path)

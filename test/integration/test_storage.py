@@ -422,6 +422,21 @@ def test_an_assembled_image_grows(disk: Callable[..., Any]) -> None:
     device.Shutdown()
 
 
+def test_a_snapshot_has_what_was_written_to_the_device(
+    disk: Callable[..., Any], volume: Volume
+) -> None:
+    new = disk(size=64, access=constants.DISK_KERNELSPACE)
+    create(new).Assemble()
+    with open(found(new).dev_path, "r+b") as file:
+        file.write(b"not flushed yet")
+        file.flush()
+        _, snapshot = found(new).Snapshot()
+    with volume.open(snapshot) as opened:
+        assert opened.pread(15, 0) == b"not flushed yet"
+    image.remove(volume, snapshot)
+    found(new).Shutdown()
+
+
 def test_an_image_that_was_grown_elsewhere_shows_it_when_assembled_again(
     disk: Callable[..., Any], volume: Volume
 ) -> None:
