@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 # What the package is made of. The folders are named too, so that a deleted file
 # is noticed.
 DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib constants \
-  debian doc hooks extstorage)
+  debian doc hooks extstorage monitoring)
 DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
 
 # Python programs without a suffix, which ruff cannot tell by their names.
@@ -118,12 +118,13 @@ bench: requirements deb ## ours against stock Ganeti's, into build/bench.json
 .PHONY: install
 install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	$(PYTHON) -m pip install --root $(or $(DESTDIR),/) --prefix $(PREFIX) .
+	install -D -m 644 -t '$(DESTDIR)/usr/share/ganeti-gluster/monitoring' monitoring/*
 	debian/install-hooks '$(DESTDIR)'
 	debian/install-extstorage '$(DESTDIR)'
 	install -D -m 755 lib/services-sync '$(DESTDIR)/usr/lib/ganeti-gluster/services-sync'
-	for unit in service timer; do install -D -m 644 \
-	  debian/ganeti-gluster.gluster-services-sync.$$unit \
-	  '$(DESTDIR)/usr/lib/systemd/system/gluster-services-sync.'$$unit; done
+	for unit in gluster-services-sync ganeti-gluster-monitor; do for kind in service timer; do \
+	  install -D -m 644 debian/ganeti-gluster.$$unit.$$kind \
+	  '$(DESTDIR)/usr/lib/systemd/system/'$$unit.$$kind; done; done
 
 .PHONY: clean
 clean: ## remove build/, caches, our testbed, and root trees nobody uses

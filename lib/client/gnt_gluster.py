@@ -9,6 +9,7 @@ from ganeti import cli
 from ganeti_gluster.client import (
     copy,
     disk,
+    monitor,
     orphans,
     plugin,
     pool,
@@ -34,6 +35,7 @@ commands = {
     **orphans.COMMANDS,
     **verify.COMMANDS,
     **status.COMMANDS,
+    **monitor.COMMANDS,
 }
 
 

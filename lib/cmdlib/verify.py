@@ -19,7 +19,7 @@ from ganeti_gluster.cmdlib import configuration, node_commands, services_verify
 from ganeti_gluster.cmdlib.configuration import Configuration
 from ganeti_gluster.export import Export
 from ganeti_gluster.gluster_cli.volumes import VolumeInfo
-from ganeti_gluster.verify import backlog, gather_volume, told
+from ganeti_gluster.verify import backlog, gather_volume, last, told
 from ganeti_gluster.verify.bounded import look
 from ganeti_gluster.verify.facts import DOWN, SILENT, Disk, ImageFacts, NodeFacts, VolumeFacts
 from ganeti_gluster.verify.finding import Finding, found, ordered
@@ -195,7 +195,12 @@ def check_cluster(seen: Look, *, nodes_too: bool) -> list[Finding]:
 
     Without, that is left to the hook on each node.
     """
-    return ordered(_check(seen, nodes_too=nodes_too))
+    findings = ordered(_check(seen, nodes_too=nodes_too))
+    try:
+        last.save(findings, now=time.time())
+    except OSError as err:
+        logging.warning("cannot keep what was found: %s", err)
+    return findings
 
 
 def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls of one kind; latencies in microseconds."""
+    """The calls of one kind; latencies in nanoseconds."""
 
     name: str
     hits: int

@@ -23,6 +23,7 @@ from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.export import Export, ExportFailed
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi.library import load
+from ganeti_gluster.monitoring import operations
 from ganeti_gluster.plugin import Refused
 from ganeti_gluster.storage import one_writer
 from ganeti_gluster.volume import VolumeSpec, connect, live_server, reachable_by_qemu
@@ -586,4 +587,5 @@ def register(module: Any) -> None:
     ]
     if missing:
         raise Refused("Ganeti's BlockDev lacks %s" % ", ".join(missing))
+    operations.count_methods(GlusterStorage)
     module.DEV_MAP[template] = GlusterStorage

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from testbedlib import wait_for
 
 from .conftest import Cluster
@@ -34,9 +36,35 @@ def test_a_degraded_disk_is_seen_everywhere(cluster: Cluster) -> None:
         assert (disk["instance"], disk["state"]) == (NAME, "degraded")
         states = {brick["brick"]: brick["state"] for brick in page["bricks"]}
         assert [name for name, state in states.items() if state == "down"] == [BRICK]
+        # The agent of that node, as its timer starts it.
+        cluster.run("systemctl", "start", "ganeti-gluster-monitor.service", node="node2")
+        measured = cluster.run("cat", "/var/lib/ganeti-gluster/metrics.prom", node="node2").stdout
+        assert 'brick_up{volume="gv0",brick="%s"} 0\n' % BRICK in measured
+        # What the node daemon's children counted, one for each request.
+        of_node1 = cluster.run("gnt-gluster", "monitor").stdout
+        assert 'operation_duration_seconds_count{operation="Create"} ' in of_node1
+        assert 'disk_size_bytes{instance_name="%s",disk="0",' % NAME in of_node1
         text = cluster.run("gnt-gluster", "status", "--separator=|", fail=1).stdout
         assert "%s|node1|1|1024|" % NAME in text
     finally:
         cluster.run("gluster", "volume", "start", "gv0", "force")
         cluster.testbed.wait_volume()
         cluster.remove(NAME)
+
+
+@pytest.mark.slow
+def test_a_frozen_glusterd_holds_nothing_up(cluster: Cluster) -> None:
+    cluster.run("systemctl", "kill", "--signal=STOP", "glusterd", node="node2")
+    try:
+        # 8 s for a question to glusterd, 20 for the whole look.
+        report = json.loads(
+            cluster.run("gnt-gluster", "monitor", "--json", node="node2", max_seconds=60).stdout
+        )
+        assert report["data"]["status"]["code"] == 4
+        assert "GLUSTERD_SILENT: node2: " in report["data"]["status"]["message"]
+        done = cluster.run("gnt-gluster", "verify", fail=1, max_seconds=180)
+        assert "ERROR: GLUSTERD_SILENT: node2: " in done.stdout
+    finally:
+        cluster.run("systemctl", "kill", "--signal=CONT", "glusterd", node="node2")
+    quiet = ["gnt-gluster", "verify"]
+    wait_for(lambda: not cluster.testbed.exec("node1", quiet).stdout, 60, "all is well again")

@@ -1,0 +1,105 @@
+"""The monitoring agent of a node: collect, and keep what was collected in files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import time
+from typing import Any
+
+from ganeti import errors, ssconf
+
+from ganeti_gluster import constants
+from ganeti_gluster.cmdlib import configuration, node_verify
+from ganeti_gluster.monitoring import metrics, operations, report
+from ganeti_gluster.monitoring.collect import Collected, bricks_up, of_master
+from ganeti_gluster.verify import last
+from ganeti_gluster.verify.facts import Disk
+
+#: Where the agent's timer leaves what it collected.
+METRICS_FILE = constants.STATE_DIR + "/metrics.prom"
+REPORT_FILE = constants.STATE_DIR + "/report.json"
+#: Where Debian's prometheus-node-exporter takes metrics from, if it is installed.
+TEXTFILE_DIR = "/var/lib/prometheus/node-exporter"
+TEXTFILE = "ganeti-gluster.prom"
+
+#: Seconds for which a file of the timer's is as good as a new look.
+FRESH = 90.0
+
+
+def collect() -> Collected:
+    """Look at this node; takes some 40 s at most."""
+    start = time.monotonic()
+    facts = node_verify.local_facts()
+    findings = node_verify.local_findings(facts) if facts.told else []
+    master, myself = ssconf.GetMasterAndMyself()
+    cluster: dict[str, Any] = {}
+    if master == myself:
+        split, profiles = of_master()
+        verified, found = last.load()
+        cluster = {
+            "split_brain": split,
+            "profiles": profiles,
+            "disks": _disks(),
+            "verified": verified,
+            "verified_findings": found,
+        }
+    return Collected(
+        facts=facts,
+        findings=tuple(findings),
+        time=time.time(),
+        seconds=time.monotonic() - start,
+        bricks_up=bricks_up(facts),
+        operations=tuple(operations.read()),
+        **cluster,
+    )
+
+
+def _disks() -> tuple[Disk, ...]:
+    """The disks of all instances; none where the master daemon does not answer."""
+    try:
+        return configuration.load().disks
+    except (errors.GenericError, OSError) as err:
+        logging.warning("no disks of instances: %s", err)
+        return ()
+
+
+def exposition() -> str:
+    """The metrics of this node in Prometheus's text format.
+
+    What the timer left, if that is new, so that whoever asks often costs nothing.
+    """
+    try:
+        if time.time() - os.stat(METRICS_FILE).st_mtime < FRESH:
+            with open(METRICS_FILE, encoding="utf-8") as stream:
+                return stream.read()
+    except OSError:
+        pass
+    return metrics.exposition(metrics.families(collect()))
+
+
+def write() -> Collected:
+    """Collect, and replace the files, each as a whole."""
+    seen = collect()
+    text = metrics.exposition(metrics.families(seen))
+    _replace(METRICS_FILE, text, mode=0o600)
+    _replace(REPORT_FILE, json.dumps(report.report(seen)), mode=0o600)
+    if os.path.isdir(TEXTFILE_DIR):
+        # The exporter reads it as another user; it holds no secret.
+        _replace(os.path.join(TEXTFILE_DIR, TEXTFILE), text, mode=0o644)
+    return seen
+
+
+def _replace(path: str, text: str, *, mode: int) -> None:
+    # A name that the exporter does not read: it takes *.prom.
+    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ganeti-gluster-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(text)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,148 @@
+"""Look at this node for the monitoring agent: cheap, and in bounded time.
+
+What belongs to the cluster is measured on the master alone: split-brain at most
+every ten minutes, since that question is slow and has leaked memory in glusterd
+when asked often; a volume's profile only where it is on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganeti_gluster import constants
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gluster_cli import Gluster, VolumeInfo
+from ganeti_gluster.gluster_cli.profile import BrickProfile
+from ganeti_gluster.monitoring import operations
+from ganeti_gluster.verify import backlog
+from ganeti_gluster.verify.bounded import look
+from ganeti_gluster.verify.facts import Disk, NodeFacts
+from ganeti_gluster.verify.finding import Finding
+from ganeti_gluster.verify.gather import LOCAL
+
+#: Seconds between two questions for split-brain.
+HEAL_INTERVAL = 600.0
+#: Seconds that what only the master asks may take altogether.
+MASTER_SECONDS = 15.0
+
+HEAL_STATE = constants.STATE_DIR + "/split-brain.json"
+
+# glusterd keeps a file with the process of each brick here.
+_PIDS = "/var/run/gluster/vols"
+_PROFILED = "diagnostics.count-fop-hits"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was seen at `time`, in `seconds`; the master alone fills the last fields.
+
+    `bricks_up` is by a brick's name.  `verified` is when the cluster was verified
+    last, `verified_findings` what was found then.
+    """
+
+    facts: NodeFacts
+    findings: tuple[Finding, ...]
+    time: float
+    seconds: float
+    bricks_up: Mapping[str, bool] = field(default_factory=dict)
+    operations: tuple[operations.Operation, ...] = ()
+    split_brain: Mapping[str, int] = field(default_factory=dict)
+    profiles: Mapping[str, Sequence[BrickProfile]] = field(default_factory=dict)
+    disks: tuple[Disk, ...] = ()
+    verified: float | None = None
+    verified_findings: tuple[Mapping[str, Any], ...] = ()
+
+
+def bricks_up(facts: NodeFacts, directory: str = _PIDS) -> dict[str, bool]:
+    """Whether each brick of this node has a process, by its file; asks nobody."""
+    return {
+        brick.name: _runs(os.path.join(directory, brick.volume, pid_file(brick.name)))
+        for brick in facts.bricks
+    }
+
+
+def pid_file(brick: str) -> str:
+    """The name of a brick's file, as glusterd makes it of `server:/path`."""
+    server, _, path = brick.partition(":/")
+    return "%s-%s.pid" % (server, path.strip("/").replace("/", "-"))
+
+
+def _runs(path: str) -> bool:
+    try:
+        with open(path, encoding="ascii") as stream:
+            pid = int(stream.read())
+        with open("/proc/%d/comm" % pid, encoding="utf-8") as stream:
+            return stream.read().strip().startswith("glusterfs")
+    except (OSError, ValueError):
+        return False
+
+
+def of_master(gluster: Gluster = LOCAL) -> tuple[dict[str, int], dict[str, list[BrickProfile]]]:
+    """Split-brain by volume, and the profiles; what cannot be had in time is left out."""
+    try:
+        started = [volume for volume in gluster.volumes() if volume.started]
+    except GanetiGlusterError:
+        return {}, {}
+    jobs: dict[str, Callable[[], Any]] = {
+        "profile %s" % volume.name: _profile(gluster, volume.name)
+        for volume in started
+        if is_profiled(volume)
+    }
+    jobs["split"] = lambda: split_brain(gluster, started, now=time.time())
+    answers = look(jobs, seconds=MASTER_SECONDS)
+    profiles = {
+        name.removeprefix("profile "): answer.value
+        for name, answer in answers.items()
+        if name != "split" and answer.value
+    }
+    return answers["split"].value or {}, profiles
+
+
+def _profile(gluster: Gluster, volume: str) -> Callable[[], Any]:
+    return lambda: gluster.profile(volume)
+
+
+def is_profiled(volume: VolumeInfo) -> bool:
+    """Whether `gluster volume profile` is on, by the option that it sets."""
+    return volume.options.get(_PROFILED, "off") in ("on", "yes", "enable", "true", "1")
+
+
+def split_brain(
+    gluster: Gluster, volumes: Sequence[VolumeInfo], *, now: float, path: str = HEAL_STATE
+) -> dict[str, int]:
+    """The largest number of entries in split-brain that a brick of each volume knows.
+
+    Asked at most every `HEAL_INTERVAL` seconds, also if the question failed; in
+    between, the last answer.
+    """
+    kept = _load(path)
+    if 0 <= now - kept["time"] < HEAL_INTERVAL:
+        return dict(kept["counts"])
+    # Before the question: one that hangs is not asked again at once.
+    backlog.write_json({"time": now, "counts": kept["counts"]}, path)
+    counts = {}
+    for volume in volumes:
+        if volume.replica < 2:
+            continue
+        try:
+            bricks = gluster.heal_counts(volume.name)
+        except GanetiGlusterError:
+            continue
+        counts[volume.name] = max((brick.split_brain or 0 for brick in bricks), default=0)
+    backlog.write_json({"time": now, "counts": counts}, path)
+    return counts
+
+
+def _load(path: str) -> dict[str, Any]:
+
+    try:
+        with open(path, encoding="utf-8") as stream:
+            data = json.load(stream)
+        return {"time": float(data["time"]), "counts": dict(data["counts"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"time": 0.0, "counts": {}}

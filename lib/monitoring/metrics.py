@@ -1,0 +1,201 @@
+"""Prometheus's text format, and what is measured as metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganeti_gluster.monitoring.collect import Collected
+from ganeti_gluster.monitoring.operations import BOUNDS, Operation
+from ganeti_gluster.verify.facts import RUNNING
+
+PREFIX = "ganeti_gluster_"
+GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
+
+Labels = Mapping[str, str]
+
+
+@dataclass
+class Family:
+    """A metric: its name without the prefix, its kind, help, and samples.
+
+    A sample is (suffix, labels, value).
+    """
+
+    name: str
+    kind: str
+    help: str
+    samples: list[tuple[str, Labels, float]] = field(default_factory=list)
+
+    def add(self, value: float | None, suffix: str = "", **labels: str) -> None:
+        """Add a sample; nothing for None, which is what is not known."""
+        if value is not None:
+            self.samples.append((suffix, labels, value))
+
+
+def exposition(families: Iterable[Family]) -> str:
+    """The families in Prometheus's text format, those with samples."""
+    return "".join(line + "\n" for family in families for line in _lines(family))
+
+
+def _lines(family: Family) -> Iterator[str]:
+    if not family.samples:
+        return
+    name = PREFIX + family.name
+    yield "# HELP %s %s" % (name, family.help.replace("\\", "\\\\").replace("\n", "\\n"))
+    yield "# TYPE %s %s" % (name, family.kind)
+    for suffix, labels, value in family.samples:
+        inner = ",".join('%s="%s"' % (key, _escape(text)) for key, text in labels.items())
+        yield "%s%s%s %s" % (name, suffix, "{%s}" % inner if inner else "", _number(value))
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def families(seen: Collected) -> list[Family]:
+    """Everything that was collected, as metrics."""
+    return [
+        *_of_node(seen),
+        *_of_bricks(seen),
+        *_of_profile(seen),
+        *_of_operations(seen.operations),
+        *_of_findings(seen),
+        *_of_disks(seen),
+    ]
+
+
+def _of_node(seen: Collected) -> Iterator[Family]:
+    facts = seen.facts
+    info = Family("build_info", GAUGE, "Versions on this node.")
+    info.add(
+        1,
+        version=str(facts.plugin.get("version", "")),
+        ganeti=str(facts.plugin.get("ganeti", "")),
+        glusterfs=facts.glusterfs,
+    )
+    yield info
+    plugin = Family("plugin_active", GAUGE, "Whether the gluster template is this package's.")
+    plugin.add(facts.plugin.get("template") == "ganeti-gluster")
+    yield plugin
+    up = Family("glusterd_up", GAUGE, "Whether glusterd answers; absent where there is none.")
+    if facts.glusterd != "absent":
+        up.add(facts.glusterd == RUNNING)
+    yield up
+    peers = Family("peer_connected", GAUGE, "Whether glusterd has a sound connection to a peer.")
+    for peer in facts.peers:
+        peers.add(peer.sound, peer=peer.name)
+    yield peers
+    reach = Family("volume_reachable", GAUGE, "Whether libgfapi reaches a volume from here.")
+    for name in facts.reached:
+        reach.add(1, volume=name)
+    for name in facts.unreachable:
+        reach.add(0, volume=name)
+    yield reach
+    exports = Family("export_up", GAUGE, "Whether the exporter of an image here runs.")
+    for export in facts.exports:
+        exports.add(export.answers, export=export.key)
+    yield exports
+    took = Family("collect_duration_seconds", GAUGE, "How long it took to collect this.")
+    took.add(seen.seconds)
+    yield took
+    when = Family("collect_timestamp_seconds", GAUGE, "When this was collected.")
+    when.add(seen.time)
+    yield when
+
+
+def _of_bricks(seen: Collected) -> Iterator[Family]:
+    columns = (
+        ("brick_up", "Whether a brick's process runs here.", "up"),
+        ("brick_readable", "Whether a brick's file system is mounted and can be read.", "good"),
+        ("brick_size_bytes", "Size of a brick's file system.", "size"),
+        ("brick_free_bytes", "Free space of a brick's file system.", "free"),
+        ("brick_inodes", "Inodes of a brick's file system.", "inodes"),
+        ("brick_inodes_free", "Free inodes of a brick's file system.", "inodes_free"),
+        (
+            "brick_heal_entries",
+            "Entries of other copies that a brick knows to wait for a heal.",
+            "behind",
+        ),
+    )
+    for name, text, attribute in columns:
+        family = Family(name, GAUGE, text)
+        for brick in seen.facts.bricks:
+            good = brick.mounted and not brick.problem
+            if attribute == "up":
+                value: float | None = seen.bricks_up.get(brick.name)
+            elif attribute == "good":
+                value = good
+            else:
+                value = getattr(brick, attribute) if good else None
+            family.add(value, volume=brick.volume, brick=brick.name)
+        yield family
+    split = Family("volume_split_brain_entries", GAUGE, "Entries in split-brain, by the master.")
+    for volume, count in seen.split_brain.items():
+        split.add(count, volume=volume)
+    yield split
+
+
+def _of_profile(seen: Collected) -> Iterator[Family]:
+    read = Family("brick_read_bytes_total", COUNTER, "Bytes read, by volume profile.")
+    written = Family("brick_written_bytes_total", COUNTER, "Bytes written, by volume profile.")
+    calls = Family("brick_calls_total", COUNTER, "Calls, by volume profile.")
+    latency = Family(
+        "brick_call_latency_seconds", GAUGE, "Mean time of a call since profiling began."
+    )
+    for volume, bricks in seen.profiles.items():
+        for brick in bricks:
+            labels = {"volume": volume, "brick": brick.brick}
+            read.add(brick.bytes_read, **labels)
+            written.add(brick.bytes_written, **labels)
+            for call in brick.calls:
+                calls.add(call.hits, **labels, call=call.name)
+                latency.add(call.average / 1e9, **labels, call=call.name)
+    yield from (read, written, calls, latency)
+
+
+def _of_operations(operations: Iterable[Operation]) -> Iterator[Family]:
+    failures = Family("operation_failures_total", COUNTER, "Disk operations that failed.")
+    durations = Family("operation_duration_seconds", HISTOGRAM, "Time of disk operations.")
+    for each in operations:
+        failures.add(each.failures, operation=each.name)
+        total = 0
+        for bound, count in zip(BOUNDS, each.buckets, strict=True):
+            total += count
+            durations.add(total, "_bucket", operation=each.name, le=_number(bound))
+        durations.add(each.count, "_bucket", operation=each.name, le="+Inf")
+        durations.add(each.seconds, "_sum", operation=each.name)
+        durations.add(each.count, "_count", operation=each.name)
+    yield from (failures, durations)
+
+
+def _of_findings(seen: Collected) -> Iterator[Family]:
+    own = Family("findings", GAUGE, "What verification finds on this node, by code.")
+    _add_findings(own, [finding.to_dict() for finding in seen.findings])
+    yield own
+    whole = Family("cluster_findings", GAUGE, "What the last verification found, by code.")
+    _add_findings(whole, seen.verified_findings)
+    yield whole
+    when = Family("verify_timestamp_seconds", GAUGE, "When the cluster was verified last.")
+    when.add(seen.verified)
+    yield when
+
+
+def _add_findings(family: Family, findings: Iterable[Mapping[str, Any]]) -> None:
+    counts = Counter((str(each["code"]), str(each["severity"])) for each in findings)
+    for (code, severity), count in sorted(counts.items()):
+        family.add(count, code=code, severity=severity)
+
+
+def _of_disks(seen: Collected) -> Iterator[Family]:
+    # Not "instance": Prometheus gives that name to the target that it asks.
+    sizes = Family("instance_disk_size_bytes", GAUGE, "Configured size of a disk, by the master.")
+    for disk in seen.disks:
+        sizes.add(disk.size, instance_name=disk.instance, disk=str(disk.index), volume=disk.volume)
+    yield sizes

@@ -1,0 +1,140 @@
+"""How often the plugin's operations ran on this node, how long they took, and failures.
+
+The node daemon forks for each request, so the counters are in a file in /run that
+all its children share: one `flock`, one read and one write of a few bytes for an
+operation.  They live until the node boots, which Prometheus takes for a reset.
+Whatever is wrong with the file, the operation goes on uncounted.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import fcntl
+import functools
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ganeti_gluster import constants
+
+PATH = constants.RUN_DIR + "/operations"
+
+#: The operations, by the method of Ganeti's `BlockDev`.  New ones go to the end.
+METHODS = (
+    "Create", "Remove", "Rename", "Attach", "Assemble", "Open", "Close", "Shutdown", "Grow",
+    "GetActualSize", "SetInfo", "GetSyncStatus", "Snapshot", "GetUserspaceAccessUri",
+)  # fmt: skip
+#: The upper bounds of the buckets of durations, in seconds.
+BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+# Of each operation: count, failures, nanoseconds, and the count in each bucket.
+_RECORD = struct.Struct("<%dQ" % (3 + len(BOUNDS)))
+# Tells a file of another layout.
+_HEAD = b"ggops1 %3d %3d\n" % (len(METHODS), len(BOUNDS))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation's counters; `buckets` are not cumulative, and lack what is slower."""
+
+    name: str
+    count: int
+    failures: int
+    seconds: float
+    buckets: tuple[int, ...]
+
+
+def record(method: str, seconds: float, *, failed: bool, path: str = PATH) -> None:
+    """Count one operation; never raises."""
+    with contextlib.suppress(OSError, ValueError):
+        index = METHODS.index(method)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _begin(descriptor)
+            place = len(_HEAD) + index * _RECORD.size
+            values = list(_RECORD.unpack(os.pread(descriptor, _RECORD.size, place)))
+            values[0] += 1
+            values[1] += failed
+            values[2] += max(0, int(seconds * 1e9))
+            bucket = bisect.bisect_left(BOUNDS, seconds)
+            if bucket < len(BOUNDS):
+                values[3 + bucket] += 1
+            os.pwrite(descriptor, _RECORD.pack(*values), place)
+        finally:
+            os.close(descriptor)
+
+
+def _begin(descriptor: int) -> None:
+    """Make a new file of one that is empty or has another layout."""
+    if os.pread(descriptor, len(_HEAD), 0) != _HEAD or (
+        os.fstat(descriptor).st_size != len(_HEAD) + len(METHODS) * _RECORD.size
+    ):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, _HEAD + bytes(len(METHODS) * _RECORD.size), 0)
+
+
+def read(path: str = PATH) -> list[Operation]:
+    """The counters of what was done at least once since the node booted."""
+    try:
+        with open(path, "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH)
+            data = stream.read()
+    except OSError:
+        return []
+    if not data.startswith(_HEAD) or len(data) != len(_HEAD) + len(METHODS) * _RECORD.size:
+        return []
+    return list(_operations(data[len(_HEAD) :]))
+
+
+def _operations(data: bytes) -> Iterator[Operation]:
+    for method, values in zip(METHODS, _RECORD.iter_unpack(data), strict=True):
+        count, failures, nanoseconds, *buckets = values
+        if count:
+            yield Operation(method, count, failures, nanoseconds / 1e9, tuple(buckets))
+
+
+class _Depth:
+    """Whether an operation is under way, of which others are a part."""
+
+    busy = False
+
+
+def count_methods(device: Any) -> None:
+    """Let a class of block devices count what is done with it; idempotent.
+
+    Only the outermost operation counts: `Open` is no `Attach` as well.
+    """
+    for method in METHODS:
+        found = vars(device).get(method)
+        if found is None or getattr(found, "counted", False):
+            continue
+        if isinstance(found, classmethod):
+            setattr(device, method, classmethod(_counted(method, found.__func__)))
+        else:
+            setattr(device, method, _counted(method, found))
+
+
+def _counted(method: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _Depth.busy:
+            return original(*args, **kwargs)
+        _Depth.busy = True
+        start = time.monotonic()
+        failed = True
+        try:
+            result = original(*args, **kwargs)
+            failed = False
+            return result
+        finally:
+            _Depth.busy = False
+            record(method, time.monotonic() - start, failed=failed)
+
+    wrapper.counted = True  # type: ignore[attr-defined]
+    return wrapper

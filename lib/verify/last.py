@@ -1,0 +1,28 @@
+"""What the last verification of the whole cluster found; the master keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ganeti_gluster import constants
+from ganeti_gluster.verify.backlog import write_json
+from ganeti_gluster.verify.finding import Finding
+
+PATH = constants.STATE_DIR + "/findings.json"
+
+
+def save(findings: Sequence[Finding], *, now: float, path: str = PATH) -> None:
+    """Keep what was found at `now`, in seconds since the epoch."""
+    write_json({"time": now, "findings": [each.to_dict() for each in findings]}, path)
+
+
+def load(path: str = PATH) -> tuple[float | None, tuple[Mapping[str, Any], ...]]:
+    """When it was, and what was found; None and nothing where it never was."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            data = json.load(stream)
+        return float(data["time"]), tuple(data["findings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, ()

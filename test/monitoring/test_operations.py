@@ -1,0 +1,83 @@
+"""Counters that the node daemon's children share."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ganeti_gluster.monitoring import operations
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch) -> str:
+    name = str(tmp_path / "run" / "operations")
+    monkeypatch.setattr(operations, "PATH", name)
+    monkeypatch.setattr(operations, "record", lambda *a, **k: original(*a, **{**k, "path": name}))
+    return name
+
+
+original = operations.record
+
+
+def test_counts_failures_and_durations(path) -> None:
+    assert operations.read(path) == []
+    original("Create", 0.2, failed=False, path=path)
+    original("Create", 4000.0, failed=True, path=path)
+    (create,) = operations.read(path)
+    assert (create.name, create.count, create.failures, create.seconds) == ("Create", 2, 1, 4000.2)
+    assert sum(create.buckets) == 1
+    assert create.buckets[operations.BOUNDS.index(0.25)] == 1
+
+
+def test_nothing_is_lost_among_many_at_once(path) -> None:
+    def work() -> None:
+        for _ in range(50):
+            original("Open", 0.01, failed=False, path=path)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each.count for each in operations.read(path)] == [400]
+
+
+@pytest.mark.parametrize("content", [b"", b"another layout", b"ggops1 "])
+def test_a_damaged_file_begins_anew(path, content, tmp_path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "operations").write_bytes(content)
+    assert operations.read(path) == []
+    original("Grow", 1.0, failed=False, path=path)
+    assert [each.name for each in operations.read(path)] == ["Grow"]
+
+
+def test_what_cannot_be_counted_does_not_fail(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    original("Grow", 1.0, failed=False, path=str(tmp_path / "file" / "x"))
+    original("Unknown", 1.0, failed=False, path=str(tmp_path / "x"))
+
+
+def test_only_the_outermost_operation_counts(path) -> None:
+    class Device:
+        def Attach(self) -> bool:
+            return True
+
+        def Open(self) -> bool:
+            return self.Attach()
+
+        def Remove(self) -> None:
+            raise OSError
+
+        @classmethod
+        def Create(cls, size: int) -> tuple[type, int]:
+            return cls, size
+
+    operations.count_methods(Device)
+    operations.count_methods(Device)
+    assert Device().Open() is True
+    assert Device.Create(3) == (Device, 3)
+    with pytest.raises(OSError):
+        Device().Remove()
+    counted = {each.name: (each.count, each.failures) for each in operations.read(path)}
+    assert counted == {"Create": (1, 0), "Remove": (1, 1), "Open": (1, 0)}
