@@ -13,7 +13,7 @@ from ganeti_gluster.command import CommandFailed
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.gluster_cli import GlusterFailed, VolumeInfo
 from ganeti_gluster.pool import checks
-from ganeti_gluster.pool.build import Build, Wish
+from ganeti_gluster.pool.build import Build, VolumeDiffers, Wish
 from ganeti_gluster.pool.checks import Problem
 from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.facts import NodeFacts
@@ -109,7 +109,8 @@ def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
             % (asked.shape, asked.shape.set_size, len(members), ", ".join(members))
         )
     if existing:
-        with_bricks = [brick.server for brick in existing.bricks]
+        _check_directory(existing, asked.directory)
+        with_bricks = list(dict.fromkeys(brick.server for brick in existing.bricks))
         spares = [node for node in members if node not in with_bricks]
     wish = Wish(
         volume=asked.volume,
@@ -123,6 +124,7 @@ def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
         owner=pool_use.owner(client),
         wipe=asked.wipe,
         force=asked.force,
+        found=tuple(map(str, existing.bricks)) if existing else (),
     )
     problems += checks.check(
         {node: facts[node] for node in known},
@@ -136,6 +138,16 @@ def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
     problems += _of_ganeti(asked, client)
     steps = [*Build(wish, crew, say).steps(), *_ganeti_steps(asked, wish, client)]
     return Plan(wish, steps, facts, problems)
+
+
+def _check_directory(volume: VolumeInfo, directory: str) -> None:
+    elsewhere = [str(brick) for brick in volume.bricks if os.path.dirname(brick.path) != directory]
+    if elsewhere:
+        raise VolumeDiffers(
+            "there is a volume %s, with bricks that are not in %s: %s"
+            % (volume.name, directory, ", ".join(elsewhere)),
+            hint="choose another name; `gnt-gluster pool status` shows what there is",
+        )
 
 
 def _choose(asked: Order, nodes: Sequence[pool_nodes.ClusterNode]) -> tuple[list[str], list[str]]:

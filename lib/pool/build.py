@@ -25,7 +25,8 @@ class Wish:
 
     `spares` have the place for one only.  `clients` are further nodes that must reach
     the volume.  `device` is "" where the directory is there already; `owner` is QEMU's
-    user and group; `anchor` is the node whose gluster command is used.
+    user and group; `anchor` is the node whose gluster command is used.  `found` are the
+    bricks of a volume that there is, which may have been extended since.
     """
 
     volume: str
@@ -39,6 +40,7 @@ class Wish:
     owner: tuple[int, int] | None = None
     wipe: bool = False
     force: bool = False
+    found: tuple[str, ...] = ()
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -49,7 +51,7 @@ class Wish:
     @property
     def bricks(self) -> list[str]:
         """The bricks as gluster wants them."""
-        return ["%s:%s" % (node, self.brick) for node in self.nodes]
+        return list(self.found) or ["%s:%s" % (node, self.brick) for node in self.nodes]
 
     @property
     def brick(self) -> str:
