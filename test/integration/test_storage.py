@@ -509,17 +509,6 @@ def test_a_device_that_a_killed_script_left_goes_with_the_next_use(
     assert found(new).dev_path is None and exports() == []
 
 
-@pytest.mark.parametrize("access", [constants.DISK_USERSPACE, constants.DISK_KERNELSPACE])
-def test_conversion_is_refused_and_not_done_by_halves(
-    disk: Callable[..., Any], access: str
-) -> None:
-    new = disk(access=access)
-    device = create(new)
-    for operation in (device.Import, device.Export):
-        with pytest.raises(errors.BlockDeviceError, match="cannot be converted"):
-            operation()
-
-
 def test_what_fails_after_an_image_was_created_takes_it_back(
     disk: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
