@@ -77,6 +77,8 @@ def guard() -> Response | None:
     here = site()
     _refuse_other_sites()
     g.caller = _by_cookie(here) or (_by_password(here) if is_api() else None)
+    if g.caller:
+        here.look()
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None:
         # No such page, or not with this method; to strangers all are alike.

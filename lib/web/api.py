@@ -83,10 +83,10 @@ def begin() -> tuple[Response, int, dict[str, str]]:
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """The monitoring agent's measurements."""
-    measure = site().metrics
-    if measure is None:
-        abort(404, "Nothing measures here.")
-    return Response(measure(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    measured = site().board.snapshot.part("metrics").data
+    if measured is None:
+        abort(404, "Nothing has been measured yet: systemctl status ganeti-gluster-monitor.timer")
+    return Response(measured.text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _read_order(said: Any) -> tuple[str, list[str], list[str]]:

@@ -1,7 +1,8 @@
 """Asks sources again and again, each in its own thread, and passes on what they tell.
 
 A source that hangs keeps nobody else waiting; how long it has been silent is told in
-place of an answer.
+place of an answer.  While nobody looks at the page, all are asked seldom: glusterd
+keeps others from their work while it answers.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from ganeti_gluster.web.facts import Part, encode
 
 #: Seconds after which a source that does not answer is reported.
 SILENCE = 30.0
+#: Seconds for which somebody who has asked for a page counts as looking at it.
+ATTENTION = 120.0
+#: Seconds between two questions while nobody looks.
+IDLE = 300.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something to ask every so many seconds.
+    """Something to ask every so many seconds while somebody looks.
 
     `ask` returns facts, or a Part where they are older than the question; `extra`
     makes a further part of the answer.
@@ -56,6 +61,9 @@ class Background:
         self._clock = clock
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._wake = {source.name: threading.Event() for source in sources}
+        self._looked = time.monotonic()
+        self._told: dict[str, Any] = {}
         self._since: dict[str, float] = {}
 
     def start(self) -> None:
@@ -69,9 +77,26 @@ class Background:
     def stop(self) -> None:
         """Ask no more; does not wait for those that are being asked."""
         self._stop.set()
+        self._wake_all()
+
+    def look(self) -> None:
+        """Somebody looks: ask as often as is due, and at once after a time of idleness."""
+        idle = not self._looking()
+        self._looked = time.monotonic()
+        if idle:
+            self._wake_all()
+
+    def _looking(self) -> bool:
+        return time.monotonic() - self._looked < ATTENTION
+
+    def _wake_all(self) -> None:
+        for event in self._wake.values():
+            event.set()
 
     def _work(self, source: Source) -> None:
+        wake = self._wake[source.name]
         while not self._stop.is_set():
+            wake.clear()
             self._since[source.name] = time.monotonic()
             part = self._ask(source)
             self._since.pop(source.name, None)
@@ -80,7 +105,7 @@ class Background:
                 more = source.extra(part.data)
                 if more:
                     self._pass(more[0], Part(more[1], part.at))
-            self._stop.wait(source.every)
+            wake.wait(source.every if self._looking() else IDLE)
 
     def _ask(self, source: Source) -> Part:
         started = self._clock()
@@ -96,8 +121,13 @@ class Background:
 
     def _pass(self, name: str, part: Part) -> None:
         with self._lock:
-            if not self._stop.is_set():
-                self._send(encode(name, part))
+            if self._stop.is_set():
+                return
+            # What has not changed is not told again, only that it is still so.
+            same = part.data is not None and part.data == self._told.get(name)
+            if part.data is not None:
+                self._told[name] = part.data
+            self._send(encode(name, part, same=same))
 
     def _watch(self) -> None:
         """Report those that are silent for long, and go on reporting how long."""

@@ -36,6 +36,7 @@ class Disk:
     status: str
     size: int
     volume: str
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,31 @@ class EventsFacts:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, as `gnt-gluster verify` tells it."""
+
+    code: str
+    severity: str
+    object: str
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class FindingsFacts:
+    """What the last verification of the whole cluster found."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class MetricsFacts:
+    """The monitoring agent's measurements of the master, in Prometheus's format."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Sample:
     """A point of the charts: bytes used and total, entries waiting for a heal."""
 
@@ -175,7 +201,9 @@ KINDS: dict[str, type[Any]] = {
     "pool": PoolFacts,
     "swift": ServicesFacts,
     "events": EventsFacts,
+    "findings": FindingsFacts,
     "history": HistoryFacts,
+    "metrics": MetricsFacts,
 }
 
 
@@ -224,6 +252,11 @@ class Snapshot:
         return facts.events
 
     @property
+    def findings(self) -> list[Finding]:
+        facts: FindingsFacts = self.part("findings").data or FindingsFacts()
+        return facts.findings
+
+    @property
     def history(self) -> list[Sample]:
         facts: HistoryFacts = self.part("history").data or HistoryFacts()
         return facts.samples
@@ -250,16 +283,19 @@ class Board:
 
     def post(self, said: dict[str, Any]) -> None:
         """Take the news in what `encode` made; raises ValueError, KeyError or TypeError."""
-        data = said["data"]
-        news = None if data is None else build(KINDS[said["name"]], data)
+        name, data = said["name"], said["data"]
+        news = None if data is None else build(KINDS[name], data)
+        if said["same"]:
+            news = self.snapshot.part(name).data
         # One thread posts; readers see the old or the new one.
-        self.snapshot = self.snapshot.merged(said["name"], Part(news, said["at"], said["error"]))
+        self.snapshot = self.snapshot.merged(name, Part(news, said["at"], said["error"]))
 
 
-def encode(name: str, part: Part) -> bytes:
-    """A part as one line of JSON."""
-    data = None if part.data is None else asdict(part.data)
-    text = json.dumps({"name": name, "data": data, "at": part.at, "error": part.error})
+def encode(name: str, part: Part, *, same: bool = False) -> bytes:
+    """A part as one line of JSON; `same`: the facts are those of the line before."""
+    data = None if part.data is None or same else asdict(part.data)
+    said = {"name": name, "data": data, "same": same, "at": part.at, "error": part.error}
+    text = json.dumps(said)
     return text.encode("ascii") + b"\n"
 
 

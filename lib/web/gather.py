@@ -7,12 +7,14 @@ sees to it that nobody waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ganeti import cli
 
+from ganeti_gluster.cmdlib import configuration
 from ganeti_gluster.cmdlib import services as cluster_services
+from ganeti_gluster.cmdlib.agent import METRICS_FILE
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.services import control
 from ganeti_gluster.web import facts
@@ -20,13 +22,14 @@ from ganeti_gluster.web.actions import Order, Outcome
 from ganeti_gluster.web.background import Source
 from ganeti_gluster.web.pool import History, PoolSource
 from ganeti_gluster.web.services import events_facts, service_type, services_facts
+from ganeti_gluster.web.verification import findings_facts, metrics_facts
 
-MIB = 1024 * 1024
-
-#: Seconds between two looks at each source.
+#: Seconds between two looks at each source while somebody looks at the page.
 CLUSTER_EVERY = 15.0
-POOL_EVERY = 20.0
+POOL_EVERY = 30.0
 SERVICES_EVERY = 5.0
+FINDINGS_EVERY = 10.0
+METRICS_EVERY = 15.0
 
 _ROLES = {
     "M": "master",
@@ -40,40 +43,33 @@ _ROLES = {
 def cluster_facts() -> facts.ClusterFacts:
     """Nodes and gluster disks, from Ganeti's master daemon; no job is needed."""
     client = cli.GetClient()
-    name, master = client.QueryConfigValues(["cluster_name", "master_node"])
+    known = configuration.load(client)
     nodes = client.QueryNodes([], ["name", "role", "offline", "group"], False)
-    instances = client.QueryInstances(
-        [], ["name", "pnode", "pnode.group", "status", "disk_template", "disk.sizes"], False
-    )
-    groups = client.QueryGroups([], ["name", "diskparams"], False)
+    # Their state is asked of the nodes, which takes a while.
+    names = sorted({disk.instance for disk in known.disks})
+    states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
     return facts.ClusterFacts(
-        name=name,
-        master=master,
+        name=known.cluster,
+        master=known.master,
         nodes=[_node(row) for row in sorted(nodes)],
-        disks=gluster_disks(sorted(instances), dict(groups)),
+        disks=[
+            facts.Disk(
+                instance=disk.instance,
+                index=disk.index,
+                node=disk.node,
+                status=str(states.get(disk.instance, "?")),
+                size=disk.size,
+                volume=disk.volume,
+                path=disk.path,
+            )
+            for disk in known.disks
+        ],
     )
 
 
 def _node(row: Sequence[Any]) -> facts.Node:
     name, role, offline, group = row
     return facts.Node(name, _ROLES.get(role, str(role)), bool(offline), str(group or "?"))
-
-
-def gluster_disks(
-    instances: Iterable[Sequence[Any]], diskparams: dict[str, Any]
-) -> list[facts.Disk]:
-    """The gluster disks of instances, from rows as `cluster_facts` asks for them."""
-    found = []
-    for name, node, group, status, template, sizes in instances:
-        if template != "gluster":
-            continue
-        params = diskparams.get(group) or {}
-        volume = str((params.get("gluster") or {}).get("volume", "?"))
-        found += [
-            facts.Disk(name, index, node, status, int(size) * MIB, volume)
-            for index, size in enumerate(sizes)
-        ]
-    return found
 
 
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
@@ -110,4 +106,6 @@ def sources() -> list[Source]:
         Source("pool", PoolSource(Gluster()), every=POOL_EVERY, extra=pool_extra),
         Source("swift", services_facts, every=SERVICES_EVERY),
         Source("events", events_facts, every=SERVICES_EVERY),
+        Source("findings", findings_facts, every=FINDINGS_EVERY),
+        Source("metrics", lambda: metrics_facts(METRICS_FILE), every=METRICS_EVERY),
     ]

@@ -60,6 +60,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 GanetiAccounts(USERS_FILE),
                 Actions(orders),
                 secure=context is not None,
+                look=orders.look,
             )
             server = Server(listen, context, create_app(site))
 

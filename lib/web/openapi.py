@@ -19,6 +19,7 @@ PARTS = {
     "/api/v1/pool": ("pool", "The Gluster pool: servers, volumes, bricks"),
     "/api/v1/swift": ("swift", "The Gluster Swift services: as one, by service, by node"),
     "/api/v1/events": ("events", "The latest changes of services, the newest first"),
+    "/api/v1/findings": ("findings", "What the last verification of the cluster found"),
     "/api/v1/history": ("history", "Space and heals over time, the oldest first"),
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from queue import SimpleQueue
@@ -20,6 +21,10 @@ from ganeti_gluster.web.facts import build
 
 #: The longest line of an order, in bytes; a hundred nodes with long names fit.
 MAX_LINE = 64 * 1024
+
+#: The line that says that somebody looks, and the seconds between two of them.
+LOOK = b"look"
+LOOK_EVERY = 10.0
 
 #: The name of lines that carry outcomes, beside those of facts.
 OUTCOME = "outcome"
@@ -39,6 +44,7 @@ class Orders:
         self._lock = threading.Lock()
         self._last = 0
         self._waiting: dict[int, SimpleQueue[dict[str, Any]]] = {}
+        self._looked = -LOOK_EVERY
 
     def __call__(self, order: Order, report: Callable[[Outcome], None]) -> None:
         """Have an order carried out; a Controller of actions.py."""
@@ -60,6 +66,13 @@ class Orders:
                 del self._waiting[number]
         if said["error"]:
             raise OrderFailed(said["error"])
+
+    def look(self) -> None:
+        """Tell that somebody looks at the page; no more often than is needed."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            self._send(LOOK + b"\n")
 
     def hear(self, said: dict[str, Any]) -> None:
         """Take an answer, as `answer` makes it."""

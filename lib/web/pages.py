@@ -63,6 +63,11 @@ def host(name: str) -> str:
             for brick in volume.bricks
             if brick.node == node.name
         ],
+        findings=[
+            one
+            for one in snapshot.findings
+            if one.object == node.name or one.object.startswith(node.name + ":")
+        ],
         disks=[disk for disk in snapshot.cluster.disks if disk.node == node.name],
         events=[event for event in snapshot.events if event.node == node.name][:_EVENTS_SHOWN],
         **_timeline(),

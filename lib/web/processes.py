@@ -22,7 +22,7 @@ from typing import NoReturn
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
-from ganeti_gluster.web.orders import MAX_LINE, OUTCOME, Orders
+from ganeti_gluster.web.orders import LOOK, MAX_LINE, OUTCOME, Orders
 
 #: Seconds that the other process has to take a line, or to end.
 _PATIENCE = 30.0
@@ -108,7 +108,7 @@ def run(
     """Serve, and return when this node is no longer the master.
 
     Raises ServerEnded, and Stopped on a signal.  `serve` runs in a process of its own
-    and is given its end of the channel; `obey` gets each line that it sends.
+    and is given its end of the channel; `obey` gets each order that it sends.
     """
     for each in _SIGNALS:
         signal.signal(each, _stop)
@@ -131,7 +131,7 @@ def run(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         background.start()
         threading.Thread(
-            target=_hear, args=(ours, send, obey, broken), name="orders", daemon=True
+            target=_hear, args=(ours, background, send, obey, broken), name="orders", daemon=True
         ).start()
         by_itself = _watch(broken, is_master)
     finally:
@@ -143,11 +143,12 @@ def run(
 
 def _hear(
     channel: socket.socket,
+    background: Background,
     send: Callable[[bytes], None],
     obey: Callable[[bytes, Callable[[bytes], None]], None],
     broken: threading.Event,
 ) -> None:
-    """Carry out orders, one after the other, until the other side is gone."""
+    """Take lines and carry out orders, one after the other, until the other side is gone."""
     rest = b""
     while True:
         try:
@@ -161,7 +162,10 @@ def _hear(
             broken.set()
             return
         for line in lines:
-            obey(line, send)
+            if line == LOOK:
+                background.look()
+            else:
+                obey(line, send)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:

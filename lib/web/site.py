@@ -20,7 +20,7 @@ _KEY = "ganeti_gluster"
 class Site:
     """The parts of the page; `secure` where it is reached by TLS.
 
-    `metrics` gives the text of /metrics, None where nothing measures.
+    `look` is called when somebody looks at it.
     """
 
     board: Board
@@ -29,7 +29,7 @@ class Site:
     secure: bool = False
     sessions: Sessions = field(default_factory=Sessions)
     attempts: Attempts = field(default_factory=Attempts)
-    metrics: Callable[[], str] | None = None
+    look: Callable[[], None] = lambda: None
 
 
 def attach(extensions: dict[str, object], site: Site) -> None:

@@ -32,6 +32,7 @@ _STATUS_WORDS = {
     status.value: Word(status.word, _TONES[status.colour], _SIGNS[status]) for status in Status
 }
 
+NOTHING_WRONG = Word("Nothing wrong", "good", "check")
 HEALTHY = Word("Healthy", "good", "check")
 DEGRADED = Word("Degraded", "warn", "half")
 BROKEN = Word("Out of service", "bad", "cross")
@@ -39,6 +40,10 @@ ONLINE = Word("Online", "good", "check")
 OFFLINE = Word("Offline", "bad", "cross")
 SET_OFFLINE = Word("Marked offline", "off", "dash")
 
+_SEVERITIES = {
+    "ERROR": Word("Error", "bad", "cross"),
+    "WARNING": Word("Warning", "warn", "half"),
+}
 ACTION_STATES = {
     "running": Word("At work", "off", "half"),
     "done": Word("Done", "good", "check"),
@@ -53,6 +58,11 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 def status_word(status: str) -> Word:
     """The word of a service's status; of anything else, Unknown's."""
     return _STATUS_WORDS.get(status, _STATUS_WORDS[Status.UNKNOWN.value])
+
+
+def severity_word(severity: str) -> Word:
+    """The word of a finding's severity."""
+    return _SEVERITIES.get(severity, Word(severity, "off", "question"))
 
 
 def size(value: int | float | None) -> str:

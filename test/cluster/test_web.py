@@ -98,6 +98,12 @@ def test_a_node_that_is_not_the_master_says_who_is(page: Cluster) -> None:
     assert "This node is not the master: the page is served by node1" in done.stderr
 
 
+def test_an_address_that_is_none_is_refused(page: Cluster) -> None:
+    done = page.testbed.exec("node1", ["gnt-gluster", "web", "--bind", "x"])
+    assert done.exit_code == 1
+    assert "not an IP address: x" in done.stderr
+
+
 def test_a_glusterd_that_hangs_makes_no_page_wait(page: Cluster) -> None:
     pid = page.run("pgrep", "-x", "glusterd").stdout.strip()
     page.run("kill", "-STOP", pid)

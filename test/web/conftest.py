@@ -124,6 +124,20 @@ def snapshot() -> facts.Snapshot:
                 ),
                 NOW - 3,
             ),
+            "findings": Part(
+                facts.FindingsFacts(
+                    [
+                        facts.Finding(
+                            "BRICK_DOWN",
+                            "ERROR",
+                            "node3:/srv/b",
+                            "the brick of gv0 does not run",
+                            "gluster volume start gv0 force",
+                        )
+                    ]
+                ),
+                NOW - 3600,
+            ),
             "history": Part(
                 facts.HistoryFacts(
                     [facts.Sample(NOW - 600, 1 << 30, 8 << 30, 0), facts.Sample(NOW - 300)]
@@ -191,7 +205,7 @@ def app() -> Flask:
 def make_page(app: Flask) -> Callable[..., Page]:
     """Make a page; one at a time is in the application."""
 
-    def make(*, secure: bool = False, metrics: Callable[[], str] | None = None) -> Page:
+    def make(*, secure: bool = False) -> Page:
         clock, users, orders = Clock(), Users(), []
         board = facts.Board(clock=lambda: NOW)
         board.snapshot = snapshot()
@@ -208,7 +222,6 @@ def make_page(app: Flask) -> Callable[..., Page]:
             secure=secure,
             sessions=Sessions(clock=clock),
             attempts=Attempts(clock=clock),
-            metrics=metrics,
         )
         attach(app.extensions, site)
         return Page(app, site, users, clock, orders, app.test_client())

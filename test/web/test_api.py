@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ganeti_gluster.web import openapi
-from ganeti_gluster.web.facts import Snapshot
+from ganeti_gluster.web import facts, openapi
+from ganeti_gluster.web.facts import Part, Snapshot
 
 from .conftest import Page
 from .test_access import basic
@@ -154,7 +153,9 @@ def test_what_is_not_json_is_refused(page: Page) -> None:
     assert answer.status_code == 400 and answer.json and answer.json["error"]
 
 
-def test_metrics_are_the_agents_or_not_there(make_page: Callable[..., Page]) -> None:
-    assert get(make_page(), "/metrics").status_code == 404
-    answer = get(make_page(metrics=lambda: "up 1\n"), "/metrics")
+def test_metrics_are_the_agents_or_not_there(page: Page) -> None:
+    assert get(page, "/metrics").status_code == 404
+    here = page.site.board
+    here.snapshot = here.snapshot.merged("metrics", Part(facts.MetricsFacts("up 1\n"), 1.0))
+    answer = get(page, "/metrics")
     assert answer.text == "up 1\n" and answer.mimetype == "text/plain"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
+
+import pytest
 
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web import facts
@@ -101,3 +103,30 @@ def test_parts_of_a_newer_release_are_understood() -> None:
     board.post(said)
 
     assert board.snapshot.pool == POOL
+
+
+def test_what_has_not_changed_is_not_told_again_but_its_age_is() -> None:
+    background, lines = run(Source("pool", lambda: POOL, every=0.01))
+    board = Board()
+    first, second = (lines.get(timeout=5) for _ in range(2))
+    background.stop()
+    second["at"] = 9.0
+    for said in (first, second):
+        board.post(said)
+
+    assert second["data"] is None
+    assert board.snapshot.part("pool") == Part(POOL, 9.0)
+
+
+def test_sources_rest_while_nobody_looks_and_are_asked_when_somebody_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ganeti_gluster.web.background.ATTENTION", 0.0)
+    background, lines = run(Source("pool", lambda: POOL, every=0.01))
+    lines.get(timeout=5)
+    with pytest.raises(Empty):
+        lines.get(timeout=0.1)
+    background.look()
+
+    assert lines.get(timeout=5)["same"]
+    background.stop()

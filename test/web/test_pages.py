@@ -80,6 +80,18 @@ def test_a_host_has_its_services_bricks_and_events(writer: Page) -> None:
     assert "then Down for 1 min" in text  # the timeline's alternative text
 
 
+def test_what_verification_found_is_shown_where_it_belongs(writer: Page) -> None:
+    for path in ("/", "/hosts/node3"):
+        text = writer.browser.get(path).text
+        assert "the brick of gv0 does not run" in text and "Error" in text
+        assert "gluster volume start gv0 force" in text and "1 h ago" in text
+    assert "the brick of gv0" not in writer.browser.get("/hosts/node2").text
+
+    here = writer.site.board
+    here.snapshot = here.snapshot.merged("findings", Part(facts.FindingsFacts(), 1.0))
+    assert "Nothing wrong" in writer.browser.get("/").text
+
+
 @pytest.mark.parametrize("name", ["node9", "..%2f..%2fetc%2fpasswd", "node1%00", "%3Cb%3E"])
 def test_an_unknown_host_is_not_found(writer: Page, name: str) -> None:
     answer = writer.browser.get("/hosts/" + name)

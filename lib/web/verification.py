@@ -1,0 +1,34 @@
+"""What verification and monitoring leave on the master, for the page."""
+
+from __future__ import annotations
+
+import os
+
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.verify import last
+from ganeti_gluster.web import facts
+
+
+def findings_facts() -> facts.Part:
+    """What the last verification of the cluster found, and when."""
+    when, found = last.load()
+    if when is None:
+        raise GanetiGlusterError(
+            "the cluster has not been verified yet", hint="run gnt-cluster verify"
+        )
+    findings = [facts.build(facts.Finding, dict(one)) for one in found]
+    return facts.Part(facts.FindingsFacts(findings), when)
+
+
+def metrics_facts(path: str) -> facts.Part:
+    """What the monitoring agent wrote last; its timer sees to it that it is new."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return facts.Part(
+                facts.MetricsFacts(stream.read()), os.fstat(stream.fileno()).st_mtime
+            )
+    except FileNotFoundError:
+        raise GanetiGlusterError(
+            "nothing has been measured yet",
+            hint="systemctl status ganeti-gluster-monitor.timer",
+        ) from None
