@@ -24,7 +24,8 @@ WARNING = Severity.WARNING
 class Code:
     """A kind of finding: its stable name, usual severity, meaning and remedy.
 
-    `remedy` may name `%(volume)s`, `%(node)s` and `%(path)s`, which the finding fills.
+    `remedy` may name `%(volume)s`, `%(node)s`, `%(option)s` and `%(value)s`, which the
+    finding fills.
     """
 
     name: str
@@ -125,7 +126,8 @@ _TABLE = (
         "NODE_OUTSIDE_POOL",
         WARNING,
         "A node runs glusterd, but does not belong to the cluster's pool.",
-        "gnt-gluster pool add puts it in; stop and disable glusterd where it is not wanted",
+        "on a member of the pool: gluster peer probe %(node)s; stop and disable glusterd where it"
+        " is not wanted",
     ),
     Code(
         "OP_VERSION_MIXED",

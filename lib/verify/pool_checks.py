@@ -38,7 +38,9 @@ def check_membership(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
         return
     for name, node in sorted(running.items()):
         if node.uuid not in members:
-            yield found("NODE_OUTSIDE_POOL", name, "its glusterd has no peer in the pool")
+            yield found(
+                "NODE_OUTSIDE_POOL", name, "its glusterd has no peer in the pool", node=name
+            )
 
 
 def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
