@@ -49,7 +49,7 @@ _TABLE = (
     Code(
         "PLUGIN_ABSENT",
         ERROR,
-        "The package ganeti-gluster is not installed on a node.",
+        "The package ganeti-gluster is not installed on a node, or is too old to be asked.",
         "install the package there; gnt-gluster plugin status shows all nodes",
     ),
     Code(
