@@ -147,25 +147,20 @@ def setinfo(request: Request) -> None:
 
 
 def snapshot(request: Request) -> None:
-    """Copy the image, which nobody may be writing, to the snapshot's name.
+    """Copy the image to the snapshot's name; that of a running instance by its QEMU.
 
     A snapshot that is there is what an earlier backup left, and is replaced, as
     Ganeti does with LVM's.
     """
     target = request.snapshot
-    instance = node.running_instance(request.name)
-    if instance is not None:
-        raise GanetiGlusterError(
-            "instance %s, which runs, has it open" % instance,
-            hint="stop it, or leave --noshutdown out",
-        )
-    # What was written to the device is safe on the volume afterwards.
-    _export(request).stop()
     Export(request.spec, target).stop()
     with connect(request.spec) as volume:
         _stat(volume, request)
         image.remove(volume, target)
-        node.copy_in_time(volume, request.path, target)
+        if not node.copy_running(request, target):
+            # What was written to the device is safe on the volume afterwards.
+            _export(request).stop()
+            node.copy_in_time(volume, request.path, target)
 
 
 def _stat(volume: Volume, request: Request) -> image.ImageInfo:

@@ -12,6 +12,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.extstorage.request import Request
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.lock.client import Lock
+from ganeti_gluster.snapshot.request import DiskRequest
 
 GANETI = "/usr/share/ganeti/default"
 #: The provider's name, by its directory.
@@ -96,17 +97,24 @@ def _qemu() -> Iterator[ModuleType]:
         raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
 
 
-def running_instance(name: str) -> str | None:
-    """The instance that runs on this node with the provider's disk of this name."""
-    use_ganeti()
-    from ganeti_gluster.storage import running_disk
+def copy_running(request: Request, target: str) -> bool:
+    """Let the QEMU on this node that has the image copy it as it is at one instant.
 
-    found = running_disk.find_ext(PROVIDER, name)
-    return found[0] if found is not None else None
+    False if none has it.  Raises `GanetiGlusterError`, and leaves nothing then.
+    """
+    use_ganeti()
+    from ganeti_gluster.storage import running_disk, snapshot
+
+    found = running_disk.find_ext(PROVIDER, request.name)
+    if found is None:
+        return False
+    instance, uuid = found
+    snapshot.copy_running(instance, request.spec, DiskRequest(0, uuid, request.path), target)
+    return True
 
 
 def copy_in_time(volume: Volume, path: str, target: str) -> None:
-    """Copy an image within the time that Ganeti waits for a snapshot."""
+    """Copy an image, which nobody writes, within the time that Ganeti waits."""
     use_ganeti()
     from ganeti_gluster.storage import snapshot
 

@@ -62,7 +62,7 @@ def take(
         image.remove(volume, target)
     instance = running_disk.user(disk_uuid) if disk_uuid is not None else None
     if disk_uuid is not None and instance is not None:
-        _copy_running(instance, spec, DiskRequest(0, disk_uuid, path), target)
+        copy_running(instance, spec, DiskRequest(0, disk_uuid, path), target)
         _describe(volume, path, target)
     else:
         copy_in_time(volume, path, target)
@@ -77,7 +77,7 @@ def copy_in_time(volume: Volume, path: str, target: str) -> None:
     logging.info("Snapshot %s: %d MiB in %.1f s", target, result.data >> 20, result.seconds)
 
 
-def _copy_running(instance: str, spec: VolumeSpec, disk: DiskRequest, target: str) -> None:
+def copy_running(instance: str, spec: VolumeSpec, disk: DiskRequest, target: str) -> None:
     """Copy the disk of a running instance as it is at one instant.
 
     By a worker that systemd supervises, so that the end of the node daemon leaves
