@@ -46,6 +46,17 @@ def connect(name):
     return volume.connect(volume.VolumeSpec.from_params({"host": %r, "volume": name}))
 """ % (str(ROOT), HOST)
 
+#: A program that is another node: it has an image's lock until its input ends.
+#: Arguments: volume, path, the node's number, mode.
+ANOTHER_NODE = """
+from ganeti_gluster.lock.image_lock import ImageLock
+lock = ImageLock(connect(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+lock.take(sys.argv[4])
+print("locked", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
 T = TypeVar("T")
 
 

@@ -16,18 +16,9 @@ from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.lock.client import Lock, LockFailed
 from ganeti_gluster.lock.image_lock import EXCLUSIVE, SHARED, Held, Holder, holder_of
 
-from .conftest import HOST, VOLUME, GlusterVolume
+from .conftest import ANOTHER_NODE, HOST, VOLUME, GlusterVolume
 
 HERE, THERE = 1001, 1002
-# Another node: a process with a lock of its own, which ends with its input.
-OTHER = """
-from ganeti_gluster.lock.image_lock import ImageLock
-lock = ImageLock(connect(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
-lock.take(sys.argv[4])
-print("locked", flush=True)
-sys.stdin.read()
-os._exit(0)
-"""
 
 
 @pytest.fixture
@@ -51,7 +42,7 @@ def elsewhere(
     """Hold the lock elsewhere."""
 
     def hold(mode: str) -> subprocess.Popen[str]:
-        other = start_program(OTHER, VOLUME, path, str(THERE), mode)
+        other = start_program(ANOTHER_NODE, VOLUME, path, str(THERE), mode)
         assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
         return other

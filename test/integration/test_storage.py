@@ -32,8 +32,7 @@ from ganeti_gluster.export import Export  # noqa: E402
 from ganeti_gluster.lock.image_lock import Holder, holder_of, node_number  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
-from .conftest import HOST, VOLUME  # noqa: E402
-from .test_lock import OTHER  # noqa: E402
+from .conftest import ANOTHER_NODE, HOST, VOLUME  # noqa: E402
 
 MIB = 1 << 20
 # Nothing answers at an address of this machine's own on this port.
@@ -118,7 +117,7 @@ def test_an_image_that_another_node_has_open_is_refused_with_its_name(
     path = new.logical_id[1]
     created.Open(force=True)  # as Ganeti does after a creation: nobody else has it
     assert holder_of(volume, path) is None
-    other = start_program(OTHER, VOLUME, path, str(node_number("node2")), "exclusive")
+    other = start_program(ANOTHER_NODE, VOLUME, path, str(node_number("node2")), "exclusive")
     assert other.stdout.readline() == "locked\n"
     for exclusive in (True, False):
         with pytest.raises(errors.BlockDeviceError) as caught:
@@ -143,7 +142,7 @@ def test_a_lock_is_taken_by_force_or_from_before_a_reboot(
 ) -> None:
     new = disk()
     create(new)
-    other = start_program(OTHER, VOLUME, new.logical_id[1], str(number), "exclusive")
+    other = start_program(ANOTHER_NODE, VOLUME, new.logical_id[1], str(number), "exclusive")
     assert other.stdout.readline() == "locked\n"
     if number == 1:
         with pytest.raises(errors.BlockDeviceError, match="is open on an unknown node"):
