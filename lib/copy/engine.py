@@ -22,7 +22,7 @@ from ganeti_gluster.errors import (
     IncompleteImage,
 )
 
-DEFAULT_THREADS = 16
+DEFAULT_THREADS = 8
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def order(index: int) -> tuple[str, str]:
     return (OURS, PEER) if index % 2 == 0 else (PEER, OURS)
 
 
-def command_seconds(argv: Sequence[str]) -> float:
+def command_seconds(argv: Sequence[str], timeout: float = COMMAND_SECONDS) -> float:
     """How long a command takes from start to end; it must succeed."""
     started = time.perf_counter()
     done = subprocess.run(
@@ -43,7 +43,7 @@ def command_seconds(argv: Sequence[str]) -> float:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=COMMAND_SECONDS,
+        timeout=timeout,
         check=False,
     )
     seconds = time.perf_counter() - started
