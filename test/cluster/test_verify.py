@@ -259,3 +259,40 @@ def test_without_the_plugin_in_the_job_ganeti_shows_what_the_hook_says(
         assert "PLUGIN_OFF: node1: switched off by" in done.stdout
     finally:
         cluster.run("gnt-gluster", "plugin", "enable")
+
+
+def unreachable(cluster: Cluster) -> Found:
+    """What each node says when a volume cannot be used, and the master of its images."""
+    nodes = {("ERROR", "VOLUME_UNREACHABLE", node) for node in cluster.nodes}
+    return {*nodes, ("WARNING", "NOT_CHECKED", "cluster1")}
+
+
+@pytest.mark.slow
+def test_a_volume_that_is_stopped_missing_or_without_quorum(cluster: Cluster, image: str) -> None:
+    kill = "kill -9 $(cat /var/run/gluster/vols/gv0/*.pid)"
+    start = "gluster volume start gv0 force"
+    stopped = Fault(
+        "node1",
+        "gluster --mode=script volume stop gv0",
+        start,
+        {("ERROR", "VOLUME_STOPPED", "gv0"), *unreachable(cluster)},
+    )
+    missing = Fault(
+        "node1",
+        "gnt-cluster modify -D gluster:volume=gone",
+        "gnt-cluster modify -D gluster:volume=gv0",
+        {("ERROR", "VOLUME_MISSING", "gone"), *unreachable(cluster)},
+    )
+    with broken(cluster, [stopped]) as wanted:
+        expect(cluster, wanted)
+    with broken(cluster, [missing]) as wanted:
+        expect(cluster, wanted)
+    no_quorum = [Fault(node, kill, start, set()) for node in ("node2", "node3")]
+    with broken(cluster, no_quorum):
+        wanted = {
+            *unreachable(cluster),
+            ("ERROR", "BRICK_DOWN", "node2:%s" % BRICK),
+            ("ERROR", "BRICK_DOWN", "node3:%s" % BRICK),
+            ("ERROR", "VOLUME_NO_QUORUM", "gv0"),
+        }
+        expect(cluster, wanted)
