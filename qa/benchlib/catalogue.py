@@ -107,6 +107,13 @@ BENCHMARKS = (
     _qemu("write"),
     _copy("cp", "cp --sparse=always on the FUSE mount"),
     _copy("convert", "qemu-img convert -W -m 16"),
+    Benchmark(
+        "live.py",
+        (VOLUME, RUNS),
+        (Measured("live-snapshot-p99", "live-snapshot-p99", "no snapshot"),),
+        runs=5,
+        quick=1,
+    ),
     _switched("python-start", "no .pth file", runs=200, quick=20),
     _switched("ganeti-import", "no .pth file", runs=10, quick=3),
 )

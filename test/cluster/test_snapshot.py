@@ -18,6 +18,9 @@ from .conftest import SERVERS, Cluster
 
 MIB = 1 << 20
 NAME = "snap1"
+# Not the master: the work is done on the instance's node.
+NODE = "node2"
+FLEECING, MARKS = "/var/lib/ganeti-gluster/fleecing", "/run/ganeti-gluster/snapshots"
 # Where qa/os/guest puts record 1 on each of its disks.
 RECORDS = (133120 * 512 + 4096, 4096)
 
@@ -88,6 +91,7 @@ class Guest:
     cluster: Cluster
     boot: Boot
     name: str = NAME
+    node: str = NODE
 
     def disk(self, *words: str, **options: Any) -> str:
         """Output of a `gnt-gluster disk` command."""
@@ -114,22 +118,22 @@ class Guest:
 
     def nodes(self) -> list[str]:
         """QEMU's block nodes."""
-        done = self.cluster.run("/usr/bin/python3", "-c", NODES, self.name)
+        done = self.cluster.run("/usr/bin/python3", "-c", NODES, self.name, node=self.node)
         names: list[str] = json.loads(done.stdout)
         return names
 
     def check_untouched(self) -> None:
         """QEMU, the node and the guest are as if there had been no snapshot."""
         assert not [name for name in self.nodes() if name.startswith("gg")]
-        assert self.cluster.run("ls", "/var/lib/ganeti-gluster/fleecing").stdout == ""
-        assert self.cluster.run("ls", "/run/ganeti-gluster/snapshots").stdout == ""
+        assert self.cluster.run("ls", FLEECING, node=self.node).stdout == ""
+        assert self.cluster.run("ls", MARKS, node=self.node).stdout == ""
         self.written()
 
 
 @pytest.fixture(scope="module")
 def running(cluster: Cluster) -> Iterator[Guest]:
-    boot = cluster.boot(NAME, "node1")
-    cluster.add(NAME, disks=("size=256M", "size=64M"))
+    boot = cluster.boot(NAME, NODE)
+    cluster.add(NAME, node=NODE, disks=("size=256M", "size=64M"))
     boot.wait(lambda events: guest.last_acknowledged(events) > 5, 150, "records")
     found = Guest(cluster, boot)
     yield found
@@ -178,7 +182,7 @@ def test_what_would_disturb_a_snapshot_is_refused(cluster: Cluster, running: Gue
     )
     why = "a snapshot of instance %s is being taken" % NAME
     for words in (
-        ("migrate", "-f", "-n", "node2", NAME),
+        ("migrate", "-f", "-n", "node1", NAME),
         ("shutdown", NAME),
         ("grow-disk", NAME, "1", "64M"),
     ):
@@ -187,11 +191,9 @@ def test_what_would_disturb_a_snapshot_is_refused(cluster: Cluster, running: Gue
     assert "under way already" in running.disk("snapshot", NAME, fail=True)
     # The worker is killed, and with it goes what it had in QEMU.
     cluster.run(
-        "systemctl",
-        "kill",
-        "--signal=SIGKILL",
-        "--kill-whom=main",
+        *("systemctl", "kill", "--signal=SIGKILL", "--kill-whom=main"),
         "ganeti-gluster-snapshot-%s" % NAME,
+        node=NODE,
     )
     cut.join(60)
     assert "the worker ended" in said[0]
@@ -260,7 +262,7 @@ def test_a_snapshot_is_cloned_and_restored(cluster: Cluster, running: Guest, one
     running.disk("restore", "-f", NAME, "stopped")
     assert running.records(*paths)[0] >= last
     running.disk("restore", "-f", NAME, "one")
-    running.boot = cluster.boot(NAME, "node1")
+    running.boot = cluster.boot(NAME, NODE)
     cluster.run("gnt-instance", "start", NAME, max_seconds=60)
     found = running.boot.wait(
         lambda events: [event.number for event in events if event.kind == guest.RECORDS],
