@@ -180,13 +180,13 @@ def test_a_running_instance_is_stopped_for_its_snapshots_alone(cluster: Cluster)
     boot = cluster.boot("backup2", "node1")
     image = cluster.add("backup2")
     try:
-        boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
+        boot.wait(lambda events: guest.last_acknowledged(events) > 5, 180, "records")
         boot.close()
         boot = cluster.boot("backup2", "node1")
         done = cluster.run("gnt-backup", "export", "-n", "node1", "backup2", max_seconds=300)
         assert "Creating a snapshot of disk/0" in done.stdout
         assert "Removing snapshot of disk/0" in done.stdout
-        boot.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "records again")
+        boot.wait(lambda events: guest.last_acknowledged(events) > 0, 180, "records again")
         assert cluster.images() == [image]
         assert set(cluster.exports().values()) == {""}
         export = EXPORT.replace(NAME, "backup2")
