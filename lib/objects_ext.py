@@ -57,9 +57,11 @@ def extend_objects(module: Any) -> None:
     def ComputeLDParams(disk_template: str, disk_params: dict[str, Any]) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = original(disk_template, disk_params)
         if disk_template == template:
-            for name in constants.DISK_PARAMETERS:
+            for name, default in constants.DISK_PARAMETERS.items():
                 if name in disk_params[template]:
-                    result[0][name] = disk_params[template][name]
+                    value = disk_params[template][name]
+                    # A cluster, unlike a group, stores Ganeti's word for the default.
+                    result[0][name] = default if value == "default" else value
         return result
 
     ComputeLDParams.__doc__ = original.__doc__

@@ -98,6 +98,14 @@ def test_the_device_gets_the_parameter() -> None:
     assert module.Disk.ComputeLDParams("gluster", params) == [params["gluster"]]
 
 
+def test_the_word_for_the_default_is_none_of_its_values() -> None:
+    module = objects_module()
+    objects_ext.extend_objects(module)
+    params = {"gluster": {**DEFAULTS, "preallocation": "default", "locking": "default"}}
+    (found,) = module.Disk.ComputeLDParams("gluster", params)
+    assert (found["preallocation"], found["locking"]) == ("off", "on")
+
+
 def test_a_configuration_without_it_stays_usable() -> None:
     module = objects_module()
     objects_ext.extend_objects(module)

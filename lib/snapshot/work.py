@@ -12,6 +12,7 @@ from ganeti_gluster.copy import Options, Progress, Source, copy
 from ganeti_gluster.copy.images import ImageSource, NewImage, remove_stale
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.lock import image_lock
 from ganeti_gluster.snapshot import catalogue, live
 from ganeti_gluster.snapshot.catalogue import About
 from ganeti_gluster.snapshot.nbd import NbdSource
@@ -148,6 +149,7 @@ def _restore(request: Request, guests: Guests, report: Report) -> dict[str, Any]
         pairs = [(disk, _image_of(snapshot, disk.index)) for disk in request.disks]
         for disk, found in pairs:
             _check_size(target, disk, found)
+            _check_closed(target, disk)
         _check_free_space(target, sum(found.allocated for _, found in pairs))
         made: list[str] = []
         try:
@@ -165,6 +167,15 @@ def _restore(request: Request, guests: Guests, report: Report) -> dict[str, Any]
         for disk, _ in pairs:
             replace_image(target, disk.path + _RESTORED, disk.path)
     return {"name": request.name, "disks": [disk.index for disk, _ in pairs]}
+
+
+def _check_closed(volume: Volume, disk: DiskRequest) -> None:
+    """Refuse to replace an image that a node has open, whatever Ganeti thinks of it."""
+    if image_lock.holder_of(volume, disk.path) is not None:
+        raise GanetiGlusterError(
+            "disk/%d is open on a node, which gnt-gluster disk info names" % disk.index,
+            hint="deactivate it with gnt-instance deactivate-disks",
+        )
 
 
 def _remove(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
