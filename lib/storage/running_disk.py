@@ -15,7 +15,8 @@ from typing import Any
 
 from ganeti import constants, errors
 from ganeti.hypervisor import hv_kvm
-from ganeti.hypervisor.hv_kvm import monitor
+
+from ganeti_gluster.storage import qmp
 
 _RUNTIME_SUFFIX = ".runtime"
 # Place of the disks in a runtime of Ganeti's: command, NICs, parameters, disks.
@@ -25,8 +26,8 @@ _DISKS = 3
 def grow(disk_uuid: str, size: int) -> bool:
     """Let the running QEMU that has the disk grow it to `size` bytes.
 
-    False if none on this node has it.  Raises `HypervisorError` where QEMU
-    refuses or does not answer.
+    False if none on this node has it.  Raises `MonitorFailed` where QEMU refuses
+    or does not answer.
     """
     found = _find(disk_uuid, userspace=True)
     if found is not None:
@@ -37,7 +38,7 @@ def grow(disk_uuid: str, size: int) -> bool:
 def tell_size(disk_uuid: str, size: int) -> None:
     """Let the running QEMU that has the disk by a block device see that it has grown.
 
-    Ganeti 3.1 does that as well, later.  Raises `HypervisorError` as `grow`.
+    Ganeti 3.1 does that as well, later.  Raises `MonitorFailed` as `grow`.
     """
     found = _find(disk_uuid, userspace=False)
     if found is not None:
@@ -45,22 +46,11 @@ def tell_size(disk_uuid: str, size: int) -> None:
 
 
 def _resize(instance: str, device: str, size: int) -> None:
-    socket = hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance)
-    qmp = monitor.QmpConnection(socket)
-    qmp.connect()
-    try:
+    with qmp.connected(hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance)) as monitor:
         # Ganeti 3.1 names the block node, Ganeti 3.0 the drive.
-        nodes = _execute(qmp, "query-named-block-nodes", {"flat": True})
+        nodes = monitor.execute("query-named-block-nodes", {"flat": True})
         key = "node-name" if any(node["node-name"] == device for node in nodes) else "device"
-        _execute(qmp, "block_resize", {key: device, "size": size})
-    finally:
-        qmp.close()
-
-
-def _execute(qmp: Any, command: str, arguments: dict[str, Any]) -> Any:
-    """Run a QMP command; Ganeti 3.0 and 3.1 name the method differently."""
-    execute = getattr(qmp, "execute_qmp", None) or qmp.Execute
-    return execute(command, arguments)
+        monitor.execute("block_resize", {key: device, "size": size})
 
 
 def user(disk_uuid: str) -> str | None:
