@@ -212,6 +212,11 @@ def _check_size(path: str, size: int) -> None:
 def _check_space(volume: Volume, needed: int, preallocation: str) -> None:
     if preallocation == names.PREALLOCATION_OFF:
         return
+    check_free_space(volume, needed)
+
+
+def check_free_space(volume: Volume, needed: int) -> None:
+    """Raise `NoSpace` unless the volume has so many bytes free."""
     free = volume.space().free
     if needed > free:
         raise errors.NoSpace(

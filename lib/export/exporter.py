@@ -13,7 +13,6 @@ import ctypes
 import errno
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from ganeti_gluster.export import control, fuse, loop
 from ganeti_gluster.export.server import DEVICE, Server
 from ganeti_gluster.gfapi import File
 from ganeti_gluster.gfapi.idle import wait_idle
+from ganeti_gluster.sd_notify import notify
 from ganeti_gluster.volume import VolumeSpec, connect
 
 #: libgfapi writes errors to the journal: its level 4, its file for standard error.
@@ -150,17 +150,6 @@ def mark_as_flusher() -> None:
     before 5.6 cannot be told.
     """
     ctypes.CDLL(None).prctl(_PR_SET_IO_FLUSHER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-
-
-def notify(state: str) -> None:
-    """Tell systemd; nobody is told where there is none."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-        connection.sendto(state.encode(), address)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

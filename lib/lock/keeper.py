@@ -29,6 +29,7 @@ from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, probe
 from ganeti_gluster.lock import writers
 from ganeti_gluster.lock.files import LockFiles, Wanted, describe
 from ganeti_gluster.lock.image_lock import Held, ImageLock
+from ganeti_gluster.sd_notify import notify
 from ganeti_gluster.volume import VolumeSpec, connect
 
 #: Seconds between two times that the lock is taken again.
@@ -225,17 +226,6 @@ def brick_hosts(volume: gfapi.Volume) -> tuple[str, ...]:
     """
     text = volume.volfile()
     return tuple(re.findall(r"^\s*option\s+remote-host\s+(\S+)\s*$", text, re.MULTILINE))
-
-
-def notify(state: str) -> None:
-    """Tell systemd, where it wants to be told (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto(state.encode(), address)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -134,7 +134,7 @@ def _clone(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
             source, request.instance_uuid, _paths(request), request.name
         )
         found = _image_of(snapshot, disk.index)
-        _check_free_space(target, found.allocated)
+        image.check_free_space(target, found.allocated)
         with ImageSource(source, found.path) as opened:
             _copy(request, opened, NewImage(target, request.target), disk.index, report)
     return {"path": request.target, "size": found.size}
@@ -150,7 +150,7 @@ def _restore(request: Request, guests: Guests, report: Report) -> dict[str, Any]
         for disk, found in pairs:
             _check_size(target, disk, found)
             _check_closed(target, disk)
-        _check_free_space(target, sum(found.allocated for _, found in pairs))
+        image.check_free_space(target, sum(found.allocated for _, found in pairs))
         made: list[str] = []
         try:
             for disk, found in pairs:
@@ -296,18 +296,7 @@ def _check_running(request: Request, guests: Guests) -> None:
 
 
 def _check_space(volume: Volume, disks: tuple[DiskRequest, ...], target: Volume) -> None:
-    _check_free_space(target, sum(image.stat(volume, disk.path).allocated for disk in disks))
-
-
-def _check_free_space(volume: Volume, needed: int) -> None:
-    free = volume.space().free
-    if needed > free:
-        raise errors.NoSpace(
-            "volume %s has %d MiB free and %d MiB are needed"
-            % (volume.name, free >> 20, -(-needed >> 20)),
-            needed=needed,
-            free=free,
-        )
+    image.check_free_space(target, sum(image.stat(volume, disk.path).allocated for disk in disks))
 
 
 def _check_size(volume: Volume, disk: DiskRequest, found: image.ImageInfo) -> None:
