@@ -295,13 +295,14 @@ _TABLE = (
         "TLS_FILES",
         ERROR,
         "A node uses TLS for Gluster and lacks files for it.",
-        "give it /etc/ssl/glusterfs.pem, glusterfs.key and glusterfs.ca",
+        "give it glusterfs.pem, glusterfs.key and glusterfs.ca in /etc/ssl (GlusterFS 10 of Debian"
+        " 12: /usr/lib/ssl)",
     ),
     Code(
         "TLS_INCONSISTENT",
         ERROR,
         "Only some nodes use TLS for Gluster's management, or they trust different authorities.",
-        "make /var/lib/glusterd/secure-access and /etc/ssl/glusterfs.ca alike on all nodes",
+        "make /var/lib/glusterd/secure-access and glusterfs.ca alike on all nodes",
     ),
     # services
     Code(

@@ -31,7 +31,9 @@ REACH_SECONDS = 12.0
 COUNT_LIMIT = 100_000
 
 GLUSTERD_DIR = Path("/var/lib/glusterd")
+#: Where GlusterFS looks for its keys: Debian's 11.1, and its 10.3, which takes OpenSSL's own.
 TLS_DIR = Path("/etc/ssl")
+TLS_DIR_10 = Path("/usr/lib/ssl")
 TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
 
 # qemu-img knows the driver: it asks for the parameters that it lacks.
@@ -273,8 +275,12 @@ def active_units(listed: str) -> set[str]:
     return {name.removeprefix(_EXPORT).removesuffix(".service") for name in names}
 
 
-def look_at_tls(glusterd: Path = GLUSTERD_DIR, directory: Path = TLS_DIR) -> f.TlsFiles:
+def look_at_tls(
+    glusterd: Path = GLUSTERD_DIR, directories: tuple[Path, ...] = (TLS_DIR, TLS_DIR_10)
+) -> f.TlsFiles:
     """Gluster's TLS here; of the files themselves only a digest leaves the node."""
+    found = [path for path in directories if (path / TLS_FILES[0]).is_file()]
+    directory = found[0] if found else directories[0]
     try:
         authorities = hashlib.sha256((directory / TLS_FILES[2]).read_bytes()).hexdigest()
     except OSError:

@@ -57,7 +57,7 @@ def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
         )
     yield from _differing(
         "TLS_INCONSISTENT",
-        "/etc/ssl/glusterfs.ca",
+        "glusterfs.ca",
         {
             name: node.tls.authorities[:12]
             for name, node in nodes.items()

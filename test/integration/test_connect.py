@@ -97,14 +97,19 @@ def test_unix_socket(spec):
 @pytest.fixture
 def certificate():
     """A certificate of this machine's, trusted by itself, where GlusterFS looks for it."""
-    files = [Path("/etc/ssl/glusterfs.%s" % kind) for kind in ("key", "pem", "ca")]
+    # The second is where Debian's GlusterFS 10.3 looks.
+    directories = [Path("/etc/ssl"), Path("/usr/lib/ssl")]
+    names = ["glusterfs.%s" % kind for kind in ("key", "pem", "ca")]
+    files = [directory / name for directory in directories for name in names]
     assert not any(path.exists() for path in files)
-    key, own, trusted = files
+    key, own, trusted, *others = files
     argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     argv += ["-subj", "/CN=tested", "-keyout", str(key), "-out", str(own)]
     try:
         subprocess.run(argv, check=True, capture_output=True, timeout=60)
         shutil.copy(own, trusted)
+        for source, other in zip((key, own, trusted), others, strict=True):
+            shutil.copy(source, other)
         yield "tested"
     finally:
         for path in files:
