@@ -99,12 +99,12 @@ check: requirements ## lint, test, and the tests on real nodes of both suites
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory deb
-	@flock -o build/.testbed.lock test/on-each-suite $(DEB) $(SUITES)
+	@flock -o build/.testbed.lock test/in-parallel $(DEB) fast $(SUITES)
 	@echo "check: ok"
 
 .PHONY: check-slow
 check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=…
-	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) --slow integration cluster
+	@flock -o build/.testbed.lock test/in-parallel $(DEB) slow $(SUITE)
 	@echo "check-slow: ok"
 
 .PHONY: demo
