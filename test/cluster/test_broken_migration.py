@@ -29,12 +29,13 @@ def boot(cluster: Cluster) -> Iterator[Boot]:
     boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
     yield boot
     boot.close()
+    bandwidth(cluster, "1000")
     cluster.remove(NAME)
 
 
 def bandwidth(cluster: Cluster, mib: str) -> None:
-    """Let migrations of the guest go on at so many MiB/s."""
-    cluster.run("gnt-instance", "modify", "-H", "migration_bandwidth=%s" % mib, NAME)
+    """Let migrations go on at so many MiB/s; Ganeti has one value for all instances."""
+    cluster.run("gnt-cluster", "modify", "-H", "kvm:migration_bandwidth=%s" % mib)
 
 
 def has_qemu(cluster: Cluster, node: str) -> bool:
