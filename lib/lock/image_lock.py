@@ -60,14 +60,22 @@ class ImageLock:
         With `clear` it is first taken away from everyone.  To take what is held is
         no change, and holds it again on bricks that have restarted.
         """
-        file = self._open()
         if clear:
             self._volume.clear_locks(self._path)
+        try:
+            self._lock(mode)
+        except OSError:
+            # A file with a lock is not opened anew on a brick that was out of reach, and
+            # is in a "bad state" for it.  To close it gives the lock up on the others.
+            self._close()
+            self._lock(mode)
+
+    def _lock(self, mode: str) -> None:
+        file = self._open()
         try:
             file.lock(_KINDS[mode], pid=self._number)
         except OSError as err:
             if err.errno not in (errno.EAGAIN, errno.EACCES):
-                self._close()
                 raise
             raise Held(self._path, _holder(file, _KINDS[mode])) from err
 
@@ -84,8 +92,6 @@ class ImageLock:
         return self._file
 
     def _close(self) -> None:
-        # A file with a lock is not opened anew on bricks that were out of reach, and
-        # is in a "bad state" once too few have it.
         if self._file is not None:
             self._file.abandon()
             self._file = None
