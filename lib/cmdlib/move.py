@@ -13,12 +13,13 @@ import syslog
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ganeti_gluster import __version__, command, health, image
+from ganeti_gluster import __version__, health, image
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import Export
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.lock.client import Lock
 from ganeti_gluster.lock.image_lock import holder_of, node_number
+from ganeti_gluster.verify.gather import qemu_problem
 from ganeti_gluster.volume import VolumeSpec, connect
 
 _DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
@@ -26,7 +27,6 @@ _OURS = "GANETI_INSTANCE_GLUSTER_"
 # Bytes read of each image: an image of which only a copy that is away is good, or
 # that is in split-brain, cannot be read.
 _PROBE = 4096
-_QEMU_SECONDS = 30
 
 
 @dataclass
@@ -84,7 +84,7 @@ def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
             % (__version__, move.version or "not at work")
         )
     if move.hypervisor == "kvm" and move.params.get("access") == "userspace":
-        lacking = qemu_lacks_driver()
+        lacking = qemu_problem()
         if lacking:
             verdict.refusals.append(
                 "QEMU cannot use Gluster here (%s); install qemu-block-extra" % lacking
@@ -131,20 +131,6 @@ def _check_disk(
             "%s: this node still exports image %s (%s), and has not opened it; stop that unit"
             % (disk, path, Export(spec, path).unit)
         )
-
-
-def qemu_lacks_driver() -> str:
-    """What `qemu-img` says where it has no driver for Gluster, else an empty text.
-
-    With the driver it asks for the parameters that it was not given.
-    """
-    argv = ["qemu-img", "info", "--image-opts", "driver=gluster"]
-    try:
-        said = command.run(argv, timeout=_QEMU_SECONDS, check=False).stderr
-    except command.CommandFailed as err:
-        return str(err)
-    lines = [line for line in said.splitlines() if "Unknown driver" in line]
-    return lines[0].removeprefix("qemu-img: ") if lines else ""
 
 
 def main(env: Mapping[str, str]) -> int:

@@ -54,4 +54,4 @@ def test_a_qemu_without_the_driver_is_known(
         return command.CommandResult(tuple(argv), 1, "", said)
 
     monkeypatch.setattr(command, "run", run)
-    assert move.qemu_lacks_driver() == expected
+    assert move.qemu_problem() == expected
