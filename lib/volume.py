@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ganeti_gluster import errors, gfapi, names
-from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, describe, probe
+from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe, describe
 
 
 class Server(NamedTuple):
@@ -118,7 +118,7 @@ def live_server(spec: VolumeSpec, *, timeout: float = PROBE_TIMEOUT) -> Server:
     All are asked at once; raises `VolumeUnreachable`, which names each with its
     reason, after at most `timeout` seconds.
     """
-    answers = probe(spec.servers, timeout=timeout)
+    answers = Probe(spec.servers, timeout=timeout).until_best()
     for server in spec.servers:
         if answers[server] is None:
             return server

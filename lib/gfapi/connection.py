@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ganeti_gluster import errors
 from ganeti_gluster.gfapi.library import Library, load
 from ganeti_gluster.gfapi.memory import lock_as_used
-from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Server, describe, probe
+from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe, Server, describe
 
 #: Seconds for which servers that do not answer are waited for.
 CONNECT_TIMEOUT = 10.0
@@ -114,9 +114,10 @@ def establish(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection
     more; live ones come first in its list.  Where none is live, that is said
     within `timeout` seconds; one that answers has `BRICKS_TIMEOUT` more.
     """
+    probe = Probe(target.servers, timeout=min(PROBE_TIMEOUT, timeout))
     lock_as_used()
     library = load()
-    answers = probe(target.servers, timeout=min(PROBE_TIMEOUT, timeout))
+    answers = probe.until_best()
     live = [server for server, reason in answers.items() if reason is None]
     dead = [server for server, reason in answers.items() if reason is not None]
     if live:

@@ -15,6 +15,9 @@ MCL_CURRENT = 1
 MCL_FUTURE = 2
 MCL_ONFAULT = 4
 
+# Whether `lock_all_as_used` was called; a child that locks nothing may say so as well.
+_all_as_used = False
+
 _STATUS = "/proc/self/status"
 _FIELD = "VmLck:"
 
@@ -26,8 +29,10 @@ def lock_all_as_used() -> bool:
     just forked that is a copy of most of its parent's.  Returns False, with nothing
     changed, where the kernel cannot do it (before 4.4) or forbids it.
     """
+    global _all_as_used
     flags = MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT
-    return bool(ctypes.CDLL(None).mlockall(flags) == 0)
+    _all_as_used = bool(ctypes.CDLL(None).mlockall(flags) == 0)
+    return _all_as_used
 
 
 def lock_as_used() -> bool:
@@ -37,7 +42,7 @@ def lock_as_used() -> bool:
     process that locks nothing, or only parts, is left alone.  Returns whether
     something was changed; a kernel that cannot do it (before 4.4) changes nothing.
     """
-    if not _locks_future():
+    if _all_as_used or not _locks_future():
         return False
     return bool(ctypes.CDLL(None).mlockall(MCL_FUTURE | MCL_ONFAULT) == 0)
 

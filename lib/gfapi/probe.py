@@ -8,7 +8,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 #: Seconds a server may take to answer.
 PROBE_TIMEOUT = 3.0
@@ -19,6 +20,9 @@ GRACE = 0.3
 _SHARE = 0.9
 
 Server = tuple[str, int]
+
+_SILENT = "no answer in time"
+_NOT_AWAITED = "was not waited for"
 
 #: The call of ONC RPC (RFC 5531) with which every client of GlusterFS begins: which
 #: programs are there?  Version 2, program, version and procedure, no credentials,
@@ -37,33 +41,67 @@ def describe(server: Server) -> str:
     return "%s:%d" % ("[%s]" % host if ":" in host else host, port)
 
 
+class Probe:
+    """Servers that are being asked, all at once and from the start.
+
+    Each by a TCP connection (a Unix one where the host is a path) and a call that
+    asks for nothing much, with name resolution included in `timeout` seconds.
+    """
+
+    def __init__(self, servers: Sequence[Server], *, timeout: float = PROBE_TIMEOUT) -> None:
+        self._answers: queue.SimpleQueue[tuple[Server, str | None]] = queue.SimpleQueue()
+        self._deadline = time.monotonic() + timeout
+        self._found: dict[Server, str | None] = dict.fromkeys(servers, _SILENT)
+        for server in self._found:
+            # Daemon threads: a resolver that hangs must not hold up the process.
+            threading.Thread(
+                target=lambda s=server: self._answers.put((s, _try(s, timeout * _SHARE))),
+                daemon=True,
+            ).start()
+
+    def answers(self) -> dict[Server, str | None]:
+        """What each server answered: None for a live one, else the reason.
+
+        As soon as one is live the others have `GRACE` seconds left.  Keeps the
+        order given.
+        """
+        return self._collect(lambda: False)
+
+    def until_best(self) -> dict[Server, str | None]:
+        """As `answers`, but at once when the first live one in the order given is known."""
+        found = self._collect(self._best_known)
+        if not self._best_known():
+            return found
+        return {
+            server: _NOT_AWAITED if reason is _SILENT else reason
+            for server, reason in found.items()
+        }
+
+    def _best_known(self) -> bool:
+        answers = self._found.values()
+        best = next((reason for reason in answers if reason is None or reason is _SILENT), "")
+        return best is None
+
+    def _collect(self, enough: Callable[[], bool]) -> dict[Server, str | None]:
+        deadline = self._deadline
+        for _ in range(len(self._found)):
+            try:
+                server, reason = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            self._found[server] = reason
+            if reason is None:
+                deadline = min(deadline, time.monotonic() + GRACE)
+            if enough():
+                break
+        return self._found
+
+
 def probe(
     servers: Sequence[Server], *, timeout: float = PROBE_TIMEOUT
 ) -> dict[Server, str | None]:
-    """What each server answered: None for a live one, else the reason.
-
-    All are tried at once, each by a TCP connection (a Unix one where the host
-    is a path) and a call that asks for nothing much, with name resolution included in
-    `timeout` seconds.  As soon as one is live the others have `GRACE` seconds
-    left.  Keeps the order given.
-    """
-    answers: queue.SimpleQueue[tuple[Server, str | None]] = queue.SimpleQueue()
-    deadline = time.monotonic() + timeout
-    found: dict[Server, str | None] = dict.fromkeys(servers, "no answer in time")
-    for server in found:
-        # Daemon threads: a resolver that hangs must not hold up the process.
-        threading.Thread(
-            target=lambda s=server: answers.put((s, _try(s, timeout * _SHARE))), daemon=True
-        ).start()
-    for _ in range(len(found)):
-        try:
-            server, reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        found[server] = reason
-        if reason is None:
-            deadline = min(deadline, time.monotonic() + GRACE)
-    return found
+    """What each server answered; see `Probe.answers`."""
+    return Probe(servers, timeout=timeout).answers()
 
 
 def _try(server: Server, timeout: float) -> str | None:
@@ -74,7 +112,9 @@ def _try(server: Server, timeout: float) -> str | None:
                 unix.settimeout(timeout)
                 unix.connect(host)
                 return _ask(unix)
-        with socket.create_connection((host, port), timeout) as tcp:
+        # As bytes: for text Python loads its tables of international names first.
+        address: Any = (host.encode("ascii"), port)
+        with socket.create_connection(address, timeout) as tcp:
             return _ask(tcp)
     except socket.gaierror:
         return "unknown host"

@@ -20,6 +20,7 @@ _CALLS = {"utils", "Mlockall", "http", "server", "HttpServerRequestExecutor", "_
 
 def extend(module: Any) -> None:
     """Let `MlockallRequestExecutor` lock each page when it is used."""
+    _preload()
     executor: Any = getattr(module, "MlockallRequestExecutor", None)
     original = vars(executor).get("__init__") if executor is not None else None
     if original is None or set(original.__code__.co_names) != _CALLS:
@@ -31,3 +32,9 @@ def extend(module: Any) -> None:
         module.http.server.HttpServerRequestExecutor.__init__(self, *args, **kwargs)
 
     executor.__init__ = serve
+
+
+def _preload() -> None:
+    """Load what `GlusterStorage` loads late, so that no child has to."""
+    import ganeti_gluster.export
+    import ganeti_gluster.storage.one_writer  # noqa: F401

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ganeti import constants as ganeti_constants
 from ganeti import errors, objects
@@ -20,13 +20,14 @@ from ganeti.storage import base
 
 from ganeti_gluster import constants, image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.export import Export, ExportFailed
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi.library import load
 from ganeti_gluster.monitoring import operations
 from ganeti_gluster.plugin import Refused
-from ganeti_gluster.storage import one_writer
 from ganeti_gluster.volume import VolumeSpec, connect, live_server, reachable_by_qemu
+
+if TYPE_CHECKING:  # each Ganeti process imports this module, few export or lock
+    from ganeti_gluster.export import Export
 
 MIB = 1024 * 1024
 # What libgfapi logs when it logs: its "info".
@@ -121,7 +122,7 @@ def _stop_all(exports: list[Export]) -> None:
     for export in exports:
         try:
             export.stop()
-        except ExportFailed as err:
+        except GanetiGlusterError as err:
             logging.error("%s", err)
             failures.append(str(err))
     if failures:
@@ -233,6 +234,8 @@ class GlusterStorage(base.BlockDev):
         return _spec_of(self.params)
 
     def _export(self) -> Export:
+        from ganeti_gluster.export import Export
+
         return Export(self._spec, self._path)
 
     @property
@@ -334,6 +337,8 @@ class GlusterStorage(base.BlockDev):
         Refused where another node has it open.
         """
         new_path = _path_of(new_id)
+        from ganeti_gluster.storage import one_writer
+
         if one_writer.enabled(self.params):
             one_writer.open_image(self.params, self._path, None, exclusive=True, force=False)
         with _translated("end the export of image %s" % self._path):
@@ -359,6 +364,8 @@ class GlusterStorage(base.BlockDev):
         migration hold it; `force` takes it from whoever has it.  An image that was
         only just made is nobody else's, and its lock is taken when it is used.
         """
+        from ganeti_gluster.storage import one_writer
+
         if not (self._new and force) and one_writer.enabled(self.params):
             one_writer.open_image(
                 self.params, self._path, self._uuid, exclusive=exclusive, force=force
@@ -377,6 +384,8 @@ class GlusterStorage(base.BlockDev):
         self._attached = False
 
     def _give_lock_back(self) -> None:
+        from ganeti_gluster.storage import one_writer
+
         one_writer.lock_of(self.params, self._path).give_back()
 
     # -- size, state and information -----------------------------------------
@@ -446,7 +455,6 @@ class GlusterStorage(base.BlockDev):
         For the import of a backup.  A conversion has no command: `storage.convert`
         has the reason.
         """
-        # Late, as in `Export`: only this one operation needs it.
         from ganeti_gluster.copy import program
 
         self._assert_found()

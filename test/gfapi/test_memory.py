@@ -83,3 +83,13 @@ def test_all_of_a_process_is_locked_as_used(
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mlockall=mlockall))
     assert memory.lock_all_as_used() is expected
     assert made == [memory.MCL_CURRENT | memory.MCL_FUTURE | memory.MCL_ONFAULT]
+
+
+def test_a_process_that_locks_all_as_used_is_not_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, calls: list[int]
+) -> None:
+    monkeypatch.setattr(memory, "_all_as_used", False)
+    tell(monkeypatch)
+    assert memory.lock_all_as_used()
+    assert not memory.lock_as_used()
+    assert calls == [memory.MCL_CURRENT | memory.MCL_FUTURE | memory.MCL_ONFAULT]

@@ -28,6 +28,14 @@ class HttpServerRequestExecutor:
         calls.append((args, kwargs))
 
 
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was loaded, instead of modules that need Ganeti's."""
+    done: list[str] = []
+    monkeypatch.setattr(noded, "_preload", lambda: done.append("all"))
+    return done
+
+
 def module() -> SimpleNamespace:
     """What `ganeti.server.noded` has of it."""
     names: dict[str, Any] = {
@@ -68,3 +76,11 @@ def test_a_class_that_does_more_is_left_alone() -> None:
 def test_a_ganeti_without_the_class_is_left_alone() -> None:
     with pytest.raises(Refused, match="MlockallRequestExecutor is not as expected"):
         noded.extend(SimpleNamespace())
+
+
+def test_what_is_loaded_late_elsewhere_is_loaded_even_if_the_mend_is_refused(
+    loaded: list[str],
+) -> None:
+    with pytest.raises(Refused):
+        noded.extend(SimpleNamespace())
+    assert loaded == ["all"]
