@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ VERBS = (START, STOP, RESTART)
 # A service that has started must stay so for this long, in seconds: some die soon
 # after systemd has called them active, and Python takes its time to begin.
 SETTLE_SECONDS = 4.0
+# While it still uses more than this share of a processor, over a second, it may not have
+# begun yet, as on a busy machine: it is watched for longer, up to TRANSITION_SECONDS.
+BUSY_SHARE = 0.1
+_BUSY_SECONDS = 1.0
 # How long a service may be on its way to another state.
 TRANSITION_SECONDS = 10.0
 _PAUSE = 0.25
@@ -71,9 +75,14 @@ class Controller:
             self._each(STOP, reversed(services), before, errors)
         if verb in (START, RESTART):
             self._each(START, services, before, errors)
-        after, unsteady = self._settled(verb, services)
+        begun = {
+            name
+            for name, unit in before.items()
+            if verb == RESTART or (verb == START and unit.status is not Status.RUNNING)
+        }
+        after, unsteady, seconds = self._settled(verb, services, begun)
         for name in unsteady:
-            errors[name] = "it ended and was started again within %g s" % SETTLE_SECONDS
+            errors[name] = "it ended and was started again within %.0f s" % seconds
         return [
             self._outcome(verb, service, before, after, errors.get(service.name, ""))
             for service in services
@@ -97,23 +106,29 @@ class Controller:
                 errors[service.name] = str(err)
 
     def _settled(
-        self, verb: str, services: Sequence[Service]
-    ) -> tuple[dict[str, UnitState], set[str]]:
-        """The states once none is in transition, and what was started has lasted.
+        self, verb: str, services: Sequence[Service], begun: Collection[str]
+    ) -> tuple[dict[str, UnitState], set[str], float]:
+        """The states once none is in transition, and what was `begun` has lasted.
 
-        With them, the names of services that did not last, whatever they are now.
+        With them, the names of services that did not last, whatever they are now, and
+        for how many seconds they were watched.
         """
         begin = self.clock()
+        history: list[tuple[float, dict[str, UnitState]]] = []
         least = SETTLE_SECONDS if verb in (START, RESTART) else 0.0
         pids: dict[str, set[int]] = {service.name: set() for service in services}
         while True:
             states = read(self.manager, services)
             for name, state in states.items():
                 pids[name] |= {state.pid} if state.pid else set()
-            passed = self.clock() - begin
+            now = self.clock()
+            history.append((now, states))
+            passed = now - begin
             moving = any(state.transition for state in states.values())
-            if passed >= TRANSITION_SECONDS or (passed >= least and not moving):
-                return states, {name for name, seen in pids.items() if len(seen) > 1}
+            if passed >= TRANSITION_SECONDS or (
+                passed >= least and not moving and not _busy(history, begun)
+            ):
+                return states, {name for name, seen in pids.items() if len(seen) > 1}, passed
             self.sleep(_PAUSE)
 
     def _outcome(
@@ -140,3 +155,22 @@ class Controller:
         else:
             result, message = DONE, ""
         return Outcome("", self.type, service.name, result, status, message)
+
+
+def _busy(
+    history: Sequence[tuple[float, Mapping[str, UnitState]]], names: Collection[str]
+) -> bool:
+    """Whether one of these services has used the processor in the last second.
+
+    `history` has when which states were seen.
+    """
+    now, states = history[-1]
+    earlier = [seen for seen in history if seen[0] <= now - _BUSY_SECONDS]
+    if not earlier:
+        return False
+    then, past = earlier[-1]
+    for name in names:
+        used, before = states[name].cpu, past[name].cpu
+        if used is not None and before is not None and used - before > BUSY_SHARE * (now - then):
+            return True
+    return False

@@ -34,6 +34,7 @@ PROPERTIES = (
     "AssertResult",
     "AssertTimestampMonotonic",
     "StateChangeTimestampMonotonic",
+    "CPUUsageNSec",
 )
 
 # What a unit was while it is on its way to something else.
@@ -151,6 +152,7 @@ def state(
         masked=masked,
         pid=int(found.get("MainPID") or 0) or None,
         transition=transition,
+        cpu=_cpu(found.get("CPUUsageNSec", "")),
     )
 
 
@@ -188,6 +190,11 @@ def _not_started(found: Mapping[str, str]) -> str:
             name = "a condition" if what == "Condition" else "an assertion"
             return "not started: %s of its unit does not hold" % name
     return ""
+
+
+def _cpu(nanoseconds: str) -> float | None:
+    # "[not set]" where nothing runs, or control groups are not used.
+    return int(nanoseconds) / 1e9 if nanoseconds.isdigit() else None
 
 
 def _enabled(state: str) -> bool | None:

@@ -12,7 +12,11 @@ from ganeti_gluster.services.model import Service, Status
 
 @dataclass(frozen=True)
 class UnitState:
-    """One unit of a node; `status` is the one before while there is a `transition`."""
+    """One unit of a node; `status` is the one before while there is a `transition`.
+
+    `cpu` is what all its processes have used of a processor, in seconds, where the
+    manager knows that.
+    """
 
     name: str
     installed: bool
@@ -23,6 +27,7 @@ class UnitState:
     masked: bool = False
     pid: int | None = None
     transition: str = ""
+    cpu: float | None = None
 
 
 class Manager(Protocol):

@@ -127,6 +127,21 @@ def test_one_that_systemd_starts_again_and_again_has_failed() -> None:
     assert fake.run(START)["proxy"] == (FAILED, R, "it ended and was started again within 4 s")
 
 
+@pytest.mark.parametrize(("share", "died_at", "result"), [(0.5, 7, FAILED), (0.05, 7, DONE)])
+def test_one_that_still_works_at_its_beginning_is_watched_for_longer(
+    share: float, died_at: float, result: str
+) -> None:
+    fake = Fake()
+    fake.set("swift-account", status=R, pid=1)  # runs already, and works hard
+    fake.read = lambda units: {  # type: ignore[method-assign]
+        unit: replace(state, cpu=fake.now * {UNITS[0]: 1, UNITS[3]: share}.get(unit, 0))
+        for unit, state in Fake.read(fake, units).items()
+    }
+    fake.later.append((died_at, lambda: fake.set("swift-proxy", status=S, pid=None)))
+    assert fake.run(START)["proxy"][0] == result
+    assert fake.now < 10.5
+
+
 def test_the_end_of_a_transition_is_waited_for_but_not_for_ever() -> None:
     fake = Fake()
     fake.run(START)

@@ -27,6 +27,12 @@ def seen(text: str, *, has_file: bool = True) -> UnitState:
     return state("unit", block, clock=1000.0, has_file=lambda unit: has_file)
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("1500000000", 1.5), ("[not set]", None)])
+def test_what_a_unit_has_used_of_the_processor(text: str, seconds: float | None) -> None:
+    path = DATA[0]
+    assert seen(captured(path)["active"] + "CPUUsageNSec=%s\n" % text).cpu == seconds
+
+
 def test_there_is_an_answer_of_each_suite() -> None:
     assert [path.stem for path in DATA] == ["systemd-252", "systemd-257"]
 
