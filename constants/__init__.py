@@ -34,6 +34,9 @@ RUN_DIR = "/run/ganeti-gluster"
 NODED_STATE_FILE = RUN_DIR + "/noded.json"
 EXPORT_DIR = RUN_DIR + "/exports"
 
+# Which node is the master, as Ganeti tells each node (ssconf).
+GANETI_MASTER_NODE = "/var/lib/ganeti/ssconf_master_node"
+
 # The master list of services, and what is to be known of them (lib/services).
 SERVICES_CONF = "/etc/ganeti/gluster-services.conf"
 SERVICES_DIR = "/var/lib/ganeti-gluster/services"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, constants, errors
 
-from ganeti_gluster.client import service_events
+from ganeti_gluster.client import elapsed, service_events
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
 from ganeti_gluster.cmdlib import services
@@ -18,6 +18,12 @@ from ganeti_gluster.services.model import ServerService, ServiceType, Snapshot
 
 # All was done, nothing was, some was.
 EXIT_DONE, EXIT_NONE, EXIT_SOME = constants.EXIT_SUCCESS, constants.EXIT_FAILURE, 3
+
+# A node that is silent is told of within 10 s of the call, whatever others do.
+STATUS_SECONDS = 8.5
+# What a node has for its answer; a second or two are usual on a busy one.
+ANSWER_SECONDS = 6.0
+LEAST_ANSWER_SECONDS = 4.0
 
 NODE_OPT = cli.cli_option(
     "--node",
@@ -79,7 +85,10 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     names = {
         found.name for each in types for found in services.choose_services(each, opts.services)
     }
-    snapshot = services.fetch(configuration, types=types, nodes=nodes)
+    answer, within = _limits(elapsed.running_for())
+    snapshot = services.fetch(
+        configuration, types=types, nodes=nodes, seconds=answer, within=within
+    )
     snapshot = snapshot.with_services(s for s in snapshot.services if s.name in names)
     if opts.json:
         cli.ToStdout("%s", json.dumps(_as_data(snapshot, types), indent=2, sort_keys=True))
@@ -93,6 +102,16 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     asked = snapshot.nodes()
     told = [node for node in asked if node not in snapshot.failures]
     return EXIT_DONE if len(told) == len(asked) else EXIT_SOME if told else EXIT_NONE
+
+
+def _limits(passed: float) -> tuple[float, float]:
+    """What a node has for its answer and all have together, so that it is told in time.
+
+    `passed` seconds are gone since the command was called: many on a busy machine.
+    """
+    rest = STATUS_SECONDS - passed
+    answer = min(ANSWER_SECONDS, max(LEAST_ANSWER_SECONDS, rest - 1))
+    return answer, max(answer, rest)
 
 
 def _as_data(snapshot: Snapshot, types: Sequence[ServiceType]) -> dict[str, Any]:

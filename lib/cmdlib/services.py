@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
+from dataclasses import replace
 
 from ganeti import cli, errors
 
@@ -27,9 +28,9 @@ from ganeti_gluster.services.model import (
     Snapshot,
 )
 
-# A node that does not tell is UNKNOWN within 10 s, all included.
-FETCH_SECONDS = 8
-# How long a service may be on its way to another state before it is UNKNOWN.
+# What a node has for its answer, and all of them together with the services that are
+# on their way to another state, which are read again until then.
+FETCH_SECONDS = 8.0
 TRANSITION_SECONDS = control.TRANSITION_SECONDS
 _PAUSE = 0.5
 
@@ -83,13 +84,16 @@ def fetch(
     *,
     types: Sequence[ServiceType] | None = None,
     nodes: Sequence[Node] | None = None,
+    seconds: float = FETCH_SECONDS,
+    within: float = TRANSITION_SECONDS,
     on_update: Callable[[Snapshot], None] | None = None,
 ) -> Snapshot:
     """The services of `types` on `nodes` (all by default), as the nodes tell now.
 
-    Takes little more than 10 s at the most, whatever a node does: one that does not
-    tell is UNKNOWN, with the reason.  Services in transition are read again for as
-    long; until then `on_update` has them in the state they had before.
+    All nodes are asked at once, so however many are silent, it takes `seconds` (whole
+    ones): a node that does not tell until then is UNKNOWN, with the reason.  Services
+    in transition are read again until `within` is over and are UNKNOWN then; before,
+    `on_update` has them in the state they had.  libcurl adds a second at the most.
     """
     configuration = configuration or config.load()
     types = configuration.types if types is None else types
@@ -99,25 +103,29 @@ def fetch(
     failures = {name: OFFLINE for name, node in wanted.items() if node.offline}
     asked = {name: node.address for name, node in wanted.items() if not node.offline}
     told: dict[str, dict[str, list[ServerService]]] = {}
+    masters: dict[str, str] = {}
     begin = time.monotonic()
-    limit: float = FETCH_SECONDS
+    limit = seconds
     while True:
         for name, answer in restricted.run(on_node.STATUS_COMMAND, asked, seconds=limit).items():
             try:
                 told[name] = answers.parse_status(answer, name, types)
-                failures.pop(name, None)
+                masters[name] = answers.master(answer)
             except GanetiGlusterError as err:
-                told.pop(name, None)
-                failures[name] = str(err)
-        rest = begin + TRANSITION_SECONDS - time.monotonic()
+                # What it told a moment ago counts: there was less time for this answer.
+                if name not in told:
+                    failures[name] = str(err)
+        rest = begin + within - time.monotonic()
         asked = {name: asked[name] for name in asked if answers.moving(told.get(name, {}))}
-        snapshot = answers.snapshot(types, expected, told, failures, final=not asked or rest < 1)
+        final = not asked or rest < _PAUSE + 1
+        snapshot = answers.snapshot(types, expected, told, failures, final=final)
+        snapshot = replace(snapshot, masters=masters)
         if on_update is not None:
             on_update(snapshot)
-        if not asked or rest < 1:
+        if final:
             return snapshot
         time.sleep(_PAUSE)
-        limit = max(1.0, rest - _PAUSE)
+        limit = min(seconds, rest - _PAUSE)
 
 
 # Starting and stopping

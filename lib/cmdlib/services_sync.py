@@ -4,6 +4,10 @@ Runs on every node by a timer and does nothing but on the master.  The order kee
 events from being lost or told twice: first they are stored together with what was
 seen, then the other master candidates get the store, then they are told, and last
 the others learn that they were.  Whoever is master next goes on from there.
+
+A master that was cut off while another took over does not know that it is none any
+more.  As long as it reaches no node that knows better it goes on, for all it knows
+rightly; when it does, it does nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +24,11 @@ from ganeti import errors, netutils, ssconf
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import restricted, services
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services import answers, config, publish, replica
+from ganeti_gluster.services import answers, config, election, publish, replica
 from ganeti_gluster.services import node as on_node
 from ganeti_gluster.services import store as services_store
-from ganeti_gluster.services.model import Node
-from ganeti_gluster.services.store import Store, StoreError
+from ganeti_gluster.services.model import Node, Snapshot
+from ganeti_gluster.services.store import Store, StoreError, Version
 
 COPY_SECONDS = 8
 
@@ -49,9 +53,19 @@ def sync() -> bool:
             os.unlink(constants.SERVICES_SYNC_WANTED)
         nodes = services.cluster_nodes()
         myself = netutils.Hostname.GetSysName()
-        if not os.path.exists(constants.SERVICES_MASTER):
-            take_over(store, nodes, myself)
         snapshot = services.fetch(configuration, nodes=nodes)
+        rival = _rival(store, snapshot, nodes, myself)
+        if rival:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(constants.SERVICES_MASTER)
+            raise Overruled(
+                "the other nodes take %s for the master" % rival,
+                hint="gnt-cluster redist-conf there tells this node",
+            )
+        # The mark is gone after a start of this node, and where it was seen that another
+        # is the master; one that was so for a moment alone has left its state here.
+        if not os.path.exists(constants.SERVICES_MASTER) or store.version() < _newest(store):
+            take_over(store, nodes, myself)
         if not is_master():  # any more
             return False
         store.record(snapshot, master=myself, history=configuration.history)
@@ -67,7 +81,11 @@ def sync() -> bool:
         ]
         copy(store, copy_to)
         publish.publish(
-            store.unpublished(), store.published, hook_seconds=configuration.hook_seconds
+            store.unpublished(),
+            store.published,
+            logged=store.logged,
+            last_logged=store.last_logged(),
+            hook_seconds=configuration.hook_seconds,
         )
         copy(store, copy_to)
     return True
@@ -87,6 +105,35 @@ def _alone() -> Iterator[bool]:
             yield False
     finally:
         os.close(descriptor)
+
+
+class Overruled(GanetiGlusterError):
+    """This node was the master, and has not been told that it is not any more."""
+
+
+def _newest(store: Store) -> Version:
+    """Which state this node has, its own or the one that another master has left."""
+    kept = replica.load()
+    return store.version() if kept is None else max(store.version(), replica.version(kept))
+
+
+def _rival(store: Store, snapshot: Snapshot, nodes: Sequence[Node], myself: str) -> str:
+    """The node that is the master instead of this one, "" if none is.
+
+    That is who more of the nodes that tell take for it.  Where as many have either
+    view, as of two nodes, it is the one whose store has seen more masters: who takes
+    over goes on from the last one's.
+    """
+    rival, tie = election.rival(snapshot.masters, myself)
+    if not tie:
+        return rival
+    addresses = {node.name: node.address for node in nodes if node.name == rival}
+    for answer in restricted.run(on_node.DUMP_COMMAND, addresses, seconds=COPY_SECONDS).values():
+        with contextlib.suppress(GanetiGlusterError, KeyError):
+            dump = replica.unpack(answers.data(answer)["dump"])
+            if dump["master"] == rival and replica.version(dump).term > _newest(store).term:
+                return rival
+    return ""
 
 
 def take_over(store: Store, nodes: Sequence[Node], myself: str) -> None:

@@ -50,7 +50,7 @@ def explain(message: str, seconds: int) -> str:
         return message.strip()
     code, text = int(found.group(1)), found.group(2).strip()
     if code == _TIMED_OUT and "onnection" in text:
-        return "no connection within %d s" % CONNECT_SECONDS
+        return "no connection within %d s" % min(CONNECT_SECONDS, seconds)
     if code == _TIMED_OUT:
         return "no answer within %d s; is ganeti-gluster installed there?" % seconds
     if code == _CANNOT_CONNECT:
@@ -100,6 +100,14 @@ def data(answer: Answer) -> dict[str, Any]:
     if "error" in found:
         raise GanetiGlusterError(str(found["error"]))
     return found
+
+
+def master(answer: Answer) -> str:
+    """Which node the one that answers takes for the master, "" if it does not say.
+
+    Raises GanetiGlusterError if there is no answer.
+    """
+    return str(data(answer).get("master", ""))
 
 
 def moving(types: Mapping[str, list[ServerService]]) -> bool:

@@ -180,12 +180,14 @@ class Snapshot:
 
     It holds only what is expected: a node on which a type is not expected has no
     services of that type.  `failures` has the nodes that did not tell, with the
-    reason; their services are UNKNOWN.
+    reason; their services are UNKNOWN.  `masters` has which node each of those that
+    told takes for the master; it is not part of what is kept.
     """
 
     time: float
     services: tuple[ServerService, ...]
     failures: Mapping[str, str] = field(default_factory=dict)
+    masters: Mapping[str, str] = field(default_factory=dict)
 
     def select(
         self, *, type: str | None = None, node: str | None = None, service: str | None = None

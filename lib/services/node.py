@@ -58,9 +58,14 @@ def commands(configuration: Configuration) -> dict[str, tuple[str, ServiceType, 
     }
 
 
-def status(configuration: Configuration, manager: units.Manager) -> dict[str, Any]:
-    """This node's services as plain data; what cannot be read is UNKNOWN."""
-    answer: dict[str, Any] = {"format": FORMAT, "types": {}}
+def status(
+    configuration: Configuration, manager: units.Manager, *, master: str = ""
+) -> dict[str, Any]:
+    """This node's services as plain data; what cannot be read is UNKNOWN.
+
+    `master` is the node that this one takes for the master.
+    """
+    answer: dict[str, Any] = {"format": FORMAT, "master": master, "types": {}}
     for found in configuration.types:
         try:
             states = units.read(manager, found.services)
@@ -173,9 +178,18 @@ def main(work: Callable[[], dict[str, Any]]) -> int:
     return 0
 
 
+def known_master() -> str:
+    """The master as this node knows it, "" if it does not."""
+    try:
+        with open(constants.GANETI_MASTER_NODE, encoding="ascii") as stream:
+            return stream.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def answer_status() -> dict[str, Any]:
     """For the restricted command `STATUS_COMMAND`."""
-    return status(config.load(), units.manager())
+    return status(config.load(), units.manager(), master=known_master())
 
 
 def answer_commands() -> dict[str, Any]:

@@ -137,6 +137,8 @@ def publish(
     events: Iterable[Event],
     told: Callable[[Event], None],
     *,
+    logged: Callable[[Event], None],
+    last_logged: int,
     hook_seconds: float,
     directory: str | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -144,6 +146,8 @@ def publish(
 ) -> None:
     """Tell each event to the journal and to every hook, and then that it is `told`.
 
+    That it is `logged` is said before the hooks, which take their time: the journal
+    does not get an event twice, up to `last_logged`, because they were interrupted.
     Stops when the time is over; what is not told yet is for the next call.
     """
     journal = sinks.get("journal", to_journal)
@@ -152,7 +156,9 @@ def publish(
     for event in events:
         if clock() > deadline:
             return
-        journal(event)
+        if event.id > last_logged:
+            journal(event)
+            logged(event)
         for path in hooks(directory):
             problem = run_hook(path, event, seconds=hook_seconds)
             if problem:

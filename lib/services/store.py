@@ -103,6 +103,10 @@ class Store:
         """Events that have not been told to the journal and the hooks, in their order."""
         return self.events(after=int(self._meta("published") or 0))
 
+    def last_logged(self) -> int:
+        """The id of the last event that this node has told to its journal."""
+        return int(self._meta("logged") or 0)
+
     def copies(self) -> dict[str, Version]:
         """Which state each other node was last known to have."""
         with _errors():
@@ -153,6 +157,11 @@ class Store:
             self._set("published", event.id)
             self._set("generation", self.version().generation + 1)
 
+    def logged(self, event: Event) -> None:
+        """Remember that this event, and all before it, are in this node's journal."""
+        with self._transaction("IMMEDIATE"):
+            self._set("logged", event.id)
+
     def copied(self, node: str, version: Version) -> None:
         """Remember which state another node has."""
         with self._transaction("IMMEDIATE"):
@@ -183,6 +192,7 @@ class Store:
             self._set("generation", version.generation)
             self._set("master", master)
             self._set("published", published)
+            self._set("logged", published)
             self._set("snapshot", json.dumps(dump["snapshot"]))
         return True
 

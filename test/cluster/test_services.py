@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -283,6 +286,42 @@ def test_a_node_cut_off_is_unknown_in_time_and_hides_no_other(
 
 
 @pytest.mark.slow
+def test_however_many_nodes_are_silent_the_status_is_told_in_time(
+    services: Services, undo: Undo
+) -> None:
+    cluster = services.cluster
+    begin = time.monotonic()
+    services.status()
+    usual = time.monotonic() - begin
+    # One answers with a service that is on its way, one never, one is not there.
+    override(services, undo, "node1", "swift-proxy", "ExecStartPre=/bin/sleep 60")
+    undo("node1", "systemctl", "stop", "swift-proxy")
+    cluster.run("systemctl", "restart", "--no-block", "swift-proxy")
+    command = "/etc/ganeti/restricted-commands/gluster-services-status"
+    undo("node2", "mv", "/root/status", command)
+    cluster.run("mv", command, "/root/status", node="node2")
+    script = "printf '#!/bin/sh\nexec sleep 60\n' >%s; chmod 755 %s" % (command, command)
+    cluster.run("sh", "-c", script, node="node2")
+    cluster.testbed.cut("node3")
+    try:
+        begin = time.monotonic()
+        found = services.status(exit_code=3)
+        # Less than 10 s where the machine is idle, and all that is usual takes one.
+        assert time.monotonic() - begin < 8 + 2 * usual
+    finally:
+        cluster.testbed.heal("node3")
+    assert of(found, "node1", "object") == ("RUNNING", "")
+    assert of(found, "node1", "proxy") == ("UNKNOWN", "activating (start-pre)")
+    assert re.match(r"unknown: node2: no answer within \d s", found["nodes"]["node2"]["message"])
+    assert re.match(r"unknown: node3: no connection", found["nodes"]["node3"]["message"])
+    wait_for(
+        lambda: services.status(exit_code=3)["nodes"]["node3"]["status"] == "RUNNING",
+        60,
+        "node3 tells",
+    )
+
+
+@pytest.mark.slow
 def test_verify_reports_what_is_expected_and_does_not_run(services: Services, undo: Undo) -> None:
     cluster = services.cluster
     undo("node1", "rm", CONF)
@@ -354,3 +393,79 @@ def test_a_master_failover_loses_no_event_and_invents_none(services: Services, u
         for line in services.run("services", "events", "--json").splitlines()
     ]
     assert set(uids[-2:]) <= set(told)
+
+
+@pytest.mark.slow
+def test_a_master_without_power_in_the_middle_of_a_sync_loses_no_event(
+    services: Services, undo: Undo
+) -> None:
+    cluster, testbed = services.cluster, services.cluster.testbed
+    # A hook that does not end: by then the event is stored, copied and in the journal.
+    undo("node1", "rm", "-f", HOOK)
+    hook = "#!/bin/sh\ntouch %s\nexec sleep 60\n" % SEEN
+    cluster.run("mkdir", "-p", os.path.dirname(HOOK))
+    testbed.exec("node1", ["tee", HOOK], stdin=hook.encode(), check=True)
+    cluster.run("chmod", "755", HOOK)
+    cluster.run("systemctl", "stop", "swift-object", node="node3")
+    cluster.run("systemctl", "start", "--no-block", SYNC)
+    wait_for(lambda: testbed.exec("node1", ["test", "-e", SEEN]).exit_code == 0, 60, "the hook")
+
+    # The sync alone dies: what the journal has it does not get again.
+    cluster.run("systemctl", "kill", "--signal=KILL", SYNC)
+    cluster.run("sh", "-c", "rm %s; systemctl start --no-block %s" % (SEEN, SYNC))
+    wait_for(lambda: testbed.exec("node1", ["test", "-e", SEEN]).exit_code == 0, 60, "the hook")
+    told = services.told("node1")
+    assert len(told) == len(set(told))
+    stored = services.news()
+    assert stored == [
+        ("service-status", "node3", "object", "RUNNING", "STOPPED"),
+        ("node-status", "node3", "RUNNING", "PARTIALLY_UP"),
+        ("cluster-status", "RUNNING", "PARTIALLY_UP"),
+    ]
+    before = services.run("services", "events", "--json")
+
+    testbed.kill("node1")
+    try:
+        cluster.run("gnt-cluster", "master-failover", node="node2", max_seconds=120)
+        services.master = "node2"
+        assert services.sync() == [
+            ("fetch-failed", "node1"),
+            *(("service-status", "node1", name, "RUNNING", "UNKNOWN") for name in NAMES),
+            ("node-status", "node1", "RUNNING", "UNKNOWN"),
+        ]
+        assert services.run("services", "events", "--json").startswith(before)
+        uids = [json.loads(line)["uid"] for line in before.splitlines()][-3:]
+        assert set(uids) <= set(services.told("node2"))
+    finally:
+        testbed.boot("node1")
+        cluster.run("systemctl", "stop", SYNC + ".timer")
+    # Ganeti itself keeps a master from starting if the others know another one.
+    wait_for(lambda: services.status()["nodes"]["node1"]["message"] == "", 60, "node1 tells")
+    cluster.run("gnt-cluster", "redist-conf", node="node2", max_seconds=120)
+    # Its RAPI daemon runs, which keeps Debian's scripts from starting a master there.
+    cluster.run("systemctl", "restart", "ganeti")
+
+    # A master that is cut off is none any more, and does not know it.
+    testbed.cut("node2")
+    try:
+        cluster.run("gnt-cluster", "master-failover", node="node1", max_seconds=120)
+        services.master = "node1"
+        found = services.sync()
+        assert ("fetch-restored", "node1") in found and ("fetch-failed", "node2") in found
+    finally:
+        testbed.heal("node2")
+    told = services.told("node2")
+    wait_for(lambda: services.status()["nodes"]["node2"]["message"] == "", 60, "node2 tells")
+    done = testbed.exec("node2", ["systemctl", "start", SYNC], timeout=120)
+    assert done.exit_code != 0
+    why = ("journalctl", "--unit=" + SYNC, "--no-pager", "--output=cat")
+    assert "the other nodes take node1 for the master" in cluster.run(*why, node="node2").stdout
+    assert services.told("node2") == told
+    cluster.run("gnt-cluster", "redist-conf", max_seconds=120)
+    cluster.run("systemctl", "start", SYNC, node="node2")  # does nothing there
+    services.run("swift", "start")
+    assert services.sync()[0] == ("fetch-restored", "node2")
+    assert services.sync() == []
+    # Twice, by its one name, is what was told when the power went.
+    told = services.told(*cluster.nodes)
+    assert {uid for uid in told if told.count(uid) > 1} == {uids[0]}

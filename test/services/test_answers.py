@@ -52,6 +52,13 @@ def test_a_service_manager_that_does_not_answer_is_unknown_with_the_reason() -> 
     }
 
 
+def test_a_node_tells_which_one_it_takes_for_the_master() -> None:
+    told = on_node.status(Configuration(), Running(), master="node2")  # type: ignore[arg-type]
+    assert answers.master(Answer(json.dumps(told))) == "node2"
+    del told["master"]
+    assert answers.master(Answer(json.dumps(told))) == ""
+
+
 def test_a_node_with_another_master_list_is_unknown() -> None:
     other = config.parse("[GLUSTER_SWIFT]\nservice.proxy = swift-proxy\n")
     found = answers.parse_status(status_answer(other), "node1", [SWIFT])[SWIFT.name]
@@ -101,6 +108,11 @@ def test_no_answer_is_a_reason(answer: Answer, reason: str) -> None:
 )
 def test_the_reason_has_no_milliseconds(message: str, reason: str | None) -> None:
     assert answers.explain(message, 8) == (reason or message.strip())
+
+
+def test_a_short_limit_counts_for_the_connection_too() -> None:
+    message = "Error 28: Connection timed out after 4032 milliseconds"
+    assert answers.explain(message, 4) == "no connection within 4 s"
 
 
 def test_a_snapshot_has_what_is_expected_and_ends_what_is_in_transition() -> None:

@@ -128,11 +128,14 @@ def test_the_next_master_goes_on_where_the_last_one_was(path: str, tmp_path: Pat
     record(path, at(1, R, R))
     record(path, at(2, S, R))
     with connect(path, readonly=False) as store:
+        store.logged(store.events()[1])
         store.published(store.events()[0])
     assert load(other, dump(path))
     assert dump(other) == dump(path)
     with connect(other) as store:
         assert len(store.unpublished()) == 2
+        # This node's journal has none of them.
+        assert store.last_logged() == store.events()[0].id
     assert not load(other, dump(path))  # a second time there is nothing new
     # What happened in between is one change for the new master; nothing is told again.
     assert record(other, at(3, S, S), master="node2") == 3
