@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ganeti import cli, utils
@@ -14,6 +14,7 @@ from ganeti_gluster.cmdlib import configuration, orphans
 from ganeti_gluster.cmdlib.orphans import Candidate
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.verify.volume_checks import duration
+from ganeti_gluster.volume import VolumeSpec
 
 MIB = 1024 * 1024
 
@@ -52,18 +53,20 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
         % len(candidates)
     ):
         return 1
-    return _remove(candidates)
+    # Somebody may have taken hours to answer, and an image may be an instance's by now.
+    now, _ = orphans.find(configuration.load())
+    return _remove(candidates, {(found.spec, found.image.path) for found in now})
 
 
-def _remove(candidates: Sequence[Candidate]) -> int:
+def _remove(candidates: Sequence[Candidate], still: Collection[tuple[VolumeSpec, str]]) -> int:
     result = 0
     for candidate in candidates:
         name = "%s of volume %s" % (candidate.image.path, candidate.spec.name)
         try:
-            if orphans.remove(candidate):
+            if (candidate.spec, candidate.image.path) in still and orphans.remove(candidate):
                 cli.ToStderr("Removed %s", name)
             else:
-                cli.ToStderr("Left %s alone: it has changed since", name)
+                cli.ToStderr("Left %s alone: it has changed since, or is in use", name)
         except (GanetiGlusterError, OSError) as err:
             cli.ToStderr("Could not remove %s: %s", name, err)
             result = 1

@@ -11,6 +11,7 @@ from ganeti import cli, constants
 
 from ganeti_gluster import image
 from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.lock.image_lock import holder_of
 from ganeti_gluster.verify.gather_volume import gather_images
 from ganeti_gluster.verify.image_checks import YOUNG, orphans
 from ganeti_gluster.volume import VolumeSpec, connect
@@ -84,7 +85,7 @@ def makes_disks(summary: str) -> bool:
 
 
 def remove(candidate: Candidate) -> bool:
-    """Remove an image, if it is still as it was found; False if it is not.
+    """Remove an image, if it is as it was found and no node has it open; False if not.
 
     Raises a `GanetiGlusterError` or OSError.
     """
@@ -94,5 +95,7 @@ def remove(candidate: Candidate) -> bool:
         except FileNotFoundError:
             return False
         if (now.mtime, now.size) != (candidate.image.mtime, candidate.image.size):
+            return False
+        if holder_of(volume, candidate.image.path) is not None:
             return False
         return image.remove(volume, candidate.image.path)

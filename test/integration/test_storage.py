@@ -28,8 +28,10 @@ from ganeti import backend, constants, errors, objects, pathutils, ssconf  # noq
 from ganeti.storage import bdev  # noqa: E402
 from ganeti.storage import gluster as stock  # noqa: E402
 
+from ganeti_gluster.cmdlib import orphans  # noqa: E402
 from ganeti_gluster.export import Export  # noqa: E402
-from ganeti_gluster.lock.image_lock import Holder, holder_of, node_number  # noqa: E402
+from ganeti_gluster.lock.client import Lock  # noqa: E402
+from ganeti_gluster.lock.image_lock import EXCLUSIVE, Holder, holder_of, node_number  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
 from .conftest import ANOTHER_NODE, HOST, VOLUME  # noqa: E402
@@ -575,3 +577,20 @@ def test_our_disk_is_of_use_to_stock_ganeti(
     assert theirs.GetActualSize() == 96 * MIB
     assert theirs.Remove() is True
     wait("it is gone for us as well", lambda: found(new) is None, seconds=10)
+
+
+def test_an_orphan_that_a_node_has_open_is_not_removed(
+    volume: Volume, directory: str, spec: VolumeSpec
+) -> None:
+    path = directory + "/x.0"
+    candidate = orphans.Candidate(
+        spec, image.create(volume, path, 1 << 20), leftover=False, origin=""
+    )
+    lock = Lock({"host": HOST, "volume": VOLUME}, path)
+    lock.take(EXCLUSIVE, 1001)
+    try:
+        assert not orphans.remove(candidate)
+    finally:
+        lock.give_back()
+    assert orphans.remove(candidate)
+    assert not volume.access(path)
