@@ -10,6 +10,7 @@ SECONDS = ("s", 1.0)
 MICROSECONDS = ("us/request", 1e6)
 
 VOLUME = "gv0"
+ONE_BRICK = "gv1"
 IMAGES = 10_000
 SCRIPT_SECONDS = 1200
 
@@ -69,6 +70,20 @@ def _copy(peer: str, peer_name: str) -> Benchmark:
     return Benchmark("copies.py", (VOLUME, RUNS, peer), rows, runs=3, quick=1)
 
 
+def _copy_on_one_brick(peer: str, peer_name: str) -> Benchmark:
+    name = "copy-vs-%s-one-brick" % peer
+    rows = (Measured(name, name, peer_name, SECONDS),)
+    return Benchmark(
+        "copies.py",
+        (ONE_BRICK, RUNS, peer, "-one-brick"),
+        rows,
+        runs=3,
+        quick=1,
+        before=(("make", ONE_BRICK),),
+        after=(("delete", ONE_BRICK),),
+    )
+
+
 def _switched(name: str, peer_name: str, runs: int, quick: int) -> Benchmark:
     rows = (Measured(name, name, peer_name),)
     return Benchmark("switched.py", (name, RUNS), rows, runs, quick)
@@ -107,6 +122,8 @@ BENCHMARKS = (
     _qemu("write"),
     _copy("cp", "cp --sparse=always on the FUSE mount"),
     _copy("convert", "qemu-img convert -W -m 16"),
+    _copy_on_one_brick("cp", "cp --sparse=always on the FUSE mount"),
+    _copy_on_one_brick("convert", "qemu-img convert -W -m 16"),
     Benchmark(
         "live.py",
         (VOLUME, RUNS),

@@ -1,4 +1,7 @@
-"""copies.py VOLUME RUNS cp|convert: one image copied by ours and by another program.
+"""copies.py VOLUME RUNS cp|convert [SUFFIX]: one image copied by ours and by another program.
+
+`copies.py make VOLUME` makes a volume of one brick for it on this node, and `copies.py
+delete VOLUME` takes it away; SUFFIX goes to the end of the answer's name.
 
 The image is 4 GiB and holds 1 GiB, in pieces of 1 MiB with holes of 3 MiB between
 them.  Ours is `gnt-gluster image copy` as a user has it, from start to end.  The
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 
@@ -23,6 +27,7 @@ SIZE = 4 << 30
 PIECE = 1 << 20
 STRIDE = 4 << 20
 COPY_SECONDS = 600
+BRICKS = "/srv/gluster/brick1"
 
 
 def place(name: str) -> str:
@@ -86,8 +91,30 @@ def check(volume: str) -> None:
     remove(TARGETS[OURS])
 
 
+def gluster(*words: str) -> None:
+    """A command of glusterd's, which must succeed."""
+    command_seconds(["gluster", "--mode=script", "volume", *words])
+
+
+def make(volume: str) -> None:
+    """A started volume of one brick, beside those of the testbed's own."""
+    server = os.uname().nodename
+    gluster("create", volume, "%s:%s/%s" % (server, BRICKS, volume), "force")
+    gluster("start", volume)
+
+
+def delete(volume: str) -> None:
+    """The end of that volume, and of its brick."""
+    gluster("stop", volume, "force")
+    gluster("delete", volume)
+    shutil.rmtree(os.path.join(BRICKS, volume))
+
+
 def main() -> None:
-    volume, runs, peer = sys.argv[1:]
+    if sys.argv[1] in ("make", "delete"):
+        {"make": make, "delete": delete}[sys.argv[1]](sys.argv[2])
+        return
+    volume, runs, peer, *suffix = sys.argv[1:]
     with mount.mount_of(volume):
         fill()
         try:
@@ -96,7 +123,7 @@ def main() -> None:
         finally:
             for name in (SOURCE, *TARGETS.values()):
                 remove(name)
-    answer({"copy-vs-%s" % peer: samples})
+    answer({"copy-vs-%s%s" % (peer, "".join(suffix)): samples})
 
 
 if __name__ == "__main__":
