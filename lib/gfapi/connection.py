@@ -7,11 +7,12 @@ Data is safe without it once a file was synced.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ganeti_gluster import errors
@@ -34,6 +35,7 @@ class Target:
     `servers` are (host, port) pairs, or (socket path, 0) with transport
     `unix`.  `options` are (translator, key, value) overrides of the volume's
     client graph.  `log_level` is libgfapi's: 0 none … 4 error, 7 info, 9 trace.
+    `graph` is a client graph to use in place of the one that the servers give.
     """
 
     volume: str
@@ -42,6 +44,7 @@ class Target:
     log_file: str = "/dev/null"
     log_level: int = 0
     options: tuple[tuple[str, str, str], ...] = ()
+    graph: str = ""
 
 
 class Connection:
@@ -121,8 +124,9 @@ def establish(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection
     live = [server for server, reason in answers.items() if reason is None]
     dead = [server for server, reason in answers.items() if reason is not None]
     if live:
-        handle = _new(library, target, live + dead)
-        code = _init(library, handle, timeout + BRICKS_TIMEOUT)
+        with _graph_file(target.graph) as graph:
+            handle = _new(library, target, live + dead, graph)
+            code = _init(library, handle, timeout + (0 if graph else BRICKS_TIMEOUT))
         if code == 0:
             return Connection(library, handle, target)
         if code != errno.ETIMEDOUT:
@@ -136,11 +140,26 @@ def establish(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection
     )
 
 
-def _new(library: Library, target: Target, servers: Sequence[Server]) -> int:
+@contextlib.contextmanager
+def _graph_file(graph: str) -> Iterator[str]:
+    """The path of a file with this text, which no one else sees; "" for none."""
+    if not graph:
+        yield ""
+        return
+    with open(os.memfd_create("graph"), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(graph)
+        file.flush()
+        yield "/proc/self/fd/%d" % file.fileno()
+
+
+def _new(library: Library, target: Target, servers: Sequence[Server], graph: str) -> int:
     handle = library.call("glfs_new", None, target.volume.encode())
     library.call("glfs_set_logging", None, handle, os.fsencode(target.log_file), target.log_level)
     for option in target.options:
         library.call("glfs_set_xlator_option", None, handle, *map(str.encode, option))
+    if graph:
+        library.call("glfs_set_volfile", None, handle, graph.encode())
+        return handle
     transport = b"unix" if target.transport == "unix" else b"tcp"
     if library.is_11 and ":" in servers[0][0]:
         # Else it looks for IPv4 addresses alone.  The name is that of no

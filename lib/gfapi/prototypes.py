@@ -31,6 +31,7 @@ PROTOTYPES: Mapping[str, Prototype] = {
     # the volume
     "glfs_new": (POINTER, (STRING,)),
     "glfs_set_volfile_server": (INT, (POINTER, STRING, STRING, INT)),
+    "glfs_set_volfile": (INT, (POINTER, STRING)),
     "glfs_set_logging": (INT, (POINTER, STRING, INT)),
     "glfs_set_xlator_option": (INT, (POINTER, STRING, STRING, STRING)),
     "glfs_init": (INT, (POINTER,)),

@@ -63,6 +63,11 @@ class Volume:
             for file in list(self._files):
                 file.abandon()
 
+    @property
+    def target(self) -> Target:
+        """What this is a connection to."""
+        return self._connection.target
+
     def shares_connection(self, other: Volume) -> bool:
         """Whether calls of both are those of one client."""
         return self._connection is other._connection

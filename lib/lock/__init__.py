@@ -14,5 +14,7 @@ Two facts shape it (GlusterFS 10.3 and 11.1): a lock carries a number of its hol
 choice, by which others tell whose it is, since an attribute could not be written
 while a guest writes (it waits for the guest's lock without end); and a brick that
 restarts has forgotten its locks, so the keeper takes the lock again every few
-seconds, which changes nothing where it is held.
+seconds, which changes nothing where it is held.  Each time it opens the file anew: for
+the bricks the locks of one owner on one connection are one, so nothing is free for a
+moment, and a brick that had no part in the file before has.
 """

@@ -6,6 +6,11 @@ socket.  Every `CHECK_SECONDS` it takes the lock again.  Where that has not been
 possible for `STOP_SECONDS`, and most of the volume's servers do not answer this
 node either, what writes to the image is stopped until the lock is held again; if
 another node has it by then, it is killed.
+
+A brick that is back after a restart may refuse the lock for a moment, since another
+node that asks for it has it there until the next brick refuses it.  So where it is
+refused, it is asked for again at once; what writes is stopped meanwhile, and killed
+when another node is found to have the lock after `DOUBT_SECONDS`.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from ganeti_gluster import gfapi
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, probe
 from ganeti_gluster.lock import writers
+from ganeti_gluster.lock.attempts import Attempts
 from ganeti_gluster.lock.files import LockFiles, Wanted, describe
 from ganeti_gluster.lock.image_lock import Held, ImageLock
 from ganeti_gluster.sd_notify import notify
@@ -38,9 +44,15 @@ CHECK_SECONDS = 3.0
 #: bricks forget a silent node after 20 s (server.keepalive-time 10, -interval 2,
 #: -count 5, and server.tcp-user-timeout 20: the options for images).
 STOP_SECONDS = 12.0
+#: Seconds between two times after the lock could not be taken.
+RETRY_SECONDS = 0.5
+#: Seconds for which the lock may be refused before it counts as lost, and between
+#: two times that it is asked for meanwhile.
+DOUBT_SECONDS = 2.0
+_DOUBT_POLL_SECONDS = 0.1
 #: Seconds to wait, after the lock was taken away from a holder, until that holder
 #: must have noticed and killed what writes.
-GRACE_SECONDS = 2 * CHECK_SECONDS + 2
+GRACE_SECONDS = 2 * CHECK_SECONDS + DOUBT_SECONDS
 #: Seconds that giving the lock back may take; the connection's end does it as well.
 _GIVE_BACK_SECONDS = 5.0
 _POLL_SECONDS = 0.5
@@ -49,6 +61,8 @@ _GLUSTERD_PORT = 24007
 # Exit statuses: the lock is another's; anything else that did not work.
 HELD = 75
 FAILED = 74
+# The lock could not be taken after a restart; systemd is to try again.
+AGAIN = 1
 
 
 class Keeper:
@@ -59,23 +73,28 @@ class Keeper:
         self._wanted = wanted
         self._spec = VolumeSpec.from_params(wanted.params)
         self._commands: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._attempts = Attempts()
         self._confirmed = 0.0
+        self._doubtful = False
         self._lost: Held | None = None
         self._ending = False
         self._hosts: tuple[str, ...] = ()
 
     def run(self) -> int:
-        """Take the lock, hold it until told to end; 0, `HELD` or `FAILED`."""
+        """Take the lock, hold it until told to end; 0, `HELD`, `FAILED` or `AGAIN`."""
         signal.signal(signal.SIGTERM, self._end)
         restarted = self._files.is_held()
         try:
-            lock = self._take()
+            lock = self._take(patient=restarted)
         except Held as err:
             if restarted:  # another node was faster than our restart
                 self._lose(err)
             self._files.fail(err)
             return HELD
         except (GanetiGlusterError, OSError) as err:
+            if restarted and not isinstance(err, FileNotFoundError):
+                logging.error("Lock of image %s: %s", self._wanted.path, err)
+                return AGAIN
             self._files.fail(err)
             return FAILED
         with socket.socket(socket.AF_UNIX) as listener:
@@ -91,11 +110,17 @@ class Keeper:
     def _end(self, *_: object) -> None:
         self._ending = True
 
-    def _take(self) -> ImageLock:
+    def _take(self, *, patient: bool) -> ImageLock:
         volume = connect(self._spec)
         lock = ImageLock(volume, self._wanted.path, self._wanted.number)
         started = time.monotonic()
-        lock.take(self._wanted.mode, clear=self._wanted.clear)
+        try:
+            lock.take(self._wanted.mode, clear=self._wanted.clear)
+        except Held:
+            if not patient:
+                raise
+            self._stop("The lock of image %s is refused" % self._wanted.path)
+            self._take_in_doubt(lock)
         if self._wanted.clear:
             logging.warning(
                 "The lock of image %s was taken away from its holder", self._wanted.path
@@ -112,31 +137,68 @@ class Keeper:
 
     def _hold(self, lock: ImageLock) -> None:
         """Take the lock again and again, and in another mode when asked to."""
-        while True:
+        pause = CHECK_SECONDS
+        while self._lost is None:
             try:
-                command = self._commands.get(timeout=CHECK_SECONDS)
+                action, mode, answer = self._commands.get(timeout=pause)
             except queue.Empty:
-                command = ("take", self._wanted.mode, None)
-            started = time.monotonic()
-            action, mode, answer = command
+                action, mode, answer = "take", self._wanted.mode, None
+            failure: Exception | None = None
             try:
                 if action == "give back":
                     lock.give_back()
+                elif answer is not None:
+                    self._change(lock, mode)
                 else:
-                    lock.take(mode)
-            except Held as err:
-                if answer is None:
-                    self._lost = err
-                    return
-                failure: Exception | None = err
-            except OSError as err:
-                logging.warning("Lock of image %s: %s", self._wanted.path, err)
+                    self._take_again(lock)
+            except (Held, OSError) as err:
                 failure = err
-            else:
-                failure = None
-                self._confirmed = started
             if answer is not None:
                 answer.put(failure)
+            elif isinstance(failure, Held):
+                self._lost = failure
+            elif failure is not None:
+                logging.warning("Lock of image %s: %s", self._wanted.path, failure)
+            pause = CHECK_SECONDS if failure is None else RETRY_SECONDS
+
+    def _change(self, lock: ImageLock, mode: str) -> None:
+        started = time.monotonic()
+        lock.take(mode)
+        self._confirmed, self._doubtful = started, False
+
+    def _take_again(self, lock: ImageLock) -> None:
+        self._attempts.give_up_old()
+        started = time.monotonic()
+        try:
+            lock.take(self._wanted.mode)
+        except Held:
+            self._take_in_doubt(lock)
+        else:
+            self._confirmed, self._doubtful = started, False
+
+    def _take_in_doubt(self, lock: ImageLock) -> None:
+        """Take the lock that was just refused; raises `Held` if another node has it.
+
+        A lock with this node's own number is of a connection before, and nobody
+        else's can be there with it.
+        """
+        self._doubtful = True
+        until = time.monotonic() + DOUBT_SECONDS
+        while True:
+            started = time.monotonic()
+            try:
+                lock.take(self._wanted.mode)
+            except Held as err:
+                if err.holder is not None and err.holder.number == self._wanted.number:
+                    until, self._doubtful = started + DOUBT_SECONDS, False
+                elif err.holder is not None and started > until:
+                    raise
+                else:
+                    self._doubtful = True
+            else:
+                self._confirmed, self._doubtful = started, False
+                return
+            time.sleep(_DOUBT_POLL_SECONDS)
 
     # -- the main thread ---------------------------------------------------------
 
@@ -156,26 +218,29 @@ class Keeper:
     def _watch(self) -> None:
         """Stop what writes while the lock cannot be confirmed, and let it go on after."""
         silent = time.monotonic() - self._confirmed
-        if silent < STOP_SECONDS:
+        if self._doubtful:
+            if not self._wanted.stopped:
+                self._stop("The lock of image %s is refused" % self._wanted.path)
+        elif silent < STOP_SECONDS:
             if self._wanted.stopped:
                 self._resume()
         elif not self._wanted.stopped and not self._servers_answer():
-            logging.error(
+            self._stop(
                 "The lock of image %s could not be confirmed for %d s, and most servers of"
-                " volume %s do not answer: what writes to it is stopped",
-                self._wanted.path,
-                silent,
-                self._spec.name,
+                " volume %s do not answer" % (self._wanted.path, silent, self._spec.name)
             )
-            self._wanted = self._wanted.changed(stopped=True)
-            self._files.hold(self._wanted)
-            self._signal("STOP")
 
     def _servers_answer(self) -> bool:
         """Whether this node reaches most of the bricks' hosts, so that they keep its lock."""
         answers = probe([(host, _GLUSTERD_PORT) for host in self._hosts], timeout=PROBE_TIMEOUT)
         live = sum(reason is None for reason in answers.values())
         return 2 * live > len(self._hosts)
+
+    def _stop(self, reason: str) -> None:
+        logging.error("%s: what writes to it is stopped", reason)
+        self._wanted = self._wanted.changed(stopped=True)
+        self._files.hold(self._wanted)
+        self._signal("STOP")
 
     def _resume(self) -> None:
         logging.warning(

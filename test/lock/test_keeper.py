@@ -25,12 +25,18 @@ def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def watch(
-    monkeypatch: pytest.MonkeyPatch, *, silent: float, live: int, stopped: bool = False
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    silent: float,
+    live: int,
+    stopped: bool = False,
+    doubtful: bool = False,
 ) -> LockFiles:
     """One look of a keeper whose lock is unconfirmed for `silent` seconds."""
     files = LockFiles("gv0-key")
     held = keeper.Keeper(files, WANTED.changed(stopped=stopped))
     held._hosts = HOSTS
+    held._doubtful = doubtful
     held._confirmed = time.monotonic() - silent
     answers = {(host, 24007): None if i < live else "no" for i, host in enumerate(HOSTS)}
     monkeypatch.setattr(keeper, "probe", lambda servers, timeout: answers)
@@ -69,6 +75,21 @@ def test_it_goes_on_when_the_lock_is_confirmed(
     files = watch(monkeypatch, silent=0, live=3, stopped=True)
     assert sent == ["CONT"]
     assert not files.wanted().stopped
+
+
+def test_what_writes_is_stopped_while_the_lock_is_refused(
+    monkeypatch: pytest.MonkeyPatch, sent: list[str]
+) -> None:
+    files = watch(monkeypatch, silent=0, live=3, doubtful=True)
+    assert sent == ["STOP"]
+    assert files.wanted().stopped
+    watch(monkeypatch, silent=0, live=3, doubtful=True, stopped=True)
+    assert sent == ["STOP"]
+
+
+def test_a_holder_has_time_to_notice_that_its_lock_was_taken_away() -> None:
+    noticed = keeper.CHECK_SECONDS + keeper.DOUBT_SECONDS + 2 * keeper._POLL_SECONDS
+    assert noticed < keeper.GRACE_SECONDS
 
 
 def test_what_writes_stops_before_the_bricks_forget_the_lock() -> None:
