@@ -6,16 +6,13 @@ must be exactly what was broken.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
 
-from testbedlib import wait_for
-
 from .conftest import Cluster
+from .faults import Fault, Found, broken, expect, settle
 
 NAME = "vm-verify"
 INSTALLED = "/usr/lib/python3/dist-packages/ganeti_gluster"
@@ -24,55 +21,12 @@ BRICK = "/srv/gluster/brick1/gv0"
 MODULE = "/usr/lib/x86_64-linux-gnu/qemu/block-gluster.so"
 OLD = "5 days ago"
 
-Found = set[tuple[str, str, str]]
-
-
-class Fault(NamedTuple):
-    """A fault: its commands and its repair's on a node, and what is then found."""
-
-    node: str
-    produce: str
-    repair: str
-    found: Found
-
-
-def findings(cluster: Cluster) -> Found:
-    """What `gnt-gluster verify` says: severity, code, object."""
-    done = cluster.testbed.exec("node1", ["gnt-gluster", "verify", "--json"], timeout=180)
-    assert done.exit_code in (0, 1), done.describe()
-    said = {(each["severity"], each["code"], each["object"]) for each in json.loads(done.stdout)}
-    assert done.exit_code == any(severity == "ERROR" for severity, _, _ in said)
-    return said
-
-
-def expect(cluster: Cluster, wanted: Found) -> None:
-    """Wait until exactly that is found; some faults take a moment to show."""
-    seen: list[Found] = [set()]
-
-    def exactly() -> bool:
-        seen[0] = findings(cluster)
-        return seen[0] == wanted
-
-    try:
-        wait_for(exactly, 90, "what is found is what was broken")
-    except AssertionError:
-        pytest.fail("missing: %s; beside them: %s" % (wanted - seen[0], seen[0] - wanted))
-
-
-@contextlib.contextmanager
-def broken(cluster: Cluster, faults: list[Fault]) -> Iterator[Found]:
-    """The faults, all at once; repaired and gone after the block."""
-    with contextlib.ExitStack() as stack:
-        for fault in faults:
-            stack.callback(cluster.run, "sh", "-ec", fault.repair, node=fault.node)
-            cluster.run("sh", "-ec", fault.produce, node=fault.node)
-        yield {each for fault in faults for each in fault.found}
-    expect(cluster, set())
-
 
 @pytest.fixture(scope="module")
 def image(cluster: Cluster) -> Iterator[str]:
     """An instance's image, and the volume mounted on the master."""
+    # Other tests kill guests and bricks, and what those wrote last takes minutes to heal.
+    settle(cluster)
     path = cluster.add(NAME, start=False)
     cluster.run("sh", "-c", "mkdir -p %s && mount -t glusterfs node1:/gv0 %s" % (MOUNT, MOUNT))
     yield path
