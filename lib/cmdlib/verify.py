@@ -10,7 +10,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ganeti import ssconf, ssh
@@ -20,8 +21,16 @@ from ganeti_gluster.cmdlib.configuration import Configuration
 from ganeti_gluster.export import Export
 from ganeti_gluster.gluster_cli.volumes import VolumeInfo
 from ganeti_gluster.verify import backlog, gather_volume, last, told
-from ganeti_gluster.verify.bounded import look
-from ganeti_gluster.verify.facts import DOWN, SILENT, Disk, ImageFacts, NodeFacts, VolumeFacts
+from ganeti_gluster.verify.bounded import Answer, look
+from ganeti_gluster.verify.facts import (
+    DOWN,
+    SILENT,
+    Disk,
+    ImageFacts,
+    NodeFacts,
+    SplitFile,
+    VolumeFacts,
+)
 from ganeti_gluster.verify.finding import Finding, found, ordered
 from ganeti_gluster.verify.image_checks import check_exports, check_images
 from ganeti_gluster.verify.node_checks import check_node, reserve_of
@@ -32,10 +41,14 @@ from ganeti_gluster.volume import VolumeSpec
 COMMAND = "gluster-verify-node"
 #: Seconds for all nodes to tell.
 NODES_SECONDS = 90.0
-#: Seconds for all volumes: their state, a backlog and the images.
+#: Seconds beside, to tell nodes which volumes they should reach.
+NODES_MORE_SECONDS = 30.0
+#: Seconds for all volumes: their state and a backlog.
 VOLUMES_SECONDS = 150.0
 
 _SSH_PORT = 22
+# What Ganeti puts before the reason for which it did not come to that.
+_FAILED = "Command '%s' on node '%s' failed: "
 # All that Ganeti says of a restricted command that a node does not have; what one that
 # ran had to say is told at length.
 _NOT_INSTALLED = "Executing command '%s' failed" % COMMAND
@@ -64,8 +77,15 @@ def look_at_cluster(config: Configuration | None = None) -> Look:
     Takes about three minutes at most; what could not be seen is in the result.
     """
     config = config or configuration.load()
-    nodes, silent = ask_nodes(config)
-    volumes, images, problems = look_at_volumes(config, nodes)
+    # A long listing needs no node's answer, and nodes take seconds to give theirs.
+    answers = look(
+        {"nodes": lambda: ask_nodes(config), **_listings(config)},
+        seconds=2 * NODES_SECONDS + NODES_MORE_SECONDS,
+    )
+    if answers["nodes"].error:
+        raise answers["nodes"].error
+    nodes, silent = answers.pop("nodes").value
+    volumes, images, problems = look_at_volumes(config, nodes, answers)
     return Look(config, nodes, silent, volumes, images, problems, _waiting(volumes))
 
 
@@ -121,14 +141,13 @@ def tell(config: Configuration, names: Sequence[str]) -> None:
 
 
 def look_at_volumes(
-    config: Configuration, nodes: Mapping[str, NodeFacts]
+    config: Configuration, nodes: Mapping[str, NodeFacts], listed: Mapping[str, Answer]
 ) -> tuple[dict[str, VolumeFacts], dict[str, ImageFacts], tuple[str, ...]]:
-    """The volumes and their images, all at once."""
+    """The volumes, all at once, and their images as they were `listed`."""
     jobs: dict[str, Callable[[], Any]] = {}
     for spec in config.specs:
         jobs.setdefault("volume %s" % spec.name, _look_at_volume(spec, nodes))
-        jobs.setdefault("images of %s" % spec.name, _look_at_images(spec))
-    answers = look(jobs, seconds=VOLUMES_SECONDS)
+    answers = {**look(jobs, seconds=VOLUMES_SECONDS), **listed}
     volumes, images, problems = {}, {}, []
     for name, answer in answers.items():
         if answer.error:
@@ -137,10 +156,27 @@ def look_at_volumes(
             volumes[answer.value.name] = answer.value
         elif isinstance(answer.value, ImageFacts):
             images[answer.value.volume] = answer.value
-    for facts in volumes.values():
-        if facts.split and facts.name in images:
-            images[facts.name] = _with_gfids(config, images[facts.name])
+    for name, facts in volumes.items():
+        if facts.split and name in images:
+            volumes[name] = replace(facts, split=name_pieces(facts, nodes))
+            images[name] = _with_gfids(config, images[name])
     return volumes, images, tuple(problems)
+
+
+def name_pieces(facts: VolumeFacts, nodes: Mapping[str, NodeFacts]) -> tuple[SplitFile, ...]:
+    """The files in split-brain, with their images' GFIDs for pieces that bricks know."""
+    pieces: dict[str, str] = {}
+    for node in nodes.values():
+        for brick in node.bricks:
+            if brick.volume == facts.name:
+                pieces.update(brick.pieces)
+    known = {
+        SplitFile("<gfid:%s>" % pieces[file.gfid], pieces[file.gfid])
+        if file.gfid in pieces and file.path.startswith("<gfid:")
+        else file
+        for file in facts.split
+    }
+    return tuple(sorted(known, key=lambda file: (file.path, file.gfid)))
 
 
 def _look_at_volume(spec: VolumeSpec, nodes: Mapping[str, NodeFacts]) -> Callable[[], Any]:
@@ -150,8 +186,11 @@ def _look_at_volume(spec: VolumeSpec, nodes: Mapping[str, NodeFacts]) -> Callabl
     return job
 
 
-def _look_at_images(spec: VolumeSpec) -> Callable[[], Any]:
-    return lambda: gather_volume.gather_images(spec)
+def _listings(config: Configuration) -> dict[str, Callable[[], Any]]:
+    jobs: dict[str, Callable[[], Any]] = {}
+    for spec in config.specs:
+        jobs.setdefault("images of %s" % spec.name, partial(gather_volume.gather_images, spec))
+    return jobs
 
 
 def may_be_behind(volume: str, nodes: Mapping[str, NodeFacts]) -> bool:
@@ -211,7 +250,10 @@ def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
     if not config.used:
         return
     for name, reason in seen.silent.items():
-        yield found("PLUGIN_ABSENT" if _NOT_INSTALLED in reason else "NODE_SILENT", name, reason)
+        if _NOT_INSTALLED in reason:
+            yield found("PLUGIN_ABSENT", name, "it has no command %s" % COMMAND)
+        else:
+            yield found("NODE_SILENT", name, reason.removeprefix(_FAILED % (COMMAND, name)))
     if nodes_too:
         reserves = {name: reserve_of(volume.options) for name, volume in seen.volumes.items()}
         for node in seen.nodes.values():

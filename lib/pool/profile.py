@@ -105,6 +105,13 @@ OPTIONS = (
         dangerous=("size", "ctime", "mtime", "majority"),
     ),
     Option(
+        "cluster.self-heal-daemon",
+        "on",
+        "copies that missed a write stay behind for ever",
+        replicated=True,
+        dangerous=("off",),
+    ),
+    Option(
         "cluster.granular-entry-heal",
         "enable",
         "a heal looks at changed names, not at whole directories",

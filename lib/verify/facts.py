@@ -12,6 +12,9 @@ from ganeti_gluster.image import ImageInfo
 #: Changes when a node's facts are no longer read by older releases.
 FORMAT = 1
 
+#: The GFID of the directory of pieces, the same on all volumes (`SHARD_ROOT_GFID`).
+SHARD_GFID = "be318638-e8a0-4c6d-977d-7a937aa84806"
+
 # The state of glusterd on a node.
 RUNNING = "running"
 ABSENT = "absent"  # not installed, or never a member of a pool
@@ -37,8 +40,10 @@ class BrickPlace:
     """A brick of this node on its file system; sizes in bytes.
 
     `problem` is the error that looking at it gave; `mounted` whether it is on a
-    file system of its own; `behind` how many entries of other bricks it knows to
-    wait for a heal (counted up to a bound), None where it keeps no such index.
+    file system that has the volume's mark; `behind` how many entries of other bricks
+    it knows to wait for a heal (counted up to a bound), None where it keeps no such
+    index.  `pieces`: the GFIDs of such entries that are pieces of images, each with its
+    image's (up to a bound).
     """
 
     volume: str
@@ -52,6 +57,7 @@ class BrickPlace:
     inodes: int = 0
     inodes_free: int = 0
     behind: int | None = None
+    pieces: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ WARNING = Severity.WARNING
 class Code:
     """A kind of finding: its stable name, usual severity, meaning and remedy.
 
-    `remedy` may name `%(volume)s`, `%(node)s`, `%(option)s` and `%(value)s`, which the
+    `remedy` may name `%(volume)s`, `%(node)s`, `%(option)s` and the like, which the
     finding fills.
     """
 
@@ -108,7 +108,8 @@ _TABLE = (
         "PEER_REJECTED",
         ERROR,
         "A node's glusterd has rejected another: their ideas of the volumes differ.",
-        "compare gluster volume info on both, and see the rejected node's glusterd.log",
+        "compare gluster volume info on both; on the one that is wrong stop glusterd, move"
+        " /var/lib/glusterd/vols away and start it, and it takes the other's",
     ),
     Code(
         "PEER_DISCONNECTED",
@@ -120,14 +121,16 @@ _TABLE = (
         "PEER_STATE",
         WARNING,
         "A peer is not wholly a member of the pool.",
-        "probe it again: gluster peer probe",
+        "systemctl restart glusterd on both; where that does not help, stop it on %(node)s, put"
+        " state=3 into /var/lib/glusterd/peers/%(uuid)s and start it",
     ),
     Code(
         "NODE_OUTSIDE_POOL",
         WARNING,
         "A node runs glusterd, but does not belong to the cluster's pool.",
-        "on a member of the pool: gluster peer probe %(node)s; stop and disable glusterd where it"
-        " is not wanted",
+        "on a member of the pool: gluster peer probe %(node)s; where the pool knows it by another"
+        " UUID, as after a new installation, first put that into /var/lib/glusterd/glusterd.info"
+        " there, and restart it; stop and disable glusterd where it is not wanted",
     ),
     Code(
         "OP_VERSION_MIXED",
@@ -139,7 +142,7 @@ _TABLE = (
         "OP_VERSION_LOW",
         WARNING,
         "The pool works below what all of its members could, as before an upgrade.",
-        "when no old node or client is left: gluster volume set all cluster.op-version",
+        "when no old node or client is left: gluster volume set all cluster.op-version %(value)s",
     ),
     # volumes
     Code(
@@ -193,7 +196,8 @@ _TABLE = (
     Code(
         "BRICK_NOT_MOUNTED",
         ERROR,
-        "A brick's file system is not mounted; never force-start the brick in this state.",
+        "A brick's file system is not mounted, or is another; never force-start the brick in"
+        " this state.",
         "mount it on the node, then: gluster volume start %(volume)s force",
     ),
     Code(
@@ -238,8 +242,8 @@ _TABLE = (
         "SPLIT_BRAIN",
         ERROR,
         "The copies of an image contradict each other, and it cannot be used.",
-        "choose the good copy: gluster volume heal %(volume)s split-brain, on the stopped"
-        " instance",
+        "stop the instance and choose the brick with the good copy: gluster volume heal"
+        " %(volume)s split-brain source-brick SERVER:PATH FILE",
     ),
     # images
     Code(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ SECONDS = 20.0
 GLUSTERD_SECONDS = 8.0
 #: Seconds to connect to a volume and look at its root.
 REACH_SECONDS = 12.0
-#: Up to how many entries of a brick's index are counted.
+#: Up to how many entries of a brick's index are counted, and looked at.
 COUNT_LIMIT = 100_000
+PIECES_LIMIT = 1_000
 
 GLUSTERD_DIR = Path("/var/lib/glusterd")
 #: Where GlusterFS looks for its keys: Debian's 11.1, and its 10.3, which takes OpenSSL's own.
@@ -47,6 +49,8 @@ _UNITS = (
     "--no-legend",
     _EXPORT + "*.service",
 )
+# Of a file on a brick: its parent's GFID, a slash and its name.
+_GFID2PATH = "trusted.gfid2path."
 _RELEASE = re.compile(r"^glusterfs (\S+)", re.MULTILINE)
 
 
@@ -146,18 +150,28 @@ def look_at_glusterd(gluster: Gluster = LOCAL) -> dict[str, Any]:
 
     Only questions that it answers by itself: no lock of the pool is taken.
     """
+    # Together, since each takes a process some tenths of a second on a busy node.
+    answers = look(
+        {
+            "peers": gluster.peers,
+            "volumes": gluster.volumes,
+            "uuid": gluster.own_uuid,
+            "versions": lambda: op_versions(gluster),
+        },
+        seconds=GLUSTERD_SECONDS + LOCAL.patience,
+    )
     try:
-        peers, volumes = gluster.peers(), gluster.volumes()
-        uuid = gluster.own_uuid()
-        versions = op_versions(gluster)
+        peers, volumes, uuid = (_value(answers[name]) for name in ("peers", "volumes", "uuid"))
     except GlusterdDown as err:
         return {"glusterd": f.DOWN if is_member() else f.ABSENT, "glusterd_reason": err.reason}
     except CommandFailed as err:
         if not (command.found("gluster") and command.found("glusterd")):
             return {"glusterd": f.ABSENT}
         return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
-    except GanetiGlusterError as err:
+    except (GanetiGlusterError, TimeoutError) as err:
         return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
+    # A glusterd that has just started, or a peer of which is not settled, refuses to say.
+    versions = answers["versions"].value or (0, 0)
     return {
         "glusterd": f.RUNNING,
         "uuid": uuid,
@@ -167,6 +181,12 @@ def look_at_glusterd(gluster: Gluster = LOCAL) -> dict[str, Any]:
         "max_op_version": versions[1],
         "bricks": tuple(look_at_bricks(volumes, uuid)),
     }
+
+
+def _value(answer: Answer) -> Any:
+    if answer.error:
+        raise answer.error
+    return answer.value
 
 
 def op_versions(gluster: Gluster) -> tuple[int, int]:
@@ -217,7 +237,7 @@ def look_at_bricks(volumes: Sequence[VolumeInfo], uuid: str) -> list[f.BrickPlac
 def look_at_brick(volume: str, name: str, path: str) -> f.BrickPlace:
     """One brick's directory; a dead disk gives an error in `problem`."""
     try:
-        found = os.stat(path)
+        os.stat(path)
         space = os.statvfs(path)
     except FileNotFoundError:
         return f.BrickPlace(volume, name, path, problem="", mounted=False)
@@ -231,14 +251,16 @@ def look_at_brick(volume: str, name: str, path: str) -> f.BrickPlace:
         volume=volume,
         name=name,
         path=path,
-        # A directory without the volume's mark is the empty mount point.
-        mounted=mine or found.st_dev != os.stat("/").st_dev,
+        # A directory without the volume's mark is the empty mount point, or a disk that
+        # is not the brick's.
+        mounted=mine,
         read_only=bool(space.f_flag & os.ST_RDONLY),
         size=space.f_blocks * space.f_frsize,
         free=space.f_bavail * space.f_frsize,
         inodes=space.f_files,
         inodes_free=space.f_favail,
         behind=count_behind(path),
+        pieces=pieces_behind(path),
     )
 
 
@@ -249,11 +271,43 @@ def count_behind(path: str) -> int | None:
     called `xattrop-UUID` to which all are linked.
     """
     try:
-        with os.scandir(os.path.join(path, ".glusterfs/indices/xattrop")) as entries:
-            names = (entry.name for entry in entries if not entry.name.startswith("xattrop-"))
-            return sum(1 for _ in itertools.islice(names, COUNT_LIMIT))
+        return sum(1 for _ in itertools.islice(_index(path), COUNT_LIMIT))
     except OSError:
         return None
+
+
+def _index(path: str) -> Iterator[str]:
+    """The GFIDs in a brick's index."""
+    with os.scandir(os.path.join(path, ".glusterfs/indices/xattrop")) as entries:
+        for entry in entries:
+            if not entry.name.startswith("xattrop-"):
+                yield entry.name
+
+
+def pieces_behind(path: str) -> dict[str, str]:
+    """Entries of the index that are pieces of images: their GFIDs, with the images'.
+
+    `heal info` gives only its GFID for a piece that no client has looked up; a brick
+    keeps the name with each file (`storage.gfid2path`).
+    """
+    pieces = {}
+    with contextlib.suppress(OSError):
+        for gfid in itertools.islice(_index(path), PIECES_LIMIT):
+            name = _piece(os.path.join(path, ".glusterfs", gfid[:2], gfid[2:4], gfid))
+            if name:
+                pieces[gfid] = name.rpartition(".")[0]
+    return pieces
+
+
+def _piece(path: str) -> str:
+    """The name of a file of a brick in the directory of pieces, "" if it is not in there."""
+    with contextlib.suppress(OSError):
+        for attribute in os.listxattr(path, follow_symlinks=False):
+            if attribute.startswith(_GFID2PATH):
+                value = os.getxattr(path, attribute, follow_symlinks=False)
+                parent, _, name = value.decode("utf-8", "replace").partition("/")
+                return name if parent == f.SHARD_GFID else ""
+    return ""
 
 
 # -- exports and TLS ---------------------------------------------------------

@@ -89,14 +89,13 @@ def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Find
             if not set(peer.names) & set(offline):
                 yield found("PEER_DISCONNECTED", node.node, "not connected to %s" % peer.name)
         elif not peer.sound:
-            yield found("PEER_STATE", node.node, "%s is: %s" % (peer.name, peer.state))
-    if 0 < node.op_version < node.max_op_version:
-        yield found(
-            "OP_VERSION_LOW",
-            node.node,
-            "the pool works at op-version %d, and all members can %d"
-            % (node.op_version, node.max_op_version),
-        )
+            yield found(
+                "PEER_STATE",
+                node.node,
+                "%s is: %s" % (peer.name, peer.state),
+                node=node.node,
+                uuid=peer.uuid,
+            )
 
 
 def check_brick(brick: f.BrickPlace, reserve: float) -> Iterator[Finding]:
@@ -108,7 +107,7 @@ def check_brick(brick: f.BrickPlace, reserve: float) -> Iterator[Finding]:
         yield found(
             "BRICK_NOT_MOUNTED",
             brick.name,
-            "its directory is missing, or is on the root file system",
+            "its directory is missing, or lacks the volume's mark",
             volume=brick.volume,
         )
         return

@@ -21,26 +21,43 @@ def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
         "GlusterFS's release",
         {name: node.glusterfs for name, node in nodes.items()},
     )
+    yield from check_op_version(nodes)
     yield from check_membership(nodes)
     yield from check_tls(nodes)
+
+
+def check_op_version(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """What all members could do and the pool does not, said once."""
+    low: dict[tuple[int, int], list[str]] = {}
+    for name, node in sorted(nodes.items()):
+        if 0 < node.op_version < node.max_op_version:
+            low.setdefault((node.op_version, node.max_op_version), []).append(name)
+    for (now, most), names in sorted(low.items()):
+        yield found(
+            "OP_VERSION_LOW",
+            ", ".join(names),
+            "the pool works at op-version %d, and all members can %d" % (now, most),
+            value=most,
+        )
 
 
 def check_membership(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
     """Nodes whose glusterd runs beside the pool that has the cluster's volumes."""
     running = {name: node for name, node in nodes.items() if node.glusterd == f.RUNNING}
-    members = {
-        uuid
-        for node in running.values()
-        if node.volumes
-        for uuid in (node.uuid, *(peer.uuid for peer in node.peers))
-    }
+    members: set[str] = set()
+    known: dict[str, str] = {}
+    for node in running.values():
+        if node.volumes:
+            members.update((node.uuid, *(peer.uuid for peer in node.peers)))
+            known.update({name: peer.uuid for peer in node.peers for name in peer.names})
     if not members:
         return
     for name, node in sorted(running.items()):
         if node.uuid not in members:
-            yield found(
-                "NODE_OUTSIDE_POOL", name, "its glusterd has no peer in the pool", node=name
-            )
+            text = "its glusterd has no peer in the pool"
+            if name in known:
+                text += ", which knows the node by the UUID %s" % known[name]
+            yield found("NODE_OUTSIDE_POOL", name, text, node=name)
 
 
 def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:

@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ganeti_gluster.gluster_cli import VolumeBrick, VolumeInfo
 from ganeti_gluster.pool import profile
-from ganeti_gluster.verify.facts import Disk, ImageFacts, VolumeFacts
+from ganeti_gluster.verify.facts import SHARD_GFID, Disk, ImageFacts, VolumeFacts
 from ganeti_gluster.verify.finding import ERROR, WARNING, Finding, found
 
 #: Seconds from which a backlog is an error.
 OLD_BACKLOG = 24 * 3600.0
 _SELF_HEAL = "Self-heal Daemon"
 _SHARD = "features.shard"
+# How GlusterFS gives a file whose name no client has looked up.
+_NAMELESS = "<gfid:"
 
 
 def check_volume(
@@ -181,7 +183,11 @@ def check_split_brain(
             continue
         told.add(path)
         disk = by_path.get(path)
-        owner = "%s cannot be used" % disk.title if disk else "it belongs to no instance"
+        owner = "it belongs to no instance"
+        if disk:
+            owner = "%s cannot be used" % disk.title
+        elif path.startswith(_NAMELESS):
+            owner = "a file, or a piece of an image, whose name is not known"
         yield found(
             "SPLIT_BRAIN",
             path,
@@ -193,10 +199,11 @@ def check_split_brain(
 def image_of(path: str, gfid: str, by_gfid: Mapping[str, str]) -> str:
     """The image that a file of the volume is, or is a piece of; else the file."""
     name = path.lstrip("/")
-    if name.startswith(".shard/"):
-        gfid = name.removeprefix(".shard/").rpartition(".")[0]
-    elif name.startswith("<gfid:"):
-        gfid = name[len("<gfid:") : -1].partition("/")[0]
+    for directory in (".shard/", "%s%s>/" % (_NAMELESS, SHARD_GFID)):
+        if name.startswith(directory):
+            return by_gfid.get(name.removeprefix(directory).rpartition(".")[0], name)
+    if name.startswith(_NAMELESS):
+        gfid = name.removeprefix(_NAMELESS).partition(">")[0]
     elif name:
         return name
     return by_gfid.get(gfid, name)

@@ -161,6 +161,26 @@ def test_nodes_compared() -> None:
     ]
 
 
+def test_what_all_members_could_is_said_once() -> None:
+    nodes = {
+        name: node(name, op_version=now, max_op_version=110000)
+        for name, now in (("node1", 100000), ("node2", 100000), ("node3", 0))
+    }
+    (finding,) = check_pool(nodes)
+    assert (finding.code, finding.object) == ("OP_VERSION_LOW", "node1, node2")
+    assert finding.remedy.endswith("gluster volume set all cluster.op-version 110000")
+
+
+def test_a_node_that_was_installed_anew_is_told_by_which_uuid_the_pool_knows_it() -> None:
+    nodes = {
+        "node1": node(uuid="uuid-node1", volumes=("gv0",), peers=(peer("node2"),)),
+        "node2": node("node2", uuid="new"),
+    }
+    (finding,) = check_pool(nodes)
+    assert (finding.code, finding.object) == ("NODE_OUTSIDE_POOL", "node2")
+    assert "by the UUID uuid-node2" in finding.text
+
+
 def test_nodes_that_trust_different_authorities() -> None:
     tls = [f.TlsFiles(True, (), digest) for digest in ("a", "a", "b")]
     nodes = {"node%d" % i: node("node%d" % i, tls=each) for i, each in enumerate(tls, 1)}
@@ -222,6 +242,7 @@ def images(*paths: str, **values) -> f.ImageFacts:
     ("name", "value", "shards", "expected"),
     [
         ("cluster.quorum-type", "none", False, ["OPTION_DANGEROUS"]),
+        ("cluster.self-heal-daemon", "off", False, ["OPTION_DANGEROUS"]),
         ("network.ping-timeout", "3", False, ["OPTION_DANGEROUS"]),
         ("network.ping-timeout", "42", False, ["OPTION_DIFFERS"]),
         ("performance.read-ahead", "on", False, ["OPTION_DIFFERS"]),
@@ -269,8 +290,9 @@ def test_since_when_a_backlog_is_there() -> None:
         ("/ganeti/x", "g0", "ganeti/x"),
         ("/.shard/g1.77", "g9", "ganeti/one"),
         ("<gfid:g1>", "g1", "ganeti/one"),
-        ("<gfid:be318638-e8a0-4c6d-977d-7a937aa84806>/g1.4", "g9", "<gfid:be318638-e8a0-4c6d-"
-         "977d-7a937aa84806>/g1.4"),
+        ("<gfid:be318638-e8a0-4c6d-977d-7a937aa84806>/g1.4", "g9", "ganeti/one"),
+        ("<gfid:be318638-e8a0-4c6d-977d-7a937aa84806>/g7.4", "g9", "<gfid:be318638-e8a0-4c6d-"
+         "977d-7a937aa84806>/g7.4"),
         ("/.shard/unknown.1", "", ".shard/unknown.1"),
     ],
 )  # fmt: skip
@@ -286,6 +308,12 @@ def test_a_split_brain_names_the_instance_once() -> None:
     (finding,) = check_volume(volume(split=split), images=known, disks=[disk])
     assert (finding.code, finding.object) == ("SPLIT_BRAIN", path)
     assert "vm1 disk/0 cannot be used" in finding.text
+
+
+def test_a_file_without_a_known_name_in_split_brain() -> None:
+    (finding,) = check_volume(volume(split=(f.SplitFile("<gfid:g7>", "g7"),)), images=images())
+    assert (finding.object, finding.severity) == ("<gfid:g7>", ERROR)
+    assert "whose name is not known" in finding.text
 
 
 def test_images_beside_the_configuration() -> None:
@@ -353,6 +381,7 @@ def test_a_bricks_index_and_a_member_of_a_pool(tmp_path) -> None:
         (index / name).touch()
     assert count_behind(str(tmp_path)) == 2
     assert look_at_brick("gv0", "n:/x", str(tmp_path / "none")).mounted is False
+    assert look_at_brick("gv0", "n:/x", str(tmp_path)).mounted is False  # without the mark
     assert is_member(tmp_path) is False
     (tmp_path / "vols/gv0").mkdir(parents=True)
     assert is_member(tmp_path) is True
@@ -361,7 +390,7 @@ def test_a_bricks_index_and_a_member_of_a_pool(tmp_path) -> None:
 def test_facts_and_findings_go_through_json() -> None:
     facts = node(
         peers=(peer("node2"),),
-        bricks=(f.BrickPlace("gv0", "node1:/b", "/b"),),
+        bricks=(f.BrickPlace("gv0", "node1:/b", "/b", pieces={"g9": "g1"}),),
         exports=(f.ExportView("gv0-1", True),),
         unreachable={"gv0": "no"},
         told=({"volume": "gv0"},),
