@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ganeti import cli, constants, errors, pathutils, ssconf
 
 from ganeti_gluster.extstorage.request import DIRECTORY
+from ganeti_gluster.pool import settings
+from ganeti_gluster.pool.settings import Settings
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.facts import Disk
 from ganeti_gluster.volume import VolumeSpec
@@ -35,7 +37,7 @@ class Configuration:
 
     `params` are the parameters of volumes by node group: those of the gluster
     template, where it is enabled or used, and those of disks of the ExtStorage
-    provider.  `instances` are the UUIDs of all.
+    provider.  `instances` are the UUIDs of all, `pools` how volumes' pools are kept.
     """
 
     cluster: str
@@ -44,6 +46,7 @@ class Configuration:
     params: Mapping[str, Sequence[Mapping[str, Any]]]
     disks: tuple[Disk, ...]
     instances: frozenset[str]
+    pools: Mapping[str, Settings] = field(default_factory=dict)
 
     @property
     def used(self) -> bool:
@@ -100,6 +103,7 @@ def load(client: Any = None) -> Configuration:
         params=params,
         disks=tuple(each.disk for each in found),
         instances=frozenset(data["instances"]),
+        pools=settings.parse(data["cluster"].get("tags", ())),
     )
 
 

@@ -270,6 +270,7 @@ def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
             images=images,
             waiting=seen.waiting,
             disks=config.disks,
+            spares=spares(config, volume, seen.nodes),
         )
         if images is not None:
             yield from check_images(
@@ -282,6 +283,24 @@ def provided(config: Configuration) -> Iterable[Finding]:
     """What other parts of the package find, also where Gluster has no images."""
     for provider in PROVIDERS:
         yield from provider(config)
+
+
+def spares(
+    config: Configuration, volume: VolumeFacts, nodes: Mapping[str, NodeFacts]
+) -> list[str]:
+    """The nodes that are kept in a volume's pool without a brick of it."""
+    kept = config.pools.get(volume.name)
+    if kept is None or volume.info is None:
+        return []
+    busy = {brick.server_uuid for brick in volume.info.bricks}
+    return [
+        node.name
+        for node in config.nodes
+        if kept.group in ("", node.group)
+        and node.name in nodes
+        and volume.name in nodes[node.name].volumes
+        and nodes[node.name].uuid not in busy
+    ]
 
 
 def _is_whole(info: VolumeInfo | None) -> bool:

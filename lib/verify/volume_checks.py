@@ -25,6 +25,7 @@ def check_volume(
     images: ImageFacts | None = None,
     waiting: Mapping[str, float] | None = None,
     disks: Sequence[Disk] = (),
+    spares: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """All that is wrong with a volume.
 
@@ -32,7 +33,7 @@ def check_volume(
     whose absence counts for the quorum.  `untold`: nodes that work while their
     glusterd does not, so that nobody tells of their bricks.  `waiting`: for how many
     seconds each brick has known of a backlog.  `disks` give split-brain images their
-    instances.
+    instances.  `spares`: nodes of the pool that could take a brick.
     """
     for problem in volume.problems:
         yield found("NOT_CHECKED", volume.name, problem)
@@ -47,7 +48,7 @@ def check_volume(
             "VOLUME_STOPPED", volume.name, "it is %s" % info.state.lower(), volume=volume.name
         )
         return
-    yield from check_bricks(volume, info, offline, untold)
+    yield from check_bricks(volume, info, offline, untold, spares)
     if volume.options is not None:
         yield from check_options(info, volume.options, images)
     yield from check_backlog(volume, waiting or {})
@@ -67,7 +68,11 @@ def check_shape(info: VolumeInfo) -> Iterator[Finding]:
 
 
 def check_bricks(
-    volume: VolumeFacts, info: VolumeInfo, offline: Collection[str], untold: Collection[str]
+    volume: VolumeFacts,
+    info: VolumeInfo,
+    offline: Collection[str],
+    untold: Collection[str],
+    spares: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Bricks and self-heal daemons that do not run, and sets without quorum."""
     if volume.status is None:
@@ -75,7 +80,10 @@ def check_bricks(
     down = volume.status.offline(info.bricks)
     for brick in down:
         if brick.server not in offline and brick.server not in untold:
-            yield found("BRICK_DOWN", str(brick), "it does not run", volume=info.name)
+            text = "it does not run"
+            if spares:
+                text += ", and could move to a spare: %s" % ", ".join(spares)
+            yield found("BRICK_DOWN", str(brick), text, volume=info.name)
     # A new client asks a brick's glusterd for its port: without that it is down too.
     for number, bricks in enumerate(info.sets):
         absent = [brick for brick in bricks if brick in down]

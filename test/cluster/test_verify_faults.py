@@ -211,7 +211,12 @@ def brick_without_its_disk(cluster: Cluster) -> None:
         "%s; sleep 1; mount -o remount,ro %s" % (kill("vols/bad"), BAD_BRICK),
         node="node2",
     )
-    expect(cluster, {*down, ("ERROR", "BRICK_READ_ONLY", brick)})
+    tag = "gluster:pool:bad:dir:/srv/gluster/brick1"
+    cluster.run("gnt-cluster", "add-tags", tag)
+    said = expect(cluster, {*down, ("ERROR", "BRICK_READ_ONLY", brick)})
+    cluster.run("gnt-cluster", "remove-tags", tag)
+    (text,) = (each["text"] for each in said if each["code"] == "BRICK_DOWN")
+    assert text.endswith("spare: node3")
     shell(cluster, "umount %s" % BAD_BRICK, node="node2")
     expect(cluster, {*down, ("ERROR", "BRICK_NOT_MOUNTED", brick)})
     mount = "mount -o loop %s %s" % (BAD_DISK, BAD_BRICK)

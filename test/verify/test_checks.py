@@ -220,6 +220,11 @@ def test_bricks_that_do_not_run(down, offline, untold, expected) -> None:
     assert codes(check_volume(facts, offline=offline, untold=untold)) == expected
 
 
+def test_a_brick_that_does_not_run_could_move_to_a_spare() -> None:
+    (finding,) = check_volume(volume(status=status("node2")), spares=["node4", "node5"])
+    assert finding.text == "it does not run, and could move to a spare: node4, node5"
+
+
 @pytest.mark.parametrize(("down", "stops"), [("node1", True), ("node2", False)])
 def test_of_two_copies_the_first_decides(down, stops) -> None:
     info = dataclasses.replace(INFO, replica=2, bricks=BRICKS[:2])
