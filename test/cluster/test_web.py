@@ -10,8 +10,8 @@ import pytest
 
 from testbedlib import wait_for
 
-from .conftest import Cluster
-from .webpage import GUEST, ROOT, SERVICES, UNIT, ask, is_active, served
+from .conftest import Cluster, package
+from .webpage import GUEST, ROOT, SERVICES, UNIT, ask, is_active, knows_all, served
 
 # Not the master: what is asked for goes through the node daemons.
 NODE = "node2"
@@ -120,6 +120,15 @@ def test_a_glusterd_that_hangs_makes_no_page_wait(page: Cluster) -> None:
         120,
         "glusterd is asked again",
     )
+
+
+@pytest.mark.slow
+def test_an_upgrade_of_the_package_has_the_page_served_by_the_new_one(page: Cluster) -> None:
+    show = ("systemctl", "show", "--value", "--property=MainPID", UNIT)
+    before = page.run(*show).stdout
+    page.testbed.install([package()])
+    wait_for(lambda: knows_all(page.testbed), 60, "the page knows the cluster again")
+    assert page.run(*show).stdout not in (before, "0\n")
 
 
 def test_it_ends_at_once_and_whole(page: Cluster) -> None:
