@@ -54,10 +54,12 @@ def show(opts: Any, type: str | None) -> int:
     """Print the events of a type (all for None), and with --follow those that come."""
     since = None if opts.since is None else parse_since(opts.since, time.time())
     with connect() as store:
+        # Before the rest: what is stored in between is not to be missed.
+        last = _last(store)
         events = store.events(since=since)
         _print(opts, (event for event in events if _concerns(event, type)))
         if opts.follow:
-            _follow(opts, store, type, events[-1].id if events else _last(store))
+            _follow(opts, store, type, events[-1].id if events else last)
     return 0
 
 

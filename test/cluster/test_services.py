@@ -14,6 +14,8 @@ import pytest
 from testbedlib import swift, wait_for
 
 from .conftest import Cluster
+from .packages import removed
+from .terminal import INTERRUPT, terminal
 
 NAMES = ("account", "container", "object", "proxy")
 SYNC = "gluster-services-sync"
@@ -194,6 +196,47 @@ def test_a_killed_and_a_masked_service(services: Services, undo: Undo) -> None:
 
 
 @pytest.mark.slow
+def test_a_terminal_has_colours_a_question_and_events_as_they_happen(
+    services: Services, undo: Undo
+) -> None:
+    cluster = services.cluster
+    node = cluster.testbed.node("node1")
+    swift_command = ["gnt-gluster", "swift"]
+    services.run("swift", "stop", "--node=node2", "--service=proxy")
+    services.sync()
+    with terminal(node, [*swift_command, "status"], TERM="xterm") as coloured:
+        assert coloured.end(60) == 0
+    lines = coloured.text.splitlines()
+    up, down, partly = "\033[32mUp\033[0m", "\033[31mDown\033[0m", "\033[33mPartially up\033[0m"
+    assert lines[0] == "Gluster Swift: " + partly
+    assert lines[4].split() == ["node2", up, up, up, down, *partly.split()]
+    with terminal(node, [*swift_command, "status"], TERM="xterm", NO_COLOR="1") as plain:
+        assert plain.end(60) == 0
+    # The columns are where they are without colours.
+    assert re.sub("\033\\[[0-9]+m", "", coloured.text) == plain.text
+
+    with terminal(node, [*swift_command, "stop"], TERM="xterm") as asked:
+        asked.until("y/[n]/?: ", 60)
+        assert "This interrupts the service in the whole cluster. Stop" in asked.text
+        asked.type("n\n")
+        assert asked.end(60) == 13
+    assert services.status()["nodes"]["node1"]["status"] == "RUNNING"
+
+    with terminal(node, [*swift_command, "events", "--follow"], TERM="xterm") as followed:
+        followed.until("proxy on node2: RUNNING -> STOPPED", 60)
+        services.run("swift", "stop", "--node=node2", "--service=object")
+        services.sync()
+        begin = time.monotonic()
+        followed.until("object on node2: RUNNING -> STOPPED\n", 60)
+        assert time.monotonic() - begin < 10
+        followed.type(INTERRUPT)
+        followed.end(60)
+    assert "Traceback" not in followed.text
+    follows = ["pgrep", "-f", "swift events --follow"]
+    wait_for(lambda: cluster.testbed.exec("node1", follows).exit_code != 0, 20, "it has ended")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "message", "exit_code"),
     [
@@ -346,23 +389,23 @@ def test_verify_reports_what_is_expected_and_does_not_run(services: Services, un
 @pytest.mark.slow
 def test_a_removed_package_is_not_installed(services: Services, undo: Undo) -> None:
     cluster = services.cluster
-    # The package cannot be had again here: keep its files, and what dpkg knows.
-    keep = (
-        "{ dpkg -L swift-proxy; ls /var/lib/dpkg/info/swift-proxy.* /var/lib/dpkg/status; } |"
-        " while read -r path; do [ ! -e $path ] || echo $path; done |"
-        " tar -cPf /var/tmp/proxy.tar --no-recursion --files-from=-"
-    )
-    cluster.run("sh", "-c", keep, node="node2")
-    undo("node2", "systemctl", "daemon-reload")
-    undo("node2", "sh", "-c", "systemctl unmask -q swift-proxy; tar -xPf /var/tmp/proxy.tar")
-    cluster.run("dpkg", "--remove", "--force-depends", "swift-proxy", node="node2", max_seconds=60)
-    found = services.status()
-    assert of(found, "node2", "proxy") == (
-        "NOT_INSTALLED",
-        "looked for gluster-swift-proxy, openstack-swift-proxy, swift-proxy",
-    )
-    assert (found["status"], found["message"]) == ("PARTIALLY_UP", "not installed: node2 (proxy)")
-    assert services.sync()[0] == ("service-status", "node2", "proxy", "RUNNING", "NOT_INSTALLED")
+    with removed(cluster, "swift-proxy", "node2"):
+        found = services.status()
+        assert of(found, "node2", "proxy") == (
+            "NOT_INSTALLED",
+            "looked for gluster-swift-proxy, openstack-swift-proxy, swift-proxy",
+        )
+        assert (found["status"], found["message"]) == (
+            "PARTIALLY_UP",
+            "not installed: node2 (proxy)",
+        )
+        assert services.sync()[0] == (
+            "service-status",
+            "node2",
+            "proxy",
+            "RUNNING",
+            "NOT_INSTALLED",
+        )
 
 
 @pytest.mark.slow
