@@ -14,8 +14,9 @@ from ganeti_gluster.web.site import site
 
 blueprint = Blueprint("pages", __name__)
 
-#: Seconds of the past that a timeline shows.
+#: Seconds of the past that a timeline shows, at most and at least.
 TIMELINE = 24 * 3600
+TIMELINE_LEAST = 300
 _EVENTS_SHOWN = 30
 _ALL = "all"
 
@@ -133,8 +134,21 @@ def _everywhere(order: Order) -> bool:
 
 
 def _timeline() -> dict[str, Any]:
-    now = site().board.clock()
-    return {"timeline_start": now - TIMELINE, "timeline_changes": changes}
+    board = site().board
+    start = timeline_start(board.snapshot, board.clock())
+    return {"timeline_start": start, "timeline_changes": changes}
+
+
+def timeline_start(snapshot: Snapshot, now: float) -> float:
+    """When the timelines begin: a little before the first event that is known.
+
+    What was before nobody has seen; a cluster that was set up this morning would
+    have its whole story at the right edge.
+    """
+    if not snapshot.events:
+        return now - TIMELINE
+    known = (now - min(event.at for event in snapshot.events)) * 1.05
+    return now - min(TIMELINE, max(TIMELINE_LEAST, known))
 
 
 def changes(snapshot: Snapshot, node: str) -> list[tuple[float, str, str]]:

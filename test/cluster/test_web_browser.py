@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from testbedlib import wait_for
+
 from .chromium import PACKAGES, Browser
 from .conftest import ROOT, Cluster
+from .packages import removed
+from .webpage import GUEST, SERVICES, URL, ask, is_active, served, sync
 from .webpage import ROOT as ADMIN
-from .webpage import SERVICES, URL, ask, is_active, served
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +178,79 @@ def check_tree(tree: list[dict[str, Any]]) -> None:
     for node in tree:
         if node["role"] in ("button", "link", "checkbox", "radio", "image", "img", "table"):
             assert node["name"], node
+
+
+def test_what_goes_wrong_is_seen_in_the_status_in_verify_and_on_the_page(
+    page: Cluster, browser: Browser
+) -> None:
+    testbed, conf = page.testbed, "/etc/ganeti/gluster-services.conf"
+    folder = "/run/systemd/system/swift-object.service.d"
+    with contextlib.ExitStack() as later:
+
+        def run(*argv: str, node: str = "node1", undo: Sequence[str] = ()) -> None:
+            if undo:
+                later.callback(page.run, *undo, node=node)
+            page.run(*argv, node=node, max_seconds=120)
+
+        text = "[GLUSTER_SWIFT]\\nverify = on\\n"
+        run("sh", "-c", "printf '%s' >%s" % (text, conf), undo=["rm", conf])
+        run("gnt-gluster", "swift", "start")
+        # A crash, a mask, a package that is removed, a node that is cut off.
+        later.callback(page.run, "systemctl", "daemon-reload")
+        run("mkdir", "-p", folder, undo=["rm", "-r", folder])
+        run("sh", "-c", "printf '[Service]\\nRestart=no\\n' >%s/x.conf" % folder)
+        run("systemctl", "daemon-reload")
+        run("systemctl", "kill", "--signal=KILL", "swift-object")
+        unmask = ["systemctl", "unmask", "--quiet", "swift-proxy"]
+        run("systemctl", "mask", "--quiet", "--now", "swift-proxy", node="node2", undo=unmask)
+        later.enter_context(removed(page, "swift-container", "node2"))
+        testbed.cut("node3")
+        later.callback(testbed.heal, "node3")
+
+        killed, lost = "failed: signal, signal SIGKILL", "no connection"
+        shown = testbed.exec("node1", ["gnt-gluster", "swift", "status"], timeout=60).stdout
+        assert re.search("node1 +Up +Up +Down +Up +Partially up", shown)
+        assert re.search("node2 +Up +Not installed +Up +Down +Partially up", shown)
+        assert re.search(r"node3 +(Unknown \? +){4}Unknown \?", shown)
+        assert "node1 object: " + killed in shown and "node2 proxy: masked" in shown
+        assert "node3: " + lost in shown
+
+        done = testbed.exec("node1", ["gnt-gluster", "verify"], timeout=240)
+        assert done.exit_code != 0
+        assert "Gluster Swift: object is down (%s)" % killed in done.stdout
+        assert "container is not installed, proxy is down (masked)" in done.stdout
+        assert "Gluster Swift: unknown (%s" % lost in done.stdout
+
+        sync(page)
+        login(browser)
+        browser.until("document.body.innerText.includes('SERVICES_DOWN')", "what was found", 60)
+        text = browser.text("#findings-live")
+        assert "container is not installed, proxy is down (masked)" in text and lost in text
+        assert browser.text("#swift-aggregate").strip() == "Partially up"
+        browser.open(URL + "/swift")
+        browser.wait_text(lost, 60)
+        rows = browser.script(
+            "[...document.querySelectorAll('.matrix tbody tr')].map((r) => r.innerText)"
+        )
+        texts = [" ".join(row.split()) for row in rows]
+        words = {n: row.rpartition(n)[2].strip() for n in page.nodes for row in texts if n in row}
+        assert words["node1"] == "Partially up Up Up Down %s Up" % killed
+        assert words["node2"].startswith("Partially up Up Not installed ")
+        assert words["node2"].endswith(" Up Down masked")
+        assert words["node3"].count("Unknown") == 5
+        browser.picture(PICTURES / "wrong.png")
+        browser.open(URL + "/overview")
+        assert "node3 no longer tells its services: " + lost in browser.text("#events-live")
+        # What the agent measured on the master.
+        page.run("systemctl", "start", "ganeti-gluster-monitor", max_seconds=120)
+        wait_for(lambda: ask(testbed, "/metrics", GUEST).status == 200, 60, "measured")
+        metrics = ask(testbed, "/metrics", GUEST)
+        assert 'ganeti_gluster_volume_reachable{volume="gv0"} 1' in metrics.text
+    wait_for(
+        lambda: testbed.exec("node1", ["gnt-gluster", "swift", "start"]).exit_code == 0,
+        120,
+        "all runs again",
+    )
 
 
 def test_without_scripts_all_is_there_and_actions_work(page: Cluster, browser: Browser) -> None:

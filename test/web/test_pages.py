@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.web import facts
+from ganeti_gluster.web import facts, pages
 from ganeti_gluster.web.facts import Part
 
 from .conftest import Page
@@ -62,7 +62,7 @@ def test_old_facts_are_shown_with_their_age_and_the_reason(writer: Page) -> None
     here.snapshot = here.snapshot.merged("pool", Part(error="no answer for 31 s"))
     text = writer.browser.get("/").text
 
-    assert "The pool: no answer for 31 s Shown is what was known" in text
+    assert "The pool: no answer for 31 s. Shown is what was known" in text
     assert "gv0" in text
 
 
@@ -78,6 +78,28 @@ def test_a_host_has_its_services_bricks_and_events(writer: Page) -> None:
     assert text.count("Down") >= 4
     assert "/srv/b" in text
     assert "then Down for 1 min" in text  # the timeline's alternative text
+
+
+@pytest.mark.parametrize(
+    ("ages", "seconds"), [((), 86400), ((10,), 300), ((10, 1000), 1050), ((200000, 5), 86400)]
+)
+def test_timelines_begin_where_something_is_known(ages: tuple[int, ...], seconds: float) -> None:
+    events = [facts.Event(1, 1e6 - age, "node-status") for age in ages]
+    snapshot = facts.Snapshot({"events": Part(facts.EventsFacts(events), 1e6)})
+    assert 1e6 - pages.timeline_start(snapshot, 1e6) == pytest.approx(seconds)
+
+
+def test_a_node_that_does_not_tell_says_why_once(writer: Page) -> None:
+    here = writer.site.board
+    lost = facts.Event(
+        1, 1.0, "fetch-failed", node="node3", message="why", text="node3 is lost: why"
+    )
+    here.snapshot = here.snapshot.merged("events", Part(facts.EventsFacts([lost]), 1.0))
+    assert writer.browser.get("/overview").text.count("why") == 1
+
+
+def test_the_master_is_one_of_the_pools_servers(writer: Page) -> None:
+    assert "2 of 2 servers connected" in writer.browser.get("/").text
 
 
 def test_what_verification_found_is_shown_where_it_belongs(writer: Page) -> None:
