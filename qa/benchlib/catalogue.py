@@ -117,6 +117,19 @@ BENCHMARKS = (
         after=(("clear", VOLUME),),
         healed=True,
     ),
+    Benchmark(
+        "verify.py",
+        ("limit", VOLUME, RUNS),
+        tuple(
+            Measured(name, name, "what it may take", SECONDS)
+            for name in ("verify-10000", "verify-10000-cpu")
+        ),
+        runs=5,
+        quick=1,
+        before=(("fill", VOLUME, str(IMAGES)),),
+        after=(("clear", VOLUME),),
+        healed=True,
+    ),
     _switched("gnt-instance-list", "plugin off", runs=15, quick=3),
     _qemu("read"),
     _qemu("write"),

@@ -93,7 +93,7 @@ def test_every_row_has_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
     assert set(names) >= {
         *("create", "attach", "size", "grow", "remove"),
-        *("list-10000", "gnt-instance-list", "qemu-read-4k", "qemu-write-4k"),
+        *("list-10000", "verify-10000", "gnt-instance-list", "qemu-read-4k", "qemu-write-4k"),
     }
 
 

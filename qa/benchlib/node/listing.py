@@ -16,7 +16,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import mount
@@ -46,11 +46,17 @@ def in_threads(work: Callable[[str], None], paths: Iterable[str]) -> None:
             pass
 
 
-def fill(volume_name: str, count: int) -> None:
-    """Make `count` images, sparse; those that are there already stay."""
+def paths(count: int) -> list[str]:
+    """The images of `count`."""
+    return ["%s/%05d.0" % (DIRECTORY, index) for index in range(count)]
+
+
+def fill(volume_name: str, paths: Sequence[str]) -> None:
+    """Make images in one directory, sparse; those that are there already stay."""
+    directory = os.path.dirname(paths[0])
     with connected(volume_name) as volume:
         with contextlib.suppress(FileExistsError):
-            volume.mkdir(DIRECTORY)
+            volume.mkdir(directory)
 
         def make(path: str) -> None:
             with contextlib.suppress(FileExistsError):
@@ -58,23 +64,23 @@ def fill(volume_name: str, count: int) -> None:
                 file.truncate(SIZE)
                 file.abandon()  # no sync: nothing depends on these
 
-        in_threads(make, ("%s/%05d.0" % (DIRECTORY, index) for index in range(count)))
-    check(listed_by_ours(volume_name), count)
+        in_threads(make, paths)
+    check(listed_by_ours(volume_name, directory), len(paths))
 
 
-def clear(volume_name: str) -> None:
+def clear(volume_name: str, directory: str = DIRECTORY) -> None:
     """Remove the images and their directory; no-op if there is none."""
     with connected(volume_name) as volume, contextlib.suppress(FileNotFoundError):
-        in_threads(volume.unlink, [path for path, _, _ in listed_by_ours(volume_name)])
-        volume.rmdir(DIRECTORY)
+        in_threads(volume.unlink, [path for path, _, _ in listed_by_ours(volume_name, directory)])
+        volume.rmdir(directory)
 
 
-def listed_by_ours(volume_name: str) -> list[tuple[str, int, int]]:
+def listed_by_ours(volume_name: str, directory: str = DIRECTORY) -> list[tuple[str, int, int]]:
     """Path, size and mode of each image."""
     from ganeti_gluster import image
 
     with connected(volume_name) as volume:
-        images = image.list_images(volume, DIRECTORY).images
+        images = image.list_images(volume, directory).images
     return [(found.path, found.size, found.mode) for found in images]
 
 
@@ -91,7 +97,7 @@ def listed_by_peer() -> list[tuple[str, int, int]]:
 def check(found: list[tuple[str, int, int]], count: int) -> None:
     sizes = {size for _, size, _ in found}
     if len(found) != count or sizes != {SIZE}:
-        sys.exit("%s: %d images of %r bytes, not %d" % (DIRECTORY, len(found), sizes, count))
+        sys.exit("%d images of %r bytes, not %d" % (len(found), sizes, count))
 
 
 def measure(side: str, volume: str) -> float:
@@ -115,7 +121,7 @@ def main() -> None:
     elif action == PEER:
         listed_by_peer()
     elif action == "fill":
-        fill(volume, int(rest[0]))
+        fill(volume, paths(int(rest[0])))
     elif action == "clear":
         clear(volume)
     else:

@@ -35,8 +35,10 @@ def order(index: int) -> tuple[str, str]:
     return (OURS, PEER) if index % 2 == 0 else (PEER, OURS)
 
 
-def command_seconds(argv: Sequence[str], timeout: float = COMMAND_SECONDS) -> float:
-    """How long a command takes from start to end; it must succeed."""
+def command_seconds(
+    argv: Sequence[str], timeout: float = COMMAND_SECONDS, *, silent: bool = False
+) -> float:
+    """How long a command takes from start to end; it must succeed, `silent` say nothing."""
     started = time.perf_counter()
     done = subprocess.run(
         list(argv),
@@ -47,7 +49,7 @@ def command_seconds(argv: Sequence[str], timeout: float = COMMAND_SECONDS) -> fl
         check=False,
     )
     seconds = time.perf_counter() - started
-    if done.returncode != 0:
+    if done.returncode != 0 or (silent and done.stdout):
         sys.exit("%s: exit code %d: %s" % (argv, done.returncode, done.stdout.decode()[-1000:]))
     return seconds
 
