@@ -482,6 +482,7 @@ def test_a_master_without_power_in_the_middle_of_a_sync_loses_no_event(
     finally:
         testbed.boot("node1")
         cluster.run("systemctl", "stop", SYNC + ".timer")
+        cluster.run("rm", HOOK)
     # Ganeti itself keeps a master from starting if the others know another one.
     wait_for(lambda: services.status()["nodes"]["node1"]["message"] == "", 60, "node1 tells")
     cluster.run("gnt-cluster", "redist-conf", node="node2", max_seconds=120)
