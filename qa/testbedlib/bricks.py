@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from . import command
@@ -22,6 +22,8 @@ FIFREEZE = 0xC0045877
 FITHAW = 0xC0045878
 GOING_FLAGS_NOLOGFLUSH = 2
 RELEASE_SECONDS = 15
+#: Where a node's exports of images note their loop devices.
+EXPORTS = "/run/ganeti-gluster/exports"
 
 
 def make_image(path: Path, gib: int) -> None:
@@ -112,15 +114,30 @@ def _list_loops() -> str:
     ).stdout
 
 
-def node_loops(leader: int) -> list[str]:
-    """The loop devices over files that only this node can see.
+def node_loops(leader: int, processes: Iterable[int]) -> list[str]:
+    """The loop devices over files that only this node can see, or could.
 
     A loop device outlives the node that set it up, so they are to be noted while
-    the node runs.
+    the node runs.  A process of it may have mounts that the others do not see; and
+    where one has died that served a file, the node's record of it is what is left.
     """
-    own = devices_of(Path("/proc/%d/mountinfo" % leader).read_text(encoding="utf-8"))
+    own: set[str] = set()
+    for pid in {leader, *processes}:
+        with contextlib.suppress(OSError):  # it has ended
+            own |= devices_of(Path("/proc/%d/mountinfo" % pid).read_text(encoding="utf-8"))
     ours = devices_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
-    return loops_on(_list_loops(), own - ours)
+    found = loops_on(_list_loops(), own - ours)
+    records = Path("/proc/%d/root" % leader, EXPORTS.lstrip("/")).glob("*.*")
+    return sorted({*found, *recorded(records)})
+
+
+def recorded(records: Iterable[Path], sysfs: str = "/sys/block") -> Iterator[str]:
+    """The loop devices named in the records of exports, `loop5 1234`, that are still those."""
+    for record in records:
+        with contextlib.suppress(OSError, ValueError):  # a socket, or an empty one
+            name, sequence = record.read_text(encoding="ascii").split()
+            if Path(sysfs, name, "diskseq").read_text(encoding="ascii").strip() == sequence:
+                yield "/dev/%s" % name
 
 
 def over_images(listing: str, images: set[tuple[int, str]]) -> list[str]:

@@ -202,10 +202,9 @@ class Lifecycle:
             loops = []
             for node_dir in home.directory.glob("node*"):
                 node = Node(home, node_dir.name, "")
-                leader = node.leader()
-                if leader:
+                if node.leader():
                     with contextlib.suppress(OSError, TestbedError):  # it may be dying
-                        loops += bricks.node_loops(leader)
+                        loops += node.loops()
                         bricks.end_quiet(node.inside(layout.BRICK_MOUNT))
             # Payloads first: systemd-nspawn then tidies up and ends by itself.
             for payload in home.cgroup.glob("*/payload"):

@@ -221,10 +221,15 @@ class Node:
         finally:
             leave(group)
 
+    def loops(self) -> list[str]:
+        """The loop devices that the node uses; none where it does not run."""
+        leader = self.leader()
+        return bricks.node_loops(leader, cgroup.processes(self.payload)) if leader else []
+
     def power_off(self) -> None:
         """Power loss: everything stops at one instant, unsynced brick writes are lost."""
         leader = self.leader()
-        loops = bricks.node_loops(leader) if leader else []
+        loops = self.loops()
         if leader and self.payload.is_dir() and cgroup.freeze(self.payload):
             bricks.drop_unsynced(self.inside(layout.BRICK_MOUNT))
         cgroup.send_kill(self.payload)

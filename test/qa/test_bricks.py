@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from testbedlib import bricks
 
@@ -35,3 +36,14 @@ def test_loops_over_an_image_are_told_by_inode_and_device() -> None:
 def test_no_loop_device_at_all_prints_nothing() -> None:
     assert bricks.loops_on("", {"0:44"}) == []
     assert bricks.over_images("", {(1, "0:44")}) == []
+
+
+def test_a_recorded_loop_is_a_nodes_while_it_is_the_same(tmp_path: Path) -> None:
+    for name, sequence in (("loop1", "7"), ("loop2", "8")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "diskseq").write_text(sequence + "\n")
+    records = []
+    for index, text in enumerate(("loop1 7", "loop2 7", "loop3 7", "", "loop1")):
+        records.append(tmp_path / str(index))
+        records[-1].write_text(text)
+    assert list(bricks.recorded([*records, tmp_path / "none"], str(tmp_path))) == ["/dev/loop1"]
