@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from demolib.console import Boot
-from testbedlib import CompletedCommand, Testbed, assert_command, wait_for
+from testbedlib import CompletedCommand, Testbed, assert_command, layout, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 OS_DIRECTORY = "/srv/ganeti/os"
@@ -102,6 +102,16 @@ class Cluster:
             ).stdout
             for node in self.nodes
         }
+
+    def has_brick(self, node: str, host: str) -> bool:
+        """Whether the QEMU on a node has a connection to the brick of another.
+
+        It comes back up to half a minute after that host: what is shut off meanwhile
+        as well is more than the volume is made for.
+        """
+        argv = ("ss", "-Htnp", "state", "established", "dst", layout.node_address(host))
+        lines = self.run(*argv, node=node).stdout.splitlines()
+        return any("qemu-system" in line and ":24007 " not in line for line in lines)
 
     def boot(self, name: str, node: str) -> Boot:
         """The console of an instance that is about to start on a node."""
