@@ -17,6 +17,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, GlusterFailed, VolumeBrick, VolumeInfo
 from ganeti_gluster.pool.build import BRICK_SECONDS
 from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.held import Held
 from ganeti_gluster.pool.members import CONNECTED, Pool
 from ganeti_gluster.pool.steps import Say, Step, wait
 
@@ -29,6 +30,8 @@ COUNT_SECONDS = 1800.0
 #: Looks after which the heal is started again: the self-heal daemon passes over what a
 #: guest has locked just then, and would come back to it after ten minutes only.
 LOOKS_BEFORE_AGAIN = 5
+#: Looks in a row that find the same backlog before writers are told to keep no locks.
+LOOKS_BEFORE_LET_GO = 3
 #: Looks in a row that find nothing to heal, with files missing, before all is looked over.
 LOOKS_BEFORE_FULL = 10
 
@@ -95,6 +98,15 @@ def choose(
             hint="add a node (gnt-node add); `gnt-gluster pool status` shows the spares",
         )
     return fitting[0]
+
+
+def need_copies(volume: VolumeInfo, brick: VolumeBrick) -> None:
+    """Raise `MoveRefused` if what is on the brick is nowhere else: nothing could fill another."""
+    if volume.set_size < 2:
+        raise MoveRefused(
+            "volume %s has no copies: what is on %s is nowhere else" % (volume.name, brick),
+            hint="move the images to another volume (gnt-gluster image copy)",
+        )
 
 
 def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
@@ -164,8 +176,12 @@ class Mover:
 
         For as long as that takes, with progress; it may be broken off at any time.
         """
+        with Held(self._gluster, volume, self._say) as held:
+            self._wait_healed(held, volume, node, path)
+
+    def _wait_healed(self, held: Held, volume: str, node: str, path: str) -> None:
         gluster = self._gluster
-        said, quiet, looks, turn = "", 0, 0, 0
+        said, quiet, looks, turn, same = "", 0, 0, 0, 0
         while quiet < 2:
             if turn % LOOKS_BEFORE_AGAIN == 0:
                 gluster.start_heal(volume)
@@ -183,9 +199,13 @@ class Mover:
                 if looks == LOOKS_BEFORE_FULL:
                     self._say("  files are missing: having all of the volume looked over")
                     gluster.start_heal(volume, full=True)
+            same = same + 1 if line == said and left else 0
             if line != said:
                 self._say("  %s" % line)
                 said = line
+            if same == LOOKS_BEFORE_LET_GO:
+                held.let_go()
+                turn = 0
             quiet = quiet + 1 if complete else 0
             if quiet < 2:
                 time.sleep(HEAL_PAUSE)

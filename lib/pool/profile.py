@@ -149,6 +149,14 @@ OPTIONS = (
         compare=AT_LEAST,
         danger_below=1,
     ),
+    Option(
+        "cluster.post-op-delay-secs",
+        "1",
+        "without it each write marks its copies by itself; `gnt-gluster pool` does so for as "
+        "long as it waits for a heal that writers keep up",
+        replicated=True,
+        compare=AT_LEAST,
+    ),
 )
 
 _OPTION = {option.name: option for option in OPTIONS}

@@ -8,7 +8,7 @@ import pytest
 
 from ganeti_gluster.gluster_cli import BrickStatus, Peer, VolumeBrick, VolumeInfo, VolumeStatus
 from ganeti_gluster.gluster_cli.heal import BrickHeal
-from ganeti_gluster.pool import extend, moves
+from ganeti_gluster.pool import extend, held, moves
 from ganeti_gluster.pool.members import CONNECTED, DISCONNECTED, OUTSIDE, Pool
 from ganeti_gluster.pool.moves import MoveRefused
 
@@ -145,9 +145,13 @@ class Healing:
     def __init__(self, backlog, files):
         self.backlog, self.files = list(backlog), list(files)
         self.started = []
+        self.asked = []
 
     def gluster(self, node):
         return self
+
+    def ask(self, *words):
+        self.asked.append(" ".join(words))
 
     def start_heal(self, name, *, full=False):
         self.started.append(full)
@@ -185,9 +189,49 @@ def test_a_heal_is_waited_for_with_progress(monkeypatch):
 
 
 def test_what_the_heal_passed_over_is_healed_again(monkeypatch):
-    stub = Healing([1] * 12 + [0], [7])
+    stub = Healing([1, 2] * 6 + [0], [7])
     heal(monkeypatch, stub)
     assert stub.started == [False, False, False]
+    assert stub.asked == []
+
+
+def test_writers_that_keep_a_heal_up_let_go_of_their_locks(monkeypatch):
+    stub = Healing([1] * 5 + [0], [7])
+    assert "  writers keep locks: cluster.post-op-delay-secs is 0 until all is healed" in heal(
+        monkeypatch, stub
+    )
+    assert stub.started == [False, False]
+    assert stub.asked == [
+        "volume set gv0 cluster.post-op-delay-secs 0",
+        "volume reset gv0 cluster.post-op-delay-secs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "backlog", "asked"),
+    [
+        (dataclasses.replace(THREE, replica=1, disperse=3), [1] * 5 + [0], []),
+        # left by a command that was killed
+        (
+            dataclasses.replace(THREE, options={held.OPTION: "0"}),
+            [0],
+            ["volume reset gv0 cluster.post-op-delay-secs"],
+        ),
+        (
+            dataclasses.replace(THREE, options={held.OPTION: "3"}),
+            [1] * 5 + [0],
+            [
+                "volume set gv0 cluster.post-op-delay-secs 0",
+                "volume set gv0 cluster.post-op-delay-secs 3",
+            ],
+        ),
+    ],
+)
+def test_the_option_is_afterwards_as_it_was(monkeypatch, shape, backlog, asked):
+    stub = Healing(backlog, [7])
+    stub.volume = lambda name: shape
+    heal(monkeypatch, stub)
+    assert stub.asked == asked
 
 
 def test_no_backlog_is_no_proof_while_files_are_missing(monkeypatch):
