@@ -12,6 +12,7 @@ from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import (
     pool_create,
     pool_destroy,
+    pool_modify,
     pool_move,
     pool_nodes,
     pool_rebalance,
@@ -142,7 +143,9 @@ def Destroy(opts: Any, args: list[str]) -> int:
     name = names.volume_name(args[0])
     client = cli.GetClient()
     with pool_nodes.exclusive():
-        todo = pool_destroy.plan(name, client, pool_nodes.crew(), force=opts.force)
+        todo, left = pool_destroy.plan(name, client, pool_nodes.crew(), force=opts.force)
+        for brick in left:
+            cli.ToStderr("Note: %s stays as it is: Ganeti does not reach that node", brick)
         ShowPlan(todo)
         if opts.dry_run:
             return 0
@@ -186,24 +189,13 @@ def Rebalance(opts: Any, args: list[str]) -> int:
 
 
 def Modify(opts: Any, args: list[str]) -> int:
-    """Change how a volume's pool is kept."""
+    """Change how a volume's pool is kept, and print how it is kept then."""
     name = names.volume_name(args[0])
     client = cli.GetClient()
-    kept = pool_use.read_settings(client).get(name)
-    if kept is None and not opts.brick_dir:
-        raise GanetiGlusterError(
-            "nothing is kept of volume %s" % name, hint="give --brick-dir, to begin with"
-        )
-    changed = settings.Settings(
-        volume=name,
-        directory=opts.brick_dir or (kept.directory if kept else ""),
-        device=opts.brick_device or (kept.device if kept else ""),
-        node_add=opts.on_node_add or (kept.node_add if kept else settings.JOIN),
-        group=kept.group if kept else "",
-    )
-    pool_create.check_paths(changed.directory, changed.device)
-    changed.tags()
-    if not opts.dry_run:
+    kept, changed = pool_modify.change(name, client, pool_nodes.crew(), opts)
+    for line in pool_modify.describe(kept, changed):
+        cli.ToStdout("%s", line)
+    if not opts.dry_run and changed != kept:
         pool_use.write_settings(client, changed)
     return 0
 
@@ -222,7 +214,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print the pool; 0 only if all members are connected and all bricks online."""
     client = cli.GetClient()
     crew = pool_nodes.crew()
-    state = pool_state.describe(pool_state.find(client, crew), crew)
+    state = pool_state.describe(pool_state.find_all(client, crew), crew)
     if opts.json:
         cli.ToStdout("%s", json.dumps(state, indent=2, sort_keys=True))
     else:
@@ -292,7 +284,10 @@ def ShowPlan(todo: list[steps.Step]) -> None:
 
 def Confirmed(opts: Any, question: str) -> bool:
     """Whether the administrator said yes, here or on the command line."""
-    return opts.confirm or opts.force or cli.AskUser(question)
+    if opts.confirm or opts.force or cli.AskUser(question):
+        return True
+    cli.ToStderr("Nothing was changed; --yes does it without a question.")
+    return False
 
 
 def Say(line: str) -> None:

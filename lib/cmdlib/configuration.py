@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ganeti import cli, constants, errors, pathutils, ssconf
 
+from ganeti_gluster.cmdlib import group_params
 from ganeti_gluster.extstorage.request import DIRECTORY
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
@@ -36,7 +37,7 @@ class Configuration:
     """The cluster, as far as Gluster is concerned.
 
     `params` are the parameters of volumes by node group: those of the gluster
-    template, where it is enabled or used, and those of disks of the ExtStorage
+    template, where it is enabled and allowed or used, and those of disks of the ExtStorage
     provider.  `instances` are the UUIDs of all, `pools` how volumes' pools are kept.
     """
 
@@ -85,17 +86,18 @@ def load(client: Any = None) -> Configuration:
         )
     client = client or cli.GetClient()
     info = client.QueryClusterInfo()
-    groups = client.QueryGroups([], ["name", "diskparams"], False)
+    policies = client.QueryGroups([], ["name", "ipolicy"], False)
     nodes = client.QueryNodes([], ["name", "group", "offline", "vm_capable"], False)
     with open(pathutils.CLUSTER_CONF_FILE, encoding="utf-8") as stream:
         data = json.load(stream)
-    template = {name: values.get(constants.DT_GLUSTER, {}) for name, values in groups}
+    template = group_params.gluster(client)
     found = list(_disks_in(data, template))
     enabled = constants.DT_GLUSTER in info["enabled_disk_templates"]
     params = {}
-    for name in template:
+    for name, policy in policies:
+        allowed = enabled and constants.DT_GLUSTER in policy[constants.IPOLICY_DTS]
         own = [each.params for each in found if each.group == name]
-        params[name] = told.plain([*([template[name]] if enabled else ()), *own])
+        params[name] = told.plain([*([template[name]] if allowed else ()), *own])
     return Configuration(
         cluster=info["name"],
         master=master,

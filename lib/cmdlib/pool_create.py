@@ -199,7 +199,7 @@ def _of_ganeti(asked: Order, client: Any) -> list[Problem]:
         {
             "%s (%s)" % (disk.instance, disk.spec.name)
             for disk in pool_use.gluster_instances(client)
-            if disk.spec.name != asked.volume
+            if disk.spec.name != asked.volume and asked.group in (None, disk.group)
         }
     )
     if not elsewhere:
@@ -209,7 +209,7 @@ def _of_ganeti(asked: Order, client: Any) -> list[Problem]:
             "Ganeti",
             "instances have disks on another volume, and would lose them from sight: %s"
             % ", ".join(elsewhere),
-            "make the volume with --no-configure, and give it to a node group of its own",
+            "make the volume for a node group of its own (--group), or with --no-configure",
         )
     ]
 

@@ -21,8 +21,10 @@ class InUse(GanetiGlusterError):
     """The volume holds what would be lost."""
 
 
-def plan(name: str, client: Any, crew: Crew, *, force: bool) -> list[Step]:
-    """The steps; raises `InUse` while an instance has a disk there, whatever `force`.
+def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step], list[str]]:
+    """The steps, and the bricks that stay since no node of Ganeti's has them online.
+
+    Raises `InUse` while an instance has a disk there, whatever `force`.
 
     Images without an instance, or a volume that does not tell of its images, are
     refused too, unless `force`.
@@ -34,14 +36,14 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> list[Step]:
             % (name, ", ".join(sorted({disk.instance for disk in disks}))),
             hint="remove or move these instances first",
         )
-    found = pool_state.find(client, crew)
+    found = pool_state.find_volume(client, crew, name)
     volume = found.pool.volume(name)
     if not force:
         _check_images(volume)
     ganeti = Step(
         "Ganeti without volume %s" % name,
-        lambda: not pool_use.is_the_clusters(client, name),
-        lambda: pool_use.disuse(client),
+        lambda: pool_use.is_unused(client, name),
+        lambda: pool_use.disuse(client, name),
     )
     settings = Step(
         "settings of the pool removed",
@@ -49,7 +51,8 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> list[Step]:
         lambda: pool_use.forget_settings(client, name),
     )
     steps = destroy.steps(crew, found.pool, volume, found.names())
-    return [ganeti, *steps, settings, destroy.dissolve(crew, found.pool, volume)]
+    left = [str(brick) for brick in volume.bricks if not found.pool.node_of(brick, found.names())]
+    return [ganeti, *steps, settings, destroy.dissolve(crew, found.pool, volume)], left
 
 
 def _check_images(volume: VolumeInfo) -> None:

@@ -58,14 +58,15 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
     crew = pool_nodes.crew()
     with pool_nodes.exclusive(seconds=LOCK_SECONDS):
         for one in kept.values():
-            found = pool_state.find(client, crew)
+            found = pool_state.find_volume(client, crew, one.volume)
             if one.node_add == OFF or node not in found.names(one.group):
                 continue
             if found.pool.bricks_on(node):
-                say("%s has bricks already, and is left as it is" % node)
+                say("%s has bricks already" % node)
+                _start_bricks(crew, found, node)
                 continue
             steps.run(pool_move.admission(found, crew, node, one, say), say)
-            found = pool_state.find(client, crew)
+            found = pool_state.find_volume(client, crew, one.volume)
             extended = one.node_add == EXTEND and _extend(client, crew, found, one)
             if not extended:
                 say("%s is a spare for volume %s" % (node, one.volume))
@@ -105,7 +106,7 @@ def _is_used(client: Any) -> bool:
 def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
     """Refuse while the node has bricks, naming them."""
     node = environment["GANETI_OP_TARGET"]
-    found = pool_state.find(client, pool_nodes.crew())
+    found = pool_state.find_node(client, pool_nodes.crew(), node)
     bricks = found.pool.bricks_on(node)
     if bricks:
         alive = found.pool.state(node) == members.CONNECTED
@@ -124,7 +125,7 @@ def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[st
         return
     crew = pool_nodes.crew()
     with pool_nodes.exclusive(seconds=LOCK_SECONDS):
-        found = pool_state.find(client, crew)
+        found = pool_state.find_node(client, crew, node)
         gluster = crew.gluster(found.pool.anchor)
         gone = found.pool.state(node) != members.CONNECTED
         steps.run([moves.leave_pool(gluster, found.pool, node, is_gone=lambda: gone)], say)
@@ -140,7 +141,7 @@ def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[
         return
     crew = pool_nodes.crew()
     try:
-        found = pool_state.find(client, crew)
+        found = pool_state.find_node(client, crew, node)
         down = _down_beside(crew, found, node)
     except GanetiGlusterError as err:
         say("cannot tell what bricks are online: %s" % err)
@@ -166,12 +167,15 @@ def _down_beside(crew: Crew, found: Found, node: str) -> str:
 
 
 def node_modified(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
-    """Start the bricks of a node that is back, and say what is to be healed."""
+    """Start the bricks of a node that is back."""
     node = environment["GANETI_OP_TARGET"]
     if environment.get("GANETI_OFFLINE") != "False":
         return
     crew = pool_nodes.crew()
-    found = pool_state.find(client, crew)
+    _start_bricks(crew, pool_state.find_node(client, crew, node), node)
+
+
+def _start_bricks(crew: Crew, found: Found, node: str) -> None:
     gluster = crew.gluster(found.pool.anchor)
     for volume, brick in found.pool.bricks_on(node):
         if volume.started and gluster.status(volume.name).offline([brick]):

@@ -25,7 +25,7 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
 
     The node stays in the pool: removing it from Ganeti's cluster takes it out.
     """
-    found = pool_state.find(client, crew)
+    found = pool_state.find_node(client, crew, node)
     pool_state.need(found, node)
     if target is not None:
         pool_state.need(found, target)
@@ -38,6 +38,7 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
     steps: list[Step] = []
     taken: set[tuple[str, str]] = set()
     for volume, brick in found.pool.bricks_on(node):
+        moves.need_copies(volume, brick)
         kept = found.settings.get(volume.name)
         directory = kept.directory if kept else moves.directory_of(brick)
         hosts = [name for name in found.names(kept.group if kept else "") if name != node]
@@ -74,7 +75,7 @@ def replacement(
     """
     if old == new:
         raise InvalidParameter("a node cannot be replaced by itself")
-    found = pool_state.find(client, crew)
+    found = pool_state.find_node(client, crew, old, new)
     fresh = pool_state.need(found, new)
     if fresh.offline:
         raise InvalidParameter("node %s is offline in Ganeti" % new)
@@ -91,6 +92,7 @@ def replacement(
         directories = {volume.name: _directory(found, volume, brick) for volume, brick in bricks}
         steps += _prepare(found, crew, new, bricks, directories, say, wipe=wipe)
         for volume, brick in bricks:
+            moves.need_copies(volume, brick)
             if brick.server_uuid and found.pool.uuid(new) in {
                 other.server_uuid for other in moves.set_of(volume, brick)
             } - {""}:
@@ -265,4 +267,5 @@ def _servers(found: Found, client: Any, crew: Crew) -> list[Step]:
 
         return Step("servers of volume %s in Ganeti" % kept.volume, done, change)
 
-    return [step(kept) for kept in found.settings.values()]
+    there = [volume.name for volume in found.pool.volumes]
+    return [step(kept) for kept in found.settings.values() if kept.volume in there]

@@ -22,7 +22,7 @@ def steps(
     Refused while instances run there, unless `force`: GlusterFS before 11.1 has
     corrupted images that were in use.
     """
-    found = pool_state.find(client, crew)
+    found = pool_state.find_volume(client, crew, name)
     found.pool.volume(name)
     running = pool_use.running_on(client, name)
     if running and not force:

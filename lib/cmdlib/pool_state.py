@@ -38,31 +38,54 @@ class Found:
         return [node.name for node in self.nodes]
 
 
-def find(client: Any, crew: Crew) -> Found:
-    """The pool that the cluster's nodes are in; raises `GanetiGlusterError` if in none.
+def find_all(client: Any, crew: Crew) -> list[Found]:
+    """The pools that the cluster's nodes are in; raises `GanetiGlusterError` if in none.
 
-    The master is asked first.
+    The master is asked first.  As a rule there is one; node groups may have their own.
     """
     nodes = pool_nodes.cluster_nodes(client)
     master = ssconf.SimpleStore().GetMasterNode()
     online = [node.name for node in nodes if not node.offline]
     asked = [name for name in online if name == master]
     asked += [name for name in online if name != master]
-    pool = members.find(crew, asked, {node.name: node.address for node in nodes})
-    return Found(pool, tuple(nodes), pool_use.read_settings(client))
+    kept = pool_use.read_settings(client)
+    pools = members.find_all(crew, asked, {node.name: node.address for node in nodes})
+    return [Found(pool, tuple(nodes), kept) for pool in pools]
 
 
-def describe(found: Found, crew: Crew) -> dict[str, Any]:
-    """The pool as plain data, for a table or JSON; sizes are bytes."""
+def find_volume(client: Any, crew: Crew, name: str) -> Found:
+    """The pool with this volume; the first one if there is no such volume."""
+    found = find_all(client, crew)
+    pool = members.with_volume([one.pool for one in found], name)
+    return next(one for one in found if one.pool is pool)
+
+
+def find_node(client: Any, crew: Crew, *nodes: str) -> Found:
+    """The pool with the first of these nodes that is in any; the first one if none is."""
+    found = find_all(client, crew)
+    pool = members.with_node([one.pool for one in found], *nodes)
+    return next(one for one in found if one.pool is pool)
+
+
+def describe(pools: Sequence[Found], crew: Crew) -> dict[str, Any]:
+    """The pools as plain data, for a table or JSON; sizes are bytes."""
+    everyone = pools[0].nodes
     return {
-        "nodes": [_node(found, node) for node in found.nodes],
-        "volumes": [_volume(found, crew, volume) for volume in found.pool.volumes],
+        "nodes": [_node(_of_node(pools, node.name), node) for node in everyone],
+        "volumes": [
+            _volume(found, crew, volume) for found in pools for volume in found.pool.volumes
+        ],
         "others": sorted(
             peer.hostname
+            for found in pools
             for peer in found.pool.peers
             if peer.uuid not in {found.pool.uuid(name) for name in found.all_names()}
         ),
     }
+
+
+def _of_node(pools: Sequence[Found], node: str) -> Found:
+    return next((found for found in pools if found.pool.uuid(node)), pools[0])
 
 
 def _node(found: Found, node: pool_nodes.ClusterNode) -> dict[str, Any]:

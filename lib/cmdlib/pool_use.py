@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, constants, opcodes
 
-from ganeti_gluster.cmdlib import configuration, instance_disks
+from ganeti_gluster.cmdlib import configuration, group_params, instance_disks
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
 from ganeti_gluster.verify.facts import Disk
@@ -68,8 +68,8 @@ def is_used(client: Any, params: dict[str, Any], group: str | None) -> bool:
         actual = info["diskparams"].get(TEMPLATE, {})
         allowed = info["ipolicy"][constants.IPOLICY_DTS]
     else:
-        ((actual_all, policy),) = client.QueryGroups([group], ["diskparams", "ipolicy"], False)
-        actual = actual_all.get(TEMPLATE, {})
+        ((policy,),) = client.QueryGroups([group], ["ipolicy"], False)
+        actual = group_params.gluster(client)[group]
         allowed = policy[constants.IPOLICY_DTS]
     return (
         TEMPLATE in info["enabled_disk_templates"]
@@ -83,68 +83,100 @@ def servers_of(client: Any, volume: str, group: str | None) -> str | None:
     if group is None:
         params = client.QueryClusterInfo()["diskparams"].get(TEMPLATE, {})
     else:
-        ((of_group,),) = client.QueryGroups([group], ["diskparams"], False)
-        params = of_group.get(TEMPLATE, {})
+        params = group_params.gluster(client).get(group, {})
     return params.get("host") if params.get("volume") == volume else None
 
 
-def is_the_clusters(client: Any, volume: str) -> bool:
-    """Whether the template is enabled, and its volume for all groups is this one."""
+def is_unused(client: Any, volume: str) -> bool:
+    """Whether Ganeti uses another volume or none, for all nodes and for each group's."""
+    return not _groups_with(client, volume) and not _is_the_clusters(client, volume)
+
+
+def _is_the_clusters(client: Any, volume: str) -> bool:
+    """Whether the template is enabled, and its volume for all groups is this one.
+
+    Not where it is the last one, or a group has a volume of its own: it has to stay.
+    """
     info = client.QueryClusterInfo()
     return (
         TEMPLATE in info["enabled_disk_templates"]
         and info["diskparams"].get(TEMPLATE, {}).get("volume") == volume
-        and _can_go(info)
+        and bool({*info["ipolicy"][constants.IPOLICY_DTS]} - {TEMPLATE})
+        and bool({*info["enabled_disk_templates"]} - {TEMPLATE})
+        and not any("volume" in own for own in group_params.gluster_own(client).values())
     )
 
 
-def _can_go(info: dict[str, Any]) -> bool:
-    """Whether there are other templates: Ganeti wants at least one."""
-    allowed = info["ipolicy"][constants.IPOLICY_DTS]
-    return bool({*allowed} - {TEMPLATE} and {*info["enabled_disk_templates"]} - {TEMPLATE})
+def _groups_with(client: Any, volume: str) -> list[str]:
+    """The groups that have this volume by parameters of their own."""
+    own = group_params.gluster_own(client)
+    return [name for name, params in own.items() if params.get("volume") == volume]
 
 
 def use(client: Any, params: dict[str, Any], group: str | None) -> None:
     """Enable the template, allow it in the policy, and set its parameters.
 
-    For the whole cluster, or for one group's nodes.
+    For the whole cluster, or for one group's nodes: then it is that group's policy, and
+    the others may still not use it.
     """
     info = client.QueryClusterInfo()
-    diskparams = {TEMPLATE: params}
     enabled = list(info["enabled_disk_templates"])
     change: dict[str, Any] = {}
     if TEMPLATE not in enabled:
         change["enabled_disk_templates"] = [*enabled, TEMPLATE]
-    allowed = list(info["ipolicy"][constants.IPOLICY_DTS])
-    if TEMPLATE not in allowed:
-        change["ipolicy"] = {constants.IPOLICY_DTS: [*allowed, TEMPLATE]}
     if group is None:
-        change["diskparams"] = diskparams
+        allowed = list(info["ipolicy"][constants.IPOLICY_DTS])
+        if TEMPLATE not in allowed:
+            change["ipolicy"] = {constants.IPOLICY_DTS: [*allowed, TEMPLATE]}
+        change["diskparams"] = {TEMPLATE: params}
     if change:
         cli.SubmitOpCode(opcodes.OpClusterSetParams(**change), cl=client)
     if group is not None:
-        _use_in_group(client, diskparams, group)
+        _use_in_group(client, params, group)
 
 
-def _use_in_group(client: Any, diskparams: dict[str, Any], group: str) -> None:
-    ((own, policy),) = client.QueryGroups([group], ["custom_ipolicy", "ipolicy"], False)
-    change: dict[str, Any] = {"diskparams": diskparams}
-    if constants.IPOLICY_DTS in (own or {}) and TEMPLATE not in policy[constants.IPOLICY_DTS]:
+def _use_in_group(client: Any, params: dict[str, Any], group: str) -> None:
+    ((policy,),) = client.QueryGroups([group], ["ipolicy"], False)
+    change: dict[str, Any] = {"diskparams": {TEMPLATE: params}}
+    if TEMPLATE not in policy[constants.IPOLICY_DTS]:
         change["ipolicy"] = {constants.IPOLICY_DTS: [*policy[constants.IPOLICY_DTS], TEMPLATE]}
     cli.SubmitOpCode(opcodes.OpGroupSetParams(group_name=group, **change), cl=client)
 
 
-def disuse(client: Any) -> None:
-    """Disable the template in the cluster and in its policy; instances must be gone."""
+def disuse(client: Any, volume: str) -> None:
+    """Have no group use the volume, nor the cluster; instances must be gone.
+
+    The template is disabled where no other volume needs it.
+    """
+    for group in _groups_with(client, volume):
+        _disuse_in_group(client, group)
     info = client.QueryClusterInfo()
+    allowed = list(info["ipolicy"][constants.IPOLICY_DTS])
     enabled = [name for name in info["enabled_disk_templates"] if name != TEMPLATE]
-    allowed = [name for name in info["ipolicy"][constants.IPOLICY_DTS] if name != TEMPLATE]
-    cli.SubmitOpCode(
-        opcodes.OpClusterSetParams(
-            enabled_disk_templates=enabled, ipolicy={constants.IPOLICY_DTS: allowed}
-        ),
-        cl=client,
+    nowhere = TEMPLATE not in allowed and not any(
+        "volume" in own for own in group_params.gluster_own(client).values()
     )
+    if enabled and (nowhere or _is_the_clusters(client, volume)):
+        policy = {constants.IPOLICY_DTS: [name for name in allowed if name != TEMPLATE]}
+        cli.SubmitOpCode(
+            opcodes.OpClusterSetParams(enabled_disk_templates=enabled, ipolicy=policy), cl=client
+        )
+
+
+def _disuse_in_group(client: Any, group: str) -> None:
+    ((own, custom),) = client.QueryGroups([group], ["custom_diskparams", "custom_ipolicy"], False)
+    everywhere = client.QueryClusterInfo()["ipolicy"][constants.IPOLICY_DTS]
+    # Ganeti does not take "default" for the way of access, which harms nobody.
+    reset = {
+        name: constants.VALUE_DEFAULT for name in own[TEMPLATE] if name != constants.LDP_ACCESS
+    }
+    change: dict[str, Any] = {"diskparams": {TEMPLATE: reset}}
+    allowed = (custom or {}).get(constants.IPOLICY_DTS)
+    if allowed and TEMPLATE not in everywhere:
+        left = [name for name in allowed if name != TEMPLATE]
+        same = not left or {*left} == {*everywhere}
+        change["ipolicy"] = {constants.IPOLICY_DTS: [constants.VALUE_DEFAULT] if same else left}
+    cli.SubmitOpCode(opcodes.OpGroupSetParams(group_name=group, **change), cl=client)
 
 
 def read_settings(client: Any) -> dict[str, Settings]:

@@ -49,7 +49,7 @@ def steps(crew: Crew, pool: Pool, volume: VolumeInfo, nodes: Sequence[str]) -> l
     for brick in volume.bricks:
         node = pool.node_of(brick, nodes)
         if not node:
-            continue  # of a server that Ganeti does not know, and its own affair
+            continue  # of a server that Ganeti does not know, or that is offline
         found.append(
             Step(
                 "%s: brick %s removed with all that is in it" % (node, brick.path),
@@ -70,6 +70,7 @@ def dissolve(crew: Crew, pool: Pool, volume: VolumeInfo) -> Step:
 
     def detach() -> None:
         for peer in gluster.peers():
-            gluster.ask("peer", "detach", peer.hostname)
+            force = [] if peer.connected else ["force"]
+            gluster.ask("peer", "detach", peer.hostname, *force)
 
     return Step("pool dissolved, if it has no other volume", needed_or_gone, detach)

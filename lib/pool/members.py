@@ -88,24 +88,41 @@ def read(gluster: Gluster, anchor: str, addresses: Mapping[str, str]) -> Pool:
     )
 
 
-def find(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> Pool:
-    """The pool that the first of the nodes with a pool or a volume is in.
+def find_all(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> list[Pool]:
+    """The pools that the nodes are in, each as the first of its members sees it.
 
     Raises `GanetiGlusterError` if none is in one.
     """
+    pools: list[Pool] = []
     reasons = []
     for node in nodes:
+        if any(pool.uuid(node) for pool in pools):
+            continue
         try:
             found = read(crew.gluster(node), node, addresses)
         except (GlusterFailed, CommandFailed) as err:
             reasons.append("%s: %s" % (node, err))
             continue
         if found.peers or found.volumes:
-            return found
+            pools.append(found)
+    if pools:
+        return pools
     raise GanetiGlusterError(
         "no node is in a Gluster pool%s" % "".join("; %s" % reason for reason in reasons),
         hint="make one with: gnt-gluster pool create",
     )
+
+
+def with_volume(pools: Sequence[Pool], name: str) -> Pool:
+    """The pool that has a volume, the first one if none has."""
+    with_it = [pool for pool in pools if name in [volume.name for volume in pool.volumes]]
+    return (with_it or list(pools))[0]
+
+
+def with_node(pools: Sequence[Pool], *nodes: str) -> Pool:
+    """The pool that has the first of the nodes that is in any, else the first one."""
+    with_one = [pool for node in nodes for pool in pools if pool.uuid(node)]
+    return (with_one or list(pools))[0]
 
 
 def ready_spares(

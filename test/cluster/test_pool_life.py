@@ -10,7 +10,7 @@ import pytest
 
 from demolib import guest
 from demolib.console import Boot
-from testbedlib import Testbed
+from testbedlib import CompletedCommand, Testbed, layout, wait_for
 from testbedlib import cluster as ganeti
 
 from .conftest import OS_DIRECTORY, Cluster, package
@@ -57,10 +57,131 @@ def add_node(cluster: Cluster, name: str) -> str:
     return done.stdout + done.stderr
 
 
+def shapes(cluster: Cluster) -> dict[str, str]:
+    """The volumes of all pools of the cluster."""
+    done = cluster.testbed.exec("node1", ["gnt-gluster", "pool", "status", "--json"])
+    if done.exit_code and "no node is in a Gluster pool" in done.stderr:
+        return {}
+    return {volume["name"]: volume["shape"] for volume in json.loads(done.stdout)["volumes"]}
+
+
+def pool(cluster: Cluster, *words: str, **options: Any) -> CompletedCommand:
+    """A `gnt-gluster pool` command that asks nothing."""
+    verb, *others = words
+    return cluster.run(
+        *("gnt-gluster", "pool", verb, "--yes", *others), **{"max_seconds": 300, **options}
+    )
+
+
+def create(cluster: Cluster, name: str, *words: str, **options: Any) -> CompletedCommand:
+    return pool(
+        *(cluster, "create", "--volume", name, "--brick-dir", layout.BRICK_MOUNT, *words),
+        **options,
+    )
+
+
 def written_on(boot: Boot) -> None:
     """The guest writes further records, and none is missing."""
     before = guest.last_acknowledged(boot.events())
     boot.wait(lambda events: guest.last_acknowledged(events) > before + 3, 120, "records")
+
+
+# Stops glusterd on a node when a command has come to a step, and lets it go on then.
+STUMBLE = """
+text=$1; node=$2; shift 2
+"$@" >/tmp/stumbled 2>&1 &
+for _ in $(seq 600); do
+  if grep -qF "$text" /tmp/stumbled; then break; fi
+  sleep 0.02
+done
+kill -STOP $!
+ssh -o BatchMode=yes "$node" systemctl stop glusterd
+kill -CONT $!
+wait $!; code=$?
+cat /tmp/stumbled; exit $code
+"""
+
+
+def test_a_volume_whose_creation_failed_on_the_way(bare: Cluster) -> None:
+    words = ("gv-d", "--disperse", "3", "--redundancy", "1", "--no-configure")
+    failed = bare.run(
+        *("bash", "-c", STUMBLE, "-", "[1/", "node3", "gnt-gluster", "pool", "create", "--yes"),
+        *("--volume", *words, "--brick-dir", layout.BRICK_MOUNT),
+        fail=True,
+        max_seconds=300,
+    )
+    assert "Failure: pool of node1, node2, node3: " in failed.stdout
+    assert "run the command again to go on from here" in failed.stdout
+    refused = create(bare, *words, fail=True)
+    assert "Problem: node3: glusterd does not answer; systemctl enable --now" in refused.stderr
+    bare.run("systemctl", "start", "glusterd", node="node3")
+    done = create(bare, *words)
+    assert "Note: volume: disperse 3 redundancy 1: small writes to a dispersed" in done.stderr
+    assert done.stdout.endswith("Volume gv-d is ready.\n")
+    assert shapes(bare) == {"gv-d": "disperse 3 redundancy 1"}
+
+    # How it is kept.
+    changed = bare.run("gnt-gluster", "pool", "modify", "--on-node-add", "off", "gv-d")
+    assert "on node-add:   off (was join)\n" in changed.stdout
+    assert status(bare)["on_node_add"] == "off"
+    refused = bare.run("gnt-gluster", "pool", "modify", "--on-node-add=off", "gv0", fail=True)
+    assert "Failure: there is no volume gv0 in the pool of node1" in refused.stderr
+
+    # A node that others' bricks depend on is not taken away.
+    bare.run("pkill", "-f", "glusterfsd.*gv-d", node="node2")
+    wait_for(lambda: bool(status(bare)["offline"]), 30, "the brick is down")
+    refused = bare.run("gnt-node", "modify", "--offline=yes", "node3", fail=True, max_seconds=120)
+    assert (
+        "node node3 is alive, and its bricks are needed: not online are node2:%s/gv-d"
+        % layout.BRICK_MOUNT
+    ) in refused.stderr
+    bare.run("gnt-node", "modify", "--offline=yes", "node2", max_seconds=120)
+    assert len(status(bare)["offline"]) == 1
+    bare.run("gnt-node", "modify", "--force", "--offline=no", "node2", max_seconds=120)
+    assert status(bare)["offline"] == []
+
+    pool(bare, "destroy", "gv-d")
+    assert shapes(bare) == {}
+
+
+def policies(cluster: Cluster) -> str:
+    """The policies that node groups have for themselves."""
+    return cluster.run("gnt-group", "list", "--no-headers", "-o", "name,custom_ipolicy").stdout
+
+
+def test_volumes_that_may_lose_images_and_one_of_a_group(bare: Cluster) -> None:
+    words = ("gv-1", "--replica", "1", "--no-configure")
+    refused = create(bare, *words, fail=True)
+    assert "Problem: volume: distributed, without copies: each image is on one" in refused.stderr
+    create(bare, *words, "--force", "--nodes", "node1")
+
+    bare.run("gnt-group", "add", "rack")
+    bare.run("gnt-group", "assign-nodes", "--force", "rack", "node2", "node3")
+    before = policies(bare)
+    words = ("gv-2", "--replica", "2", "--group", "rack")
+    refused = create(bare, *words, fail=True)
+    assert "Problem: volume: replica 2: with two copies, one server that is away" in refused.stderr
+    create(bare, *words, "--force")
+    assert shapes(bare) == {"gv-1": "distributed, without copies", "gv-2": "replica 2"}
+    bare.add("vm-rack", node="node2", start=False)
+    refused = bare.run(
+        *("gnt-instance", "add", "-t", "gluster", "--disk=0:size=1G", "-o", "guest+default"),
+        *("--no-name-check", "--no-ip-check", "--no-nics", "-n", "node1", "vm-other"),
+        fail=True,
+    )
+    assert "Disk template gluster is not allowed" in refused.stderr
+    refused = pool(bare, "destroy", "--force", "gv-2", fail=True)
+    assert "Failure: volume gv-2 has disks of instances: vm-rack; remove or" in refused.stderr
+    bare.remove("vm-rack")
+    pool(bare, "destroy", "gv-2")
+    pool(bare, "destroy", "gv-1")
+    assert shapes(bare) == {}
+    assert policies(bare) == before
+    assert "gv-2" not in bare.run("gnt-group", "list", "-o", "name,custom_diskparams").stdout
+    enabled = bare.run("gnt-cluster", "info").stdout
+    assert "enabled disk templates: diskless, ext\n" in enabled
+    bare.run("gnt-group", "assign-nodes", "--force", "default", "node2", "node3")
+    bare.run("gnt-group", "remove", "rack")
 
 
 def test_a_pool_lives_with_its_nodes(bare: Cluster) -> None:
@@ -114,6 +235,7 @@ def test_a_pool_lives_with_its_nodes(bare: Cluster) -> None:
     boot.wait_end(60)
     before = boot.events()
     boot.close()
+    pool(bare, "rebalance", "--move-data", "gv0", max_seconds=600)
     again = bare.boot(NAME, "node1")
     bare.run("gnt-instance", "start", NAME, max_seconds=120)
     written_on(again)

@@ -1,0 +1,49 @@
+"""`pool modify`: how a volume's pool is to be kept from now on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganeti_gluster.cmdlib import pool_create, pool_state, pool_use
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
+from ganeti_gluster.pool import settings
+from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.settings import Settings
+
+_SHOWN = {"directory": "bricks in", "device": "on device", "node_add": "on node-add"}
+
+
+def change(volume: str, client: Any, crew: Crew, opts: Any) -> tuple[Settings | None, Settings]:
+    """The settings that there are, None without any, and those that are asked for.
+
+    Raises `GanetiGlusterError` if there is no such volume, or nothing is asked.
+    """
+    if not (opts.brick_dir or opts.brick_device or opts.on_node_add):
+        raise InvalidParameter("give --on-node-add, --brick-dir or --brick-device")
+    pool_state.find_volume(client, crew, volume).pool.volume(volume)
+    kept = pool_use.read_settings(client).get(volume)
+    if kept is None and not opts.brick_dir:
+        raise GanetiGlusterError(
+            "nothing is kept of volume %s" % volume, hint="give --brick-dir, to begin with"
+        )
+    changed = Settings(
+        volume=volume,
+        directory=opts.brick_dir or (kept.directory if kept else ""),
+        device=opts.brick_device or (kept.device if kept else ""),
+        node_add=opts.on_node_add or (kept.node_add if kept else settings.JOIN),
+        group=kept.group if kept else "",
+    )
+    pool_create.check_paths(changed.directory, changed.device)
+    changed.tags()
+    return kept, changed
+
+
+def describe(kept: Settings | None, changed: Settings) -> list[str]:
+    """The settings a line each, with what is there now where that is another value."""
+    lines = ["Volume %s, for nodes that are added:" % changed.volume]
+    for name, shown in _SHOWN.items():
+        new = getattr(changed, name) or "none"
+        old = new if kept is None else getattr(kept, name) or "none"
+        was = "" if old == new else " (was %s)" % old
+        lines.append("  %-14s %s%s" % (shown + ":", new, was))
+    return lines
