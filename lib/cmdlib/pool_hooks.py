@@ -83,7 +83,7 @@ def _extend(client: Any, crew: Crew, found: Found, kept: Settings) -> bool:
     if not bricks:
         return False
     gluster = crew.gluster(found.pool.anchor)
-    extend.add(gluster, volume, bricks)
+    extend.add(gluster, volume, bricks, say)
     say("volume %s has a further set of bricks: %s" % (volume.name, ", ".join(bricks)))
     if _is_used(client):
         say(

@@ -30,7 +30,7 @@ from typing import Any
 
 from ganeti_gluster import gfapi
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, probe
+from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe
 from ganeti_gluster.lock import writers
 from ganeti_gluster.lock.attempts import Attempts
 from ganeti_gluster.lock.files import LockFiles, Wanted, describe
@@ -232,8 +232,9 @@ class Keeper:
 
     def _servers_answer(self) -> bool:
         """Whether this node reaches most of the bricks' hosts, so that they keep its lock."""
-        answers = probe([(host, _GLUSTERD_PORT) for host in self._hosts], timeout=PROBE_TIMEOUT)
-        live = sum(reason is None for reason in answers.values())
+        # Each by itself: of several it is given up who answers later than the first.
+        probes = [Probe([(host, _GLUSTERD_PORT)], timeout=PROBE_TIMEOUT) for host in self._hosts]
+        live = sum(reason is None for each in probes for reason in each.answers().values())
         return 2 * live > len(self._hosts)
 
     def _stop(self, reason: str) -> None:

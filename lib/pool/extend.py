@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, VolumeInfo
 from ganeti_gluster.pool.build import BRICK_SECONDS, offline_bricks
+from ganeti_gluster.pool.held import Held
 from ganeti_gluster.pool.members import CONNECTED, Pool
 from ganeti_gluster.pool.moves import free_path
-from ganeti_gluster.pool.steps import wait
+from ganeti_gluster.pool.steps import Say, wait
 
 
 def next_set(
@@ -33,20 +34,23 @@ def next_set(
     return ["%s:%s" % (node, free_path(pool, node, directory, volume.name)) for node in chosen]
 
 
-def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str]) -> None:
+def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str], say: Say) -> None:
     """Add the bricks, and wait until they are online.
 
     glusterd says success for bricks that it did not take: the state is read back.
     """
-    gluster.ask("volume", "add-brick", volume.name, *bricks)
-    found = gluster.volume(volume.name)
-    has = [str(brick) for brick in found.bricks] if found else []
-    if [brick for brick in bricks if brick not in has]:
-        raise GanetiGlusterError(
-            "glusterd took the bricks %s, and has them not" % ", ".join(bricks)
+    with Held(gluster, volume.name, say) as held:
+        held.let_go()
+        gluster.ask("volume", "add-brick", volume.name, *bricks)
+        found = gluster.volume(volume.name)
+        has = [str(brick) for brick in found.bricks] if found else []
+        if [brick for brick in bricks if brick not in has]:
+            raise GanetiGlusterError(
+                "glusterd took the bricks %s, and has them not" % ", ".join(bricks)
+            )
+        wait(
+            "bricks of %s" % volume.name,
+            lambda: offline_bricks(gluster, volume.name),
+            seconds=BRICK_SECONDS,
         )
-    wait(
-        "bricks of %s" % volume.name,
-        lambda: offline_bricks(gluster, volume.name),
-        seconds=BRICK_SECONDS,
-    )
+        held.wait_switched()

@@ -7,10 +7,14 @@ that does so more than once a second holds that lock for good, and the self-heal
 does not wait for a lock but passes over the file (seen with GlusterFS 11.1: held for
 minutes, healed within a second when the delay was 0).  The option is taken over by
 running clients at once.
+
+Such a lock also holds up who has a POSIX lock on the image when the bricks of the volume
+change, since the library takes the lock to the new bricks by an extended attribute.
 """
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from ganeti_gluster.command import CommandFailed
@@ -19,6 +23,9 @@ from ganeti_gluster.pool.steps import Say
 
 OPTION = "cluster.post-op-delay-secs"
 _NONE = "0"
+#: Seconds until all that have the volume open have used it once more: keepers of locks
+#: do so every three.
+SWITCH_SECONDS = 8.0
 
 
 class Held:
@@ -49,11 +56,16 @@ class Held:
         if self._changed or not self._usable:
             return
         self._changed = True
-        self._say("  writers keep locks: %s is 0 until all is healed" % OPTION)
+        self._say("  writers keep no locks meanwhile: %s is 0" % OPTION)
         try:
             self._gluster.ask("volume", "set", self._volume, OPTION, _NONE)
         except (GlusterFailed, CommandFailed) as err:
             self._say("  %s" % err)
+
+    def wait_switched(self) -> None:
+        """Wait until the holders of locks have taken these to bricks that changed."""
+        if self._changed:
+            time.sleep(SWITCH_SECONDS)
 
     def __exit__(
         self,

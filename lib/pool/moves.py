@@ -223,10 +223,15 @@ class Mover:
         if reason:
             raise MoveRefused("brick %s stays where it is: %s" % (move.old, reason))
         words = ("volume", "replace-brick", move.volume, str(move.old), move.new)
-        gluster.ask(*words, "commit", "force")
-        if not self._is_moved(move):
-            raise GanetiGlusterError("glusterd took the new brick %s, and has it not" % move.new)
-        wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
+        with Held(gluster, move.volume, self._say) as held:
+            held.let_go()
+            gluster.ask(*words, "commit", "force")
+            if not self._is_moved(move):
+                raise GanetiGlusterError(
+                    "glusterd took the new brick %s, and has it not" % move.new
+                )
+            wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
+            held.wait_switched()
 
     def _offline(self, move: Move) -> str:
         volume = self._gluster.volume(move.volume)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,19 @@ def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return signals
 
 
+class Answers:
+    """A probe of which only those named first are answered; asks for one at a time."""
+
+    def __init__(
+        self, live: Sequence[str], servers: Sequence[tuple[str, int]], timeout: float
+    ) -> None:
+        ((self.host, self.port),) = servers
+        self.live = self.host in live
+
+    def answers(self) -> dict[tuple[str, int], str | None]:
+        return {(self.host, self.port): None if self.live else "no"}
+
+
 def watch(
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -38,8 +53,7 @@ def watch(
     held._hosts = HOSTS
     held._doubtful = doubtful
     held._confirmed = time.monotonic() - silent
-    answers = {(host, 24007): None if i < live else "no" for i, host in enumerate(HOSTS)}
-    monkeypatch.setattr(keeper, "probe", lambda servers, timeout: answers)
+    monkeypatch.setattr(keeper, "Probe", partial(Answers, HOSTS[:live]))
     held._watch()
     return files
 

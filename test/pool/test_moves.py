@@ -197,7 +197,7 @@ def test_what_the_heal_passed_over_is_healed_again(monkeypatch):
 
 def test_writers_that_keep_a_heal_up_let_go_of_their_locks(monkeypatch):
     stub = Healing([1] * 5 + [0], [7])
-    assert "  writers keep locks: cluster.post-op-delay-secs is 0 until all is healed" in heal(
+    assert "  writers keep no locks meanwhile: cluster.post-op-delay-secs is 0" in heal(
         monkeypatch, stub
     )
     assert stub.started == [False, False]
