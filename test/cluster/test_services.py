@@ -443,6 +443,7 @@ def test_a_master_without_power_in_the_middle_of_a_sync_loses_no_event(
     services: Services, undo: Undo
 ) -> None:
     cluster, testbed = services.cluster, services.cluster.testbed
+    earlier = set(services.told(*cluster.nodes))
     # A hook that does not end: by then the event is stored, copied and in the journal.
     undo("node1", "rm", "-f", HOOK)
     hook = "#!/bin/sh\ntouch %s\nexec sleep 60\n" % SEEN
@@ -506,10 +507,13 @@ def test_a_master_without_power_in_the_middle_of_a_sync_loses_no_event(
     assert "the other nodes take node1 for the master" in cluster.run(*why, node="node2").stdout
     assert services.told("node2") == told
     cluster.run("gnt-cluster", "redist-conf", max_seconds=120)
+    # A master's daemons still run there, and it has the cluster's address.
+    cluster.run("systemctl", "restart", "ganeti", node="node2")
+    cluster.run("ip", "address", "del", "192.0.2.2/32", "dev", "br0", node="node2")
     cluster.run("systemctl", "start", SYNC, node="node2")  # does nothing there
     services.run("swift", "start")
     assert services.sync()[0] == ("fetch-restored", "node2")
     assert services.sync() == []
     # Twice, by its one name, is what was told when the power went.
     told = services.told(*cluster.nodes)
-    assert {uid for uid in told if told.count(uid) > 1} == {uids[0]}
+    assert {uid for uid in told if told.count(uid) > 1} - earlier == {uids[0]}
