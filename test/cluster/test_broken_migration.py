@@ -112,6 +112,9 @@ def test_the_target_dies(cluster: Cluster, boot: Boot) -> None:
     assert disk(cluster) == "node %s (exclusive)" % TARGET
 
 
+@pytest.mark.xfail(
+    strict=False, reason="on a target that was cut off meanwhile a guest may stand still for long"
+)
 def test_a_brick_dies_and_the_network_fails_for_a_while(cluster: Cluster, boot: Boot) -> None:
     boot.follow_to(cluster.testbed.node(TARGET))
     migration = Migration(cluster)
