@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 
 SYSFS = "/sys/class/block"
@@ -24,14 +23,6 @@ def size(device: str) -> int:
     """Bytes of a block device."""
     with open(os.path.join(SYSFS, os.path.basename(device), "size"), encoding="ascii") as stream:
         return int(stream.read()) * SECTOR
-
-
-def is_block_device(path: str) -> bool:
-    """Whether a path leads to a block device."""
-    try:
-        return stat.S_ISBLK(os.stat(path).st_mode)
-    except OSError:
-        return False
 
 
 def flush_argv(device: str) -> list[str]:

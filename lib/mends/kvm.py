@@ -5,10 +5,10 @@ Ganeti 3.0 passes the disk's URI to QEMU as it is, and has none of this.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ganeti_gluster.export.users import is_block_device
 from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec
 
@@ -97,7 +97,7 @@ def extend_hypervisor(module: Any) -> None:
             blockdev["server"] = merge_servers(
                 blockdev["server"], spec.qemu_blockdev(blockdev["path"])["server"]
             )
-        elif blockdev.get("driver") == "file" and is_block_device(target):
+        elif blockdev.get("driver") == "file" and Path(target).is_block_device():
             blockdev["driver"] = "host_device"
         return result
 

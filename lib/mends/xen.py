@@ -7,9 +7,9 @@ the template; with this package's class the path is a block device.
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
-from ganeti_gluster.export.users import is_block_device
 from ganeti_gluster.plugin import Refused
 
 
@@ -39,6 +39,6 @@ def extend(module: Any) -> None:
 def as_device(line: str, path: str) -> str:
     """A disk's line of a Xen configuration, with the driver that its path needs."""
     driver, colon, rest = line.partition(":")
-    if not colon or not rest.startswith("%s," % path) or not is_block_device(path):
+    if not colon or not rest.startswith("%s," % path) or not Path(path).is_block_device():
         return line
     return "%sphy:%s" % (driver[: len(driver) - len(driver.lstrip("'\""))], rest)

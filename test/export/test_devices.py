@@ -159,8 +159,3 @@ def test_users_of_a_device_are_processes_mounts_and_devices(
     ]
     assert users.of("/dev/loop4") == []
     assert users.size("/dev/loop3") == 1 << 20
-
-
-def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
-    assert not users.is_block_device(str(tmp_path / "none"))
-    assert not users.is_block_device(__file__)

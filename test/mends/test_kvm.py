@@ -141,7 +141,9 @@ def test_a_disk_with_a_path_stays_as_it_is() -> None:
 
 
 def test_qemu_is_told_that_a_block_device_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kvm, "is_block_device", lambda path: path.startswith("/dev/loop"))
+    monkeypatch.setattr(
+        kvm.Path, "is_block_device", lambda self: str(self).startswith("/dev/loop")
+    )
     module = hypervisor_module()
     kvm.extend_hypervisor(module)
     device = module.KVMHypervisor._GenerateKVMBlockDevice("/dev/loop3", None, {}, "disk-1")

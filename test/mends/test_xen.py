@@ -30,7 +30,7 @@ def xen_module() -> SimpleNamespace:
 
 
 def test_a_block_device_is_phy_and_a_file_stays_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xen, "is_block_device", lambda path: path.startswith("/dev/"))
+    monkeypatch.setattr(xen.Path, "is_block_device", lambda self: str(self).startswith("/dev/"))
     module = xen_module()
     xen.extend(module)
     disks = [
