@@ -79,6 +79,12 @@ OPTIONS = (
         "Ganeti runs disks on shared storage with cache=none, which must reach the bricks",
     ),
     Option(
+        "client.tcp-user-timeout",
+        "20",
+        "a client tries a server that was away anew within seconds, where the kernel alone "
+        "waits up to two minutes",
+    ),
+    Option(
         "network.remote-dio",
         "disable",
         "clients would drop O_DIRECT before the bricks see it",
