@@ -33,7 +33,7 @@ def no_cluster(cluster: Cluster) -> Iterator[None]:
 def test_init_takes_the_template_without_an_entry_in_file_storage_paths(
     cluster: Cluster, no_cluster: None
 ) -> None:
-    cluster.run("test", "!", "-e", "/etc/ganeti/file-storage-paths")
+    cluster.everywhere("rm", "-f", "/etc/ganeti/file-storage-paths")
     cluster.run(*init("access=userspace"), max_seconds=120)
     info = cluster.run("gnt-cluster", "info").stdout
     assert "enabled disk templates: gluster" in info
