@@ -12,6 +12,7 @@ from testbedlib import wait_for
 from .conftest import Cluster, package
 
 OURS = "ganeti-gluster"
+INSTALLED = "/usr/lib/python3/dist-packages/ganeti_gluster"
 NAME = "vm4"
 
 
@@ -116,7 +117,12 @@ def test_a_bad_parameter_is_refused_when_it_is_set(
 
 @pytest.fixture
 def without_package(cluster: Cluster) -> Iterator[None]:
-    """Remove the package from every node; it is installed again afterwards."""
+    """Remove the package from every node; it is installed again afterwards.
+
+    With byte code in it that the package does not know, as processes write that begin
+    while it is removed.
+    """
+    cluster.everywhere("touch", INSTALLED + "/__pycache__/late.cpython-3.pyc")
     cluster.everywhere("apt-get", "purge", "--yes", "ganeti-gluster")
     cluster.testbed.allow_stock_gluster()
     yield
