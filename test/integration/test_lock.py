@@ -53,6 +53,26 @@ def elsewhere(
     return hold
 
 
+@pytest.fixture
+def taken_away(
+    lock: Lock, path: str, volume: Volume, elsewhere: Callable[[str], subprocess.Popen[str]]
+) -> Callable[[str], subprocess.Popen[str]]:
+    """Have the lock held elsewhere that its keeper has, which was stopped meanwhile."""
+
+    def signal_keeper(name: str) -> None:
+        argv = ["systemctl", "kill", "--signal=" + name, lock.unit]
+        subprocess.run(argv, check=True, timeout=10)
+
+    def take(mode: str) -> subprocess.Popen[str]:
+        signal_keeper("STOP")
+        volume.clear_locks(path)
+        other = elsewhere(mode)
+        signal_keeper("CONT")
+        return other
+
+    return take
+
+
 def main_pid(lock: Lock) -> int:
     argv = ["systemctl", "show", "--value", "--property=MainPID", lock.unit]
     return int(subprocess.run(argv, capture_output=True, check=True, timeout=10).stdout)
@@ -191,15 +211,12 @@ def test_a_keeper_that_lost_it_kills_what_writes(
     lock: Lock,
     path: str,
     volume: Volume,
-    elsewhere: Callable[[str], subprocess.Popen[str]],
+    taken_away: Callable[[str], subprocess.Popen[str]],
     wait: Callable[..., Any],
 ) -> None:
     lock.take(EXCLUSIVE, HERE)
     with writer(path) as guest:
-        subprocess.run(["systemctl", "kill", "--signal=STOP", lock.unit], check=True, timeout=10)
-        volume.clear_locks(path)
-        other = elsewhere(EXCLUSIVE)
-        subprocess.run(["systemctl", "kill", "--signal=CONT", lock.unit], check=True, timeout=10)
+        other = taken_away(EXCLUSIVE)
         assert guest.wait(timeout=30) == -signal.SIGKILL
     wait("the keeper has gone", lambda: lock.mode() is None)
     assert holder_of(volume, path) == Holder(THERE, EXCLUSIVE)
@@ -210,15 +227,12 @@ def test_a_lock_that_is_refused_for_a_moment_is_not_lost(
     lock: Lock,
     path: str,
     volume: Volume,
-    elsewhere: Callable[[str], subprocess.Popen[str]],
+    taken_away: Callable[[str], subprocess.Popen[str]],
     wait: Callable[..., Any],
 ) -> None:
     lock.take(EXCLUSIVE, HERE)
     with writer(path) as guest:
-        subprocess.run(["systemctl", "kill", "--signal=STOP", lock.unit], check=True, timeout=10)
-        volume.clear_locks(path)
-        other = elsewhere(EXCLUSIVE)
-        subprocess.run(["systemctl", "kill", "--signal=CONT", lock.unit], check=True, timeout=10)
+        other = taken_away(EXCLUSIVE)
         wait("what writes is stopped", lambda: state(guest) == "T")
         other.communicate()
         wait("it goes on", lambda: state(guest) != "T")
