@@ -8,6 +8,7 @@ from typing import Any
 
 from ganeti import cli, constants, opcodes
 
+from ganeti_gluster import names
 from ganeti_gluster.cmdlib import configuration, group_params, instance_disks
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
@@ -56,7 +57,7 @@ def params_for(volume: str, servers: Sequence[str]) -> dict[str, Any]:
     return {
         "volume": volume,
         "host": ",".join(servers),
-        "port": 24007,
+        "port": names.DEFAULT_PORT,
         "access": USERSPACE,
     }
 

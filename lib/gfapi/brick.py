@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from ganeti_gluster import names
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi.connection import pooled
 from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT
 from ganeti_gluster.gfapi.volume import Volume
 
-_GLUSTERD_PORT = 24007
 _AT_ONCE = 8
 
 # Without the parser of `topology`, which takes more memory than a lock's keeper.
@@ -43,7 +43,7 @@ def ask_each(volume: Volume, question: Callable[[Volume], Answer]) -> list[Answe
     """
 
     def ask(host: str, graph: str) -> list[Answer]:
-        target = replace(volume.target, servers=((host, _GLUSTERD_PORT),), graph=graph + "\n")
+        target = replace(volume.target, servers=((host, names.DEFAULT_PORT),), graph=graph + "\n")
         try:
             brick = Volume(pooled(target, timeout=PROBE_TIMEOUT))
             return [question(brick)]

@@ -28,7 +28,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ganeti_gluster import gfapi
+from ganeti_gluster import gfapi, names
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe
 from ganeti_gluster.lock import writers
@@ -56,7 +56,6 @@ GRACE_SECONDS = 2 * CHECK_SECONDS + DOUBT_SECONDS
 #: Seconds that giving the lock back may take; the connection's end does it as well.
 _GIVE_BACK_SECONDS = 5.0
 _POLL_SECONDS = 0.5
-_GLUSTERD_PORT = 24007
 
 # Exit statuses: the lock is another's; anything else that did not work.
 HELD = 75
@@ -233,7 +232,9 @@ class Keeper:
     def _servers_answer(self) -> bool:
         """Whether this node reaches most of the bricks' hosts, so that they keep its lock."""
         # Each by itself: of several it is given up who answers later than the first.
-        probes = [Probe([(host, _GLUSTERD_PORT)], timeout=PROBE_TIMEOUT) for host in self._hosts]
+        probes = [
+            Probe([(host, names.DEFAULT_PORT)], timeout=PROBE_TIMEOUT) for host in self._hosts
+        ]
         live = sum(reason is None for each in probes for reason in each.answers().values())
         return 2 * live > len(self._hosts)
 
