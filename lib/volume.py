@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -18,8 +17,7 @@ class Server(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True)
-class VolumeSpec:
+class VolumeSpec(NamedTuple):
     """A volume's name and where to ask for it; all values are valid."""
 
     name: str
@@ -109,7 +107,7 @@ def reachable_by_qemu(spec: VolumeSpec, *, glusterfs_11: bool) -> VolumeSpec:
             % ", ".join(describe(server) for server in spec.servers),
             hint="name a server that has an IPv4 address, too",
         )
-    return replace(spec, servers=servers)
+    return spec._replace(servers=servers)
 
 
 def live_server(spec: VolumeSpec, *, timeout: float = PROBE_TIMEOUT) -> Server:

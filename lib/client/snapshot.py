@@ -277,7 +277,7 @@ def _place(opts: Any, instance: snapshots.Instance) -> VolumeSpec:
     if opts.host is not None:
         return VolumeSpec.from_params({"volume": opts.volume, "host": opts.host})
     if opts.volume is not None:
-        return replace(spec, name=names.volume_name(opts.volume))
+        return spec._replace(name=names.volume_name(opts.volume))
     return spec
 
 

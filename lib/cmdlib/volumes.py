@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ganeti_gluster.verify import told
@@ -67,7 +67,7 @@ def _place(volumes: list[UsedVolume], spec: VolumeSpec) -> UsedVolume:
         known = volume.spec
         if known.name == spec.name and set(known.servers) & set(spec.servers):
             servers = tuple(dict.fromkeys(known.servers + spec.servers))
-            volume.spec = replace(known, servers=servers)
+            volume.spec = known._replace(servers=servers)
             return volume
     volumes.append(UsedVolume(spec))
     return volumes[-1]

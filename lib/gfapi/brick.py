@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from ganeti_gluster import names
@@ -43,7 +42,7 @@ def ask_each(volume: Volume, question: Callable[[Volume], Answer]) -> list[Answe
     """
 
     def ask(host: str, graph: str) -> list[Answer]:
-        target = replace(volume.target, servers=((host, names.DEFAULT_PORT),), graph=graph + "\n")
+        target = volume.target._replace(servers=((host, names.DEFAULT_PORT),), graph=graph + "\n")
         try:
             brick = Volume(pooled(target, timeout=PROBE_TIMEOUT))
             return [question(brick)]

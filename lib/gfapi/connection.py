@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ganeti_gluster import errors
 from ganeti_gluster.gfapi.library import Library, load
@@ -28,8 +28,7 @@ CONNECT_TIMEOUT = 10.0
 BRICKS_TIMEOUT = 20.0
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """What to connect to, and how; equal targets share one connection.
 
     `servers` are (host, port) pairs, or (socket path, 0) with transport

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
 import errno
 import importlib.util
 import os
@@ -18,10 +17,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ganeti_gluster.errors import LibraryMissing
 from ganeti_gluster.gfapi.prototypes import PROTOTYPES
+
+if TYPE_CHECKING:
+    from ganeti_gluster.gfapi.preload import Preloaded
 
 SONAME = "libgfapi.so.0"
 API_PATH = Path("gluster", "gfapi", "api.py")
@@ -31,7 +33,8 @@ VENDOR = Path(__file__).resolve().parent.parent / "_vendor"
 class Library:
     """The loaded library: its functions, and the structures of the gfapi package."""
 
-    def __init__(self, api: ModuleType) -> None:
+    def __init__(self, api: ModuleType, first: ctypes.CDLL) -> None:
+        self.handles: list[ctypes.CDLL] = [first, api.client]
         self.Stat: type[ctypes.Structure] = api.Stat
         self.Statvfs: type[ctypes.Structure] = api.Statvfs
         self.Dirent: type[ctypes.Structure] = api.Dirent
@@ -61,22 +64,48 @@ def raise_errno(code: int, path: str | None) -> NoReturn:
 _lock = threading.Lock()
 _library: Library | None = None
 
+# What `preload` loaded, until a child of this process has looked whether it is current.
+_preloaded: Preloaded | None = None
+_inherited = False
+
 
 def load() -> Library:
     """The library, loaded by the first call; raises `LibraryMissing`."""
-    global _library
+    global _inherited, _library
     with _lock:
+        if _inherited and _preloaded is not None and not _preloaded.current():
+            _library = None
+            if not _preloaded.unload():
+                raise LibraryMissing(
+                    "GlusterFS was upgraded while this daemon ran", hint="restart the daemon"
+                )
+        _inherited = False
         if _library is None:
-            _library = Library(_load_api(_find_api()))
+            _library = _load(_find_api())
         return _library
 
 
-def _unlock_in_child() -> None:
-    global _lock
+def preload() -> None:
+    """Load the library for the children of this process; raises `LibraryMissing`.
+
+    For a daemon that forks for each request and makes no call of its own.  A child
+    whose daemon is older than the installed GlusterFS loads the new one.
+    """
+    global _preloaded
+    # Late: of Ganeti's processes one forks for its requests.
+    from ganeti_gluster.gfapi.preload import Preloaded, mapped
+
+    before = mapped()
+    _preloaded = Preloaded(load().handles, before)
+
+
+def _forked() -> None:
+    global _lock, _inherited
     _lock = threading.Lock()
+    _inherited = _preloaded is not None
 
 
-os.register_at_fork(after_in_child=_unlock_in_child)
+os.register_at_fork(after_in_child=_forked)
 
 
 def _find_api() -> Path:
@@ -90,26 +119,33 @@ def _find_api() -> Path:
     )
 
 
-def _load_api(path: Path) -> ModuleType:
+def _load_soname() -> ctypes.CDLL:
     try:
-        ctypes.CDLL(SONAME, ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(SONAME, ctypes.RTLD_GLOBAL)
     except OSError as err:
         raise LibraryMissing(
             "cannot load %s: %s" % (SONAME, err),
             hint="install GlusterFS's client library (Debian: apt install libgfapi0)",
         ) from err
+
+
+def _load(path: Path) -> Library:
+    first = _load_soname()
     spec = importlib.util.spec_from_file_location("ganeti_gluster.gfapi._api", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with _answering_find_library():
         spec.loader.exec_module(module)
-    return module
+    return Library(module, first)
 
 
 @contextlib.contextmanager
 def _answering_find_library() -> Iterator[None]:
     # api.py asks find_library for the name, which runs ldconfig (and without it
-    # a compiler); the answer is known by now.
+    # a compiler); the answer is known by now.  Imported late, as not every process
+    # of Ganeti's comes here.
+    import ctypes.util
+
     original = ctypes.util.find_library
 
     def find_library(name: str) -> str | None:

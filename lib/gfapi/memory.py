@@ -9,7 +9,6 @@ libgfapi's dozen threads that is 130 MiB and some 60 ms for each request.
 from __future__ import annotations
 
 import ctypes
-import mmap
 
 MCL_CURRENT = 1
 MCL_FUTURE = 2
@@ -52,6 +51,8 @@ def _locks_future() -> bool:
     before = _locked()
     if before == 0:
         return False
+    import mmap  # late, as few processes lock their memory
+
     with mmap.mmap(-1, mmap.PAGESIZE):
         return _locked() > before
 

@@ -9,8 +9,11 @@ in memory as long as it runs; so the child locks its pages as it uses them.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from ganeti_gluster.errors import LibraryMissing
+from ganeti_gluster.gfapi.library import preload
 from ganeti_gluster.gfapi.memory import lock_all_as_used
 from ganeti_gluster.plugin import Refused
 
@@ -38,3 +41,6 @@ def _preload() -> None:
     """Load what `GlusterStorage` loads late, so that no child has to."""
     import ganeti_gluster.export
     import ganeti_gluster.storage.one_writer  # noqa: F401
+
+    with contextlib.suppress(LibraryMissing):  # whoever needs it says so
+        preload()

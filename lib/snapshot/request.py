@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,6 +71,7 @@ def load(line: str) -> Request:
     return request
 
 
-def _volume(data: Mapping[str, Any]) -> VolumeSpec:
-    servers = tuple(Server(str(host), int(port)) for host, port in data["servers"])
-    return VolumeSpec(str(data["name"]), servers, str(data["transport"]))
+def _volume(data: Sequence[Any]) -> VolumeSpec:
+    name, servers, transport = data
+    servers = tuple(Server(str(host), int(port)) for host, port in servers)
+    return VolumeSpec(str(name), servers, str(transport))

@@ -300,3 +300,34 @@ def test_fini_ends_the_connection_for_all_and_the_next_is_new(make_volume):
     with connect(made.spec) as again:
         assert again.stat("x").size == 1
     assert connection._pool[again._connection.target] is again._connection
+
+
+_FORKING = """
+import shutil
+from ganeti_gluster.gfapi import library, preload
+library.preload()
+for path in preload.mapped() if sys.argv[3] == "upgraded" else ():
+    if "/glusterfs/" in path or "libglusterfs" in path:
+        shutil.copy2(path, path + ".new")
+        os.replace(path + ".new", path)
+inherited = library.load()
+if os.fork() == 0:
+    fresh = library.load() is not inherited
+    spec = volume.VolumeSpec.from_params(dict(host=sys.argv[1], volume=sys.argv[2]))
+    with volume.connect(spec) as opened:
+        opened.stat("/")
+    old = [path for path in preload.mapped() if path.endswith(" (deleted)")]
+    print("fresh" if fresh else "inherited", "old" if old else "current", flush=True)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "used"), [("nothing", "inherited current\n"), ("upgraded", "fresh current\n")]
+)
+def test_a_child_uses_the_library_of_its_daemon_unless_that_was_upgraded(
+    spec, run_program, change, used
+):
+    done = run_program(_FORKING, spec.servers[0].host, spec.name, change)
+    assert (done.returncode, done.stdout, done.stderr) == (0, used, "")

@@ -5,7 +5,7 @@ forks for each request; the child locks its memory as the daemon's does and call
 the function of `ganeti.backend` that the request is for.  What is left out is the
 network: TLS, HTTP and JSON are the same for both sides.  An order is a line
 `[operation, path, size in MiB]`, its answer a line with the seconds from the fork
-to the child's end.  `request` does nothing more, so it tells what is Ganeti's own
+to the child's answer.  `request` does nothing more, so it tells what is Ganeti's own
 in all the others.
 
 The side `stock` is Ganeti as if the plugin were not installed.
@@ -103,19 +103,27 @@ noded.http.server.HttpServerRequestExecutor.__init__ = execute
 
 
 def request(operation: str, path: str, size: int) -> float:
-    """Let a child do one operation; the seconds from the fork to its end."""
+    """Let a child do one operation; the seconds from the fork to its answer.
+
+    Nobody waits for the child's end: it is over when the next request comes.
+    """
+    reader, writer = os.pipe()
     started = time.perf_counter()
     pid = os.fork()
     if pid == 0:
         try:
             noded.MlockallRequestExecutor(operation, path, size)
+            os.write(writer, b"done")
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
         os._exit(0)
-    _, status = os.waitpid(pid, 0)
+    os.close(writer)
+    os.read(reader, 4)
     seconds = time.perf_counter() - started
+    os.close(reader)
+    _, status = os.waitpid(pid, 0)
     if status != 0:
         sys.exit("%s: %s of %s failed" % (side, operation, path))
     return seconds
