@@ -11,6 +11,7 @@ from types import TracebackType
 
 from ganeti_gluster import image, names
 from ganeti_gluster.copy import reflink
+from ganeti_gluster.copy.extents import NO_SEEK, file_extents, image_extents
 from ganeti_gluster.copy.interface import PARTIAL, Extent, Source, Stream
 from ganeti_gluster.copy.zeroes import is_zero
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
@@ -18,8 +19,6 @@ from ganeti_gluster.gfapi import File, Volume
 
 #: How much further the size of an image is set when a stream comes to its end.
 ROOM = 1 << 30
-#: What a volume answers that cannot tell where data is.
-_NO_SEEK = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
 #: Bytes of a hole that are looked at in one step.
 _STEP = 1 << 20
 
@@ -62,27 +61,7 @@ class ImageSource:
         return self.file.preadinto(buffer, offset)
 
     def extents(self) -> Iterator[Extent] | None:
-        return file_extents(self.file)
-
-
-def file_extents(file: File) -> Iterator[Extent] | None:
-    """The data of an open image; None on a volume that does not tell (sharded)."""
-    try:
-        first = file.seek_data(0)
-    except OSError as err:
-        if err.errno in _NO_SEEK:
-            return None
-        raise
-    return _extents(file, first)
-
-
-def _extents(file: File, start: int | None) -> Iterator[Extent]:
-    while start is not None:
-        end = file.seek_hole(start)
-        if end is None:  # it was cut meanwhile
-            return
-        yield Extent(start, end - start)
-        start = file.seek_data(end)
+        return image_extents(self.volume, self.path, self.file, self.size)
 
 
 class NewImage:
@@ -256,7 +235,7 @@ class ExistingImage:
                 if place is not None:
                     stop = min(end, file.seek_hole(place) or end)
             except OSError as err:
-                if err.errno not in _NO_SEEK:
+                if err.errno not in NO_SEEK:
                     raise
             if place is not None and place < stop:
                 write_zeroes(file.preadinto, file.pwrite, place, stop - place)
@@ -295,7 +274,7 @@ class _Open:
         return self._file.preadinto(buffer, offset)
 
     def extents(self) -> Iterable[Extent] | None:
-        return file_extents(self._file)
+        return file_extents(self._file, self.size)
 
 
 def describe(volume: Volume, path: str) -> str:

@@ -2,7 +2,7 @@
 
 The gfapi package declares the argument lists of GlusterFS before 6 and narrows
 offsets to 32 bits, so none of its prototypes is used.  A test compares each
-line here with glfs.h; `struct stat` and `struct dirent` come from the package,
+line here with its headers; `struct stat` and `struct dirent` come from the package,
 whose layouts are right on 64-bit Linux.  Nothing that only GlusterFS 11 has
 (GFAPI_11.0, the *at family) is used, so one table serves every version from 6.
 """
@@ -55,6 +55,9 @@ PROTOTYPES: Mapping[str, Prototype] = {
     "glfs_setxattr": (INT, (POINTER, STRING, STRING, POINTER, SIZE, INT)),
     "glfs_listxattr": (SSIZE, (POINTER, STRING, POINTER, SIZE)),
     "glfs_removexattr": (INT, (POINTER, STRING, STRING)),
+    "glfs_h_lookupat": (POINTER, (POINTER, POINTER, STRING, POINTER, INT)),
+    "glfs_h_extract_handle": (SSIZE, (POINTER, POINTER, INT)),
+    "glfs_h_close": (INT, (POINTER,)),
     # directories
     "glfs_opendir": (POINTER, (POINTER, STRING)),
     "glfs_readdirplus_r": (INT, (POINTER, POINTER, POINTER, POINTER)),

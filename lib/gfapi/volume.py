@@ -201,6 +201,17 @@ class Volume:
         except FileNotFoundError:
             return None
 
+    def gfid(self, path: str) -> bytes:
+        """The 16 bytes by which the volume knows a file, whatever it is called."""
+        library, handle = self._connection.library, self._connection.handle
+        found = library.call("glfs_h_lookupat", path, handle, None, encode(path), None, 0)
+        buffer = ctypes.create_string_buffer(16)
+        try:
+            library.call("glfs_h_extract_handle", path, found, buffer, 16)
+        finally:
+            library.functions["glfs_h_close"](found)
+        return buffer.raw
+
     def clear_locks(self, path: str) -> None:
         """Take every posix lock on a file from its holder, who is not told.
 

@@ -1,4 +1,4 @@
-"""Every declared prototype against the C header of the installed GlusterFS."""
+"""Every declared prototype against the C headers of the installed GlusterFS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from ganeti_gluster.gfapi.prototypes import PROTOTYPES, Flock
 
-HEADER = Path("/usr/include/glusterfs/api/glfs.h")
+HEADERS = [Path("/usr/include/glusterfs/api", name) for name in ("glfs.h", "glfs-handles.h")]
 
 #: What each C type is on 64-bit Linux: (kind, bytes), signed or unsigned or pointer.
 KINDS = {
@@ -66,9 +66,9 @@ def difference(name, header):
 
 @pytest.fixture(scope="module")
 def header():
-    if not HEADER.exists():
-        pytest.skip("%s is missing: install libglusterfs-dev" % HEADER)
-    return declarations(HEADER.read_text())
+    if not HEADERS[0].exists():
+        pytest.skip("%s is missing: install libglusterfs-dev" % HEADERS[0])
+    return declarations("".join(header.read_text() for header in HEADERS))
 
 
 @pytest.mark.parametrize("name", PROTOTYPES)

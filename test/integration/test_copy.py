@@ -18,6 +18,13 @@ from ganeti_gluster.volume import connect
 MIB = 1 << 20
 SIZE = 40 * MIB
 
+SHARDED = {
+    "features__shard": "on",
+    "features__shard_block_size": "4MB",
+    "cluster__quorum_type": "auto",
+    "cluster__self_heal_daemon": "off",
+}
+
 #: Copies slowly, tells when it has begun, and then goes on until it is stopped.
 SLOW = """
 from ganeti_gluster.copy import Options, copy
@@ -34,16 +41,7 @@ with raised(), ImageSource(v, sys.argv[2]) as source:
 
 @pytest.fixture(scope="module")
 def sharded(make_volume):
-    return make_volume(
-        "copysharded",
-        3,
-        "replica",
-        "3",
-        features__shard="on",
-        features__shard_block_size="4MB",
-        cluster__quorum_type="auto",
-        cluster__self_heal_daemon="off",
-    )
+    return make_volume("copysharded", 3, "replica", "3", **SHARDED)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +101,57 @@ def test_an_image_is_copied_on_a_volume_and_between_two(sharded, single):
             copy(source, NewImage(one, "back"))
         assert read(one, "back") == content
         assert names(one) == ["back", "copy", "source"]
+
+
+def ranges(volume, path):
+    with ImageSource(volume, path) as source:
+        extents = source.extents()
+        return None if extents is None else [(found.offset, found.length) for found in extents]
+
+
+def test_the_data_of_an_image_is_found_in_its_shards(sharded, single):
+    wanted = [(0, MIB), (6 * MIB, 4 * MIB), (SIZE - MIB, MIB)]
+    for made in (sharded, single):
+        with connect(made.spec) as volume:
+            content = fill(volume, "a", SIZE)
+            found = ranges(volume, "a")
+            covered = bytearray(SIZE)
+            for offset, length in found:
+                covered[offset : offset + length] = content[offset : offset + length]
+            assert covered == content
+            assert sum(length for _, length in found) <= sum(length for _, length in wanted)
+            image.create(volume, "empty", SIZE)
+            assert ranges(volume, "empty") == []
+
+
+def test_shards_that_a_brick_has_missed_are_no_holes(make_volume):
+    made = make_volume("copymissed", 3, "replica", "3", **SHARDED)
+    with connect(made.spec) as volume:
+        made.kill(0)
+        content = fill(volume, "a")
+        made.revive()  # nothing heals here, so that it lacks them still
+        for place in (0, 7 * MIB, SIZE - 1):
+            assert any(at <= place < at + size for at, size in ranges(volume, "a")), place
+        with ImageSource(volume, "a") as source:
+            copy(source, NewImage(volume, "b"))
+        assert read(volume, "b") == content
+
+
+def test_an_image_that_is_older_than_its_volumes_shards_is_read_whole(make_volume, run_program):
+    made = make_volume("copylater", 1)
+    with connect(made.spec) as volume:
+        fill(volume, "old", SIZE)
+    made.set("features.shard", "on")
+    done = run_program(
+        "from ganeti_gluster.copy.images import ImageSource\n"
+        "v = connect(sys.argv[1])\n"
+        "image.create(v, 'new', 1 << 20)\n"
+        "for name in 'old', 'new':\n"
+        "    with ImageSource(v, name) as source:\n"
+        "        print(source.extents() is None)\n",
+        made.name,
+    )
+    assert (done.returncode, done.stdout) == (0, "True\nFalse\n"), done.stderr
 
 
 def test_a_single_brick_shares_the_blocks_and_the_copy_is_its_own(single):

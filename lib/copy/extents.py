@@ -1,0 +1,81 @@
+"""Where an image has data, so that a copy need not read its holes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ganeti_gluster.copy.interface import PIECE, Extent
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gfapi import File, Volume
+
+if TYPE_CHECKING:
+    from ganeti_gluster.gfapi.shards import Shards
+
+#: What a volume answers that cannot tell where data is.
+NO_SEEK = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
+
+
+def file_extents(file: File, size: int) -> Iterator[Extent] | None:
+    """The data of an open image of `size` bytes; None where the volume does not tell.
+
+    A sharded volume does not: `image_extents` does.
+    """
+    try:
+        file.seek_data(0)
+    except OSError as err:
+        if err.errno in NO_SEEK:
+            return None
+        raise
+    return _extents(file, 0, size)
+
+
+def image_extents(volume: Volume, path: str, file: File, size: int) -> Iterator[Extent] | None:
+    """As `file_extents`, also where the volume shards; nobody may write the image."""
+    found = file_extents(file, size)
+    if found is not None:
+        return found
+    # Late: with one volume in hand, few copies need another graph.
+    from ganeti_gluster.gfapi import shards
+
+    try:
+        pieces = shards.shards(volume, path)
+    except (GanetiGlusterError, OSError):
+        return None  # reading it all tells what is wrong
+    return None if pieces is None else _sharded(pieces, size)
+
+
+def _sharded(pieces: Shards, size: int) -> Iterator[Extent]:
+    for number, start in enumerate(range(0, size, pieces.size)):
+        length = min(pieces.size, size - start)
+        try:
+            file = pieces.open(number)
+        except OSError:
+            yield Extent(start, length)  # reading it tells what is wrong
+            continue
+        if file is not None:
+            try:
+                yield from _extents(file, start, length)
+            finally:
+                file.abandon()
+
+
+def _extents(file: File, start: int, length: int) -> Iterator[Extent]:
+    """The data in the first `length` bytes of a file, which lie at `start` of the image.
+
+    Holes within a `PIECE` are not looked for: it is read as one, and a question costs
+    a tenth of that.  What the file does not tell is data.
+    """
+    place = 0
+    while place < length:
+        try:
+            begin = file.seek_data(place)
+            end = length if begin is None else file.seek_hole(begin) or length
+        except OSError:
+            begin, end = place, length
+        if begin is None or begin >= length:
+            return
+        end = min(length, end + -end % PIECE)
+        yield Extent(start + begin, end - begin)
+        place = end
