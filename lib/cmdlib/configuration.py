@@ -88,8 +88,7 @@ def load(client: Any = None) -> Configuration:
     info = client.QueryClusterInfo()
     policies = client.QueryGroups([], ["name", "ipolicy"], False)
     nodes = client.QueryNodes([], ["name", "group", "offline", "vm_capable"], False)
-    with open(pathutils.CLUSTER_CONF_FILE, encoding="utf-8") as stream:
-        data = json.load(stream)
+    data = _read()
     template = group_params.gluster(client)
     found = list(_disks_in(data, template))
     enabled = constants.DT_GLUSTER in info["enabled_disk_templates"]
@@ -107,6 +106,18 @@ def load(client: Any = None) -> Configuration:
         instances=frozenset(data["instances"]),
         pools=settings.parse(data["cluster"].get("tags", ())),
     )
+
+
+def ext_disks() -> dict[str, Mapping[str, Any]]:
+    """The parameters of all disks of the ExtStorage provider by UUID; on the master."""
+    every = ((uuid, ext_params(disk)) for uuid, disk in _read()["disks"].items())
+    return {uuid: params for uuid, params in every if params is not None}
+
+
+def _read() -> dict[str, Any]:
+    with open(pathutils.CLUSTER_CONF_FILE, encoding="utf-8") as stream:
+        data: dict[str, Any] = json.load(stream)
+    return data
 
 
 class _Found(NamedTuple):

