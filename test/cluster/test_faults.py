@@ -6,11 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from demolib import guest
 from testbedlib import wait_for
 
 from .conftest import Cluster
 
 NAME = "vm3"
+FILLER = "/srv/gluster/brick1/full"
+#: Leaves some MiB, far less than a brick keeps in reserve.
+FILL = (
+    "free=$(df --output=avail -B1 /srv/gluster/brick1 | tail -n 1);"
+    " fallocate -l $((free - (16 << 20))) %s" % FILLER
+)
 
 
 @pytest.fixture
@@ -76,3 +83,39 @@ def test_a_dead_node_degrades_disks_and_stops_nothing(cluster: Cluster, dead_nod
     finally:
         cluster.remove(NAME)
     assert cluster.images() == []
+
+
+@pytest.mark.slow
+def test_a_full_volume_stops_a_guest_and_room_lets_it_go_on(cluster: Cluster) -> None:
+    boot = cluster.boot(NAME, "node1")
+    cluster.add(NAME)
+    try:
+        boot.wait(lambda events: guest.last_acknowledged(events) > 3, 60, "records")
+        for node in cluster.nodes:
+            cluster.run("sh", "-c", FILL, node=node)
+        wait_for(
+            lambda: "io-error" in monitor(cluster, "info status"), 60, "the guest stands still"
+        )
+        found = cluster.testbed.exec("node1", ["gnt-gluster", "verify"], timeout=120)
+        assert "ERROR: BRICK_FULL" in found.stdout
+    finally:
+        for node in cluster.nodes:
+            cluster.run("rm", "-f", FILLER, node=node)
+    before = guest.last_acknowledged(boot.events())
+
+    def goes_on() -> bool:
+        monitor(cluster, "cont")
+        return guest.last_acknowledged(boot.events()) > before
+
+    wait_for(goes_on, 60, "more records, once the bricks have noticed their room")
+    boot.check()
+    boot.close()
+    cluster.remove(NAME)
+
+
+def monitor(cluster: Cluster, command: str) -> str:
+    """What the guest's monitor answers, asked as doc/space.rst has it."""
+    socket = "UNIX-CONNECT:/run/ganeti/kvm-hypervisor/ctrl/%s.monitor" % NAME
+    argv = ["socat", "-t2", "-", socket]
+    done = cluster.testbed.exec("node1", argv, timeout=30, stdin=command.encode() + b"\n")
+    return done.stdout
