@@ -35,6 +35,7 @@ EXTENSIONS = {
     "ganeti.cmdlib.cluster.verify": ("ganeti_gluster.mends.verify", "extend"),
     "ganeti.cmdlib.group": ("ganeti_gluster.mends.disk_states", "extend_verify_disks"),
     "ganeti.cmdlib.instance_create": ("ganeti_gluster.mends.adopt", "extend"),
+    "ganeti.cmdlib.instance_migration": ("ganeti_gluster.mends.migration", "extend"),
     "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
     "ganeti.cmdlib.node": ("ganeti_gluster.mends.space", "extend_node"),
     "ganeti.storage.container": ("ganeti_gluster.mends.space", "extend_container"),

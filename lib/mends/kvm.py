@@ -1,6 +1,6 @@
-"""Mends in Ganeti 3.1's KVM code, which hands QEMU block devices as structures.
+"""Mends in Ganeti's KVM code, of which 3.1's hands QEMU block devices as structures.
 
-Ganeti 3.0 passes the disk's URI to QEMU as it is, and has none of this.
+Ganeti 3.0 passes the disk's URI to QEMU as it is, and has none of that.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ganeti_gluster.mends import migration
 from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec
 
@@ -76,13 +77,18 @@ def blockdev_of_uri(uri: str) -> dict[str, Any]:
 
 
 def extend_hypervisor(module: Any) -> None:
+    """Mend Ganeti's class for KVM: what QEMU is given, and how a migration has ended."""
+    migration.extend_hypervisor(module.KVMHypervisor)
+    _mend_block_device(module.KVMHypervisor)
+
+
+def _mend_block_device(hypervisor: Any) -> None:
     """Give QEMU all servers of a gluster disk, at start and at hot-add alike.
 
     The URI names the one server that answered; the disk's parameters name all.
     In kernelspace Ganeti takes every gluster disk for a file, and QEMU refuses a
     block device that is called one.
     """
-    hypervisor = module.KVMHypervisor
     original = getattr(hypervisor, "_GenerateKVMBlockDevice", None)
     if original is None:  # Ganeti 3.0: QEMU gets the URI
         return

@@ -108,6 +108,9 @@ def hypervisor_module() -> SimpleNamespace:
                 return {"node-name": kvm_devid, "file": kvm.blockdev_of_uri(target)}
             return {"node-name": kvm_devid, "file": {"driver": "file", "filename": target}}
 
+        def GetMigrationStatus(self, instance: Any) -> None:
+            return None
+
     return SimpleNamespace(KVMHypervisor=KVMHypervisor)
 
 
@@ -150,7 +153,8 @@ def test_qemu_is_told_that_a_block_device_is_one(monkeypatch: pytest.MonkeyPatch
     assert device["file"] == {"driver": "host_device", "filename": "/dev/loop3"}
 
 
-def test_ganeti_3_0_has_nothing_to_mend() -> None:
-    module = SimpleNamespace(KVMHypervisor=type("KVMHypervisor", (), {}))
+def test_ganeti_3_0_has_no_structures_to_mend() -> None:
+    members = {"GetMigrationStatus": lambda self, instance: None}
+    module = SimpleNamespace(KVMHypervisor=type("KVMHypervisor", (), members))
     kvm.extend_hypervisor(module)
     assert not hasattr(module.KVMHypervisor, "_GenerateKVMBlockDevice")

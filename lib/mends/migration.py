@@ -1,0 +1,154 @@
+"""Mends of a live migration whose target does not go on with the guest.
+
+Ganeti ends the QEMU that had the guest as soon as that has sent it, and never asks the
+other one.  Where the target's cannot open the image at that moment, since the node was
+cut off and libgfapi has no connection again yet, QEMU says so in its log and leaves the
+guest stopped: for ever, as nobody else knows (seen with QEMU 10.0, where the state stays
+`inmigrate` and `cont` does nothing; before, QEMU is `paused` and `cont` tries again).
+
+So the job asks the target before it believes the source.  A target on which the guest has
+never run is a migration that failed, which Ganeti has known how to undo all along: it ends
+the target's QEMU and lets the guest go on where it was.  Any other trouble there is left to
+stock Ganeti, since a guest that ran on the target, if for an instant, may have written.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ganeti_gluster.plugin import Refused
+
+#: Seconds for which a target may leave the question unanswered, as one that is cut
+#: off, or whose QEMU the keeper of the lock has stopped.  Then Ganeti does what it
+#: does without us.
+TARGET_SECONDS = 60.0
+
+#: What QEMU's monitor calls itself as long as it waits for a guest, and a stopped one.
+_INCOMING, _PAUSED = "inmigrate", "paused"
+
+
+def extend(module: Any) -> None:
+    """Let the job of a migration ask the target (`ganeti.cmdlib.instance_migration`)."""
+    tasklet: Any = getattr(module, "TLMigrateInstance", None)
+    original = getattr(tasklet, "_ExecMigration", None)
+    if original is None or "call_instance_get_migration_status" not in original.__code__.co_names:
+        raise Refused("instance_migration.TLMigrateInstance is not as expected")
+
+    @functools.wraps(original)
+    def exec_migration(self: Any) -> Any:
+        if not has_image(self, module.constants):
+            return original(self)
+        stock = self.rpc
+        self.rpc = AskingTarget(stock, self.target_node_uuid, module.constants)
+        try:
+            return original(self)
+        finally:
+            self.rpc = stock
+
+    tasklet._ExecMigration = exec_migration
+
+
+def has_image(tasklet: Any, constants: Any) -> bool:
+    """Whether the instance runs in QEMU and has a disk on Gluster."""
+    if tasklet.instance.hypervisor != constants.HT_KVM:
+        return False
+    disks = tasklet.cfg.GetInstanceDisks(tasklet.instance.uuid)
+    return any(
+        disk.dev_type == constants.DT_GLUSTER
+        or (
+            disk.dev_type == constants.DT_EXT
+            and (disk.params or {}).get(constants.IDISK_PROVIDER) == "gluster"
+        )
+        for disk in disks
+    )
+
+
+class AskingTarget:
+    """Ganeti's RPC runner, whose migrations are complete when the target says so as well.
+
+    While the target has not said it, the answer for the source is `active`, so that
+    Ganeti asks again a second later.
+    """
+
+    def __init__(
+        self, rpc: Any, target: str, constants: Any, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rpc = rpc
+        self._target = target
+        self._constants = constants
+        self._clock = clock
+        self._answered: float | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rpc, name)
+
+    def call_instance_get_migration_status(self, node: str, instance: Any) -> Any:
+        """The source's status, once complete confirmed by the target."""
+        result = self._rpc.call_instance_get_migration_status(node, instance)
+        if result.fail_msg or result.payload.status != self._constants.HV_MIGRATION_COMPLETED:
+            return result
+        there = self._rpc.call_instance_get_migration_status(self._target, instance)
+        status = self._constants.HV_MIGRATION_FAILED if there.fail_msg else there.payload.status
+        now = self._clock()
+        if self._answered is None or status != self._constants.HV_MIGRATION_FAILED:
+            self._answered = now
+        if status == self._constants.HV_MIGRATION_CANCELLED:
+            result.fail_msg = "the new node's QEMU does not go on with the guest, see its log"
+        elif now - self._answered > TARGET_SECONDS:
+            logging.warning("The target does not tell of the migration: %s", there.fail_msg)
+        elif status != self._constants.HV_MIGRATION_COMPLETED:
+            result.payload.status = self._constants.HV_MIGRATION_ACTIVE
+        return result
+
+
+def extend_hypervisor(hypervisor: Any) -> None:
+    """Let a target's QEMU that does not go on with its guest count as `cancelled`.
+
+    Ganeti itself calls nothing so on a target.  `hypervisor` is its class for KVM.
+    """
+    original = getattr(hypervisor, "GetMigrationStatus", None)
+    if original is None:
+        raise Refused("hv_kvm.KVMHypervisor.GetMigrationStatus is missing")
+
+    @functools.wraps(original)
+    def get_migration_status(self: Any, instance: Any) -> Any:
+        # Late: it needs Ganeti's modules.
+        from ganeti import constants
+
+        from ganeti_gluster.storage import qmp
+
+        status = original(self, instance)
+        # Only a source tells how much it has sent.
+        is_source = status.transferred_ram is not None
+        if is_source or status.status != constants.HV_MIGRATION_COMPLETED:
+            return status
+        # QEMU serves one connection at a time, and Ganeti 3.1 leaves its own open.
+        if self.qmp.sock is not None:
+            self.qmp.sock.close()
+        with qmp.connected(hypervisor._InstanceQmpMonitor(instance.name)) as monitor:
+            if not goes_on(monitor.execute):
+                status.status = constants.HV_MIGRATION_CANCELLED
+        return status
+
+    hypervisor.GetMigrationStatus = get_migration_status
+
+
+def goes_on(execute: Callable[[str], Any]) -> bool:
+    """Whether a QEMU that was sent a guest has let it run.
+
+    A paused one is told to go on, as it should have by itself (up to release 9.2), even
+    where an administrator had paused it before; it refuses if it cannot open the disks,
+    and then has never run it.  Raises `MonitorFailed` where it does not answer.
+    """
+    from ganeti_gluster.snapshot.live import MonitorFailed
+
+    if execute("query-status")["status"] == _PAUSED:
+        try:
+            execute("cont")
+        except MonitorFailed as err:
+            logging.warning("The guest does not go on: %s", err)
+    return execute("query-status")["status"] not in (_INCOMING, _PAUSED)

@@ -1,0 +1,179 @@
+"""A live migration counts as complete when the target goes on with the guest."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ganeti_gluster.mends import migration
+from ganeti_gluster.plugin import Refused
+from ganeti_gluster.snapshot.live import MonitorFailed
+
+CONSTANTS = SimpleNamespace(
+    DT_GLUSTER="gluster",
+    DT_EXT="ext",
+    HT_KVM="kvm",
+    IDISK_PROVIDER="provider",
+    HV_MIGRATION_ACTIVE="active",
+    HV_MIGRATION_COMPLETED="completed",
+    HV_MIGRATION_CANCELLED="cancelled",
+    HV_MIGRATION_FAILED="failed",
+)
+GLUSTER = SimpleNamespace(dev_type="gluster", params={})
+
+
+def told(status: str | None) -> Any:
+    """A node's answer; None where it does not answer."""
+    if status is None:
+        return SimpleNamespace(fail_msg="timed out", payload=None)
+    return SimpleNamespace(fail_msg=None, payload=SimpleNamespace(status=status))
+
+
+class Rpc:
+    """Answers for the source `old` and the target `new`, one after the other."""
+
+    def __init__(self, old: list[str | None], new: list[str | None]) -> None:
+        self._answers = {"old": list(old), "new": list(new)}
+
+    def call_instance_get_migration_status(self, node: str, instance: Any) -> Any:
+        answers = self._answers[node]
+        return told(answers.pop(0) if len(answers) > 1 else answers[0])
+
+    def call_other(self) -> str:
+        return "other"
+
+
+def module() -> Any:
+    """`ganeti.cmdlib.instance_migration` with the loop that awaits the end of a migration."""
+
+    class TLMigrateInstance:
+        def __init__(self, rpc: Any, disks: list[Any], hypervisor: str = "kvm") -> None:
+            self.rpc = rpc
+            self.cfg = SimpleNamespace(GetInstanceDisks=lambda uuid: disks)
+            self.instance = SimpleNamespace(uuid="i", hypervisor=hypervisor)
+            self.source_node_uuid, self.target_node_uuid = "old", "new"
+            self.polls = 0
+
+        def _ExecMigration(self) -> str:
+            while True:
+                self.polls += 1
+                result = self.rpc.call_instance_get_migration_status(
+                    self.source_node_uuid, self.instance
+                )
+                if result.fail_msg or result.payload.status == "failed":
+                    return "aborted: %s" % (result.fail_msg or "failed")
+                if result.payload.status == "completed":
+                    return str(self.rpc.call_other())
+
+    made = SimpleNamespace(constants=CONSTANTS, TLMigrateInstance=TLMigrateInstance)
+    migration.extend(made)
+    return made
+
+
+def test_a_migration_is_complete_once_the_target_goes_on() -> None:
+    rpc = Rpc(["active", "completed"], ["active", None, "completed"])
+    tasklet = module().TLMigrateInstance(rpc, [GLUSTER])
+    assert tasklet._ExecMigration() == "other"
+    assert tasklet.polls == 4
+    assert tasklet.rpc is rpc
+
+
+def test_a_target_that_does_not_go_on_makes_the_migration_fail() -> None:
+    tasklet = module().TLMigrateInstance(Rpc(["completed"], ["active", "cancelled"]), [GLUSTER])
+    assert tasklet._ExecMigration() == (
+        "aborted: the new node's QEMU does not go on with the guest, see its log"
+    )
+
+
+@pytest.mark.parametrize("source", ["failed", None])
+def test_what_fails_on_the_source_fails_as_ever(source: str | None) -> None:
+    tasklet = module().TLMigrateInstance(Rpc([source], []), [GLUSTER])
+    assert tasklet._ExecMigration().startswith("aborted")
+
+
+@pytest.mark.parametrize(
+    ("disk", "hypervisor"),
+    [
+        (SimpleNamespace(dev_type="drbd", params={}), "kvm"),
+        (SimpleNamespace(dev_type="ext", params={"provider": "rbd"}), "kvm"),
+        (GLUSTER, "xen-pvm"),
+    ],
+)
+def test_other_instances_are_ganetis_own_business(disk: Any, hypervisor: str) -> None:
+    tasklet = module().TLMigrateInstance(Rpc(["completed"], ["cancelled"]), [disk], hypervisor)
+    assert tasklet._ExecMigration() == "other"
+
+
+def test_the_disks_of_the_provider_count_as_well() -> None:
+    disk = SimpleNamespace(dev_type="ext", params={"provider": "gluster"})
+    tasklet = module().TLMigrateInstance(Rpc(["completed"], ["cancelled"]), [disk])
+    assert tasklet._ExecMigration().startswith("aborted")
+
+
+@pytest.mark.parametrize("unknown", [None, "failed"])
+def test_a_target_of_which_nothing_is_known_is_asked_for_a_minute(unknown: str | None) -> None:
+    """Its guest may have run, and ended; the source's must not go on then."""
+    now = 100.0
+    asking = migration.AskingTarget(
+        Rpc(["completed"], [unknown, unknown, "active", unknown]), "new", CONSTANTS, lambda: now
+    )
+
+    def status() -> Any:
+        return asking.call_instance_get_migration_status("old", None).payload.status
+
+    assert status() == "active"
+    now += 50
+    assert [status(), status()] == ["active", "active"]
+    now += 50  # since it last answered
+    assert status() == "active"
+    now += 20
+    assert status() == "completed"
+
+
+@pytest.mark.parametrize("tasklet", [None, type("Other", (), {"_ExecMigration": lambda self: 1})])
+def test_a_job_that_is_not_as_expected_is_refused(tasklet: Any) -> None:
+    with pytest.raises(Refused, match="TLMigrateInstance"):
+        migration.extend(SimpleNamespace(constants=CONSTANTS, TLMigrateInstance=tasklet))
+
+
+def test_a_hypervisor_that_is_not_as_expected_is_refused() -> None:
+    with pytest.raises(Refused, match="GetMigrationStatus"):
+        migration.extend_hypervisor(object)
+
+
+class Qemu:
+    """A monitor; `activates` is whether the disks can be opened."""
+
+    def __init__(self, state: str, *, activates: bool = True) -> None:
+        self.state, self._activates = state, activates
+        self.told: list[str] = []
+
+    def execute(self, command: str) -> Any:
+        self.told.append(command)
+        if command == "cont":
+            if not self._activates:
+                raise MonitorFailed("Could not refresh total sector count")
+            self.state = "running"
+        return {"status": self.state}
+
+
+@pytest.mark.parametrize(
+    ("state", "goes_on"),
+    [
+        ("running", True),
+        ("io-error", True),  # the guest went on, and met an error
+        ("shutdown", True),
+        ("inmigrate", False),
+    ],
+)
+def test_the_state_of_a_qemu_tells_whether_the_guest_goes_on(state: str, goes_on: bool) -> None:
+    qemu = Qemu(state)
+    assert migration.goes_on(qemu.execute) is goes_on
+    assert "cont" not in qemu.told
+
+
+@pytest.mark.parametrize("activates", [True, False])
+def test_a_paused_guest_is_told_to_go_on(activates: bool) -> None:
+    assert migration.goes_on(Qemu("paused", activates=activates).execute) is activates
