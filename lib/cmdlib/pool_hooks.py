@@ -161,7 +161,7 @@ def _down_beside(crew: Crew, found: Found, node: str) -> str:
     down = []
     for volume, brick in found.pool.bricks_on(node):
         if volume.started:
-            others = [other for other in moves.set_of(volume, brick) if other != brick]
+            others = [other for other in volume.set_of(brick) if other != brick]
             down += gluster.status(volume.name).offline(others)
     return ", ".join(map(str, down))
 

@@ -94,7 +94,7 @@ def replacement(
         for volume, brick in bricks:
             moves.need_copies(volume, brick)
             if brick.server_uuid and found.pool.uuid(new) in {
-                other.server_uuid for other in moves.set_of(volume, brick)
+                other.server_uuid for other in volume.set_of(brick)
             } - {""}:
                 raise MoveRefused(
                     "node %s has a brick of the same set of volume %s" % (new, volume.name),

@@ -61,6 +61,10 @@ class VolumeInfo:
         size = self.set_size
         return [self.bricks[at : at + size] for at in range(0, len(self.bricks), size)]
 
+    def set_of(self, brick: VolumeBrick) -> tuple[VolumeBrick, ...]:
+        """The bricks that belong together with this one, itself among them."""
+        return next(found for found in self.sets if brick in found)
+
 
 def parse(answer: ET.Element) -> list[VolumeInfo]:
     """The volumes of `volume info`."""

@@ -19,7 +19,7 @@ from ganeti_gluster import __version__, command, names
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi.probe import probe
 from ganeti_gluster.gluster_cli import Gluster, GlusterFailed
-from ganeti_gluster.pool import place
+from ganeti_gluster.pool import place, self_heal
 from ganeti_gluster.pool.facts import NodeFacts
 from ganeti_gluster.volume import VolumeSpec, connect
 
@@ -111,6 +111,11 @@ def count(*, brick: str) -> dict[str, int]:
     return place.count(brick)
 
 
+def end_self_heal() -> int:
+    """See `self_heal.end`."""
+    return self_heal.end()
+
+
 def try_volume(*, volume: str, servers: Sequence[str]) -> None:
     """Write a file through libgfapi, read it back and remove it."""
     params = {"volume": volume, "host": ",".join(servers)}
@@ -137,6 +142,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "discard": discard,
     "count": count,
+    "end-self-heal": end_self_heal,
     "try-volume": try_volume,
 }
 

@@ -7,33 +7,19 @@ through, the set has a copy less: nothing is moved while another copy is missing
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ganeti_gluster.command import CommandFailed
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import Gluster, GlusterFailed, VolumeBrick, VolumeInfo
+from ganeti_gluster.gluster_cli import Gluster, VolumeBrick, VolumeInfo
+from ganeti_gluster.pool import reopen
 from ganeti_gluster.pool.build import BRICK_SECONDS
 from ganeti_gluster.pool.crew import Crew
+from ganeti_gluster.pool.healing import HEAL_SECONDS, Healer
 from ganeti_gluster.pool.held import Held
 from ganeti_gluster.pool.members import CONNECTED, Pool
 from ganeti_gluster.pool.steps import Say, Step, wait
-
-#: Seconds between two looks at a heal.
-HEAL_PAUSE = 3.0
-#: Seconds for one answer about a heal.
-HEAL_SECONDS = 300.0
-#: Seconds for counting what is in a brick.
-COUNT_SECONDS = 1800.0
-#: Looks after which the heal is started again: the self-heal daemon passes over what a
-#: guest has locked just then, and would come back to it after ten minutes only.
-LOOKS_BEFORE_AGAIN = 5
-#: Looks in a row that find the same backlog before writers are told to keep no locks.
-LOOKS_BEFORE_LET_GO = 3
-#: Looks in a row that find nothing to heal, with files missing, before all is looked over.
-LOOKS_BEFORE_FULL = 10
 
 
 @dataclass(frozen=True)
@@ -53,11 +39,6 @@ class Move:
 
 class MoveRefused(GanetiGlusterError):
     """To move the brick now could lose images."""
-
-
-def set_of(volume: VolumeInfo, brick: VolumeBrick) -> tuple[VolumeBrick, ...]:
-    """The bricks that belong together with this one, itself among them."""
-    return next(found for found in volume.sets if brick in found)
 
 
 def free_path(pool: Pool, node: str, directory: str, volume: str) -> str:
@@ -84,7 +65,7 @@ def choose(
     The brick of an arbiter is small, and goes to any of `hosts` where there is none.
     Raises `MoveRefused`.
     """
-    others = {found.server_uuid for found in set_of(volume, brick)}
+    others = {found.server_uuid for found in volume.set_of(brick)}
     fitting = [node for node in candidates if pool.uuid(node) not in others]
     if not fitting and brick.arbiter:
         fitting = [
@@ -115,7 +96,7 @@ def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
         return "volume %s is not started" % volume.name
     if volume.set_size < 2:
         return "volume %s has no copies: what is on %s is nowhere else" % (volume.name, brick)
-    others = [found for found in set_of(volume, brick) if found != brick]
+    others = [found for found in volume.set_of(brick) if found != brick]
     down = gluster.status(volume.name).offline(others)
     if down:
         return "other bricks of its set are not online: %s" % ", ".join(map(str, down))
@@ -135,8 +116,9 @@ class Mover:
     def __init__(self, crew: Crew, pool: Pool, nodes: Sequence[str], say: Say) -> None:
         self._crew = crew
         self._pool = pool
-        self._nodes = tuple(nodes)
         self._say = say
+        self._healer = Healer(crew, pool, nodes, say)
+        self._opened: set[str] = set()
 
     @property
     def _gluster(self) -> Gluster:
@@ -174,41 +156,13 @@ class Mover:
     def heal(self, volume: str, node: str = "", path: str = "") -> None:
         """Wait until nothing of a volume is behind, and the brick named is complete.
 
-        For as long as that takes, with progress; it may be broken off at any time.
+        What is open is open on that brick first.  Raises `HealStuck`.
         """
-        with Held(self._gluster, volume, self._say) as held:
-            self._wait_healed(held, volume, node, path)
-
-    def _wait_healed(self, held: Held, volume: str, node: str, path: str) -> None:
-        gluster = self._gluster
-        said, quiet, looks, turn, same = "", 0, 0, 0, 0
-        while quiet < 2:
-            if turn % LOOKS_BEFORE_AGAIN == 0:
-                gluster.start_heal(volume)
-            turn += 1
-            left, unknown = backlog(gluster, volume)
-            line = "%s entries to heal" % ("?" if left is None else left)
-            if unknown:
-                line += ", not answering: %s" % ", ".join(unknown)
-            complete = left == 0 and not unknown
-            if complete and node:
-                here, there = self._counts(volume, node, path)
-                line += ", %d of %d files there" % (here, there)
-                complete = here >= there
-                looks = 0 if complete else looks + 1
-                if looks == LOOKS_BEFORE_FULL:
-                    self._say("  files are missing: having all of the volume looked over")
-                    gluster.start_heal(volume, full=True)
-            same = same + 1 if line == said and left else 0
-            if line != said:
-                self._say("  %s" % line)
-                said = line
-            if same == LOOKS_BEFORE_LET_GO:
-                held.let_go()
-                turn = 0
-            quiet = quiet + 1 if complete else 0
-            if quiet < 2:
-                time.sleep(HEAL_PAUSE)
+        if node and volume not in self._opened:
+            # The brick came with a command before this one, which was broken off.
+            reopen.reopen(self._gluster, volume, self._say)
+            self._opened.add(volume)
+        self._healer.heal(volume, node, path)
 
     def _is_moved(self, move: Move) -> bool:
         volume = self._gluster.volume(move.volume)
@@ -231,7 +185,8 @@ class Mover:
                     "glusterd took the new brick %s, and has it not" % move.new
                 )
             wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
-            held.wait_switched()
+            reopen.reopen_held(gluster, move.volume, held)
+            self._opened.add(move.volume)
 
     def _offline(self, move: Move) -> str:
         volume = self._gluster.volume(move.volume)
@@ -240,33 +195,6 @@ class Mover:
             return "there is no brick %s" % move.new
         down = self._gluster.status(move.volume).offline(bricks)
         return "brick %s is not online" % move.new if down else ""
-
-    def _counts(self, name: str, node: str, path: str) -> tuple[int, int]:
-        """The files in a brick, and in another one of its set."""
-        volume = self._gluster.volume(name)
-        if volume is None:
-            raise MoveRefused("there is no volume %s any more" % name)
-        (brick,) = [found for found in volume.bricks if str(found) == "%s:%s" % (node, path)]
-        for other in set_of(volume, brick):
-            server = self._pool.node_of(other, self._nodes)
-            if other != brick and server:
-                return self._count(node, path), self._count(server, other.path)
-        return self._count(node, path), 0
-
-    def _count(self, node: str, path: str) -> int:
-        answer = self._crew.one(node, "count", timeout=COUNT_SECONDS, brick=path)
-        return int(answer["files"])
-
-
-def backlog(gluster: Gluster, volume: str) -> tuple[int | None, list[str]]:
-    """The entries to heal, None if nobody tells, and the bricks that do not tell."""
-    try:
-        counts = gluster.heal_counts(volume, timeout=HEAL_SECONDS)
-    except (GlusterFailed, CommandFailed):
-        return None, []
-    known = [brick.total for brick in counts if brick.total is not None]
-    unknown = [brick.brick for brick in counts if brick.total is None]
-    return max(known, default=None), unknown
 
 
 def leave_pool(gluster: Gluster, pool: Pool, node: str, *, is_gone: Callable[[], bool]) -> Step:

@@ -8,7 +8,7 @@ import pytest
 
 from ganeti_gluster.gluster_cli import BrickStatus, Peer, VolumeBrick, VolumeInfo, VolumeStatus
 from ganeti_gluster.gluster_cli.heal import BrickHeal
-from ganeti_gluster.pool import extend, held, moves
+from ganeti_gluster.pool import extend, moves
 from ganeti_gluster.pool.members import CONNECTED, DISCONNECTED, OUTSIDE, Pool
 from ganeti_gluster.pool.moves import MoveRefused
 
@@ -137,106 +137,3 @@ def test_a_further_set(shape, spares, bricks):
     found = extend.next_set(pool(shape), shape, spares=spares, nodes=NODES, directory=DIRECTORY)
     assert [one.partition(":")[0] for one in found] == bricks
     assert len(set(found)) == len(bricks)
-
-
-class Healing:
-    """A gluster whose backlog shrinks, and a crew that counts files."""
-
-    def __init__(self, backlog, files):
-        self.backlog, self.files = list(backlog), list(files)
-        self.started = []
-        self.asked = []
-
-    def gluster(self, node):
-        return self
-
-    def ask(self, *words):
-        self.asked.append(" ".join(words))
-
-    def start_heal(self, name, *, full=False):
-        self.started.append(full)
-        return ""
-
-    def heal_counts(self, name, *, timeout):
-        count = self.backlog.pop(0) if len(self.backlog) > 1 else self.backlog[0]
-        return [BrickHeal("b", True, "Connected", count, count, 0, 0)]
-
-    def volume(self, name):
-        return THREE
-
-    def one(self, node, verb, **arguments):
-        if node != "node3":
-            return {"files": 7}
-        return {"files": self.files.pop(0) if len(self.files) > 1 else self.files[0]}
-
-
-def heal(monkeypatch, stub):
-    monkeypatch.setattr(moves, "HEAL_PAUSE", 0)
-    said = []
-    mover = moves.Mover(stub, pool(THREE), NODES, said.append)
-    mover.heal("gv0", "node3", DIRECTORY + "/gv0")
-    return said
-
-
-def test_a_heal_is_waited_for_with_progress(monkeypatch):
-    stub = Healing([5, 2, 0], [7])
-    assert heal(monkeypatch, stub) == [
-        "  5 entries to heal",
-        "  2 entries to heal",
-        "  0 entries to heal, 7 of 7 files there",
-    ]
-    assert stub.started == [False]
-
-
-def test_what_the_heal_passed_over_is_healed_again(monkeypatch):
-    stub = Healing([1, 2] * 6 + [0], [7])
-    heal(monkeypatch, stub)
-    assert stub.started == [False, False, False]
-    assert stub.asked == []
-
-
-def test_writers_that_keep_a_heal_up_let_go_of_their_locks(monkeypatch):
-    stub = Healing([1] * 5 + [0], [7])
-    assert "  writers keep no locks meanwhile: cluster.post-op-delay-secs is 0" in heal(
-        monkeypatch, stub
-    )
-    assert stub.started == [False, False]
-    assert stub.asked == [
-        "volume set gv0 cluster.post-op-delay-secs 0",
-        "volume reset gv0 cluster.post-op-delay-secs",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("shape", "backlog", "asked"),
-    [
-        (dataclasses.replace(THREE, replica=1, disperse=3), [1] * 5 + [0], []),
-        # left by a command that was killed
-        (
-            dataclasses.replace(THREE, options={held.OPTION: "0"}),
-            [0],
-            ["volume reset gv0 cluster.post-op-delay-secs"],
-        ),
-        (
-            dataclasses.replace(THREE, options={held.OPTION: "3"}),
-            [1] * 5 + [0],
-            [
-                "volume set gv0 cluster.post-op-delay-secs 0",
-                "volume set gv0 cluster.post-op-delay-secs 3",
-            ],
-        ),
-    ],
-)
-def test_the_option_is_afterwards_as_it_was(monkeypatch, shape, backlog, asked):
-    stub = Healing(backlog, [7])
-    stub.volume = lambda name: shape
-    heal(monkeypatch, stub)
-    assert stub.asked == asked
-
-
-def test_no_backlog_is_no_proof_while_files_are_missing(monkeypatch):
-    stub = Healing([0], [0] * moves.LOOKS_BEFORE_FULL + [7])
-    said = heal(monkeypatch, stub)
-    assert said[0] == "  0 entries to heal, 0 of 7 files there"
-    assert said[-1] == "  0 entries to heal, 7 of 7 files there"
-    assert True in stub.started

@@ -1,0 +1,52 @@
+"""What clients have open is opened on a brick that they met after they had opened it.
+
+glusterd tells clients of a new brick before that brick listens.  They go over to the new
+graph of translators without it, and open there what they have open: on the other bricks
+alone.  Once it answers, replication opens a file on it when the client reads or writes
+the file itself, and that is the image's first piece (64 MiB).  A guest may leave that
+alone for good.  The count of the image's size, an extended attribute of the first piece,
+then fails on the new brick (EBADFD) with each write that takes new blocks: the piece is
+behind again as soon as it is healed, and when another brick of the set goes away, such
+writes fail in the guest, though two bricks of three are there (seen with GlusterFS 11.1).
+
+A graph that is made while all bricks answer has everything open on all of them.  A
+translator that is taken out or put in makes one, in every client that is connected.
+"""
+
+from __future__ import annotations
+
+from ganeti_gluster.gluster_cli import Gluster
+from ganeti_gluster.pool.held import Held
+from ganeti_gluster.pool.profile import normal
+from ganeti_gluster.pool.steps import Say
+
+#: The translator: a cache of attributes, above all that disks need.
+OPTION = "performance.stat-prefetch"
+
+
+def reopen(gluster: Gluster, volume: str, say: Say) -> None:
+    """Have all clients open again what they have open; all bricks should answer.
+
+    Returns when those that use the volume have done so.  The option is as it was then.
+    """
+    with Held(gluster, volume, say) as held:
+        held.let_go()
+        reopen_held(gluster, volume, held)
+
+
+def reopen_held(gluster: Gluster, volume: str, held: Held) -> None:
+    """As `reopen`, where writers have let go of their locks already."""
+    found = gluster.volume(volume)
+    before = found.options.get(OPTION) if found else None
+    try:
+        gluster.ask("volume", "set", volume, OPTION, "on" if _is_off(before) else "off")
+    finally:
+        if before is None:
+            gluster.ask("volume", "reset", volume, OPTION)
+        else:
+            gluster.ask("volume", "set", volume, OPTION, before)
+    held.wait_switched()
+
+
+def _is_off(value: str | None) -> bool:
+    return value is not None and normal(value) == "off"
