@@ -88,7 +88,7 @@ def load(client: Any = None) -> Configuration:
     info = client.QueryClusterInfo()
     policies = client.QueryGroups([], ["name", "ipolicy"], False)
     nodes = client.QueryNodes([], ["name", "group", "offline", "vm_capable"], False)
-    data = _read()
+    data = read()
     template = group_params.gluster(client)
     found = list(_disks_in(data, template))
     enabled = constants.DT_GLUSTER in info["enabled_disk_templates"]
@@ -108,13 +108,8 @@ def load(client: Any = None) -> Configuration:
     )
 
 
-def ext_disks() -> dict[str, Mapping[str, Any]]:
-    """The parameters of all disks of the ExtStorage provider by UUID; on the master."""
-    every = ((uuid, ext_params(disk)) for uuid, disk in _read()["disks"].items())
-    return {uuid: params for uuid, params in every if params is not None}
-
-
-def _read() -> dict[str, Any]:
+def read() -> dict[str, Any]:
+    """The configuration's file, on the master."""
     with open(pathutils.CLUSTER_CONF_FILE, encoding="utf-8") as stream:
         data: dict[str, Any] = json.load(stream)
     return data
