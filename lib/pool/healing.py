@@ -14,6 +14,7 @@ from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.held import Held
 from ganeti_gluster.pool.members import CONNECTED, Pool
 from ganeti_gluster.pool.profile import normal
+from ganeti_gluster.pool.reopen import reopen
 from ganeti_gluster.pool.steps import Say
 
 #: Seconds between two looks at a heal.
@@ -55,20 +56,17 @@ class Backlog:
 class _Progress:
     """Since when the best that was seen is the same, on the clock `time.monotonic`."""
 
-    since: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=lambda: time.monotonic())
     restarts: int = 0
-    _seen: tuple[tuple[int, int], ...] = ()
+    _seen: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def note(self, *figures: int) -> None:
+    def note(self, **figures: int) -> None:
         """Figures that may go down and up: a new least or most is progress."""
-        seen = self._seen or tuple((figure, figure) for figure in figures)
-        now = tuple(
-            (min(low, figure), max(high, figure))
-            for (low, high), figure in zip(seen, figures, strict=True)
-        )
-        if now != self._seen:
-            self.go_on()
-        self._seen = now
+        for name, figure in figures.items():
+            low, high = self._seen.setdefault(name, (figure, figure))
+            if not low <= figure <= high:
+                self.go_on()
+            self._seen[name] = (min(low, figure), max(high, figure))
 
     def go_on(self) -> None:
         """There is progress."""
@@ -96,8 +94,8 @@ class Healer:
     def heal(self, volume: str, node: str = "", path: str = "") -> None:
         """Wait until nothing of a volume is behind, and the brick named is complete.
 
-        For as long as there is progress; it may be broken off at any time.  Raises
-        `HealStuck`.
+        What clients have open is open on that brick then.  For as long as there is
+        progress; it may be broken off at any time.  Raises `HealStuck`.
         """
         with Held(self._gluster, volume, self._say) as held:
             self._wait(held, volume, node, path)
@@ -106,22 +104,24 @@ class Healer:
         gluster = self._gluster
         sharded = is_sharded(gluster.volume(volume))
         progress = _Progress()
-        said, quiet, looks, turn, same = "", 0, 0, 0, 0
+        said, opened = "", not node
+        quiet = looks = turn = same = here = there = 0
         while quiet < 2:
             if turn % LOOKS_BEFORE_AGAIN == 0:
                 self._start(volume)
             turn += 1
             found = backlog(gluster, volume)
+            behind = found.left != 0 or bool(found.unknown)
             line = "%s entries to heal" % ("?" if found.left is None else found.left)
             if found.unknown:
                 line += ", not answering: %s" % ", ".join(found.unknown)
-            complete = found.left == 0 and not found.unknown
-            here = 0
-            if complete and node:
+            filled = False
+            if node and (not behind or (not opened and same >= LOOKS_BEFORE_LET_GO)):
                 here, there = self._counts(volume, node, path)
+                filled = here >= there
+            if node and not behind:
                 line += ", %d of %d files there" % (here, there)
-                complete = here >= there
-                looks = 0 if complete else looks + 1
+                looks = 0 if filled else looks + 1
                 if looks == LOOKS_BEFORE_FULL:
                     self._say("  files are missing: having all of the volume looked over")
                     self._start(volume, full=True)
@@ -132,12 +132,20 @@ class Healer:
             if same == LOOKS_BEFORE_LET_GO:
                 held.let_go()
                 turn = 0
+            complete = not behind and (filled or not node)
             quiet = quiet + 1 if complete else 0
+            if filled and not opened:
+                # Not sooner: nothing can be opened on a brick that has not got it.
+                self._say("  what is open is opened on %s:%s as well" % (node, path))
+                reopen(gluster, volume, held)
+                opened, quiet, turn = True, 0, 0
             # A whole image, where there are no pieces, may take hours by itself.
             if complete or (found.healing and not sharded):
                 progress.go_on()
             else:
-                progress.note(-1 if found.left is None else found.left, here)
+                progress.note(left=-1 if found.left is None else found.left)
+                if there:
+                    progress.note(here=here)
                 self._help(progress, volume, line)
             if quiet < 2:
                 time.sleep(HEAL_PAUSE)

@@ -13,7 +13,6 @@ from functools import partial
 
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, VolumeBrick, VolumeInfo
-from ganeti_gluster.pool import reopen
 from ganeti_gluster.pool.build import BRICK_SECONDS
 from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.healing import HEAL_SECONDS, Healer
@@ -118,7 +117,6 @@ class Mover:
         self._pool = pool
         self._say = say
         self._healer = Healer(crew, pool, nodes, say)
-        self._opened: set[str] = set()
 
     @property
     def _gluster(self) -> Gluster:
@@ -154,14 +152,7 @@ class Mover:
         )
 
     def heal(self, volume: str, node: str = "", path: str = "") -> None:
-        """Wait until nothing of a volume is behind, and the brick named is complete.
-
-        What is open is open on that brick first.  Raises `HealStuck`.
-        """
-        if node and volume not in self._opened:
-            # The brick came with a command before this one, which was broken off.
-            reopen.reopen(self._gluster, volume, self._say)
-            self._opened.add(volume)
+        """See `Healer.heal`."""
         self._healer.heal(volume, node, path)
 
     def _is_moved(self, move: Move) -> bool:
@@ -185,8 +176,7 @@ class Mover:
                     "glusterd took the new brick %s, and has it not" % move.new
                 )
             wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
-            reopen.reopen_held(gluster, move.volume, held)
-            self._opened.add(move.volume)
+            held.wait_switched()
 
     def _offline(self, move: Move) -> str:
         volume = self._gluster.volume(move.volume)

@@ -9,8 +9,8 @@ then fails on the new brick (EBADFD) with each write that takes new blocks: the 
 behind again as soon as it is healed, and when another brick of the set goes away, such
 writes fail in the guest, though two bricks of three are there (seen with GlusterFS 11.1).
 
-A graph that is made while all bricks answer has everything open on all of them.  A
-translator that is taken out or put in makes one, in every client that is connected.
+A graph that is made while all bricks answer, and have the files, has everything open on
+all of them.  A translator that is taken out or put in makes one, in every client.
 """
 
 from __future__ import annotations
@@ -18,24 +18,18 @@ from __future__ import annotations
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.pool.held import Held
 from ganeti_gluster.pool.profile import normal
-from ganeti_gluster.pool.steps import Say
 
 #: The translator: a cache of attributes, above all that disks need.
 OPTION = "performance.stat-prefetch"
 
 
-def reopen(gluster: Gluster, volume: str, say: Say) -> None:
-    """Have all clients open again what they have open; all bricks should answer.
+def reopen(gluster: Gluster, volume: str, held: Held) -> None:
+    """Have all clients open again what they have open, and wait until they have.
 
-    Returns when those that use the volume have done so.  The option is as it was then.
+    All bricks should answer and have all files.  Writers let go of their locks for it;
+    the option is as it was afterwards.
     """
-    with Held(gluster, volume, say) as held:
-        held.let_go()
-        reopen_held(gluster, volume, held)
-
-
-def reopen_held(gluster: Gluster, volume: str, held: Held) -> None:
-    """As `reopen`, where writers have let go of their locks already."""
+    held.let_go()
     found = gluster.volume(volume)
     before = found.options.get(OPTION) if found else None
     try:

@@ -86,16 +86,23 @@ class Healing:
         return {node: int(node != "node2") for node in arguments}, {}
 
 
-def heal(monkeypatch, stub, *, mover=False):
+#: What opens again what is open.
+OPENED = "  what is open is opened on node3:/srv/b/gv0 as well"
+DONE = "  0 entries to heal, 7 of 7 files there"
+LET_GO = "  writers keep no locks meanwhile: cluster.post-op-delay-secs is 0"
+TOGGLED = ("volume set gv0 %s off" % reopen.OPTION, "volume reset gv0 %s" % reopen.OPTION)
+
+
+def heal(monkeypatch, stub, *, node="node3"):
     """Wait for the heal of node3's brick; what was said."""
     monkeypatch.setattr(healing, "HEAL_PAUSE", 0)
     monkeypatch.setattr(held, "SWITCH_SECONDS", 0)
     monkeypatch.setattr(healing.time, "monotonic", lambda: stub.now)
     said = []
     pool = Pool("node1", "uuid-node1", tuple(peers()), (stub.shape,), {})
-    waiting = (moves.Mover if mover else healing.Healer)(stub, pool, NODES, said.append)
+    waiting = moves.Mover(stub, pool, NODES, said.append)
     try:
-        waiting.heal("gv0", "node3", PATH)
+        waiting.heal("gv0", node, PATH if node else "")
     except HealStuck as err:
         said.append(str(err))
     return said
@@ -103,27 +110,56 @@ def heal(monkeypatch, stub, *, mover=False):
 
 def test_a_heal_is_waited_for_with_progress(monkeypatch):
     stub = Healing([5, 2, 0])
-    assert heal(monkeypatch, stub) == [
+    assert heal(monkeypatch, stub, node="") == [
         "  5 entries to heal",
         "  2 entries to heal",
-        "  0 entries to heal, 7 of 7 files there",
+        "  0 entries to heal",
     ]
     assert stub.started == [False]
     assert stub.asked == []
 
 
+def test_what_is_open_is_opened_on_a_brick_when_it_is_filled(monkeypatch):
+    stub = Healing([5, 0, 0, 1, 0], [3, 7])
+    assert heal(monkeypatch, stub) == [
+        "  5 entries to heal",
+        "  0 entries to heal, 3 of 7 files there",
+        "  0 entries to heal, 7 of 7 files there",
+        OPENED,
+        LET_GO,
+        "  1 entries to heal",
+        "  0 entries to heal, 7 of 7 files there",
+    ]
+    assert stub.asked == [
+        "volume set gv0 cluster.post-op-delay-secs 0",
+        *TOGGLED,
+        "volume reset gv0 cluster.post-op-delay-secs",
+    ]
+
+
+def test_a_file_that_is_not_open_on_a_brick_keeps_no_heal_up(monkeypatch):
+    stub = Healing([1] * 6 + [0])
+    said = heal(monkeypatch, stub)
+    assert said == [
+        "  1 entries to heal",
+        LET_GO,
+        OPENED,
+        "  0 entries to heal, 7 of 7 files there",
+    ]
+    stub = Healing([1] * 9 + [0], [3] * 3 + [7])
+    assert OPENED in heal(monkeypatch, stub)
+
+
 def test_what_the_heal_passed_over_is_healed_again(monkeypatch):
     stub = Healing([1, 2] * 6 + [0])
-    heal(monkeypatch, stub)
+    heal(monkeypatch, stub, node="")
     assert stub.started == [False, False, False]
     assert stub.asked == []
 
 
 def test_writers_that_keep_a_heal_up_let_go_of_their_locks(monkeypatch):
     stub = Healing([1] * 5 + [0])
-    assert "  writers keep no locks meanwhile: cluster.post-op-delay-secs is 0" in heal(
-        monkeypatch, stub
-    )
+    assert LET_GO in heal(monkeypatch, stub, node="")
     assert stub.started == [False, False]
     assert stub.asked == [
         "volume set gv0 cluster.post-op-delay-secs 0",
@@ -155,7 +191,7 @@ def test_the_option_is_afterwards_as_it_was(monkeypatch, shape, backlog, asked):
     if shape.replica == 1:
         shape = dataclasses.replace(shape, disperse=3)
     stub = Healing(backlog, shape=shape)
-    heal(monkeypatch, stub)
+    heal(monkeypatch, stub, node="")
     assert stub.asked == asked
 
 
@@ -163,7 +199,7 @@ def test_no_backlog_is_no_proof_while_files_are_missing(monkeypatch):
     stub = Healing([0], [0] * healing.LOOKS_BEFORE_FULL + [7])
     said = heal(monkeypatch, stub)
     assert said[0] == "  0 entries to heal, 0 of 7 files there"
-    assert said[-1] == "  0 entries to heal, 7 of 7 files there"
+    assert DONE in said
     assert True in stub.started
 
 
@@ -177,7 +213,7 @@ def test_self_heal_daemons_that_heal_nothing_are_started_anew(monkeypatch, hangs
     assert ("  gluster: no end after 130 s" in said) == hangs
     assert stub.ended == [NODES]
     assert "volume start gv0 force" in stub.asked
-    assert "  0 entries to heal, 7 of 7 files there" in said
+    assert DONE in said
 
 
 @pytest.mark.parametrize(
@@ -203,7 +239,7 @@ def test_a_heal_that_comes_to_nothing_is_given_up(monkeypatch, backlog, files, l
 def test_progress_that_is_slow_is_waited_for(monkeypatch):
     stub = Healing([count for left in range(30, 0, -1) for count in (left, left, left)] + [0])
     stub.look_seconds = 19
-    assert heal(monkeypatch, stub)[-1] == "  0 entries to heal, 7 of 7 files there"
+    assert DONE in heal(monkeypatch, stub)
     assert stub.ended == []
 
 
@@ -223,9 +259,9 @@ def test_whole_images_that_are_being_healed_are_waited_for(monkeypatch):
         ({reopen.OPTION: "disable"}, ["volume set gv0 %s on", "volume set gv0 %s disable"]),
     ],
 )
-def test_what_is_open_is_opened_on_a_brick_that_came_before(monkeypatch, before, asked):
+def test_the_translator_is_afterwards_as_it_was(monkeypatch, before, asked):
     stub = Healing([0], shape=volume(options=before))
-    heal(monkeypatch, stub, mover=True)
+    heal(monkeypatch, stub)
     assert stub.asked == [
         "volume set gv0 cluster.post-op-delay-secs 0",
         *(words % reopen.OPTION for words in asked),
