@@ -11,7 +11,7 @@ from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import Found
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.gluster_cli import VolumeBrick, VolumeInfo
-from ganeti_gluster.pool import build, checks, members, moves
+from ganeti_gluster.pool import build, checks, members, moves, silent
 from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.destroy import DISCARD_SECONDS
 from ganeti_gluster.pool.moves import Move, Mover, MoveRefused
@@ -79,6 +79,7 @@ def replacement(
     fresh = pool_state.need(found, new)
     if fresh.offline:
         raise InvalidParameter("node %s is offline in Ganeti" % new)
+    found = replace(found, pool=silent.notice(crew, found.pool, old, found.names(), say))
     if found.pool.state(old) == members.CONNECTED and not force:
         raise MoveRefused(
             "node %s is alive in the pool" % old,

@@ -19,7 +19,7 @@ from ganeti_gluster import __version__, command, names
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi.probe import probe
 from ganeti_gluster.gluster_cli import Gluster, GlusterFailed
-from ganeti_gluster.pool import place, self_heal
+from ganeti_gluster.pool import connections, place, self_heal
 from ganeti_gluster.pool.facts import NodeFacts
 from ganeti_gluster.volume import VolumeSpec, connect
 
@@ -116,6 +116,16 @@ def end_self_heal() -> int:
     return self_heal.end()
 
 
+def reach(*, server: str) -> str:
+    """Why the glusterd of a server is not reached from here, "" if it is."""
+    return _reach([server])[server]
+
+
+def end_connections(*, servers: Sequence[str]) -> None:
+    """See `connections.end`."""
+    connections.end(servers)
+
+
 def try_volume(*, volume: str, servers: Sequence[str]) -> None:
     """Write a file through libgfapi, read it back and remove it."""
     params = {"volume": volume, "host": ",".join(servers)}
@@ -143,6 +153,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "discard": discard,
     "count": count,
     "end-self-heal": end_self_heal,
+    "reach": reach,
+    "end-connections": end_connections,
     "try-volume": try_volume,
 }
 
