@@ -84,13 +84,11 @@ def of(found: dict[str, Any], node: str, name: str) -> tuple[str, str]:
 def services(cluster: Cluster) -> Iterator[Services]:
     """Swift configured and running on all nodes; syncs happen when a test says so."""
     swift.configure([cluster.testbed.node(name) for name in cluster.nodes])
-    cluster.everywhere("systemctl", "stop", SYNC + ".timer")
     services = Services(cluster)
     services.run("swift", "start")
     services.sync()
     yield services
     services.run("swift", "stop", "-f")
-    cluster.everywhere("systemctl", "start", SYNC + ".timer")
 
 
 @pytest.fixture

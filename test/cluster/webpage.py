@@ -119,8 +119,6 @@ def served(cluster: Cluster, nodes: Sequence[str]) -> Iterator[None]:
             testbed.node("node1").push(local, path)
     cluster.run("chown", "gnt-rapi:gnt-masterd", USERS_FILE)
     cluster.run("chmod", "0640", USERS_FILE)
-    # Nothing but what a test does changes what is known.
-    cluster.everywhere("systemctl", "stop", SYNC + ".timer")
     stop_swift(cluster, nodes)
     sync(cluster)
     try:
@@ -131,7 +129,6 @@ def served(cluster: Cluster, nodes: Sequence[str]) -> Iterator[None]:
         cluster.run("systemctl", "stop", UNIT)
         cluster.run("rm", "-f", *settings)
         stop_swift(cluster, nodes)
-        cluster.everywhere("systemctl", "start", SYNC + ".timer")
 
 
 def stop_swift(cluster: Cluster, nodes: Sequence[str]) -> None:
