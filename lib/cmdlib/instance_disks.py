@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ganeti import cli, constants
+from ganeti import cli, constants, errors, utils
 
 from ganeti_gluster.cmdlib import configuration, group_params
 from ganeti_gluster.extstorage.request import DIRECTORY
@@ -34,22 +34,32 @@ class InstanceDisk:
 def find(instances: list[str]) -> list[InstanceDisk]:
     """The disks of `instances` on Gluster, in order, on the master.
 
-    Those of the template and those of the ExtStorage provider.  Names are the master
-    daemon's to know; disks come from the configuration's file, since a question for them
-    is a job, and each job waits for every master candidate that is dead (seen: 12 to 21 s).
+    Those of the template and those of the ExtStorage provider, of all instances if none
+    is named.  From the configuration's file, since a question for disks is a job, and each
+    job waits for every master candidate that is dead (seen: 12 to 21 s).  Raises
+    `OpPrereqError` for a name that there is not.
     """
-    client = cli.GetClient()
-    group_of = dict(client.QueryInstances(instances, ["name", "pnode.group"], False))
-    params_of = group_params.gluster(client)
+    client = cli.GetClient()  # refuses a node that is not the master
     data = configuration.read()
     known = {found["name"]: found for found in data["instances"].values()}
+    names = [_expand(name, known) for name in instances]
+    group_of = dict(client.QueryInstances(names, ["name", "pnode.group"], False))
+    params_of = group_params.gluster(client)
     return [
         disk
-        for name in sorted(group_of)
+        for name in sorted(group_of.keys() & known.keys())
         for disk in gluster_disks(
-            known.get(name, {}), data["disks"], params_of[group_of[name]], group_of[name]
+            known[name], data["disks"], params_of[group_of[name]], group_of[name]
         )
     ]
+
+
+def _expand(name: str, known: Mapping[str, Any]) -> str:
+    """The whole name of an instance, as Ganeti's commands take it shortened."""
+    full: str | None = utils.MatchNameComponent(name, known)
+    if full is None:
+        raise errors.OpPrereqError("Instance '%s' is not known" % name, errors.ECODE_NOENT)
+    return full
 
 
 def gluster_disks(
