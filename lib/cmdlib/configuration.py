@@ -136,7 +136,7 @@ def _disks_in(
         group = groups.get(node.get("group"), "")
         for index, uuid in enumerate(instance.get("disks", ())):
             disk = data["disks"].get(uuid, {})
-            where = _place(disk, template.get(group, {}))
+            where = place(disk, template.get(group, {}))
             if where is None:
                 continue
             params, path = where
@@ -154,7 +154,7 @@ def _disks_in(
             )
 
 
-def _place(
+def place(
     disk: Mapping[str, Any], template: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str] | None:
     """A disk's volume and path, None if it is not on Gluster."""

@@ -9,7 +9,6 @@ from typing import Any
 from ganeti import cli, constants, errors, utils
 
 from ganeti_gluster.cmdlib import configuration, group_params
-from ganeti_gluster.extstorage.request import DIRECTORY
 from ganeti_gluster.volume import VolumeSpec
 
 
@@ -75,13 +74,10 @@ def gluster_disks(
     found = []
     for index, uuid in enumerate(instance.get("disks", ())):
         disk = disks[uuid]
-        ext = configuration.ext_params(disk)
-        if disk["dev_type"] == constants.DT_GLUSTER:
-            params, path = template, disk["logical_id"][1]
-        elif ext is not None:
-            params, path = ext, "%s/%s" % (DIRECTORY, disk["logical_id"][1])
-        else:
+        where = configuration.place(disk, template)
+        if where is None:
             continue
+        params, path = where
         found.append(
             InstanceDisk(
                 instance=instance["name"],
@@ -91,7 +87,7 @@ def gluster_disks(
                 spec=VolumeSpec.from_params(params),
                 path=path,
                 group=group,
-                template=ext is None,
+                template=disk["dev_type"] == constants.DT_GLUSTER,
             )
         )
     return found

@@ -135,7 +135,7 @@ def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
         wipe=asked.wipe,
     )
     problems += _of_shape(asked)
-    problems += _of_ganeti(asked, client)
+    problems += _of_ganeti(asked)
     steps = [*Build(wish, crew, say).steps(), *_ganeti_steps(asked, wish, client)]
     return Plan(wish, steps, facts, problems)
 
@@ -191,14 +191,14 @@ def _of_shape(asked: Order) -> list[Problem]:
     return dangers + remarks
 
 
-def _of_ganeti(asked: Order, client: Any) -> list[Problem]:
+def _of_ganeti(asked: Order) -> list[Problem]:
     """Instances whose disks would be looked for on another volume than theirs."""
     if not asked.configure:
         return []
     elsewhere = sorted(
         {
             "%s (%s)" % (disk.instance, disk.spec.name)
-            for disk in pool_use.template_disks(client)
+            for disk in pool_use.template_disks()
             if disk.spec.name != asked.volume and asked.group in (None, disk.group)
         }
     )

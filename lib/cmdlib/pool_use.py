@@ -34,10 +34,9 @@ def running_on(client: Any, volume: str) -> list[str]:
     return sorted({disk.instance for disk in disks_on(client, volume)} & up)
 
 
-def template_disks(client: Any) -> list[instance_disks.InstanceDisk]:
+def template_disks() -> list[instance_disks.InstanceDisk]:
     """All disks of the gluster template."""
-    names = [row[0] for row in client.QueryInstances([], ["name"], False)]
-    return [disk for disk in instance_disks.find(names) if disk.template] if names else []
+    return [disk for disk in instance_disks.find([]) if disk.template]
 
 
 def owner(client: Any) -> tuple[int, int] | None:

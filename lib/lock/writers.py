@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from ganeti_gluster.export import unit
+from ganeti_gluster.processes import command_lines
 
 SIGNALS = {"STOP": signal.SIGSTOP, "CONT": signal.SIGCONT, "KILL": signal.SIGKILL}
 _PROGRAMS = (b"qemu-system-", b"qemu-storage-daemon", b"qemu-nbd", b"kvm")
@@ -51,16 +52,9 @@ def _send_by_uuid(name: str, disk: str) -> None:
 
 def processes(path: str) -> Iterator[int]:
     """The processes of QEMU, and our exporter, with the image on their command line."""
-    for name in os.listdir("/proc"):
-        if not name.isdecimal():
-            continue
-        try:
-            with open("/proc/%s/cmdline" % name, "rb") as stream:
-                arguments = stream.read().split(b"\0")
-        except OSError:  # it has ended
-            continue
+    for pid, arguments in command_lines():
         if has_image(arguments, path):
-            yield int(name)
+            yield pid
 
 
 def has_image(arguments: list[bytes], path: str) -> bool:

@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Iterator
 
+from ganeti_gluster.processes import command_lines
+
 _NAME = [b"--process-name", b"glustershd"]
 
 
@@ -25,15 +27,8 @@ def end() -> int:
 
 
 def _processes() -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if not name.isdecimal():
-            continue
-        try:
-            with open("/proc/%s/cmdline" % name, "rb") as stream:
-                words = stream.read().split(b"\0")
-        except OSError:  # it has ended
-            continue
+    for pid, words in command_lines():
         if os.path.basename(words[0]) == b"glusterfs" and any(
             words[at : at + 2] == _NAME for at in range(len(words))
         ):
-            yield int(name)
+            yield pid

@@ -114,6 +114,13 @@ class Cluster:
         lines = self.run(*argv, node=node).stdout.splitlines()
         return any("qemu-system" in line and ":24007 " not in line for line in lines)
 
+    def monitor(self, name: str, command: str, *, node: str = "node1") -> str:
+        """What the monitor of an instance's QEMU answers, "" where there is none."""
+        socket = "UNIX-CONNECT:/run/ganeti/kvm-hypervisor/ctrl/%s.monitor" % name
+        argv = ["socat", "-t2", "-", socket]
+        order = command.encode() + b"\n"
+        return self.testbed.exec(node, argv, timeout=30, stdin=order).stdout
+
     def boot(self, name: str, node: str) -> Boot:
         """The console of an instance that is about to start on a node."""
         return Boot(self.testbed.node(node), name)

@@ -73,9 +73,7 @@ class Migration(threading.Thread):
 
 def let_go_on(cluster: Cluster) -> None:
     """Have a migration that goes on end soon; no-op where there is none any more."""
-    monitor = "UNIX-CONNECT:/run/ganeti/kvm-hypervisor/ctrl/%s.monitor" % NAME
-    order = b"migrate_set_parameter max-bandwidth 1000M\n"
-    cluster.testbed.exec("node1", ["socat", "-t2", "-", monitor], timeout=30, stdin=order)
+    cluster.monitor(NAME, "migrate_set_parameter max-bandwidth 1000M")
 
 
 def undo(cluster: Cluster) -> None:

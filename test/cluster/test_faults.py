@@ -94,7 +94,9 @@ def test_a_full_volume_stops_a_guest_and_room_lets_it_go_on(cluster: Cluster) ->
         for node in cluster.nodes:
             cluster.run("sh", "-c", FILL, node=node)
         wait_for(
-            lambda: "io-error" in monitor(cluster, "info status"), 60, "the guest stands still"
+            lambda: "io-error" in cluster.monitor(NAME, "info status"),
+            60,
+            "the guest stands still",
         )
         found = cluster.testbed.exec("node1", ["gnt-gluster", "verify"], timeout=120)
         assert "ERROR: BRICK_FULL" in found.stdout
@@ -104,18 +106,10 @@ def test_a_full_volume_stops_a_guest_and_room_lets_it_go_on(cluster: Cluster) ->
     before = guest.last_acknowledged(boot.events())
 
     def goes_on() -> bool:
-        monitor(cluster, "cont")
+        cluster.monitor(NAME, "cont")
         return guest.last_acknowledged(boot.events()) > before
 
     wait_for(goes_on, 60, "more records, once the bricks have noticed their room")
     boot.check()
     boot.close()
     cluster.remove(NAME)
-
-
-def monitor(cluster: Cluster, command: str) -> str:
-    """What the guest's monitor answers, asked as doc/space.rst has it."""
-    socket = "UNIX-CONNECT:/run/ganeti/kvm-hypervisor/ctrl/%s.monitor" % NAME
-    argv = ["socat", "-t2", "-", socket]
-    done = cluster.testbed.exec("node1", argv, timeout=30, stdin=command.encode() + b"\n")
-    return done.stdout
