@@ -145,7 +145,7 @@ BENCHMARKS = (
         quick=1,
     ),
     _switched("python-start", "no .pth file", runs=200, quick=20),
-    _switched("ganeti-import", "no .pth file", runs=10, quick=3),
+    _switched("ganeti-import", "no .pth file", runs=40, quick=3),
 )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import signal
 import subprocess
+import uuid
 
 import pytest
 
@@ -169,6 +172,51 @@ def test_a_single_brick_shares_the_blocks_and_the_copy_is_its_own(single):
             ["filefrag", "-v", str(brick / "copy")], capture_output=True, text=True, timeout=60
         ).stdout
         assert "shared" in extents
+
+
+def cached(volume, path, bricks):
+    """How many pages of an image are in the page cache, of all its copies."""
+    gfid = uuid.UUID(bytes=volume.gfid(path))
+    return sum(
+        resident_pages(file)
+        for brick in bricks
+        for file in (brick / path, *brick.glob(".shard/%s.*" % gfid))
+    )
+
+
+def resident_pages(path):
+    mincore = ctypes.CDLL(None, use_errno=True).mincore
+    mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    size = path.stat().st_size
+    vector = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size) as area:
+        start = ctypes.c_char.from_buffer(area)
+        done = mincore(ctypes.addressof(start), size, vector)
+        del start
+    assert done == 0, os.strerror(ctypes.get_errno())
+    return sum(entry & 1 for entry in vector)
+
+
+def test_a_copy_leaves_the_bricks_caches_to_others(sharded):
+    with connect(sharded.spec) as volume:
+        content = fill(volume, "source")
+        with ImageSource(volume, "source") as source:
+            result = copy(source, NewImage(volume, "copy"))
+        assert cached(volume, "source", sharded.bricks) * mmap.PAGESIZE >= 3 * result.data
+        assert cached(volume, "copy", sharded.bricks) == 0
+        assert read(volume, "copy") == content
+
+
+@pytest.mark.parametrize("size", [SIZE + 512, SIZE + 1, 5000])
+def test_an_image_may_end_anywhere(sharded, tmp_path, size):
+    content = os.urandom(5000) + bytes(size - 5000)
+    with connect(sharded.spec) as volume:
+        (tmp_path / "in").write_bytes(content)
+        with FileSource(str(tmp_path / "in")) as source:
+            copy(source, NewImage(volume, "copy"), Options(checksum=True))
+        with FileSource(str(tmp_path / "in")) as source:
+            copy(source, ExistingImage(volume, "copy"), Options(checksum=True))
+        assert read(volume, "copy") == content
 
 
 def test_files_and_block_devices(sharded, tmp_path):
