@@ -9,10 +9,12 @@ import contextlib
 import errno
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ganeti_gluster import errors, names
-from ganeti_gluster.gfapi import File, FileStat, Volume
+
+if TYPE_CHECKING:  # as in ganeti_gluster.volume
+    from ganeti_gluster.gfapi import File, FileStat, Volume
 
 #: Bytes allocated at a time: one long call would hold up a brick.
 STEP = 256 << 20

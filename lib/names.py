@@ -49,10 +49,11 @@ RESERVED_VOLUME_NAMES = frozenset(
 # Characters of a volume's name in a key, for people: a socket's path has 107 bytes at most.
 _KEY_NAME = 32
 
-_VOLUME_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
-_SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_DIGITS = re.compile(r"[0-9]{1,20}")
+# Compiled when they are needed: most of Ganeti's processes check none of these.
+_VOLUME_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
+_SNAPSHOT_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_HOST_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DIGITS = r"[0-9]{1,20}"
 
 
 def image_path(path: object) -> str:
@@ -88,7 +89,7 @@ def snapshot_name(name: object) -> str:
     """A snapshot's name: letters, digits, `_`, `-` and (not first) `.`."""
     what = "snapshot name"
     text = _text(what, name)
-    if not _SNAPSHOT_NAME.fullmatch(text):
+    if not re.fullmatch(_SNAPSHOT_NAME, text):
         _refuse(what, text, "only letters, digits, '_', '-' and (not first) '.' are allowed")
     return text
 
@@ -101,7 +102,7 @@ def snapshot_path(image: str, name: str) -> str:
 def split_snapshot_path(path: str) -> tuple[str, str] | None:
     """The image's path and the name in a snapshot's path, None for any other path."""
     image, mark, name = path.rpartition(SNAPSHOT_MARK)
-    if not mark or not image or not _SNAPSHOT_NAME.fullmatch(name):
+    if not mark or not image or not re.fullmatch(_SNAPSHOT_NAME, name):
         return None
     return image, name
 
@@ -110,7 +111,7 @@ def volume_name(name: object) -> str:
     """A volume's name by glusterd's rules."""
     what = "volume name"
     text = _text(what, name)
-    if not _VOLUME_NAME.fullmatch(text):
+    if not re.fullmatch(_VOLUME_NAME, text):
         _refuse(what, text, "only letters, digits, '_' and (not first) '-' are allowed")
     if len(text) > VOLUME_NAME_LENGTH:
         _refuse(what, text, "it is longer than %d characters" % VOLUME_NAME_LENGTH)
@@ -135,9 +136,16 @@ def host(name: object) -> str:
     if labels[-1].isdecimal():
         if not _is_address(socket.AF_INET, text):
             _refuse(what, name, "it is not an IPv4 address")
-    elif len(text) > HOST_LENGTH or not all(map(_HOST_LABEL.fullmatch, labels)):
+    elif len(text) > HOST_LENGTH or not all(re.fullmatch(_HOST_LABEL, label) for label in labels):
         _refuse(what, name, "it is neither a host name nor an address")
     return text
+
+
+def server(host: str, port: int) -> str:
+    """`host:port`, with an IPv6 address in brackets; a socket's path as it is."""
+    if host.startswith("/"):
+        return host
+    return "%s:%d" % ("[%s]" % host if ":" in host else host, port)
 
 
 def unit_key(volume: str, path: str) -> str:
@@ -202,7 +210,7 @@ def _number(what: str, value: object, largest: int) -> int:
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
-    elif isinstance(value, str) and _DIGITS.fullmatch(value):
+    elif isinstance(value, str) and re.fullmatch(_DIGITS, value):
         number = int(value)
     if number is None:
         _refuse(what, value, "it is not a whole number")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from ganeti_gluster import errors, gfapi, names
-from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe, describe
+from ganeti_gluster import errors, names
+
+if TYPE_CHECKING:  # many of Ganeti's processes import this module, few connect
+    from ganeti_gluster import gfapi
 
 
 class Server(NamedTuple):
@@ -50,7 +52,7 @@ class VolumeSpec(NamedTuple):
         image = quote("%s/%s" % (self.name, names.image_path(path)))
         if self.transport == "unix":
             return "gluster+unix:///%s?socket=%s" % (image, quote(server.host))
-        return "gluster://%s/%s" % (describe(server), image)
+        return "gluster://%s/%s" % (names.server(*server), image)
 
     def qemu_blockdev(self, path: str) -> dict[str, Any]:
         """The image as QEMU's blockdev structure, which takes every server."""
@@ -65,7 +67,7 @@ class VolumeSpec(NamedTuple):
         """The servers as the parameter `host` names them."""
         if self.transport == "unix":
             return self.servers[0].host
-        return ",".join(describe(server) for server in self.servers)
+        return ",".join(names.server(*server) for server in self.servers)
 
     def _qemu_server(self, server: Server) -> dict[str, str]:
         if self.transport == "unix":
@@ -76,19 +78,21 @@ class VolumeSpec(NamedTuple):
 def connect(
     spec: VolumeSpec,
     *,
-    timeout: float = gfapi.CONNECT_TIMEOUT,
+    timeout: float | None = None,
     log_file: str = "/dev/null",
     log_level: int = 0,
 ) -> gfapi.Volume:
     """A connection to the volume from this process's pool.
 
-    Raises a `ConnectError` after at most `timeout` seconds.  Without a log file
-    libgfapi says nothing anywhere.
+    Raises a `ConnectError` after at most `timeout` seconds (`gfapi.CONNECT_TIMEOUT`).
+    Without a log file libgfapi says nothing anywhere.
     """
+    from ganeti_gluster import gfapi
+
     target = gfapi.Target(
         spec.name, spec.servers, spec.transport, log_file=log_file, log_level=log_level
     )
-    return gfapi.connect(target, timeout=timeout)
+    return gfapi.connect(target, timeout=gfapi.CONNECT_TIMEOUT if timeout is None else timeout)
 
 
 def reachable_by_qemu(spec: VolumeSpec, *, glusterfs_11: bool) -> VolumeSpec:
@@ -104,26 +108,30 @@ def reachable_by_qemu(spec: VolumeSpec, *, glusterfs_11: bool) -> VolumeSpec:
     if not servers:
         raise errors.InvalidParameter(
             "QEMU with GlusterFS 11 cannot reach a server by IPv6 address (%s)"
-            % ", ".join(describe(server) for server in spec.servers),
+            % ", ".join(names.server(*server) for server in spec.servers),
             hint="name a server that has an IPv4 address, too",
         )
     return spec._replace(servers=servers)
 
 
-def live_server(spec: VolumeSpec, *, timeout: float = PROBE_TIMEOUT) -> Server:
+def live_server(spec: VolumeSpec, *, timeout: float | None = None) -> Server:
     """The first server of the list that takes a connection.
 
     All are asked at once; raises `VolumeUnreachable`, which names each with its
-    reason, after at most `timeout` seconds.
+    reason, after at most `timeout` (`PROBE_TIMEOUT`) seconds.
     """
-    answers = Probe(spec.servers, timeout=timeout).until_best()
+    from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe
+
+    answers = Probe(
+        spec.servers, timeout=PROBE_TIMEOUT if timeout is None else timeout
+    ).until_best()
     for server in spec.servers:
         if answers[server] is None:
             return server
     raise errors.VolumeUnreachable(
         "no server of volume %s answers" % spec.name,
         volume=spec.name,
-        servers=[(describe(server), reason or "") for server, reason in answers.items()],
+        servers=[(names.server(*server), reason or "") for server, reason in answers.items()],
         hint="check that glusterd runs there and that its port is open",
     )
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ganeti import cli, errors
 
+from ganeti_gluster import names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import volumes
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gfapi.probe import describe
 from ganeti_gluster.volume import connect
 
 MIB = 1024 * 1024
@@ -48,7 +48,7 @@ def status(used: volumes.UsedVolume) -> dict[str, Any]:
     """One volume as plain data: bytes; `error` where it did not tell its space."""
     result: dict[str, Any] = {
         "volume": used.spec.name,
-        "servers": [describe(server) for server in used.spec.servers],
+        "servers": [names.server(*server) for server in used.spec.servers],
         "groups": used.groups,
         "disks": used.disks,
         "provisioned": used.provisioned,

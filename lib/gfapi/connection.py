@@ -15,10 +15,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ganeti_gluster import errors
+from ganeti_gluster import errors, names
 from ganeti_gluster.gfapi.library import Library, load
 from ganeti_gluster.gfapi.memory import lock_as_used
-from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe, Server, describe
+from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe, Server
 
 #: Seconds for which servers that do not answer are waited for.
 CONNECT_TIMEOUT = 10.0
@@ -134,7 +134,9 @@ def establish(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection
     raise errors.VolumeUnreachable(
         "no server of volume %s answers" % target.volume,
         volume=target.volume,
-        servers=[(describe(server), reason or "answers") for server, reason in answers.items()],
+        servers=[
+            (names.server(*server), reason or "answers") for server, reason in answers.items()
+        ],
         hint="check that glusterd runs there and that its port is open",
     )
 
@@ -191,7 +193,7 @@ def _init(library: Library, handle: int, timeout: float) -> int:
 
 
 def _refusal(target: Target, code: int, answers: dict[Server, str | None]) -> errors.ConnectError:
-    tried = [(describe(server), reason or "answers") for server, reason in answers.items()]
+    tried = [(names.server(*server), reason or "answers") for server, reason in answers.items()]
     volume = target.volume
     if code in (errno.ENOENT, errno.ENOMEM):  # ENOMEM from GlusterFS 11 on
         return errors.VolumeNotFound(

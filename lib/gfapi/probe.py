@@ -33,14 +33,6 @@ _LAST_FRAGMENT = 0x80000000
 _REQUEST = struct.pack(">I", _LAST_FRAGMENT | len(_CALL)) + _CALL
 
 
-def describe(server: Server) -> str:
-    """`host:port`, with an IPv6 address in brackets; a socket's path as it is."""
-    host, port = server
-    if host.startswith("/"):
-        return host
-    return "%s:%d" % ("[%s]" % host if ":" in host else host, port)
-
-
 class Probe:
     """Servers that are being asked, all at once and from the start.
 

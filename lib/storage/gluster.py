@@ -20,14 +20,13 @@ from ganeti.storage import base
 
 from ganeti_gluster import constants, image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.gfapi.library import load
 from ganeti_gluster.monitoring import operations
 from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec, connect, live_server, reachable_by_qemu
 
-if TYPE_CHECKING:  # each Ganeti process imports this module, few export or lock
+if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, export or lock
     from ganeti_gluster.export import Export
+    from ganeti_gluster.gfapi import Volume
 
 MIB = 1024 * 1024
 # What libgfapi logs when it logs: its "info".
@@ -530,6 +529,8 @@ class GlusterStorage(base.BlockDev):
                 "Hypervisor %s cannot reach Gluster in userspace; set the disk parameter"
                 " gluster:access=kernelspace" % hypervisor
             )
+        from ganeti_gluster.gfapi.library import load
+
         path, spec = self._path, self._spec
         with _translated("find a server of volume %s" % spec.name):
             asked = reachable_by_qemu(spec, glusterfs_11=load().is_11)
