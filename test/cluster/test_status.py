@@ -68,3 +68,13 @@ def test_a_frozen_glusterd_holds_nothing_up(cluster: Cluster) -> None:
         cluster.run("systemctl", "kill", "--signal=CONT", "glusterd", node="node2")
     quiet = ["gnt-gluster", "verify"]
     wait_for(lambda: not cluster.testbed.exec("node1", quiet).stdout, 60, "all is well again")
+
+
+def test_the_page_is_shown_again_and_again_on_a_terminal(cluster: Cluster) -> None:
+    watch = "timeout --foreground --preserve-status --signal=INT %d %s"
+    command = watch % (25, "gnt-gluster status --watch --interval=5")
+    done = cluster.run("script", "--quiet", "--return", "--command", command, "/dev/null")
+    begin, *pages = done.stdout.split("\033[H\033[2J")
+    assert (begin, len(pages) >= 2) == ("", True)
+    for page in pages:
+        assert "Bricks" in page and "\033[32monline" in page

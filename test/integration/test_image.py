@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from ganeti_gluster import errors, image
+from ganeti_gluster.gfapi import File
 from ganeti_gluster.volume import connect
 
 MIB = 1 << 20
@@ -317,7 +318,7 @@ def test_a_create_killed_midway_shows_in_the_size_and_can_be_removed(
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(errno.EIO, "disk")])
 def test_an_interrupted_create_leaves_nothing(own, sharded, monkeypatch, interruption):
-    real, calls = image.File.pwrite, []
+    real, calls = File.pwrite, []
 
     def interrupted(self, data, offset):
         calls.append(offset)
@@ -325,7 +326,7 @@ def test_an_interrupted_create_leaves_nothing(own, sharded, monkeypatch, interru
             raise interruption
         real(self, data, offset)
 
-    monkeypatch.setattr(image.File, "pwrite", interrupted)
+    monkeypatch.setattr(File, "pwrite", interrupted)
     with pytest.raises((KeyboardInterrupt, OSError)):
         image.create(own, "deep/er/image", 40 * MIB, preallocation="full")
     assert len(calls) == 4
@@ -335,14 +336,14 @@ def test_an_interrupted_create_leaves_nothing(own, sharded, monkeypatch, interru
 
 def test_an_interrupted_grow_restores_the_size(own, sharded, monkeypatch):
     image.create(own, "grown", 4 * MIB)
-    real, calls = image.File.allocate, []
+    real, calls = File.allocate, []
 
     def interrupted(self, offset, length):
         real(self, offset, length)
         calls.append(offset)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(image.File, "allocate", interrupted)
+    monkeypatch.setattr(File, "allocate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         image.grow(own, "grown", 40 * MIB, preallocation="falloc")
     assert calls == [4 * MIB]
@@ -372,7 +373,7 @@ def test_without_quorum_nothing_is_made_or_changed(own, sharded):
 
 
 def test_a_create_that_loses_quorum_midway_names_what_it_leaves(own, sharded, monkeypatch):
-    real, calls = image.File.pwrite, []
+    real, calls = File.pwrite, []
 
     def losing(self, data, offset):
         if len(calls) == 2:
@@ -380,7 +381,7 @@ def test_a_create_that_loses_quorum_midway_names_what_it_leaves(own, sharded, mo
         calls.append(offset)
         real(self, data, offset)
 
-    monkeypatch.setattr(image.File, "pwrite", losing)
+    monkeypatch.setattr(File, "pwrite", losing)
     with pytest.raises(errors.IncompleteImage) as caught:
         image.create(own, "half", 64 * MIB, preallocation="full")
     assert caught.value.path == "half"
