@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import select
+import signal
 import time
 from collections.abc import Iterator, Sequence
 
@@ -70,6 +71,8 @@ def terminal(node: Node, argv: Sequence[str], **environment: str) -> Iterator[Te
     entered = enter_argv(leader, command)
     pid, descriptor = pty.fork()
     if pid == 0:
+        # Shells start what runs in the background with this signal ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execve(entered[0], entered, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     found = Terminal(pid, descriptor)
     try:

@@ -9,6 +9,7 @@ import pytest
 from testbedlib import wait_for
 
 from .conftest import Cluster
+from .terminal import INTERRUPT, terminal
 
 NAME = "vm-status"
 BRICK = "node2:/srv/gluster/brick1/gv0"
@@ -71,10 +72,12 @@ def test_a_frozen_glusterd_holds_nothing_up(cluster: Cluster) -> None:
 
 
 def test_the_page_is_shown_again_and_again_on_a_terminal(cluster: Cluster) -> None:
-    watch = "timeout --foreground --preserve-status --signal=INT %d %s"
-    command = watch % (25, "gnt-gluster status --watch --interval=5")
-    done = cluster.run("script", "--quiet", "--return", "--command", command, "/dev/null")
-    begin, *pages = done.stdout.split("\033[H\033[2J")
-    assert (begin, len(pages) >= 2) == ("", True)
-    for page in pages:
-        assert "Bricks" in page and "\033[32monline" in page
+    page, watch = "\033[H\033[2J", ["gnt-gluster", "status", "--watch", "--interval=5"]
+    with terminal(cluster.testbed.node("node1"), watch, TERM="xterm") as watched:
+        for _ in range(2):
+            watched.text = ""
+            watched.until(page, 60)
+            watched.until("\033[32monline", 10)
+        watched.type(INTERRUPT)
+        watched.end(60)
+    assert "Traceback" not in watched.text
