@@ -124,11 +124,20 @@ def test_a_node_that_was_installed_anew(cluster: Cluster) -> None:
         "%s; sed -i s/^UUID=.*/UUID=%s/ %s/glusterd.info; %s" % (STOP, old, GLUSTERD, START),
         node="node3",
     )
-    shell(cluster, "sleep 1; gluster peer probe node1", node="node3")
+    # Only who is asked once it has found node3 again leaves it half a peer.
+    for name in ("node1", "node2"):
+        wait_for(lambda name=name: has_found(cluster, name, "node3"), 60, "%s found it" % name)
+    shell(cluster, "gluster peer probe node1", node="node3")
     half = of_peers("PEER_STATE", "node1", "node3")
     expect(cluster, {*half, *down, *of_peers("PEER_REJECTED", "node2")})
     shell(cluster, "%s; %s" % (STOP, START), node="node3")
     expect(cluster, set())
+
+
+def has_found(cluster: Cluster, name: str, peer: str) -> bool:
+    """Whether glusterd of a node is connected to that of another."""
+    pool = shell(cluster, "gluster pool list", node=name)
+    return any(line.split()[1:] == [peer, "Connected"] for line in pool.splitlines())
 
 
 def on_volume(*words: str) -> str:
