@@ -1,4 +1,4 @@
-"""Mends of a live migration whose target does not go on with the guest.
+"""Mends of a live migration whose target does not go on with the guest, or is dead.
 
 Ganeti ends the QEMU that had the guest as soon as that has sent it, and never asks the
 other one.  Where the target's cannot open the image at that moment, since the node was
@@ -10,6 +10,12 @@ So the job asks the target before it believes the source.  A target on which the
 never run is a migration that failed, which Ganeti has known how to undo all along: it ends
 the target's QEMU and lets the guest go on where it was.  Any other trouble there is left to
 stock Ganeti, since a guest that ran on the target, if for an instant, may have written.
+
+A target that lost its power takes no more of the guest, and says nothing: QEMU waits for
+the kernel, which may send the same bytes again for a quarter of an hour, and Ganeti waits
+for QEMU (seen on Debian 13).  The job gives such a migration up as failed; then the source
+takes it back in QEMU as well, which Ganeti does not, so that nothing goes on by itself when
+the target comes back after all.
 """
 
 from __future__ import annotations
@@ -26,6 +32,18 @@ from ganeti_gluster.plugin import Refused
 #: off, or whose QEMU the keeper of the lock has stopped.  Then Ganeti does what it
 #: does without us.
 TARGET_SECONDS = 60.0
+
+#: Seconds without any progress before the target is asked whether it is there at all, and
+#: those after which one that does not answer is taken for dead.
+STALLED_SECONDS, DEAD_SECONDS = 20.0, 60.0
+
+#: Seconds in which QEMU takes a migration back.
+CANCEL_SECONDS = 30.0
+_CANCEL_POLL = 0.1
+
+#: QEMU's states of a migration in which the guest runs where it was, and on its way out.
+_SENDING = ("setup", "active")
+_CANCELLING, _COMPLETED = "cancelling", "completed"
 
 #: What QEMU's monitor calls itself as long as it waits for a guest, and a stopped one.
 _INCOMING, _PAUSED = "inmigrate", "paused"
@@ -71,7 +89,8 @@ class AskingTarget:
     """Ganeti's RPC runner, whose migrations are complete when the target says so as well.
 
     While the target has not said it, the answer for the source is `active`, so that
-    Ganeti asks again a second later.
+    Ganeti asks again a second later.  A migration of which nothing moves, to a target
+    that does not answer, has failed.
     """
 
     def __init__(
@@ -82,6 +101,8 @@ class AskingTarget:
         self._constants = constants
         self._clock = clock
         self._answered: float | None = None
+        self._sent: int | None = None
+        self._moved = clock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rpc, name)
@@ -89,8 +110,30 @@ class AskingTarget:
     def call_instance_get_migration_status(self, node: str, instance: Any) -> Any:
         """The source's status, once complete confirmed by the target."""
         result = self._rpc.call_instance_get_migration_status(node, instance)
-        if result.fail_msg or result.payload.status != self._constants.HV_MIGRATION_COMPLETED:
-            return result
+        if not result.fail_msg and result.payload.status == self._constants.HV_MIGRATION_COMPLETED:
+            self._confirm(result, instance)
+        elif not result.fail_msg and result.payload.status == self._constants.HV_MIGRATION_ACTIVE:
+            self._watch(result, instance)
+        return result
+
+    def _watch(self, result: Any, instance: Any) -> None:
+        """Let a migration fail that does not move, where the target does not answer either."""
+        sent = result.payload.transferred_ram
+        # From then on the guest is on the target.
+        if sent != self._sent or getattr(result.payload, "postcopy_status", None):
+            self._sent, self._moved = sent, self._clock()
+        if self._clock() - self._moved < STALLED_SECONDS:
+            return
+        there = self._rpc.call_instance_get_migration_status(self._target, instance)
+        if not there.fail_msg:
+            self._moved = self._clock()
+        elif self._clock() - self._moved > DEAD_SECONDS:
+            result.fail_msg = (
+                "the new node has taken nothing of the guest for %d s, and does not answer: %s"
+                % (self._clock() - self._moved, there.fail_msg)
+            )
+
+    def _confirm(self, result: Any, instance: Any) -> None:
         there = self._rpc.call_instance_get_migration_status(self._target, instance)
         status = self._constants.HV_MIGRATION_FAILED if there.fail_msg else there.payload.status
         now = self._clock()
@@ -102,17 +145,20 @@ class AskingTarget:
             logging.warning("The target does not tell of the migration: %s", there.fail_msg)
         elif status != self._constants.HV_MIGRATION_COMPLETED:
             result.payload.status = self._constants.HV_MIGRATION_ACTIVE
-        return result
 
 
 def extend_hypervisor(hypervisor: Any) -> None:
     """Let a target's QEMU that does not go on with its guest count as `cancelled`.
 
-    Ganeti itself calls nothing so on a target.  `hypervisor` is its class for KVM.
+    Ganeti itself calls nothing so on a target.  And let a source that goes on with a
+    guest have taken back what it sends of it.  `hypervisor` is Ganeti's class for KVM.
     """
     original = getattr(hypervisor, "GetMigrationStatus", None)
     if original is None:
         raise Refused("hv_kvm.KVMHypervisor.GetMigrationStatus is missing")
+    original_finalize = getattr(hypervisor, "FinalizeMigrationSource", None)
+    if original_finalize is None:
+        raise Refused("hv_kvm.KVMHypervisor.FinalizeMigrationSource is missing")
 
     @functools.wraps(original)
     def get_migration_status(self: Any, instance: Any) -> Any:
@@ -134,7 +180,47 @@ def extend_hypervisor(hypervisor: Any) -> None:
                 status.status = constants.HV_MIGRATION_CANCELLED
         return status
 
+    @functools.wraps(original_finalize)
+    def finalize_migration_source(self: Any, instance: Any, success: bool, live: bool) -> Any:
+        from ganeti import errors
+
+        from ganeti_gluster.snapshot.live import MonitorFailed
+        from ganeti_gluster.storage import qmp
+
+        if not success:
+            try:
+                with qmp.connected(hypervisor._InstanceQmpMonitor(instance.name)) as monitor:
+                    status = take_back(monitor.execute)
+            except MonitorFailed as err:  # where no QEMU runs, there is nothing to take back
+                logging.warning("Cannot take back what is sent of %s: %s", instance.name, err)
+            else:
+                if status == _COMPLETED:
+                    raise errors.HypervisorError(
+                        "instance %s has been sent as a whole, and may run on the new node:"
+                        " it does not go on here" % instance.name
+                    )
+        return original_finalize(self, instance, success, live)
+
     hypervisor.GetMigrationStatus = get_migration_status
+    hypervisor.FinalizeMigrationSource = finalize_migration_source
+
+
+def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep) -> str:
+    """Cancel what a QEMU still sends of its guest; the state of that afterwards, "" for none.
+
+    Only as long as the guest runs where it was, which it then goes on doing.  A guest that
+    was faster has been sent: `completed`, which is not told of what had completed before.
+    """
+    status = str(execute("query-migrate").get("status", ""))
+    if status not in _SENDING:
+        return "" if status == _COMPLETED else status
+    execute("migrate_cancel")
+    for _ in range(int(CANCEL_SECONDS / _CANCEL_POLL)):
+        status = str(execute("query-migrate").get("status", ""))
+        if status != _CANCELLING and status not in _SENDING:
+            break
+        sleep(_CANCEL_POLL)
+    return status
 
 
 def goes_on(execute: Callable[[str], Any]) -> bool:

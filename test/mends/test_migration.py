@@ -24,17 +24,20 @@ CONSTANTS = SimpleNamespace(
 GLUSTER = SimpleNamespace(dev_type="gluster", params={})
 
 
-def told(status: str | None) -> Any:
-    """A node's answer; None where it does not answer."""
+def told(status: str | int | None) -> Any:
+    """A node's answer: a state, the bytes sent by an active one, None for no answer."""
     if status is None:
         return SimpleNamespace(fail_msg="timed out", payload=None)
-    return SimpleNamespace(fail_msg=None, payload=SimpleNamespace(status=status))
+    sent, status = (status, "active") if isinstance(status, int) else (0, status)
+    return SimpleNamespace(
+        fail_msg=None, payload=SimpleNamespace(status=status, transferred_ram=sent)
+    )
 
 
 class Rpc:
     """Answers for the source `old` and the target `new`, one after the other."""
 
-    def __init__(self, old: list[str | None], new: list[str | None]) -> None:
+    def __init__(self, old: list[Any], new: list[Any]) -> None:
         self._answers = {"old": list(old), "new": list(new)}
 
     def call_instance_get_migration_status(self, node: str, instance: Any) -> Any:
@@ -130,6 +133,74 @@ def test_a_target_of_which_nothing_is_known_is_asked_for_a_minute(unknown: str |
     assert status() == "active"
     now += 20
     assert status() == "completed"
+
+
+@pytest.mark.parametrize(
+    ("sent", "target", "gives_up_after"),
+    [
+        ([7], [None], 61),
+        ([7], ["active"], None),  # it is there, and slow
+        ([7], [None, "active", None], 20 + 1 + 61),
+        (range(1000), [None], None),
+        ([*range(50), 50], [None], 50 + 61),
+    ],
+)
+def test_a_migration_that_does_not_move_fails_where_the_target_is_dead(
+    sent: Any, target: Any, gives_up_after: int | None
+) -> None:
+    now = 100.0
+    asking = migration.AskingTarget(Rpc(list(sent), target), "new", CONSTANTS, lambda: now)
+    result = asking.call_instance_get_migration_status("old", None)
+    while not result.fail_msg and now < 400:
+        now += 1
+        result = asking.call_instance_get_migration_status("old", None)
+    assert (now - 100 if result.fail_msg else None) == gives_up_after
+    if result.fail_msg:
+        assert "nothing of the guest for 61 s, and does not answer: timed out" in result.fail_msg
+
+
+def test_a_guest_that_is_on_the_target_already_is_not_given_up() -> None:
+    now = 100.0
+    rpc = Rpc([7], [None])
+    asking = migration.AskingTarget(rpc, "new", CONSTANTS, lambda: now)
+    stock = rpc.call_instance_get_migration_status
+
+    def postcopy(node: str, instance: Any) -> Any:
+        result = stock(node, instance)
+        if result.payload:
+            result.payload.postcopy_status = "postcopy-active"
+        return result
+
+    rpc.call_instance_get_migration_status = postcopy  # type: ignore[method-assign]
+    for _ in range(300):
+        assert not asking.call_instance_get_migration_status("old", None).fail_msg
+        now += 1
+
+
+@pytest.mark.parametrize(
+    ("states", "result", "cancels"),
+    [
+        (["active", "cancelling", "cancelled"], "cancelled", True),
+        (["setup", "active", "cancelled"], "cancelled", True),
+        (["active", "completed"], "completed", True),
+        (["failed"], "failed", False),
+        (["completed"], "", False),
+        (["postcopy-active"], "postcopy-active", False),
+        (["device"], "device", False),
+        ([""], "", False),
+    ],
+)
+def test_what_is_sent_is_taken_back_while_the_guest_is_here(
+    states: list[str], result: str, cancels: bool
+) -> None:
+    told = []
+
+    def execute(command: str) -> Any:
+        told.append(command)
+        return {"status": states.pop(0)} if command == "query-migrate" else {}
+
+    assert migration.take_back(execute, lambda seconds: None) == result
+    assert ("migrate_cancel" in told, states) == (cancels, [])
 
 
 @pytest.mark.parametrize("tasklet", [None, type("Other", (), {"_ExecMigration": lambda self: 1})])
