@@ -111,6 +111,9 @@ def hypervisor_module() -> SimpleNamespace:
         def GetMigrationStatus(self, instance: Any) -> None:
             return None
 
+        def FinalizeMigrationSource(self, instance: Any, success: bool, live: bool) -> None:
+            return None
+
     return SimpleNamespace(KVMHypervisor=KVMHypervisor)
 
 
@@ -154,7 +157,7 @@ def test_qemu_is_told_that_a_block_device_is_one(monkeypatch: pytest.MonkeyPatch
 
 
 def test_ganeti_3_0_has_no_structures_to_mend() -> None:
-    members = {"GetMigrationStatus": lambda self, instance: None}
+    members = dict.fromkeys(("GetMigrationStatus", "FinalizeMigrationSource"), lambda *args: None)
     module = SimpleNamespace(KVMHypervisor=type("KVMHypervisor", (), members))
     kvm.extend_hypervisor(module)
     assert not hasattr(module.KVMHypervisor, "_GenerateKVMBlockDevice")
