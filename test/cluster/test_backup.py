@@ -175,7 +175,7 @@ def test_an_image_is_adopted_with_its_size_unless_it_is_in_use(backed_up: Cluste
         python(cluster, MAKE, "mine/web.img", "0", "mine/odd.img", "0")
 
 
-@pytest.mark.slow
+@pytest.mark.one_suite
 def test_a_running_instance_is_stopped_for_its_snapshots_alone(cluster: Cluster) -> None:
     boot = cluster.boot("backup2", "node1")
     image = cluster.add("backup2")

@@ -11,7 +11,7 @@ from testbedlib import wait_for
 
 from .conftest import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.one_suite
 
 NAME = "vm4"
 NODE = "node1"

@@ -205,7 +205,7 @@ def test_what_would_disturb_a_snapshot_is_refused(cluster: Cluster, running: Gue
     running.disk("remove-snapshot", "-f", NAME, "cut")
 
 
-@pytest.mark.slow
+@pytest.mark.one_suite
 def test_snapshots_that_are_rotated_give_way(cluster: Cluster, running: Guest, one: str) -> None:
     for name in ("r1", "r2"):
         output = running.disk("snapshot", "--keep=1", "--disk=1", "--name", name, NAME)
@@ -215,7 +215,7 @@ def test_snapshots_that_are_rotated_give_way(cluster: Cluster, running: Guest, o
     assert list(found["r2"]["disks"]) == ["1"]
 
 
-@pytest.mark.slow
+@pytest.mark.one_suite
 def test_bad_requests_change_nothing(cluster: Cluster, running: Guest, one: str) -> None:
     before = cluster.images()
     wrong = []

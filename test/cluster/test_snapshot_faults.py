@@ -12,7 +12,7 @@ from testbedlib import wait_for
 from .conftest import Cluster
 from .test_snapshot import FLEECING, MARKS, REMOVE, Guest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.one_suite
 
 NAME = "snap2"
 # A small volume of one brick on another node, for the snapshots.

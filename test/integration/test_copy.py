@@ -295,7 +295,7 @@ def test_the_program_streams_an_image_into_another(sharded, spec):
         assert b"there is nothing to copy" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.one_suite
 def test_a_full_volume_is_told_and_nothing_is_left(make_volume, small_disk, single):
     full = make_volume("copyfull", 1, under=small_disk, features__shard="on")
     with connect(full.spec) as volume, connect(single.spec) as other:
@@ -360,7 +360,7 @@ def test_a_copy_that_is_stopped_leaves_nothing_and_a_killed_one_is_cleaned_up(
         assert names(volume) == ["copy", "source"]
 
 
-@pytest.mark.slow
+@pytest.mark.one_suite
 def test_memory_stays_small(sharded, run_program):
     with connect(sharded.spec) as volume:
         image.create(volume, "source", 200 * MIB)

@@ -18,7 +18,7 @@ from ganeti_gluster import image
 from ganeti_gluster.export import Export, ExportFailed, users
 from ganeti_gluster.volume import VolumeSpec, connect
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.one_suite
 
 MIB = 1 << 20
 IMAGE = "faults.0"
