@@ -219,6 +219,18 @@ def test_an_image_may_end_anywhere(sharded, tmp_path, size):
         assert read(volume, "copy") == content
 
 
+@pytest.mark.parametrize("bricks", [3, 4])
+def test_volumes_that_divide_what_is_written(make_volume, bricks):
+    """With three bricks for data not even whole blocks are whole on the bricks."""
+    made = make_volume("copyec%d" % bricks, bricks, "disperse", str(bricks), "redundancy", "1")
+    with connect(made.spec) as volume:
+        content = fill(volume, "source")
+        for target in (NewImage(volume, "copy"), ExistingImage(volume, "copy")):
+            with ImageSource(volume, "source") as source:
+                copy(source, target, Options(checksum=True))
+            assert read(volume, "copy") == content
+
+
 def test_files_and_block_devices(sharded, tmp_path):
     disk = tmp_path / "disk"
     disk.write_bytes(b"\xff" * (SIZE + MIB))
