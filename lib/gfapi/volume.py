@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import time
 from types import TracebackType
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from ganeti_gluster.gfapi.file import File
 from ganeti_gluster.gfapi.library import raise_errno
 from ganeti_gluster.gfapi.stat import FileStat, Space, file_stat, space
 
+#: Seconds that a new connection has to keep its graph's text.
+VOLFILE_SECONDS = 5.0
 XATTR_CREATE = 1
 XATTR_REPLACE = 2
 _XATTR_ROOM = 4096
@@ -266,17 +269,26 @@ class Volume:
         return buffer.raw
 
     def volfile(self) -> str:
-        """The client's volume graph as text; it holds the volume's password."""
+        """The client's volume graph as text; it holds the volume's password.
+
+        libgfapi lets a new connection be used a moment before it has kept that text.
+        Raises ENODATA where it does not come.
+        """
         # Asked for more bytes than there are, libgfapi copies what lies behind
         # them in memory, so the size has to be exact: it is asked for first.
         read = self._connection.library.functions["glfs_get_volfile"]
         handle, size = self._connection.handle, 0
+        end = time.monotonic() + VOLFILE_SECONDS
         while True:
             buffer = ctypes.create_string_buffer(size)
             answer: int = read(handle, buffer, size)
-            if answer >= 0:
+            if answer > 0:
                 return buffer.raw[:answer].decode("utf-8", "surrogateescape")
             size -= answer  # a negative answer is what the buffer lacks
+            if answer == 0:
+                if time.monotonic() > end:
+                    raise OSError(errno.ENODATA, "libgfapi does not tell the volume's graph")
+                time.sleep(0.01)
 
     def _call(self, function: str, path: str, *args: object) -> int:
         connection = self._connection

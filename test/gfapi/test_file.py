@@ -223,6 +223,28 @@ def test_an_error_while_listing_is_raised_and_closes(library, volume):
     assert library.calls[-1] == "glfs_closedir"
 
 
+def test_a_graph_that_a_new_connection_does_not_have_yet_is_awaited(library, volume, monkeypatch):
+    text = b"volume gv0\nend-volume\n"
+    read = library.functions["glfs_get_volfile"]
+
+    def get_volfile(handle, buffer, size):
+        read(handle, buffer, size)
+        if len(library.calls) <= 2:
+            return 0  # it has none yet
+        if size < len(text):
+            return size - len(text)
+        buffer[: len(text)] = text
+        return len(text)
+
+    library.functions["glfs_get_volfile"] = get_volfile
+    assert volume.volfile() == text.decode()
+    assert len(library.calls) == 4
+    library.functions["glfs_get_volfile"] = lambda *args: 0
+    monkeypatch.setattr(gfapi_volume, "VOLFILE_SECONDS", 0.03)
+    with pytest.raises(OSError, match="does not tell the volume's graph"):
+        volume.volfile()
+
+
 FIELDS = [
     ("st_" + name, ctypes.c_ulong)
     for name in ("mode", "size", "blocks", "uid", "gid", "mtime", "mtimensec", "ino", "nlink")
