@@ -110,16 +110,18 @@ class AskingTarget:
     def call_instance_get_migration_status(self, node: str, instance: Any) -> Any:
         """The source's status, once complete confirmed by the target."""
         result = self._rpc.call_instance_get_migration_status(node, instance)
-        if not result.fail_msg and result.payload.status == self._constants.HV_MIGRATION_COMPLETED:
+        if result.fail_msg:
+            return result
+        if result.payload.status == self._constants.HV_MIGRATION_COMPLETED:
             self._confirm(result, instance)
-        elif not result.fail_msg and result.payload.status == self._constants.HV_MIGRATION_ACTIVE:
+        elif result.payload.status == self._constants.HV_MIGRATION_ACTIVE:
             self._watch(result, instance)
         return result
 
     def _watch(self, result: Any, instance: Any) -> None:
         """Let a migration fail that does not move, where the target does not answer either."""
         sent = result.payload.transferred_ram
-        # From then on the guest is on the target.
+        # After the switch to postcopy the guest is on the target.
         if sent != self._sent or getattr(result.payload, "postcopy_status", None):
             self._sent, self._moved = sent, self._clock()
         if self._clock() - self._moved < STALLED_SECONDS:
@@ -129,11 +131,13 @@ class AskingTarget:
             self._moved = self._clock()
         elif self._clock() - self._moved > DEAD_SECONDS:
             result.fail_msg = (
-                "the new node has taken nothing of the guest for %d s, and does not answer: %s"
+                "the new node has taken nothing of the guest for %d s, and does not answer: %s;"
+                " undo what is half done with gnt-instance migrate --cleanup once it is back"
                 % (self._clock() - self._moved, there.fail_msg)
             )
 
     def _confirm(self, result: Any, instance: Any) -> None:
+        """Let a migration be complete, or fail, as the target says."""
         there = self._rpc.call_instance_get_migration_status(self._target, instance)
         status = self._constants.HV_MIGRATION_FAILED if there.fail_msg else there.payload.status
         now = self._clock()
@@ -218,8 +222,9 @@ def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = ti
     for _ in range(int(CANCEL_SECONDS / _CANCEL_POLL)):
         status = str(execute("query-migrate").get("status", ""))
         if status != _CANCELLING and status not in _SENDING:
-            break
+            return status
         sleep(_CANCEL_POLL)
+    logging.warning("QEMU has not taken back what it sends in %d s: %s", CANCEL_SECONDS, status)
     return status
 
 

@@ -230,7 +230,10 @@ def test_bad_requests_change_nothing(cluster: Cluster, running: Guest, one: str)
         (("restore", "-f", NAME, "one"), "runs; stop it first"),
         (("restore", "-f", NAME, "absent"), "no snapshot absent of this instance"),
         (("clone", NAME, "one", "../x"), "empty, '.' or '..' component"),
-        (("clone", NAME, "one", cluster.image(NAME)), "exists already"),
+        (
+            ("clone", NAME, "one", cluster.image(NAME)),
+            "exists already; remove it or choose another name",
+        ),
         (("remove-snapshot", "-f", NAME, "absent"), "no snapshot absent"),
     ):
         wrong.append((words, why))

@@ -146,6 +146,19 @@ def test_a_full_target_is_told_and_nothing_is_left(sparse, tmp_path):
     assert os.listdir(tmp_path) == ["source"]
 
 
+def test_a_copy_whose_sync_fails_is_none(sparse):
+    target = Memory()
+
+    def failing(size):
+        target.calls.append("sync")
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    target.sync = failing
+    with FileSource(str(sparse)) as source, pytest.raises(CopyFailed, match="Input/output error"):
+        copy(source, target)
+    assert target.calls == ["open", "sync", "abort"]
+
+
 def test_what_reads_back_differently_is_noticed_and_removed(sparse):
     target = Memory()
     write = target.pwrite

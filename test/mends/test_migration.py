@@ -203,6 +203,15 @@ def test_what_is_sent_is_taken_back_while_the_guest_is_here(
     assert ("migrate_cancel" in told, states) == (cancels, [])
 
 
+def test_what_cannot_be_taken_back_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    waited: list[float] = []
+    state = migration.take_back(
+        lambda command: {"status": "active" if not waited else "cancelling"}, waited.append
+    )
+    assert (state, round(sum(waited))) == ("cancelling", migration.CANCEL_SECONDS)
+    assert "has not taken back what it sends in 30 s: cancelling" in caplog.text
+
+
 @pytest.mark.parametrize("tasklet", [None, type("Other", (), {"_ExecMigration": lambda self: 1})])
 def test_a_job_that_is_not_as_expected_is_refused(tasklet: Any) -> None:
     with pytest.raises(Refused, match="TLMigrateInstance"):
