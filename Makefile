@@ -14,7 +14,8 @@ DESTDIR ?=
 PREFIX ?= /usr
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' lib/__init__.py)
-DEB = build/ganeti-gluster_$(VERSION)_all.deb
+DEB = build/ganeti-gluster_$(VERSION)_$(ARCHITECTURE).deb
+ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null || echo unknown)
 VENV = build/venv/bin/python
 WHEEL = build/cache/gfapi-1.2-py3-none-any.whl
 
@@ -23,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 # What the package is made of. The folders are named too, so that a deleted file
 # is noticed.
-DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib constants \
+DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib constants src \
   debian doc hooks extstorage monitoring)
 DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
 
@@ -40,7 +41,7 @@ help: ## show this list
 
 .PHONY: build deb
 build: deb ## the same as deb
-deb: $(DEB) ## build/ganeti-gluster_<version>_all.deb
+deb: $(DEB) ## build/ganeti-gluster_<version>_<architecture>.deb
 
 $(DEB): Makefile $(DEB_SOURCES) $(WHEEL)
 	@debian/build-deb $(WHEEL) $@ $(DEB_PARTS)

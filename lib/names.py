@@ -34,6 +34,8 @@ PREALLOCATIONS = (PREALLOCATION_OFF, PREALLOCATION_FALLOC, PREALLOCATION_FULL)
 ACCESS_MODES = ("userspace", "kernelspace")
 LOCKING_ON = "on"
 LOCKING_OFF = "off"
+#: Seconds: longer than a node takes to start.
+PATIENCE = 900
 TRANSPORTS = ("tcp", "unix", "tls")
 
 #: What is between an image's path and the name of its snapshot.
@@ -178,6 +180,13 @@ def access(value: object) -> str:
 def locking(value: object) -> str:
     """`on` or `off`."""
     return _one_of("locking", value, (LOCKING_ON, LOCKING_OFF))
+
+
+def patience(value: object) -> int:
+    """Seconds that requests wait for storage that is away, 0 to a day."""
+    if value in (0, "0"):
+        return 0
+    return _number("patience in seconds", value, 86400)
 
 
 def transport(value: object) -> str:

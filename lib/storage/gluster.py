@@ -577,6 +577,7 @@ def _check_parameters(params: dict[str, Any]) -> None:
         names.access(params.get(constants.PARAM_ACCESS, ganeti_constants.DISK_KERNELSPACE))
         names.preallocation(params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF))
         names.locking(params.get(constants.PARAM_LOCKING, names.LOCKING_ON))
+        names.patience(params.get(constants.PARAM_PATIENCE, names.PATIENCE))
 
 
 def register(module: Any) -> None:

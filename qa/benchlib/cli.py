@@ -63,9 +63,12 @@ def package() -> Path:
     """The package of this checkout's version; raises TestbedError if it is not built."""
     version = re.search(r'__version__ = "(.*)"', VERSION_FILE.read_text(encoding="utf-8"))
     assert version is not None
-    path = BUILD / ("ganeti-gluster_%s_all.deb" % version.group(1))
-    if not path.is_file():
-        raise TestbedError("there is no package %s" % path, hint="build it with: make deb")
+    pattern = "ganeti-gluster_%s_*.deb" % version.group(1)
+    path = next(BUILD.glob(pattern), None)
+    if path is None:
+        raise TestbedError(
+            "there is no package %s" % (BUILD / pattern), hint="build it with: make deb"
+        )
     return path
 
 
