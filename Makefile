@@ -123,6 +123,10 @@ install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	debian/install-hooks '$(DESTDIR)'
 	debian/install-extstorage '$(DESTDIR)'
 	install -D -m 755 lib/services-sync '$(DESTDIR)/usr/lib/ganeti-gluster/services-sync'
+	$(MAKE) -C src VERSION=$(VERSION)
+	install -D -m 755 src/image-server '$(DESTDIR)/usr/lib/ganeti-gluster/image-server'
+	install -D -m 644 debian/ganeti-gluster.ganeti-gluster-image@.service \
+	  '$(DESTDIR)/usr/lib/systemd/system/ganeti-gluster-image@.service'
 	for unit in gluster-services-sync ganeti-gluster-monitor; do for kind in service timer; do \
 	  install -D -m 644 debian/ganeti-gluster.$$unit.$$kind \
 	  '$(DESTDIR)/usr/lib/systemd/system/'$$unit.$$kind; done; done

@@ -210,12 +210,12 @@ static void tell_status(char *text, size_t size)
 	waiting = state == SERVING && full_since;
 	snprintf(text, size,
 		 "state=%s\nmode=%s\nsize=%lld\nblock=%u\nclients=%d\npeers=%s\nwaiting=%.3f\n"
-		 "why=%s\nrequests=%d\nstarted=%.3f\nversion=%s\n",
+		 "why=%s\nrequests=%d\nbricks=%d\nconnected=%d\nstarted=%.3f\nversion=%s\n",
 		 waiting ? "waiting" : names[state],
 		 !config.locking ? "none" : held.shared ? "shared" : "exclusive",
 		 (long long)held.size, held.block, nbd_clients(), peers,
 		 waiting ? full_since : held.waiting, waiting ? trouble : held.why,
-		 storage_waiting(), started, VERSION);
+		 storage_waiting(), storage_bricks(), fence_bricks_connected(), started, VERSION);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -580,6 +580,10 @@ int main(int argc, char **argv)
 	sigset_t stopping;
 	int signals;
 
+	if (argc == 2 && !strcmp(argv[1], "--version")) {
+		printf("image-server (ganeti-gluster) %s\n", VERSION);
+		return 0;
+	}
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s KEY\n", argv[0]);
 		return 2;

@@ -116,6 +116,8 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 			  struct reason *reason);
 enum outcome storage_set_mode(const struct config *config, struct held *held, bool shared,
 			      struct reason *reason);
+/* How many bricks the volume has, 0 where that is not known yet. */
+int storage_bricks(void);
 /* May wait while requests are held back. */
 void storage_submit(struct request *request);
 /* Hold new requests back until `storage_go_on`; whether those under way have ended in time. */

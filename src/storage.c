@@ -118,6 +118,11 @@ static int count_bricks(void)
 	return count;
 }
 
+int storage_bricks(void)
+{
+	return brick_count;
+}
+
 static bool all_bricks_connected(void)
 {
 	return brick_count > 0 && fence_bricks_connected() >= brick_count;

@@ -18,7 +18,7 @@ from ganeti_gluster.copy.signals import raised
 from ganeti_gluster.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.errors import CopyFailed, InvalidParameter
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.lock.image_lock import holder_of
+from ganeti_gluster.serve.holder import holder_of
 from ganeti_gluster.volume import VolumeSpec, connect
 
 MIB = 1 << 20

@@ -17,9 +17,9 @@ from ganeti_gluster import __version__, health, image
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import Export
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.lock.client import Lock
-from ganeti_gluster.lock.image_lock import holder_of, node_number
-from ganeti_gluster.verify.gather import qemu_problem
+from ganeti_gluster.serve.holder import holder_of, node_number
+from ganeti_gluster.serve.server import ImageServer
+from ganeti_gluster.verify.gather import server_problem
 from ganeti_gluster.volume import VolumeSpec, connect
 
 _DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
@@ -83,12 +83,9 @@ def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
             "ganeti-gluster is %s here and %s on the master; install the same"
             % (__version__, move.version or "not at work")
         )
-    if move.hypervisor == "kvm" and move.params.get("access") == "userspace":
-        lacking = qemu_problem()
-        if lacking:
-            verdict.refusals.append(
-                "QEMU cannot use Gluster here (%s); install qemu-block-extra" % lacking
-            )
+    lacking = server_problem()
+    if lacking:
+        verdict.refusals.append("the server of images does not run here (%s)" % lacking)
     try:
         spec = VolumeSpec.from_params(move.params)
         with connect(spec) as volume:
@@ -126,7 +123,7 @@ def _check_disk(
     allowed = {node_number(node) for node in (move.old, move.new, *offline)}
     if holder is not None and holder.number not in allowed:
         verdict.refusals.append("%s: image %s is open on %s" % (disk, path, holder.name(nodes)))
-    if Export(spec, path).device() and Lock(move.params, path).mode() is None:
+    if Export(spec, path).device() and ImageServer(spec, path).status() is None:
         verdict.refusals.append(
             "%s: this node still exports image %s (%s), and has not opened it; stop that unit"
             % (disk, path, Export(spec, path).unit)

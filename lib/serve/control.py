@@ -30,7 +30,7 @@ class Status:
     `state` is SERVING, WAITING (for the storage, since `waiting`, seconds since the epoch,
     `why`) or LOST; `mode` exclusive, shared or none; `size` in bytes, 0 where it is not
     known yet; `block` the smallest request in bytes; `peers` the processes that are its
-    clients; `requests` those that wait for room.
+    clients; `requests` those that wait for room; `connected` of the volume's `bricks` are in use.
     """
 
     state: str
@@ -41,6 +41,8 @@ class Status:
     waiting: float
     why: str
     requests: int
+    bricks: int
+    connected: int
     version: str
 
 
@@ -90,5 +92,7 @@ def status(key: str, *, timeout: float = 5.0) -> Status | None:
         waiting=float(found["waiting"]),
         why=found["why"],
         requests=int(found["requests"]),
+        bricks=int(found["bricks"]),
+        connected=int(found["connected"]),
         version=found["version"],
     )

@@ -110,7 +110,7 @@ def forget(key: str) -> None:
             os.unlink(path(key, suffix))
 
 
-def keys() -> list[str]:
+def served() -> list[str]:
     """The servers of this node that have been started, by key, in order."""
     try:
         names = os.listdir(constants.IMAGE_SERVER_DIR)

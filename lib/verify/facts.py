@@ -69,6 +69,16 @@ class ExportView:
 
 
 @dataclass(frozen=True)
+class ServerView:
+    """The server of an open image: its key, `serve.control`'s state, since when and why."""
+
+    key: str
+    state: str
+    waiting: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class TlsFiles:
     """Gluster's TLS on a node: `management` if glusterd uses it, and the files.
 
@@ -92,7 +102,8 @@ class NodeFacts:
 
     node: str
     plugin: Mapping[str, Any]
-    qemu_problem: str = ""
+    server_problem: str = ""
+    servers: tuple[ServerView, ...] = ()
     glusterfs: str = ""
     glusterd: str = ABSENT
     glusterd_reason: str = ""

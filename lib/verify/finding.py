@@ -84,11 +84,23 @@ _TABLE = (
         "on the node: systemctl restart ganeti",
     ),
     Code(
-        "QEMU_NO_GLUSTER",
+        "SERVER_BROKEN",
         ERROR,
-        "QEMU on a node lacks the gluster driver, so that no virtual machine with"
-        " access=userspace can start there.",
-        "install qemu-block-extra on the node",
+        "The server of images does not run on a node, so that no disk can be opened there.",
+        "see the reason; libgfapi0 is from the release of GlusterFS that the node has",
+    ),
+    Code(
+        "IMAGE_WAITS",
+        ERROR,
+        "The requests of a running guest wait, since its image cannot be reached at present.",
+        "see the reason, and the findings on the volume; the guest goes on by itself",
+    ),
+    Code(
+        "IMAGE_LOST",
+        ERROR,
+        "A node has lost an image that it had open to another node, and serves it no more.",
+        "see that the instance runs on one node alone; on the node that has lost it:"
+        " systemctl stop %(unit)s",
     ),
     # glusterd and the pool
     Code(
