@@ -38,6 +38,19 @@ MASKED = (
     "systemd-journal-catalog-update.service",
     "systemd-update-done.service",
 )
+# Has the new tree's apt take QEMU from the suite's backports, and the firmware that it demands;
+# mmdebstrap runs it before anything is fetched.  The mirror is that of the suite's own line.
+QEMU_FROM_BACKPORTS = """\
+set -e
+cd "$1/etc/apt"
+sed -n 's/ %(suite)s main$/ %(suite)s-backports main/p' sources.list >sources.list.d/backports.list
+test -s sources.list.d/backports.list
+cat >preferences.d/qemu <<END
+Package: src:qemu src:seabios
+Pin: release n=%(suite)s-backports
+Pin-Priority: 500
+END
+"""
 ENABLED = ("ssh.service", "glusterd.service", "testbed-devices.service", "testbed-network.service")
 
 
@@ -61,6 +74,7 @@ def digest(adapt_sysrq: bool) -> str:
 
 def build_argv(suite: str, directory: Path) -> list[str]:
     """The mmdebstrap command; without a mirror it takes the distribution's own."""
+    suite, _, qemu = suite.partition("+")
     return [
         # In namespaces of its own that die with us: a killed build leaves neither a
         # process nor a mount.
@@ -82,6 +96,7 @@ def build_argv(suite: str, directory: Path) -> list[str]:
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
+        *(["--setup-hook=" + QEMU_FROM_BACKPORTS % {"suite": suite}] if qemu else []),
         suite,
         str(directory),
     ]

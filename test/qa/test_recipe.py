@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testbedlib import TestbedError, image, recipe
+from testbedlib import TestbedError, command, image, layout, recipe
 
 CHECK = """if (not os.path.isdir("/proc/sys") or
         not os.path.isfile("/proc/sysrq-trigger")):
@@ -21,10 +21,62 @@ def test_the_package_list_is_one_name_a_line() -> None:
     assert all(name and " " not in name and "#" not in name for name in names)
 
 
-def test_no_mirror_is_named() -> None:
-    argv = recipe.build_argv("trixie", Path("/t"))
-    assert argv[-2:] == ["trixie", "/t"]
+@pytest.mark.parametrize("suite", layout.SUITES)
+def test_no_mirror_is_named(suite: str) -> None:
+    argv = recipe.build_argv(suite, Path("/t"))
+    assert argv[-2:] == [suite.partition("+")[0], "/t"]
     assert not any("://" in word for word in argv)
+    assert any("-backports" in word for word in argv) == ("+" in suite)
+
+
+SOURCES = """\
+deb [signed-by="/k.gpg"] http://mirror.example/debian trixie main
+deb http://mirror.example/debian trixie-updates main
+deb http://security.example/debian-security trixie-security main
+"""
+
+
+@pytest.mark.allow_process  # a shell runs the hook, as mmdebstrap has one do
+def test_qemu_alone_is_taken_from_backports_of_the_same_mirror(tmp_path: Path) -> None:
+    etc = tmp_path / "a b/etc/apt"
+    for name in ("sources.list.d", "preferences.d"):
+        (etc / name).mkdir(parents=True)
+    (hook,) = (
+        word.partition("=")[2]
+        for word in recipe.build_argv("trixie+backports", Path("/t"))
+        if word.startswith("--setup-hook=")
+    )
+    argv = ["sh", "-c", hook, "exec", str(tmp_path / "a b")]
+
+    (etc / "sources.list").write_text("deb http://mirror.example/debian sid main\n")
+    assert command.run(argv, timeout=10, check=False).exit_code != 0
+
+    (etc / "sources.list").write_text(SOURCES)
+    command.run(argv, timeout=10)
+    assert (etc / "sources.list.d/backports.list").read_text() == (
+        'deb [signed-by="/k.gpg"] http://mirror.example/debian trixie-backports main\n'
+    )
+    assert (etc / "preferences.d/qemu").read_text().splitlines() == [
+        "Package: src:qemu src:seabios",
+        "Pin: release n=trixie-backports",
+        "Pin-Priority: 500",
+    ]
+
+
+def test_no_tree_is_taken_for_another_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path))
+    trees = {suite: image.tree_path(suite) for suite in layout.SUITES}
+    assert len(set(trees.values())) == len(layout.SUITES)
+    for tree in trees.values():
+        tree.mkdir()
+    assert image.ensure("trixie+backports", set(), print) == trees["trixie+backports"]
+
+    old = tmp_path / "trixie+backports-0"
+    old.mkdir()
+    image.remove_unused({str(trees["trixie"])}, print)
+    assert list(tmp_path.iterdir()) == [trees["trixie"]]
 
 
 def test_the_digest_follows_the_package_list(
