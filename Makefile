@@ -116,7 +116,7 @@ check-slow: requirements venv deb ## the tests that take long, on one suite; SUI
 	@echo "check-slow: ok"
 
 .PHONY: demo
-demo: requirements deb ## the whole way on a real cluster; SUITE=bookworm, QEMU=backports
+demo: requirements deb ## the whole way on a real cluster; SUITE=bookworm or sid, QEMU=backports
 	@qa/demo
 
 .PHONY: bench

@@ -14,7 +14,7 @@ DEFAULT_SUITE = "trixie"
 # With QEMU from elsewhere than the suite itself, this stands after a "+": it makes other
 # nodes and another root tree, as another suite does.
 QEMUS = ("backports",)
-SUITES = ("trixie", "trixie+backports", "bookworm")
+SUITES = ("trixie", "trixie+backports", "bookworm", "sid")
 DEFAULT_NAME = "testbed"
 DEFAULT_NODES = 3
 MAX_NODES = 9

@@ -124,9 +124,11 @@ def prepare(tree: Path) -> None:
     root = "--root=%s" % tree
     command.run(["systemctl", root, "mask", *MASKED], timeout=30)
     command.run(["systemctl", root, "enable", *ENABLED], timeout=30)
+    adapted = adapt_certificates(tree)
     if not os.path.exists(SYSRQ):
         adapt_sysrq_check(tree)
-        # or every node would compile it anew
+        adapted = True
+    if adapted:  # or every node would compile it anew
         command.run(
             [
                 "chroot",
@@ -189,3 +191,22 @@ def adapt_sysrq_check(tree: Path) -> None:
             hint="adapt image.adapt_sysrq_check to this Ganeti",
         )
     found[0].write_text(found[0].read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+def adapt_certificates(tree: Path) -> bool:
+    """Let Ganeti make certificates with a pyOpenSSL that has no requests for them any more.
+
+    Without it `gnt-cluster init` fails on Debian unstable.  Ganeti's request only carries a
+    name and a key, which a certificate does as well.  Returns whether anything was changed.
+    """
+    gone = "OpenSSL.crypto.X509Req()"
+    library = tree / "usr/lib/python3/dist-packages/OpenSSL/crypto.py"
+    if "X509Req" in library.read_text(encoding="utf-8"):
+        return False
+    changed = False
+    for path in tree.glob("usr/share/ganeti/*/ganeti/utils/x509.py"):
+        text = path.read_text(encoding="utf-8")
+        if gone in text:
+            path.write_text(text.replace(gone, "OpenSSL.crypto.X509()"), encoding="utf-8")
+            changed = True
+    return changed

@@ -27,7 +27,7 @@ def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("up --nodes 0", "0 nodes: a testbed has 1 to 9"),
         (
             "up --suite bookworm --qemu backports",
-            "suite 'bookworm+backports': it is one of trixie, trixie+backports, bookworm",
+            "suite 'bookworm+backports': it is one of trixie, trixie+backports, bookworm, sid",
         ),
         ("install /nonexistent.deb", "no such package file: /nonexistent.deb"),
     ],
@@ -97,7 +97,7 @@ def test_what_follows_the_dashes_is_not_ours() -> None:
     ("line", "environment", "suite"),
     [
         ("up", {}, "trixie"),
-        ("up --suite trixie", {"SUITE": "bookworm"}, "trixie"),
+        ("up --suite sid", {"SUITE": "bookworm"}, "sid"),
         ("up --qemu backports", {}, "trixie+backports"),
         ("up", {"QEMU": "backports"}, "trixie+backports"),
         ("up", {"SUITE": "trixie+backports", "QEMU": "backports"}, "trixie+backports"),

@@ -47,7 +47,7 @@ def no_choice(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     ("suite", "qemu", "chosen"),
     [
         (None, None, "trixie"),
-        ("bookworm", None, "bookworm"),
+        ("sid", None, "sid"),
         (None, "backports", "trixie+backports"),
         ("trixie", "backports", "trixie+backports"),
         ("trixie+backports", None, "trixie+backports"),
@@ -77,7 +77,9 @@ def test_an_option_comes_before_the_environment(no_choice: pytest.MonkeyPatch) -
 def test_a_suite_that_is_not_there_is_refused(
     suite: str, qemu: str | None, no_choice: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TestbedError, match=r"it is one of trixie, trixie\+backports, bookworm"):
+    with pytest.raises(
+        TestbedError, match=r"it is one of trixie, trixie\+backports, bookworm, sid"
+    ):
         layout.chosen_suite(suite, qemu)
 
 

@@ -75,8 +75,8 @@ def test_no_tree_is_taken_for_another_ones(
 
     old = tmp_path / "trixie+backports-0"
     old.mkdir()
-    image.remove_unused({str(trees["trixie"])}, print)
-    assert list(tmp_path.iterdir()) == [trees["trixie"]]
+    image.remove_unused({str(trees["trixie"]), str(trees["sid"])}, print)
+    assert sorted(path for path in tmp_path.iterdir()) == sorted([trees["trixie"], trees["sid"]])
 
 
 def test_the_digest_follows_the_package_list(
@@ -103,6 +103,26 @@ def test_only_the_sysrq_check_is_dropped(tmp_path: Path) -> None:
     ]
     with pytest.raises(TestbedError, match="not where it was"):
         recipe.adapt_sysrq_check(tmp_path)
+
+
+REQUEST = "  req = OpenSSL.crypto.X509Req()\n"
+
+
+@pytest.mark.parametrize(
+    ("library", "changed"), [("X509Req = _deprecated", False), ("class X509: ...", True)]
+)
+def test_certificates_are_made_without_what_pyopenssl_has_no_more(
+    library: str, changed: bool, tmp_path: Path
+) -> None:
+    crypto = tmp_path / "usr/lib/python3/dist-packages/OpenSSL/crypto.py"
+    x509 = tmp_path / "usr/share/ganeti/3.1/ganeti/utils/x509.py"
+    for path, text in ((crypto, library), (x509, REQUEST)):
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+    assert recipe.adapt_certificates(tmp_path) == changed
+    wanted = REQUEST.replace("X509Req", "X509") if changed else REQUEST
+    assert x509.read_text(encoding="utf-8") == wanted
+    assert not recipe.adapt_certificates(tmp_path)
 
 
 @pytest.mark.parametrize(
