@@ -9,7 +9,7 @@ SHELL = /bin/bash
 # Ganeti runs on Debian's own Python, and so does everything here.
 PYTHON ?= /usr/bin/python3
 SUITE ?= trixie
-SUITES ?= trixie bookworm
+SUITES ?= trixie bookworm trixie+backports
 QEMU ?=
 DESTDIR ?=
 PREFIX ?= /usr
@@ -103,7 +103,7 @@ requirements:
 	@test/on-testbed --requirements
 
 .PHONY: check
-check: requirements ## lint, test, and the tests on real nodes of both suites
+check: requirements ## lint, test, and the tests on real nodes; SUITES="…"
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory deb
