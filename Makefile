@@ -9,7 +9,8 @@ SHELL = /bin/bash
 # Ganeti runs on Debian's own Python, and so does everything here.
 PYTHON ?= /usr/bin/python3
 SUITE ?= trixie
-SUITES ?= trixie bookworm
+SUITES ?= trixie bookworm trixie+backports
+QEMU ?=
 DESTDIR ?=
 PREFIX ?= /usr
 
@@ -19,7 +20,14 @@ ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null || echo unknown)
 VENV = build/venv/bin/python
 WHEEL = build/cache/gfapi-1.2-py3-none-any.whl
 
+# With QEMU=backports, SUITE=trixie is SUITE=trixie+backports, and check is on that alone.
+ifneq ($(QEMU),)
+override SUITE := $(patsubst %+$(QEMU),%,$(SUITE))+$(QEMU)
+override SUITES := $(SUITE)
+endif
+
 export SUITE
+unexport QEMU
 export PYTHONDONTWRITEBYTECODE = 1
 
 # What the package is made of. The folders are named too, so that a deleted file
@@ -82,9 +90,9 @@ test: venv ## the unit tests, anywhere by anyone; ARGS="-k name" for pytest
 	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)
 
 .PHONY: test-integration test-cluster
-test-integration: requirements venv deb ## tests on a real glusterd, within a node; SUITE=…
+test-integration: requirements venv deb ## tests on a real glusterd, within a node; SUITE=… QEMU=…
 	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) integration
-test-cluster: requirements venv deb ## tests on a real cluster; SUITE=…
+test-cluster: requirements venv deb ## tests on a real cluster; SUITE=… QEMU=…
 	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) cluster
 
 # Two runs of one checkout take turns at its testbeds; -o: the nodes do not keep the lock.
@@ -96,7 +104,7 @@ requirements:
 	@test/on-testbed --requirements
 
 .PHONY: check
-check: requirements ## lint, test, and the tests on real nodes of both suites
+check: requirements ## lint, test, and the tests on real nodes; SUITES="…"
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory deb
@@ -104,16 +112,16 @@ check: requirements ## lint, test, and the tests on real nodes of both suites
 	@echo "check: ok"
 
 .PHONY: check-slow
-check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=…
+check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=… QEMU=…
 	@flock -o build/.testbed.lock test/in-parallel $(DEB) slow $(SUITE)
 	@echo "check-slow: ok"
 
 .PHONY: demo
-demo: requirements deb ## the whole way on a real cluster; SUITE=trixie (default) or bookworm
+demo: requirements deb ## the whole way on a real cluster; SUITE=bookworm or sid, QEMU=backports
 	@qa/demo
 
 .PHONY: bench
-bench: requirements deb ## ours against stock Ganeti's, into build/bench.json
+bench: requirements deb ## ours against stock Ganeti's, into build/bench.json; SUITE=… QEMU=…
 	@qa/bench
 
 .PHONY: install

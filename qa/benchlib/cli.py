@@ -38,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="qa/bench",
         description="Measure ours and stock Ganeti's gluster class side by side, on a testbed of"
         " its own: a table, and %s." % RESULT.relative_to(layout.PROJECT),
-        epilog="SUITE in the environment is the nodes' Debian: %s." % ", ".join(layout.SUITES),
+        epilog="SUITE in the environment is the nodes' Debian: %s.  QEMU=backports makes"
+        " trixie+backports of trixie." % ", ".join(layout.SUITES),
     )
     parser.add_argument("--quick", action="store_true", help="a few runs each, as a smoke test")
     parser.add_argument(
@@ -88,7 +89,7 @@ def alone() -> Iterator[None]:
 
 def measure(args: argparse.Namespace) -> int:
     """Bring the testbed up, measure, show and save."""
-    suite = os.environ.get("SUITE") or layout.DEFAULT_SUITE
+    suite = layout.chosen_suite()
     with alone():
         deb = package()
         with bench.nodes(testbed_name(), suite, deb, keep=args.keep, say=say) as testbed:
