@@ -47,6 +47,14 @@ static void end_helper(void)
 	helper = 0;
 }
 
+/* It ends by itself when nobody asks. */
+static bool has_ended(void)
+{
+	struct pollfd waiting = {channel, POLLIN, 0};
+
+	return poll(&waiting, 1, 0) != 0;
+}
+
 static bool start_helper(void)
 {
 	char *const argv[] = {"/usr/bin/python3", "-P", "-m", "ganeti_gluster.serve.extents",
@@ -121,6 +129,8 @@ int extents_of(uint64_t offset, uint32_t length, struct extent *found, int most)
 	int count = 0, size;
 
 	pthread_mutex_lock(&lock);
+	if (helper && has_ended())
+		end_helper();
 	if (state_now() >= resting && (helper || start_helper())) {
 		size = snprintf(question, sizeof(question), "%llu %u\n",
 				(unsigned long long)offset, length);

@@ -345,6 +345,8 @@ void answer(const char *question, char *text, size_t size)
 
 /* -- the main loop --------------------------------------------------------------------- */
 
+static void end_clients(void);
+
 static void set_failing(bool failing)
 {
 	struct nbd_export exported = {held.size, held.block ? held.block : 512, failing};
@@ -405,6 +407,7 @@ static double on_opened(void)
 		state_write_held(&config, &held);
 		state = IS_LOST;
 		set_failing(true);
+		end_clients();
 		sd_notify(0, "STATUS=lost");
 		return 0;
 	}
@@ -477,34 +480,88 @@ static void watch_room(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* A QEMU that comes for an image that is another's by now would only wait: its guest has
- * been started elsewhere. */
-static void end_client(int connection)
+/* When a process started, in the kernel's clock; 0 if there is none of that number. */
+static unsigned long long start_of(int pid)
 {
-	struct ucred peer = {0};
-	socklen_t length = sizeof(peer);
-	char path[64], target[256] = "";
-	const char *name;
+	char path[32], text[1024], *field;
+	unsigned long long start = 0;
+	FILE *file;
 
-	getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length);
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)peer.pid);
-	if (peer.pid > 1 && readlink(path, target, sizeof(target) - 1) > 0) {
-		name = strrchr(target, '/');
-		if (name && !strncmp(name + 1, "qemu-system", 11)) {
-			say("process %d (%s) is ended", (int)peer.pid, name + 1);
-			kill(peer.pid, SIGKILL);
-		}
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	/* The 22nd field; the second is a name in parentheses. */
+	if (fgets(text, sizeof(text), file) && (field = strrchr(text, ')'))) {
+		for (int i = 2; i < 22 && field; i++)
+			field = strchr(field + 1, ' ');
+		if (field)
+			start = strtoull(field, NULL, 10);
 	}
+	fclose(file);
+	return start;
+}
+
+/* The guest has been started elsewhere: its QEMU here would only wait, or be given errors. */
+static void end_qemu(int pid)
+{
+	char path[32], name[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = pid > 1 ? fopen(path, "re") : NULL;
+	if (!file)
+		return;
+	if (fgets(name, sizeof(name), file) && !strncmp(name, "qemu-system", 11)) {
+		name[strcspn(name, "\n")] = '\0';
+		say("process %d (%s) is ended", pid, name);
+		kill(pid, SIGKILL);
+	}
+	fclose(file);
+}
+
+static void end_clients(void)
+{
+	char *next = held.clients;
+
+	while (*next) {
+		int pid = (int)strtol(next, &next, 10);
+		unsigned long long start = *next == '/' ? strtoull(next + 1, &next, 10) : 0;
+
+		if (start && start == start_of(pid))
+			end_qemu(pid);
+		next += strcspn(next, " ");
+		next += strspn(next, " ");
+	}
+}
+
+/* Clients are known after a restart, too. */
+static void note_client(int pid)
+{
+	char known[TEXT_LENGTH], entry[64];
+
+	snprintf(entry, sizeof(entry), "%d/%llu", pid, start_of(pid));
+	if (strstr(held.clients, entry))
+		return;
+	snprintf(known, sizeof(known), "%s", held.clients);
+	snprintf(held.clients, sizeof(held.clients), "%s %.*s", entry,
+		 (int)(sizeof(held.clients) - sizeof(entry) - 1), known);
+	state_write_held(&config, &held);
 }
 
 static void take_client(void)
 {
 	int connection = accept4(sockets[NBD_SOCKET], NULL, NULL, SOCK_CLOEXEC);
+	struct ucred peer = {0};
+	socklen_t length = sizeof(peer);
 
 	if (connection < 0)
 		return;
+	getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length);
 	if (state == IS_LOST)
-		end_client(connection);
+		end_qemu((int)peer.pid);
+	else
+		note_client((int)peer.pid);
 	nbd_serve(connection);
 }
 

@@ -56,6 +56,7 @@ struct held {
 	double waiting;          /* since when the storage is away, 0 for not */
 	char why[TEXT_LENGTH];
 	bool lost;
+	char clients[TEXT_LENGTH]; /* processes: "PID/START PID/START", newest first */
 };
 
 const char *state_path(const struct config *config, const char *suffix);
@@ -146,7 +147,7 @@ void nbd_set_export(const struct nbd_export *exported);
 /* End all connections; what is under way on them is answered to nobody. */
 void nbd_drop_all(void);
 int nbd_clients(void);
-/* The clients' process ids, in words. */
+/* The clients' process IDs, in words. */
 void nbd_peers(char *text, size_t size);
 
 /* -- main.c -------------------------------------------------------------------------- */

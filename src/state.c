@@ -155,6 +155,8 @@ static void take_held(void *target, const char *name, char *value)
 		held->waiting = strtod(value, NULL);
 	else if (!strcmp(name, "why"))
 		copy(held->why, sizeof(held->why), value);
+	else if (!strcmp(name, "clients"))
+		copy(held->clients, sizeof(held->clients), value);
 	else if (!strcmp(name, "lost"))
 		held->lost = !strcmp(value, "yes");
 }
@@ -170,9 +172,10 @@ void state_write_held(const struct config *config, const struct held *held)
 	char text[2048];
 
 	snprintf(text, sizeof(text),
-		 "mode=%s\nseen=%s\nsize=%lld\nblock=%u\nwaiting=%.3f\nwhy=%s\nlost=%s\n",
+		 "mode=%s\nseen=%s\nsize=%lld\nblock=%u\nwaiting=%.3f\nwhy=%s\nlost=%s\nclients=%s\n",
 		 held->shared ? "shared" : "exclusive", held->seen, (long long)held->size,
-		 held->block, held->waiting, held->why, held->lost ? "yes" : "no");
+		 held->block, held->waiting, held->why, held->lost ? "yes" : "no",
+		 held->clients);
 	write_lines(config, "held", text);
 }
 

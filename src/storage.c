@@ -76,6 +76,11 @@ static int connect_volume(const struct config *config)
 	glfs_set_logging(volume, log ? log : "/dev/null", log ? LOG_INFO : 0);
 	/* Requests are passed on by the thread that has them: one switch less. */
 	glfs_set_xlator_option(volume, "*-io-threads", "pass-through", "true");
+	/* What the profile for images has as well: what is answered is on the bricks, and a
+	 * lock that the bricks have forgotten is not taken for one that is held. */
+	glfs_set_xlator_option(volume, "*-write-behind", "strict-O_DIRECT", "on");
+	glfs_set_xlator_option(volume, "*-client-*", "filter-O_DIRECT", "disable");
+	glfs_set_xlator_option(volume, "*-client-*", "strict-locks", "on");
 	/* Release 11 looks for IPv4 addresses alone otherwise; the name is no translator's. */
 	if (is_11 && strchr(config->servers[0].host, ':'))
 		glfs_set_xlator_option(volume, "gfapi", "address-family", "inet6");
@@ -128,13 +133,15 @@ static bool all_bricks_connected(void)
 	return brick_count > 0 && fence_bricks_connected() >= brick_count;
 }
 
-/* Devices with sectors of 4096 bytes refuse less. */
-static uint32_t probe_block(int64_t size)
+/* Devices with sectors of 4096 bytes refuse less; but not where the file has a hole, which
+ * tells nothing.  A client does with 4096 as well. */
+static uint32_t probe_block(void)
 {
-	char buffer[512];
+	static const char zeroes[512];
+	char buffer[sizeof(zeroes)] = "";
 
-	if (size >= (int64_t)sizeof(buffer) &&
-	    glfs_pread(file, buffer, sizeof(buffer), 0, 0, NULL) < 0 && errno == EINVAL)
+	if (glfs_pread(file, buffer, sizeof(buffer), 0, 0, NULL) != sizeof(buffer) ||
+	    !memcmp(buffer, zeroes, sizeof(buffer)))
 		return 4096;
 	return 512;
 }
@@ -297,7 +304,7 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 	if (glfs_fstat(file, &found) < 0)
 		return failed(reason, FAILED, "cannot measure the image", errno);
 	held->size = found.st_size;
-	held->block = probe_block(found.st_size);
+	held->block = probe_block();
 	return OPENED;
 }
 

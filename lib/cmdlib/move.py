@@ -24,6 +24,8 @@ from ganeti_gluster.volume import VolumeSpec, connect
 
 _DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
 _OURS = "GANETI_INSTANCE_GLUSTER_"
+#: The hook's path of a failover, which is what Ganeti calls what it does.
+FAILOVER = "instance-failover"
 # Bytes read of each image: an image of which only a copy that is away is good, or
 # that is in split-brain, cannot be read.
 _PROBE = 4096
@@ -46,6 +48,7 @@ class Move:
     new: str
     hypervisor: str
     version: str
+    forced: bool
     paths: dict[int, str]
     params: dict[str, str]
 
@@ -63,6 +66,7 @@ class Move:
             new=env.get("GANETI_NEW_PRIMARY", ""),
             hypervisor=env.get("GANETI_INSTANCE_HYPERVISOR", ""),
             version=env.get(_OURS + "VERSION", ""),
+            forced=env.get("GANETI_IGNORE_CONSISTENCY") == "True",
             paths=paths,
             params={
                 name.removeprefix(_OURS).lower(): value
@@ -130,6 +134,29 @@ def _check_disk(
         )
 
 
+def _take_from_old(move: Move, offline: list[str]) -> str:
+    """Take the images from a node that is not asked to stop the instance; why not, or "".
+
+    Ganeti asks no node that is offline, and goes on without one that does not answer where
+    it is told to ignore that.
+    """
+    if move.old not in offline and not move.forced:
+        return ""
+    from ganeti_gluster.cmdlib import evict, evictions
+
+    try:
+        spec = VolumeSpec.from_params(move.params)
+        held = [
+            (spec, path)
+            for path in move.paths.values()
+            if evict.last_holder(spec, path) == node_number(move.old)
+        ]
+        evictions.take_from(move.old, held)
+    except (GanetiGlusterError, OSError) as err:
+        return str(err)
+    return ""
+
+
 def main(env: Mapping[str, str]) -> int:
     """What the hook does: its exit status, with the reasons on standard output.
 
@@ -139,9 +166,17 @@ def main(env: Mapping[str, str]) -> int:
     from ganeti_gluster.storage import node_names
 
     move = Move.from_env(env)
-    if not move.paths or move.new != node_names.own():
+    if not move.paths:
         return 0
-    verdict = check(move, nodes=node_names.every(), offline=node_names.offline())
+    own, offline = node_names.own(), node_names.offline()
+    if own == node_names.master() and env.get("GANETI_HOOKS_PATH") == FAILOVER:
+        reason = _take_from_old(move, offline)
+        if reason:
+            sys.stdout.write("%s cannot move to %s: %s\n" % (move.instance, move.new, reason))
+            return 1
+    if move.new != own:
+        return 0
+    verdict = check(move, nodes=node_names.every(), offline=offline)
     syslog.openlog("ganeti-gluster")
     for warning in verdict.warnings:
         syslog.syslog(
