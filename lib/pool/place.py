@@ -14,7 +14,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from ganeti_gluster import command
+from ganeti_gluster import command, constants, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.facts import DeviceFacts, PlaceFacts
 
@@ -23,7 +23,7 @@ LABEL = "gnt-gluster"
 FILE_SYSTEM = "xfs"
 #: Where it is noted that a device is being formatted, since one whose formatting was
 #: interrupted cannot be told from one that holds something.
-STATE_DIRECTORY = Path("/var/lib/ganeti-gluster")
+STATE_DIRECTORY = Path(constants.STATE_DIR)
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 
 VOLUME_ID = "trusted.glusterfs.volume-id"
@@ -186,12 +186,7 @@ def entries(brick: str) -> list[str]:
 
 
 def _format(device: str, directory: str) -> None:
-    note = _note(directory)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with open(note, "w", encoding="utf-8") as stream:
-        stream.write(_identity(device))
-        stream.flush()
-        os.fsync(stream.fileno())
+    private.write(str(_note(directory)), _identity(device), durable=True)
     # 512 bytes of inode: Gluster's extended attributes fit into it.
     argv = ["mkfs.xfs", "-q", "-f", "-i", "size=512", "-L", LABEL, device]
     command.run(argv, timeout=FORMAT_SECONDS)
