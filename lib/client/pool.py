@@ -268,7 +268,8 @@ def _print_volume(volume: dict[str, Any]) -> None:
     if volume["heal_pending"] is not None:
         lines.append(("to heal", "%d" % volume["heal_pending"]))
     lines.append(("spares", ", ".join(volume["spares"]) or "none"))
-    lines.append(("on node-add", volume["on_node_add"] or "nothing (not configured)"))
+    nothing = "nothing (%s)" % (volume["settings_refused"] or "not configured")
+    lines.append(("on node-add", volume["on_node_add"] or nothing))
     if "error" in volume:
         lines.append(("error", volume["error"]))
     for name, value in lines:

@@ -47,7 +47,7 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step]
     )
     settings = Step(
         "settings of the pool removed",
-        lambda: name not in pool_use.read_settings(client),
+        lambda: not pool_use.has_settings(client, name),
         lambda: pool_use.forget_settings(client, name),
     )
     steps = destroy.steps(crew, found.pool, volume, found.names())
