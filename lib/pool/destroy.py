@@ -39,7 +39,14 @@ def steps(crew: Crew, pool: Pool, volume: VolumeInfo, nodes: Sequence[str]) -> l
             raise GanetiGlusterError("glusterd deleted volume %s, and still has it" % volume.name)
 
     def discard(node: str, brick: VolumeBrick) -> None:
-        crew.one(node, "discard", timeout=DISCARD_SECONDS, brick=brick.path, volume_id=volume.uuid)
+        crew.one(
+            node,
+            "discard",
+            timeout=DISCARD_SECONDS,
+            brick=brick.path,
+            volume=volume.name,
+            volume_id=volume.uuid,
+        )
 
     def is_discarded(node: str, brick: VolumeBrick) -> bool:
         directory, name = os.path.split(brick.path)

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -156,24 +155,6 @@ def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
     if _where_mounted(os.stat(device).st_rdev) != directory:
         raise PlaceRefused("%s is not mounted at %s, for no known reason" % (device, directory))
     _note(directory).unlink(missing_ok=True)
-    return True
-
-
-def discard_brick(brick: str, volume_id_wanted: str) -> bool:
-    """Remove a brick's directory with all that is in it, if it is that volume's.
-
-    Returns whether there was one.  Refuses a directory with another volume's mark, or
-    with none and something in it.
-    """
-    if not os.path.isdir(brick):
-        return False
-    found = volume_id(brick)
-    if found != volume_id_wanted and (found or os.listdir(brick)):
-        raise PlaceRefused(
-            "%s is not a brick of this volume; it is left as it is" % brick,
-            hint="look what it holds",
-        )
-    shutil.rmtree(brick)
     return True
 
 
