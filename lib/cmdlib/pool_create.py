@@ -120,6 +120,11 @@ def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
         wipe=asked.wipe,
         force=asked.force,
         found=tuple(map(str, existing.bricks)) if existing else (),
+        wiped={
+            node: facts[node].wiped(asked.directory, wipe=asked.wipe)
+            for node in members
+            if node in facts
+        },
     )
     problems += checks.check(
         {node: facts[node] for node in known},

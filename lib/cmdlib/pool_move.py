@@ -230,7 +230,9 @@ def admission(
         directory, device = kept.directory, kept.device
         steps.append(
             Step(
-                "%s: file system on %s at %s" % (node, kept.device, kept.directory),
+                build.file_system_text(
+                    node, device, directory, facts[node].wiped(directory, wipe=wipe)
+                ),
                 lambda: bool(crew.one(node, "mounted", directory=directory, device=device)),
                 lambda: crew.one(
                     node,
