@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ganeti_gluster import command, constants, names, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.facts import DeviceFacts, PlaceFacts
+from ganeti_gluster.transient_unit import file_value
 
 #: The label of a file system that was made for bricks; XFS has room for 12 bytes.
 LABEL = "gnt-gluster"
@@ -225,7 +226,11 @@ def _enable_mount(directory: str, device: str) -> bool:
         ["systemd-escape", "--path", "--suffix=mount", directory], timeout=SHORT
     ).stdout.strip()
     unit = UNIT_DIRECTORY / name
-    text = UNIT % {"device": _lasting_name(device), "directory": directory, "kind": FILE_SYSTEM}
+    text = UNIT % {
+        "device": file_value(_lasting_name(device)),
+        "directory": file_value(directory),
+        "kind": FILE_SYSTEM,
+    }
     there = unit.read_text(encoding="utf-8") if unit.exists() else ""
     if not there.startswith(_OURS):
         if os.path.ismount(directory):

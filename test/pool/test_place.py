@@ -153,3 +153,10 @@ def test_a_mount_of_somebody_else_s_is_not_replaced(node: Node) -> None:
         node.prepare()
     assert node.unit.read_text() == "[Mount]\nWhat=/dev/other\n"
     assert node.mounted_at == ""
+
+
+def test_a_path_is_in_its_unit_as_it_is(node: Node, tmp_path: Path) -> None:
+    """systemd would make the node's name of it."""
+    node.directory = str(tmp_path / "100%Host")
+    node.prepare()
+    assert "Where=%s/100%%%%Host\n" % tmp_path in node.unit.read_text()
