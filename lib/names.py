@@ -7,6 +7,7 @@ with one sentence; nothing is touched before.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
 from typing import NoReturn
@@ -56,6 +57,7 @@ _VOLUME_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _SNAPSHOT_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 _HOST_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DIGITS = r"[0-9]{1,20}"
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def image_path(path: object) -> str:
@@ -202,6 +204,43 @@ def socket_path(value: object) -> str:
         _refuse(what, text, "it must be absolute")
     if len(text.encode("utf-8", "surrogateescape")) > 107:
         _refuse(what, text, "it is longer than 107 bytes")
+    return text
+
+
+def directory(value: object) -> str:
+    """A directory's path on a node, absolute and in normal form; not the root."""
+    what = "directory"
+    text = _absolute(what, value)
+    if text == "/":
+        _refuse(what, text, "it is the root of the file system")
+    return text
+
+
+def device(value: object) -> str:
+    """A device's path on a node: below /dev, and in normal form."""
+    what = "device"
+    text = _absolute(what, value)
+    if not text.startswith("/dev/"):
+        _refuse(what, text, "it is not below /dev")
+    return text
+
+
+def uuid(value: object) -> str:
+    """A UUID as glusterd writes it."""
+    what = "UUID"
+    text = _text(what, value)
+    if not re.fullmatch(_UUID, text):
+        _refuse(what, text, "it is not 32 hexadecimal digits in five groups")
+    return text
+
+
+def _absolute(what: str, value: object) -> str:
+    text = _text(what, value)
+    # Two slashes at the beginning are normal for POSIX.
+    if not text.startswith("/") or text.startswith("//") or os.path.normpath(text) != text:
+        _refuse(what, text, "it is not an absolute path in normal form")
+    if len(text.encode("utf-8", "surrogateescape")) > PATH_BYTES:
+        _refuse(what, text, "it is longer than %d bytes" % PATH_BYTES)
     return text
 
 

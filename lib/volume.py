@@ -46,6 +46,10 @@ class VolumeSpec(NamedTuple):
         servers = dict.fromkeys(_server(part.strip(), port) for part in text.split(","))
         return cls(name, tuple(servers), transport)
 
+    def where(self, path: str) -> str:
+        """Where an image is, for people: `gluster://node1:24007/gv0/ganeti/…`."""
+        return "gluster://%s/%s/%s" % (names.server(*self.servers[0]), self.name, path)
+
     def text_of_servers(self) -> str:
         """The servers as the parameter `host` names them."""
         if self.transport == "unix":

@@ -179,3 +179,41 @@ def test_a_bad_snapshot_name_is_refused(name):
 @pytest.mark.parametrize("path", ["ganeti/uuid.0", ".snap.x", "a.snap.", "a.snap.b/c"])
 def test_other_paths_are_of_no_snapshot(path):
     assert names.split_snapshot_path(path) is None
+
+
+@pytest.mark.parametrize("path", ["/srv", "/srv/gluster/bricks", "/srv/with space", "/..x/y"])
+def test_a_directory(path):
+    assert names.directory(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "it is empty"),
+        ("srv", "not an absolute path in normal form"),
+        ("/srv/", "not an absolute path in normal form"),
+        ("//srv", "not an absolute path in normal form"),
+        ("/srv//b", "not an absolute path in normal form"),
+        ("/srv/../etc", "not an absolute path in normal form"),
+        ("/srv/.", "not an absolute path in normal form"),
+        ("/srv\n", "control characters"),
+        ("/", "the root of the file system"),
+        ("/" + "a" * 1024, "longer than 1024 bytes"),
+        (None, "not text"),
+    ],
+)
+def test_an_odd_directory_is_refused(path, why):
+    assert why in refusal(names.directory, path)
+
+
+def test_a_device():
+    assert names.device("/dev/disk/by-id/scsi-0:0") == "/dev/disk/by-id/scsi-0:0"
+    for path in ("/srv/image", "/dev", "/devices/x"):
+        assert "it is not below /dev" in refusal(names.device, path)
+    assert "not an absolute path in normal form" in refusal(names.device, "/dev/../srv/x")
+
+
+def test_a_uuid():
+    assert names.uuid(UUID) == UUID
+    for text in ("", UUID[:-1], UUID.upper(), UUID.replace("-", ""), UUID + "\n", None):
+        assert refusal(names.uuid, text).startswith("UUID ")

@@ -81,8 +81,7 @@ OPTIONS = (
     Option(
         "client.strict-locks",
         "on",
-        "a client whose lock the bricks have forgotten writes on by the file that it had "
-        "locked",
+        "a client whose lock the bricks have forgotten writes on by the file that it had locked",
         dangerous=("off",),
     ),
     Option(

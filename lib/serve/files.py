@@ -2,8 +2,7 @@
 
 KEY.conf says what is to be served, KEY.held what is, KEY.error why a first start failed;
 KEY.nbd and KEY.ctl are the server's sockets.  All are of this boot: the directory is in
-memory.  Others may look for a socket there, in case it is given to QEMU's user, and into
-nothing else.
+memory.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ import contextlib
 import os
 from dataclasses import dataclass
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.volume import VolumeSpec
 
 EXCLUSIVE = "exclusive"
 SHARED = "shared"
-#: Others may pass, for the sockets, and may not list.
-_DIRECTORY_MODE = 0o711
 
 
 @dataclass(frozen=True)
@@ -68,24 +65,15 @@ def path(key: str, suffix: str) -> str:
 
 
 def make_directory() -> None:
-    """Make the directory, and mend its mode."""
-    os.makedirs(constants.RUN_DIR, mode=0o755, exist_ok=True)
-    os.makedirs(constants.IMAGE_SERVER_DIR, mode=_DIRECTORY_MODE, exist_ok=True)
-    os.chmod(constants.IMAGE_SERVER_DIR, _DIRECTORY_MODE)
+    """Make the directory, root's alone."""
+    private.directory(constants.IMAGE_SERVER_DIR)
 
 
 def write(key: str, wanted: Wanted) -> None:
     """Leave for a server that starts for the first time what it shall serve."""
     make_directory()
     forget(key)
-    partial = "%s.%d" % (path(key, "conf"), os.getpid())
-    with open(partial, "x", encoding="utf-8", opener=_private) as stream:
-        stream.write(wanted.lines())
-    os.replace(partial, path(key, "conf"))
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
+    private.write(path(key, "conf"), wanted.lines())
 
 
 def read(key: str, suffix: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ganeti_gluster import command, constants, names
+from ganeti_gluster import command, constants, names, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.serve import control, files
 from ganeti_gluster.serve.files import EXCLUSIVE, Wanted
@@ -218,14 +218,12 @@ class ImageServer:
         """Keep other processes of this node from starting or ending servers of this image."""
         files.make_directory()
         # One file for all images: each has a byte of it.
-        name = os.path.join(constants.IMAGE_SERVER_DIR, ".lock")
-        with open(name, "w", encoding="ascii", opener=_private) as stream:
-            fcntl.lockf(stream, fcntl.LOCK_EX, 1, zlib.crc32(self.key.encode()))
+        lock = private.open_lock(os.path.join(constants.IMAGE_SERVER_DIR, ".lock"))
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX, 1, zlib.crc32(self.key.encode()))
             yield
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NOFOLLOW, 0o600)
+        finally:
+            os.close(lock)
 
 
 def _holder(text: str) -> Holder | None:

@@ -490,7 +490,7 @@ class GlusterStorage(base.BlockDev):
         number = os.stat(device).st_rdev if device else None
         return objects.BlockDevStatus(
             # `gnt-instance info` shows it: without a path, where the image is.
-            dev_path=device or "%s on volume %s" % (self._path, self._spec.name),
+            dev_path=device or self._spec.where(self._path),
             major=None if number is None else os.major(number),
             minor=None if number is None else os.minor(number),
             sync_percent=None,

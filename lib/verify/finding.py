@@ -156,6 +156,13 @@ _TABLE = (
         "The pool works below what all of its members could, as before an upgrade.",
         "when no old node or client is left: gluster volume set all cluster.op-version %(value)s",
     ),
+    Code(
+        "POOL_SETTINGS",
+        WARNING,
+        "The cluster's tags that say how a volume's pool is kept are not valid: nothing is done"
+        " by them when a node is added.",
+        "gnt-gluster pool modify --brick-dir DIRECTORY %(volume)s",
+    ),
     # volumes
     Code(
         "VOLUME_MISSING",

@@ -446,7 +446,7 @@ def test_a_full_volume_is_waited_for(make_volume, small_disk, opened, wait) -> N
     with Writer(server, 0, 40000) as writer:
         wait("they wait", lambda: server.status().state == control.WAITING)
         assert server.status().why == "write: No space left on device"
-        assert server.status().requests > 0
+        wait("that is told", lambda: server.status().requests > 0)
         filler.unlink()
         before = writer.count
         wait("they go on", lambda: writer.count > before + 20)
