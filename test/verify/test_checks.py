@@ -434,10 +434,14 @@ def test_facts_and_findings_go_through_json() -> None:
         peers=(peer("node2"),),
         bricks=(f.BrickPlace("gv0", "node1:/b", "/b", pieces={"g9": "g1"}),),
         exports=(f.ExportView("gv0-1", True),),
+        server_problem="no libgfapi",
+        servers=(f.ServerView("gv0-1", "waiting", 1.5, "no room"),),
         unreachable={"gv0": "no"},
         told=({"volume": "gv0"},),
     )
-    assert f.NodeFacts.from_dict(facts.to_dict()) == facts
+    assert f.NodeFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+    older = {name: value for name, value in facts.to_dict().items() if name != "servers"}
+    assert f.NodeFacts.from_dict(older).servers == ()
     with pytest.raises(ValueError, match="format 7"):
         f.NodeFacts.from_dict({**facts.to_dict(), "format": 7})
     with pytest.raises(ValueError, match="cannot be read"):
