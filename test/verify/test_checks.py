@@ -139,6 +139,11 @@ CLOCK = time.strftime("%H:%M:%S", time.localtime(SINCE))
             "gv0-1: since %s: write: No space left on device" % CLOCK,
         ),
         (
+            f.ServerView("gv0-1", "waiting", 0.0, "its server does not answer in 5 s"),
+            "IMAGE_WAITS",
+            "gv0-1: its server does not answer in 5 s",
+        ),
+        (
             f.ServerView("gv0-1", "lost", SINCE, "another has had the image meanwhile"),
             "IMAGE_LOST",
             "gv0-1: another has had the image meanwhile",
