@@ -6,10 +6,12 @@ One set of operations for the template and for the ExtStorage provider.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.serve import control
 from ganeti_gluster.serve.server import ImageServer, qemu_uri
 from ganeti_gluster.volume import VolumeSpec
@@ -86,19 +88,26 @@ class ImageInUse:
 
         What was in use before stays so.
         """
-        served = self.status() is not None
-        if not served:
-            self.server.open(number=number, locking=locking, patience=self.patience)
-        try:
+        with contextlib.ExitStack() as stack:
+            if self.status() is None:
+                self.server.open(number=number, locking=locking, patience=self.patience)
+                stack.enter_context(_undone(self.server.close))
             device = self.export.device()
-            if device is not None:
-                yield device
-                return
-            device = self.show_device()
-            try:
-                yield device
-            finally:
-                self.export.stop()
-        finally:
-            if not served:
-                self.server.close()
+            if device is None:
+                device = self.show_device()
+                stack.enter_context(_undone(self.export.stop))
+            yield device
+
+
+@contextlib.contextmanager
+def _undone(undo: Callable[[], object]) -> Iterator[None]:
+    """Call `undo` after the block; where that has failed its error counts, and not undo's."""
+    try:
+        yield
+    except BaseException:
+        try:
+            undo()
+        except (GanetiGlusterError, OSError) as err:
+            logging.error("An image stays in use: %s", err)
+        raise
+    undo()

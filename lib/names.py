@@ -186,9 +186,7 @@ def locking(value: object) -> str:
 
 def patience(value: object) -> int:
     """Seconds that requests wait for storage that is away, 0 to a day."""
-    if value in (0, "0"):
-        return 0
-    return _number("patience in seconds", value, 86400)
+    return _number("patience in seconds", value, 86400, smallest=0)
 
 
 def transport(value: object) -> str:
@@ -254,7 +252,7 @@ def _text(what: str, value: object) -> str:
     return value
 
 
-def _number(what: str, value: object, largest: int) -> int:
+def _number(what: str, value: object, largest: int, *, smallest: int = 1) -> int:
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -262,8 +260,8 @@ def _number(what: str, value: object, largest: int) -> int:
         number = int(value)
     if number is None:
         _refuse(what, value, "it is not a whole number")
-    if not 1 <= number <= largest:
-        _refuse(what, value, "it is not between 1 and %d" % largest)
+    if not smallest <= number <= largest:
+        _refuse(what, value, "it is not between %d and %d" % (smallest, largest))
     return number
 
 

@@ -33,7 +33,7 @@ struct config {
 	char key[128];
 	char volume[256];
 	char transport[8];
-	char image[1024];
+	char image[1025];
 	struct address servers[MAX_SERVERS];
 	int server_count;
 	int number;              /* of this node, the l_pid of its locks */

@@ -116,6 +116,22 @@ def test_an_odd_port_is_refused(value):
     assert refusal(names.port, value).startswith("port ")
 
 
+@pytest.mark.parametrize("value", [0, "0", 1, "900", names.PATIENCE, 86400, "86400"])
+def test_a_patience(value):
+    assert names.patience(value) == int(value)
+
+
+@pytest.mark.parametrize("value", [-1, 86401, "86401", "", "1m", "1.5", 0.0, True, False, None])
+def test_an_odd_patience_is_refused(value):
+    assert refusal(names.patience, value).startswith("patience in seconds ")
+
+
+def test_the_bounds_of_a_patience_are_named():
+    assert refusal(names.patience, "86401") == (
+        "patience in seconds '86401': it is not between 0 and 86400"
+    )
+
+
 @pytest.mark.parametrize("value", [1, 1024, "10240", names.SIZE_MIB])
 def test_a_size(value):
     assert names.size_mib(value) == int(value)
@@ -137,6 +153,7 @@ def test_the_largest_size_fits_a_signed_offset():
     [
         (names.preallocation, ("off", "falloc", "full")),
         (names.access, ("userspace", "kernelspace")),
+        (names.locking, ("on", "off")),
         (names.transport, ("tcp", "unix", "tls")),
     ],
 )

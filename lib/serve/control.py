@@ -57,7 +57,7 @@ def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
             connection.connect(files.path(key, "ctl"))
         except (FileNotFoundError, ConnectionRefusedError) as err:
             raise NoServer("the image has no server here") from err
-        except TimeoutError as err:
+        except (TimeoutError, BlockingIOError) as err:  # the latter where many wait already
             raise NoAnswer("its server does not answer in %g s" % timeout) from err
         try:
             connection.send(question.encode())

@@ -126,13 +126,13 @@ class ImageServer:
         with self._locked():
             if self.status() is None:
                 return False
-            self._ask("grow %d" % size)
+            self._ask("grow %d" % size, "grown")
         return True
 
     def flush(self) -> None:
         """Have all that was written stored by the volume, if there is one."""
         if self.status() is not None:
-            self._ask("flush")
+            self._ask("flush", "flushed")
 
     def close(self, *, force: bool = False) -> None:
         """Give the image back, and end; idempotent, and needs no volume.
@@ -166,16 +166,16 @@ class ImageServer:
             )
         if found.mode in (mode, "none"):
             return
-        self._ask("mode %s" % mode)
+        self._ask("mode %s" % mode, "opened %s" % mode)
 
-    def _ask(self, question: str) -> None:
+    def _ask(self, question: str, done: str) -> None:
         answer = control.ask(self.key, question, timeout=CHANGE_SECONDS)
         if "held" in answer:
             raise Held(self.path, _holder(answer["held"]))
         if "ok" not in answer:
             raise ServerFailed(
-                "the server of image %s did not %s: %s"
-                % (self.path, question.split()[0], answer.get("error", "it ended")),
+                "image %s of volume %s could not be %s: %s"
+                % (self.path, self.spec.name, done, answer.get("error", "its server ended")),
                 hint="see %s" % self.journal,
             )
 

@@ -220,7 +220,8 @@ class GlusterStorage(base.BlockDev):
     def _in_use(self) -> ImageInUse:
         from ganeti_gluster.in_use import ImageInUse
 
-        patience = names.patience(self.params.get(constants.PARAM_PATIENCE, names.PATIENCE))
+        with _translated("use the parameters of the gluster template"):
+            patience = names.patience(self.params.get(constants.PARAM_PATIENCE, names.PATIENCE))
         return ImageInUse(self._spec, self._path, patience)
 
     @property

@@ -43,32 +43,35 @@ def own_number() -> int:
 
 
 def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
-    """Have an image served on this node; raises `BlockDeviceError` where another has it.
+    """Have an image served on this node; raises `BlockDeviceError` where it cannot be.
 
     What this node's own server held before a reboot is waited for, since the bricks forget
     it.  What another left that is gone is taken once it has had time to come back.
     """
-    server = ImageServer(VolumeSpec.from_params(params), path)
-    wanted: dict[str, Any] = {
-        "number": own_number(),
-        "mode": EXCLUSIVE if exclusive else SHARED,
-        "locking": enabled(params),
-        "patience": patience(params),
-    }
     try:
-        try:
-            server.open(**wanted)
-        except Held as err:
-            if err.holder is None or err.holder.number != wanted["number"]:
-                raise
-            logging.warning("Image %s is still locked from before a restart of this node", path)
-            server.open(**wanted, wait=True)
-        except LastUser as err:
-            _take_over(server, wanted, err)
+        wanted: dict[str, Any] = {
+            "number": own_number(),
+            "mode": EXCLUSIVE if exclusive else SHARED,
+            "locking": enabled(params),
+            "patience": patience(params),
+        }
+        _open(ImageServer(VolumeSpec.from_params(params), path), wanted)
     except Held as err:
         raise errors.BlockDeviceError(_refusal(err)) from err
     except GanetiGlusterError as err:
         raise errors.BlockDeviceError(str(err)) from err
+
+
+def _open(server: ImageServer, wanted: dict[str, Any]) -> None:
+    try:
+        server.open(**wanted)
+    except Held as err:
+        if err.holder is None or err.holder.number != wanted["number"]:
+            raise
+        logging.warning("Image %s is still locked from before a restart of this node", err.path)
+        server.open(**wanted, wait=True)
+    except LastUser as err:
+        _take_over(server, wanted, err)
 
 
 def _take_over(server: ImageServer, wanted: dict[str, Any], left: LastUser) -> None:

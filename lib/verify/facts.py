@@ -136,6 +136,10 @@ class NodeFacts:
             )
             values["bricks"] = tuple(BrickPlace(**brick) for brick in data["bricks"])
             values["exports"] = tuple(ExportView(**export) for export in data["exports"])
+            values["servers"] = tuple(
+                ServerView(**server)
+                for server in data.get("servers", ())  # older nodes have none
+            )
             values["tls"] = TlsFiles(**{**data["tls"], "missing": tuple(data["tls"]["missing"])})
             for name in ("volumes", "reached", "problems", "told"):
                 values[name] = tuple(data[name])

@@ -90,11 +90,10 @@ def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
                 "%s: %s" % (server.key, server.why),
                 unit=UNIT % server.key,
             )
-        elif server.state == control.WAITING and server.waiting:
-            since = time.strftime("%H:%M:%S", time.localtime(server.waiting))
-            yield found(
-                "IMAGE_WAITS", node.node, "%s: since %s: %s" % (server.key, since, server.why)
-            )
+        elif server.state == control.WAITING and server.why:
+            clock = time.strftime("%H:%M:%S", time.localtime(server.waiting))
+            since = "since %s: " % clock if server.waiting else ""  # one that does not answer
+            yield found("IMAGE_WAITS", node.node, "%s: %s%s" % (server.key, since, server.why))
 
 
 def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:
