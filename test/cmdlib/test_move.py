@@ -184,7 +184,9 @@ def test_the_hook_says_why(
     told: str,
 ) -> None:
     names = ModuleType("node_names")
-    vars(names).update(own=lambda: own, every=lambda: NODES, offline=lambda: [])
+    vars(names).update(
+        own=lambda: own, every=lambda: NODES, offline=lambda: [], master=lambda: NODES[0]
+    )
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", names)
     node.lacking = lacking
     assert move.main(ENV) == status

@@ -100,6 +100,7 @@ def test_glusterd_knows_every_option_by_this_name(version):
     actual = parse_options(answer)
     assert set(AS_WANTED) <= set(actual)
     assert {difference.option.name for difference in profile.differences(REPLICATED, actual)} == {
+        "client.strict-locks",
         "client.tcp-user-timeout",
         "performance.resync-failed-syncs-after-fsync",
         "storage.reserve",
