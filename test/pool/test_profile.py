@@ -42,6 +42,7 @@ def test_as_wanted_there_is_nothing_to_say():
         ({"network_ping_timeout": "9"}, True),
         ({"network_ping_timeout": "42"}, False),
         ({"storage_reserve": "0"}, True),
+        ({"client_strict_locks": "off"}, True),
         ({"storage_reserve": "1"}, False),
         ({"performance_quick_read": "on"}, False),
         ({"features_shard_block_size": "4MB"}, False),

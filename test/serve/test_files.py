@@ -78,7 +78,7 @@ def test_the_server_has_room_for_the_longest_of_each() -> None:
     assert room["key"] > len(names.unit_key("v" * names.VOLUME_NAME_LENGTH, "p"))
 
 
-def test_it_is_for_root_alone(directory: Path) -> None:
+def test_what_a_server_is_told_is_roots_alone(directory: Path) -> None:
     files.write("k", Wanted(SPEC, "a", 1, "abc"))
     assert mode_of(directory / "k.conf") == 0o600
     assert mode_of(directory) == 0o700
