@@ -105,7 +105,7 @@ class Cluster:
         }
 
     def has_brick(self, node: str, host: str) -> bool:
-        """Whether the servers of images on a node have a connection to a brick of another.
+        """Whether a server of an image on a node has a connection to the brick of another.
 
         It comes back up to half a minute after that host: what is shut off meanwhile
         as well is more than the volume is made for.
