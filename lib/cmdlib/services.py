@@ -181,7 +181,7 @@ def _run_on(
     address = {node.name: node.address}
     try:
         answer = restricted.run(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
-        if answers.data(answer[node.name]).get("types", {}).get(type.name) != config.digest(type):
+        if answers.digests(answer[node.name]).get(type.name) != config.digest(type):
             raise GanetiGlusterError(answers.OTHER_CONFIGURATION)
     except GanetiGlusterError as err:
         return answers.all_alike(type, chosen, node.name, control.FAILED, str(err))

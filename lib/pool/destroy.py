@@ -43,7 +43,7 @@ def steps(crew: Crew, pool: Pool, volume: VolumeInfo, nodes: Sequence[str]) -> l
 
     def is_discarded(node: str, brick: VolumeBrick) -> bool:
         directory, name = os.path.split(brick.path)
-        return not crew.one(node, "place", directory=directory, volume=name)["brick_exists"]
+        return not crew.one(node, "place", directory=directory, volume=name).brick_exists
 
     found = [Step("volume %s stopped" % volume.name, is_stopped, stop)]
     for brick in volume.bricks:

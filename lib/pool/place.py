@@ -14,7 +14,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from ganeti_gluster import command
+from ganeti_gluster import command, decode
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.facts import DeviceFacts, PlaceFacts
 
@@ -75,7 +75,8 @@ def look(directory: str, volume: str) -> PlaceFacts:
         holds_something=bool(os.listdir(directory)),
         brick_exists=os.path.lexists(brick),
         volume_id=volume_id(brick),
-        entries=tuple(entries(brick)[:_SHOWN_ENTRIES]),
+        # Names may hold anything; these are for people.
+        entries=tuple(map(decode.printable, entries(brick)[:_SHOWN_ENTRIES])),
         inside=next((str(path) for path in Path(brick).parents if volume_id(str(path))), ""),
     )
 
