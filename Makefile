@@ -9,21 +9,30 @@ SHELL = /bin/bash
 # Ganeti runs on Debian's own Python, and so does everything here.
 PYTHON ?= /usr/bin/python3
 SUITE ?= trixie
-SUITES ?= trixie bookworm
+SUITES ?= trixie bookworm trixie+backports
+QEMU ?=
 DESTDIR ?=
 PREFIX ?= /usr
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' lib/__init__.py)
-DEB = build/ganeti-gluster_$(VERSION)_all.deb
+DEB = build/ganeti-gluster_$(VERSION)_$(ARCHITECTURE).deb
+ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null || echo unknown)
 VENV = build/venv/bin/python
 WHEEL = build/cache/gfapi-1.2-py3-none-any.whl
 
+# With QEMU=backports, SUITE=trixie is SUITE=trixie+backports, and check is on that alone.
+ifneq ($(QEMU),)
+override SUITE := $(patsubst %+$(QEMU),%,$(SUITE))+$(QEMU)
+override SUITES := $(SUITE)
+endif
+
 export SUITE
+unexport QEMU
 export PYTHONDONTWRITEBYTECODE = 1
 
 # What the package is made of. The folders are named too, so that a deleted file
 # is noticed.
-DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib constants \
+DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib constants src \
   debian doc hooks extstorage monitoring)
 DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
 
@@ -40,7 +49,7 @@ help: ## show this list
 
 .PHONY: build deb
 build: deb ## the same as deb
-deb: $(DEB) ## build/ganeti-gluster_<version>_all.deb
+deb: $(DEB) ## build/ganeti-gluster_<version>_<architecture>.deb
 
 $(DEB): Makefile $(DEB_SOURCES) $(WHEEL)
 	@debian/build-deb $(WHEEL) $@ $(DEB_PARTS)
@@ -81,9 +90,9 @@ test: venv ## the unit tests, anywhere by anyone; ARGS="-k name" for pytest
 	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)
 
 .PHONY: test-integration test-cluster
-test-integration: requirements venv deb ## tests on a real glusterd, within a node; SUITE=…
+test-integration: requirements venv deb ## tests on a real glusterd, within a node; SUITE=… QEMU=…
 	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) integration
-test-cluster: requirements venv deb ## tests on a real cluster; SUITE=…
+test-cluster: requirements venv deb ## tests on a real cluster; SUITE=… QEMU=…
 	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) cluster
 
 # Two runs of one checkout take turns at its testbeds; -o: the nodes do not keep the lock.
@@ -95,7 +104,7 @@ requirements:
 	@test/on-testbed --requirements
 
 .PHONY: check
-check: requirements ## lint, test, and the tests on real nodes of both suites
+check: requirements ## lint, test, and the tests on real nodes; SUITES="…"
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory deb
@@ -103,16 +112,16 @@ check: requirements ## lint, test, and the tests on real nodes of both suites
 	@echo "check: ok"
 
 .PHONY: check-slow
-check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=…
+check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=… QEMU=…
 	@flock -o build/.testbed.lock test/in-parallel $(DEB) slow $(SUITE)
 	@echo "check-slow: ok"
 
 .PHONY: demo
-demo: requirements deb ## the whole way on a real cluster; SUITE=trixie (default) or bookworm
+demo: requirements deb ## the whole way on a real cluster; SUITE=bookworm or sid, QEMU=backports
 	@qa/demo
 
 .PHONY: bench
-bench: requirements deb ## ours against stock Ganeti's, into build/bench.json
+bench: requirements deb ## ours against stock Ganeti's, into build/bench.json; SUITE=… QEMU=…
 	@qa/bench
 
 .PHONY: install
@@ -122,6 +131,10 @@ install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	debian/install-hooks '$(DESTDIR)'
 	debian/install-extstorage '$(DESTDIR)'
 	install -D -m 755 lib/services-sync '$(DESTDIR)/usr/lib/ganeti-gluster/services-sync'
+	$(MAKE) -C src VERSION=$(VERSION)
+	install -D -m 755 src/image-server '$(DESTDIR)/usr/lib/ganeti-gluster/image-server'
+	install -D -m 644 debian/ganeti-gluster.ganeti-gluster-image@.service \
+	  '$(DESTDIR)/usr/lib/systemd/system/ganeti-gluster-image@.service'
 	for unit in gluster-services-sync ganeti-gluster-monitor; do for kind in service timer; do \
 	  install -D -m 644 debian/ganeti-gluster.$$unit.$$kind \
 	  '$(DESTDIR)/usr/lib/systemd/system/'$$unit.$$kind; done; done

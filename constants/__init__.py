@@ -17,8 +17,12 @@ PARAM_PREALLOCATION = "preallocation"
 # Whether an image that is open on one node is locked against the others.
 PARAM_LOCKING = "locking"
 
+# Seconds for which requests wait for storage that is away before they fail: longer than a
+# node takes to start.
+PARAM_PATIENCE = "patience"
+
 # What is added to Ganeti's table of defaults of the template.
-DISK_PARAMETERS = {PARAM_PREALLOCATION: "off", PARAM_LOCKING: "on"}
+DISK_PARAMETERS = {PARAM_PREALLOCATION: "off", PARAM_LOCKING: "on", PARAM_PATIENCE: "900"}
 
 # The directory of the images on the volume, as in stock Ganeti.
 IMAGE_DIRECTORY = "ganeti"
@@ -46,6 +50,8 @@ EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
 SERVICES_LOCK = RUN_DIR + "/services.lock"
 SERVICES_MASTER = RUN_DIR + "/services-master"
 SERVICES_SYNC_WANTED = RUN_DIR + "/services-sync-wanted"
+# The servers of open images: what they are to serve, and their sockets.
+IMAGE_SERVER_DIR = RUN_DIR + "/images"
 LOCK_DIR = RUN_DIR + "/locks"
 
 # What a node keeps over its reboots; nothing in it is needed for a disk to work.

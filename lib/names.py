@@ -7,6 +7,7 @@ with one sentence; nothing is touched before.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
 from typing import NoReturn
@@ -34,6 +35,8 @@ PREALLOCATIONS = (PREALLOCATION_OFF, PREALLOCATION_FALLOC, PREALLOCATION_FULL)
 ACCESS_MODES = ("userspace", "kernelspace")
 LOCKING_ON = "on"
 LOCKING_OFF = "off"
+#: Seconds: longer than a node takes to start.
+PATIENCE = 900
 TRANSPORTS = ("tcp", "unix", "tls")
 
 #: What is between an image's path and the name of its snapshot.
@@ -54,6 +57,7 @@ _VOLUME_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _SNAPSHOT_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 _HOST_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DIGITS = r"[0-9]{1,20}"
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def image_path(path: object) -> str:
@@ -180,6 +184,11 @@ def locking(value: object) -> str:
     return _one_of("locking", value, (LOCKING_ON, LOCKING_OFF))
 
 
+def patience(value: object) -> int:
+    """Seconds that requests wait for storage that is away, 0 to a day."""
+    return _number("patience in seconds", value, 86400, smallest=0)
+
+
 def transport(value: object) -> str:
     """`tcp`, `unix` or `tls`."""
     return _one_of("transport", value, TRANSPORTS)
@@ -196,6 +205,43 @@ def socket_path(value: object) -> str:
     return text
 
 
+def directory(value: object) -> str:
+    """A directory's path on a node, absolute and in normal form; not the root."""
+    what = "directory"
+    text = _absolute(what, value)
+    if text == "/":
+        _refuse(what, text, "it is the root of the file system")
+    return text
+
+
+def device(value: object) -> str:
+    """A device's path on a node: below /dev, and in normal form."""
+    what = "device"
+    text = _absolute(what, value)
+    if not text.startswith("/dev/"):
+        _refuse(what, text, "it is not below /dev")
+    return text
+
+
+def uuid(value: object) -> str:
+    """A UUID as glusterd writes it."""
+    what = "UUID"
+    text = _text(what, value)
+    if not re.fullmatch(_UUID, text):
+        _refuse(what, text, "it is not 32 hexadecimal digits in five groups")
+    return text
+
+
+def _absolute(what: str, value: object) -> str:
+    text = _text(what, value)
+    # Two slashes at the beginning are normal for POSIX.
+    if not text.startswith("/") or text.startswith("//") or os.path.normpath(text) != text:
+        _refuse(what, text, "it is not an absolute path in normal form")
+    if len(text.encode("utf-8", "surrogateescape")) > PATH_BYTES:
+        _refuse(what, text, "it is longer than %d bytes" % PATH_BYTES)
+    return text
+
+
 def _text(what: str, value: object) -> str:
     if not isinstance(value, str):
         _refuse(what, value, "it is not text")
@@ -206,7 +252,7 @@ def _text(what: str, value: object) -> str:
     return value
 
 
-def _number(what: str, value: object, largest: int) -> int:
+def _number(what: str, value: object, largest: int, *, smallest: int = 1) -> int:
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -214,8 +260,8 @@ def _number(what: str, value: object, largest: int) -> int:
         number = int(value)
     if number is None:
         _refuse(what, value, "it is not a whole number")
-    if not 1 <= number <= largest:
-        _refuse(what, value, "it is not between 1 and %d" % largest)
+    if not smallest <= number <= largest:
+        _refuse(what, value, "it is not between %d and %d" % (smallest, largest))
     return number
 
 

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from ganeti_gluster import __version__, constants
+from ganeti_gluster import __version__, constants, private
+from ganeti_gluster.errors import GanetiGlusterError
 
 # Module of Ganeti -> (module of ours, what its function `extend` does there).
 # `extend(module)` does all of its work or none, and raises `Refused` otherwise.
@@ -170,10 +171,6 @@ def _write_noded_state() -> None:
         "refusals": refusals(),
     }
     try:
-        os.makedirs(constants.RUN_DIR, mode=0o755, exist_ok=True)
-        partial = "%s.%d" % (constants.NODED_STATE_FILE, os.getpid())
-        with open(partial, "w", encoding="utf-8") as stream:
-            json.dump(state, stream)
-        os.replace(partial, constants.NODED_STATE_FILE)
-    except OSError as err:
+        private.write(constants.NODED_STATE_FILE, json.dumps(state))
+    except (GanetiGlusterError, OSError) as err:
         logging.warning("Cannot write the state of ganeti-gluster: %s", err)

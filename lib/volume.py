@@ -1,10 +1,9 @@
-"""A volume as Ganeti's disk parameters name it, and as QEMU wants to hear it."""
+"""A volume as Ganeti's disk parameters name it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 from ganeti_gluster import errors, names
 
@@ -47,32 +46,15 @@ class VolumeSpec(NamedTuple):
         servers = dict.fromkeys(_server(part.strip(), port) for part in text.split(","))
         return cls(name, tuple(servers), transport)
 
-    def qemu_uri(self, path: str, server: Server) -> str:
-        """The image's URI for QEMU and for Ganeti's parser, which wants the port."""
-        image = quote("%s/%s" % (self.name, names.image_path(path)))
-        if self.transport == "unix":
-            return "gluster+unix:///%s?socket=%s" % (image, quote(server.host))
-        return "gluster://%s/%s" % (names.server(*server), image)
-
-    def qemu_blockdev(self, path: str) -> dict[str, Any]:
-        """The image as QEMU's blockdev structure, which takes every server."""
-        return {
-            "driver": "gluster",
-            "volume": self.name,
-            "path": names.image_path(path),
-            "server": [self._qemu_server(server) for server in self.servers],
-        }
+    def where(self, path: str) -> str:
+        """Where an image is, for people: `gluster://node1:24007/gv0/ganeti/…`."""
+        return "gluster://%s/%s/%s" % (names.server(*self.servers[0]), self.name, path)
 
     def text_of_servers(self) -> str:
         """The servers as the parameter `host` names them."""
         if self.transport == "unix":
             return self.servers[0].host
         return ",".join(names.server(*server) for server in self.servers)
-
-    def _qemu_server(self, server: Server) -> dict[str, str]:
-        if self.transport == "unix":
-            return {"type": "unix", "path": server.host}
-        return {"type": "inet", "host": server.host, "port": str(server.port)}
 
 
 def connect(
@@ -93,47 +75,6 @@ def connect(
         spec.name, spec.servers, spec.transport, log_file=log_file, log_level=log_level
     )
     return gfapi.connect(target, timeout=gfapi.CONNECT_TIMEOUT if timeout is None else timeout)
-
-
-def reachable_by_qemu(spec: VolumeSpec, *, glusterfs_11: bool) -> VolumeSpec:
-    """The volume with those of its servers that QEMU's driver can ask.
-
-    From GlusterFS 11 on libgfapi cuts an IPv6 address at its last colon and then
-    asks for IPv4 addresses only, and QEMU cannot tell it otherwise (seen with QEMU
-    10.0 and GlusterFS 11.1).  Raises `InvalidParameter` where no server is left.
-    """
-    if spec.transport == "unix" or not glusterfs_11:
-        return spec
-    servers = tuple(server for server in spec.servers if ":" not in server.host)
-    if not servers:
-        raise errors.InvalidParameter(
-            "QEMU with GlusterFS 11 cannot reach a server by IPv6 address (%s)"
-            % ", ".join(names.server(*server) for server in spec.servers),
-            hint="name a server that has an IPv4 address, too",
-        )
-    return spec._replace(servers=servers)
-
-
-def live_server(spec: VolumeSpec, *, timeout: float | None = None) -> Server:
-    """The first server of the list that takes a connection.
-
-    All are asked at once; raises `VolumeUnreachable`, which names each with its
-    reason, after at most `timeout` (`PROBE_TIMEOUT`) seconds.
-    """
-    from ganeti_gluster.gfapi.probe import PROBE_TIMEOUT, Probe
-
-    answers = Probe(
-        spec.servers, timeout=PROBE_TIMEOUT if timeout is None else timeout
-    ).until_best()
-    for server in spec.servers:
-        if answers[server] is None:
-            return server
-    raise errors.VolumeUnreachable(
-        "no server of volume %s answers" % spec.name,
-        volume=spec.name,
-        servers=[(names.server(*server), reason or "") for server, reason in answers.items()],
-        hint="check that glusterd runs there and that its port is open",
-    )
 
 
 def _server(text: str, default_port: int) -> Server:

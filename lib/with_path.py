@@ -1,6 +1,6 @@
 """Run a command while an image has a path: `python3 -m ganeti_gluster.with_path`.
 
-    … --volume gv0 --host node1 --set EXPORT_DEVICE IMAGE -- COMMAND…
+    … --volume gv0 --host node1 --number 1177 --set EXPORT_DEVICE IMAGE -- COMMAND…
 
 The variables named get the path, which ends with the command.  Ganeti's
 import-export daemon runs OS scripts long after the request that starts it, so what
@@ -15,10 +15,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from ganeti_gluster import names
 from ganeti_gluster.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
 from ganeti_gluster.copy.signals import Interrupted, raised
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.export import Export
+from ganeti_gluster.in_use import ImageInUse
 from ganeti_gluster.volume import VolumeSpec
 
 MODULE = "ganeti_gluster.with_path"
@@ -27,45 +28,66 @@ _END_SECONDS = 20
 
 
 def argv(
-    spec: VolumeSpec, path: str, variables: Sequence[str], command: Sequence[str]
+    spec: VolumeSpec,
+    path: str,
+    variables: Sequence[str],
+    command: Sequence[str],
+    *,
+    number: int,
+    locking: bool,
 ) -> list[str]:
-    """The command that runs `command` with the image's path in `variables`."""
+    """The command that runs `command` with the image's path in `variables`.
+
+    `number` is the node's, by which its locks are known.
+    """
+    lock = ["--number", str(number), *([] if locking else ["--no-lock"])]
     setting = [word for name in variables for word in ("--set", name)]
-    return [PYTHON, "-P", "-m", MODULE, *spec_arguments(spec), *setting, path, "--", *command]
+    return [
+        PYTHON,
+        "-P",
+        "-m",
+        MODULE,
+        *spec_arguments(spec),
+        *lock,
+        *setting,
+        path,
+        "--",
+        *command,
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run it; the exit status is the command's, or 1."""
     parser = argparse.ArgumentParser(prog=MODULE)
     add_spec_arguments(parser)
+    parser.add_argument("--number", type=int, required=True)
+    parser.add_argument("--no-lock", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("path")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     try:
         with raised():
-            return _run(Export(spec_of(options), options.path), options.set, options.command)
+            in_use = ImageInUse(spec_of(options), options.path, names.PATIENCE)
+            with in_use.with_device(options.number, locking=not options.no_lock) as device:
+                return _run(device, options.set, options.command)
     except (GanetiGlusterError, OSError) as err:
         print("Failure: %s" % err, file=sys.stderr, flush=True)
         return 1
 
 
-def _run(export: Export, variables: Sequence[str], command: Sequence[str]) -> int:
-    path = export.start()
+def _run(path: str, variables: Sequence[str], command: Sequence[str]) -> int:
+    process = subprocess.Popen(command, env={**os.environ, **dict.fromkeys(variables, path)})
     try:
-        process = subprocess.Popen(command, env={**os.environ, **dict.fromkeys(variables, path)})
+        return process.wait()
+    except Interrupted:
+        process.terminate()
         try:
-            return process.wait()
-        except Interrupted:
-            process.terminate()
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            raise
-    finally:
-        export.stop()
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
 
 
 if __name__ == "__main__":

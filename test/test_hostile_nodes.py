@@ -294,6 +294,7 @@ FACTS = f.NodeFacts(
     reached=("gv0",),
     unreachable={"gv1": "no"},
     exports=(f.ExportView("gv0-1", True),),
+    servers=(f.ServerView("gv0-1", "silent", 5.5, "late"),),
     tls=f.TlsFiles(True, ("glusterfs.pem",), "0123"),
     problems=("late",),
     told=({"volume": "gv0", "host": "node1", "port": 24007},),

@@ -116,6 +116,22 @@ def test_an_odd_port_is_refused(value):
     assert refusal(names.port, value).startswith("port ")
 
 
+@pytest.mark.parametrize("value", [0, "0", 1, "900", names.PATIENCE, 86400, "86400"])
+def test_a_patience(value):
+    assert names.patience(value) == int(value)
+
+
+@pytest.mark.parametrize("value", [-1, 86401, "86401", "", "1m", "1.5", 0.0, True, False, None])
+def test_an_odd_patience_is_refused(value):
+    assert refusal(names.patience, value).startswith("patience in seconds ")
+
+
+def test_the_bounds_of_a_patience_are_named():
+    assert refusal(names.patience, "86401") == (
+        "patience in seconds '86401': it is not between 0 and 86400"
+    )
+
+
 @pytest.mark.parametrize("value", [1, 1024, "10240", names.SIZE_MIB])
 def test_a_size(value):
     assert names.size_mib(value) == int(value)
@@ -137,6 +153,7 @@ def test_the_largest_size_fits_a_signed_offset():
     [
         (names.preallocation, ("off", "falloc", "full")),
         (names.access, ("userspace", "kernelspace")),
+        (names.locking, ("on", "off")),
         (names.transport, ("tcp", "unix", "tls")),
     ],
 )
@@ -179,3 +196,41 @@ def test_a_bad_snapshot_name_is_refused(name):
 @pytest.mark.parametrize("path", ["ganeti/uuid.0", ".snap.x", "a.snap.", "a.snap.b/c"])
 def test_other_paths_are_of_no_snapshot(path):
     assert names.split_snapshot_path(path) is None
+
+
+@pytest.mark.parametrize("path", ["/srv", "/srv/gluster/bricks", "/srv/with space", "/..x/y"])
+def test_a_directory(path):
+    assert names.directory(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "it is empty"),
+        ("srv", "not an absolute path in normal form"),
+        ("/srv/", "not an absolute path in normal form"),
+        ("//srv", "not an absolute path in normal form"),
+        ("/srv//b", "not an absolute path in normal form"),
+        ("/srv/../etc", "not an absolute path in normal form"),
+        ("/srv/.", "not an absolute path in normal form"),
+        ("/srv\n", "control characters"),
+        ("/", "the root of the file system"),
+        ("/" + "a" * 1024, "longer than 1024 bytes"),
+        (None, "not text"),
+    ],
+)
+def test_an_odd_directory_is_refused(path, why):
+    assert why in refusal(names.directory, path)
+
+
+def test_a_device():
+    assert names.device("/dev/disk/by-id/scsi-0:0") == "/dev/disk/by-id/scsi-0:0"
+    for path in ("/srv/image", "/dev", "/devices/x"):
+        assert "it is not below /dev" in refusal(names.device, path)
+    assert "not an absolute path in normal form" in refusal(names.device, "/dev/../srv/x")
+
+
+def test_a_uuid():
+    assert names.uuid(UUID) == UUID
+    for text in ("", UUID[:-1], UUID.upper(), UUID.replace("-", ""), UUID + "\n", None):
+        assert refusal(names.uuid, text).startswith("UUID ")

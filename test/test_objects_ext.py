@@ -40,15 +40,17 @@ def objects_module() -> SimpleNamespace:
     return SimpleNamespace(constants=constants, Disk=Disk)
 
 
-def test_the_parameter_is_known_and_has_a_default() -> None:
+def test_the_parameters_are_known_and_have_defaults() -> None:
     module = constants_module()
     objects_ext.extend_constants(module)
     assert module.DISK_DT_DEFAULTS["gluster"] == {
         **DEFAULTS,
         "preallocation": "off",
         "locking": "on",
+        "patience": "900",
     }
-    assert module.DISK_DT_TYPES["preallocation"] == "string"
+    for name in ("preallocation", "locking", "patience"):
+        assert module.DISK_DT_TYPES[name] == "string"
 
 
 def test_ganeti_asks_for_snapshots_of_the_template_and_adopts() -> None:
@@ -101,9 +103,10 @@ def test_the_device_gets_the_parameter() -> None:
 def test_the_word_for_the_default_is_none_of_its_values() -> None:
     module = objects_module()
     objects_ext.extend_objects(module)
-    params = {"gluster": {**DEFAULTS, "preallocation": "default", "locking": "default"}}
+    names = ("preallocation", "locking", "patience")
+    params = {"gluster": {**DEFAULTS, **dict.fromkeys(names, "default")}}
     (found,) = module.Disk.ComputeLDParams("gluster", params)
-    assert (found["preallocation"], found["locking"]) == ("off", "on")
+    assert [found[name] for name in names] == ["off", "on", "900"]
 
 
 def test_a_configuration_without_it_stays_usable() -> None:

@@ -18,7 +18,7 @@ from ganeti_gluster.copy.signals import raised
 from ganeti_gluster.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.errors import CopyFailed, InvalidParameter
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.lock.image_lock import holder_of
+from ganeti_gluster.serve.holder import holder_of
 from ganeti_gluster.volume import VolumeSpec, connect
 
 MIB = 1 << 20
@@ -33,7 +33,11 @@ def Export(opts: Any, args: list[str]) -> int:
         if place == STREAM:
             target: Target = StreamTarget(sys.stdout.fileno(), "standard output")
         elif is_block_device(place):
+            device = os.stat(place).st_rdev
             _confirm(opts, "Overwrite %s with %s?" % (place, source.name))
+            if not is_block_device(place) or os.stat(place).st_rdev != device:
+                raise CopyFailed("%s is another device than it was when asked" % place)
+            _check_closed(opts, *_place(stack, opts, image), source.name)
             target = ExistingFile(place)
         else:
             target = NewFile(place)
@@ -64,12 +68,16 @@ def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> ImageSource:
         source = stack.enter_context(ImageSource(volume, path))
     except FileNotFoundError as err:
         raise CopyFailed("there is no %s" % describe(volume, path)) from err
+    _check_closed(opts, volume, path, source.name)
+    return source
+
+
+def _check_closed(opts: Any, volume: Volume, path: str, name: str) -> None:
     if holder_of(volume, path) is not None and not opts.force:
         raise CopyFailed(
-            "%s is open on a node, and may change while it is copied" % source.name,
+            "%s is open on a node, and may change while it is copied" % name,
             hint="copy a snapshot of it, stop the instance, or use --force",
         )
-    return source
 
 
 def _target(stack: contextlib.ExitStack, opts: Any, text: str) -> NewImage:

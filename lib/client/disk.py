@@ -13,7 +13,7 @@ from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import instance_disks
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.lock.image_lock import holder_of
+from ganeti_gluster.serve.holder import holder_of
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import connect
 

@@ -11,9 +11,9 @@ from ganeti import cli, errors, netutils
 from ganeti_gluster import constants
 from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
 from ganeti_gluster.cmdlib import plugin_states
-from ganeti_gluster.lock import client as lock_client
 from ganeti_gluster.plugin_state import OFFLINE, OURS
 from ganeti_gluster.plugin_status import local_status
+from ganeti_gluster.serve import fleet
 
 RESTART = "restart Ganeti's daemons here for it to take effect: systemctl restart ganeti"
 
@@ -68,7 +68,7 @@ def _print_table(opts: Any, states: dict[str, dict[str, Any]]) -> None:
 def Disable(opts: Any, args: list[str]) -> int:
     """Switch the plugin off on this node, for Ganeti's processes started from now on.
 
-    Stock Ganeti would never give the locks on images back, so that is done here.
+    Stock Ganeti would never close an image, so each server ends with its last client.
     """
     if os.path.exists(constants.DISABLED_FILE):
         cli.ToStdout("The plugin is switched off on this node already.")
@@ -76,7 +76,7 @@ def Disable(opts: Any, args: list[str]) -> int:
     if not opts.dry_run:
         with open(constants.DISABLED_FILE, "x", encoding="utf-8") as stream:
             stream.write("While this file exists, Ganeti's own gluster template is used here.\n")
-        lock_client.give_back_all()
+        fleet.leave_all()
     cli.ToStdout("The plugin is switched off on this node; %s", RESTART)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ganeti import cli, utils
@@ -117,75 +118,80 @@ def Create(opts: Any, args: list[str]) -> int:
     """Build the pool and the volume, or go on with it; 0 only if all of it stands."""
     asked = pool_create.order(opts)
     client = cli.GetClient()
-    with pool_nodes.exclusive():
-        plan = pool_create.plan(asked, client, pool_nodes.crew(), Say)
-        for problem in plan.problems:
-            cli.ToStderr("%s: %s", "Problem" if problem.blocks else "Note", problem)
-        obstacles = plan.obstacles(asked.force)
+    shown: set[str] = set()
+
+    def plan() -> list[steps.Step]:
+        found = pool_create.plan(asked, client, pool_nodes.crew(), Say)
+        for problem in found.problems:
+            line = "%s: %s" % ("Problem" if problem.blocks else "Note", problem)
+            if line not in shown:
+                cli.ToStderr("%s", line)
+            shown.add(line)
+        obstacles = found.obstacles(asked.force)
         if obstacles:
             forced = all(problem.force for problem in obstacles)
             raise GanetiGlusterError(
                 "nothing was changed, see the problems above",
                 hint="--force goes on in spite of these" if forced else "mend them, and try again",
             )
-        ShowPlan(plan.steps)
-        if opts.dry_run:
-            return 0
-        if not Confirmed(opts, "Do this?"):
-            return 1
-        steps.run(plan.steps, Say)
-        cli.ToStdout("Volume %s is ready.", asked.volume)
-    return 0
+        return found.steps
+
+    return _change(opts, plan, "Do this?", done="Volume %s is ready." % asked.volume)
 
 
 def Destroy(opts: Any, args: list[str]) -> int:
     """Stop and delete a volume with its bricks; 0 only if nothing of it is left."""
     name = names.volume_name(args[0])
     client = cli.GetClient()
-    with pool_nodes.exclusive():
+    shown: set[str] = set()
+
+    def plan() -> list[steps.Step]:
         todo, left = pool_destroy.plan(name, client, pool_nodes.crew(), force=opts.force)
         for brick in left:
-            cli.ToStderr("Note: %s stays as it is: Ganeti does not reach that node", brick)
-        ShowPlan(todo)
-        if opts.dry_run:
-            return 0
-        if not Confirmed(opts, "All images on volume %s are lost. Destroy it?" % name):
-            return 1
-        steps.run(todo, Say)
-        cli.ToStdout("Volume %s is gone.", name)
-    return 0
+            if brick not in shown:
+                cli.ToStderr("Note: %s stays as it is: Ganeti does not reach that node", brick)
+            shown.add(brick)
+        return todo
+
+    question = "All images on volume %s are lost. Destroy it?" % name
+    return _change(opts, plan, question, done="Volume %s is gone." % name)
 
 
 def Evacuate(opts: Any, args: list[str]) -> int:
     """Move all bricks of a node away; 0 only if they are complete where they are now."""
     client = cli.GetClient()
-    with pool_nodes.exclusive():
-        todo = pool_move.evacuation(
-            args[0], client, pool_nodes.crew(), Say, target=opts.target_node
-        )
-        return _change(opts, todo, "Move the bricks of %s away?" % args[0])
+
+    def plan() -> list[steps.Step]:
+        crew = pool_nodes.crew()
+        return pool_move.evacuation(args[0], client, crew, Say, target=opts.target_node)
+
+    return _change(opts, plan, "Move the bricks of %s away?" % args[0])
 
 
 def Replace(opts: Any, args: list[str]) -> int:
     """Put a node in the place of a dead one; 0 only if it has all that the dead one had."""
     old, new = args
     client = cli.GetClient()
-    with pool_nodes.exclusive():
-        todo = pool_move.replacement(
+
+    def plan() -> list[steps.Step]:
+        return pool_move.replacement(
             old, new, client, pool_nodes.crew(), Say, force=opts.force, wipe=opts.wipe
         )
-        return _change(opts, todo, "What %s has of the volumes is given up. Replace it?" % old)
+
+    return _change(opts, plan, "What %s has of the volumes is given up. Replace it?" % old)
 
 
 def Rebalance(opts: Any, args: list[str]) -> int:
     """Let bricks that were added take images; 0 only if that is through."""
     name = names.volume_name(args[0])
     client = cli.GetClient()
-    with pool_nodes.exclusive():
-        todo = pool_rebalance.steps(
+
+    def plan() -> list[steps.Step]:
+        return pool_rebalance.steps(
             name, client, pool_nodes.crew(), Say, move_data=opts.move_data, force=opts.force
         )
-        return _change(opts, todo, "Rebalance volume %s?" % name)
+
+    return _change(opts, plan, "Rebalance volume %s?" % name)
 
 
 def Modify(opts: Any, args: list[str]) -> int:
@@ -200,13 +206,25 @@ def Modify(opts: Any, args: list[str]) -> int:
     return 0
 
 
-def _change(opts: Any, todo: list[steps.Step], question: str) -> int:
-    ShowPlan(todo)
-    if opts.dry_run:
-        return 0
-    if not Confirmed(opts, question):
-        return 1
-    steps.run(todo, Say)
+def _change(
+    opts: Any, plan: Callable[[], list[steps.Step]], question: str, *, done: str = ""
+) -> int:
+    """Show the steps, ask, and take them if they are still the same then."""
+    with pool_nodes.exclusive():
+        todo = plan()
+        ShowPlan(todo)
+        if opts.dry_run:
+            return 0
+        if not (opts.confirm or opts.force):
+            if not cli.AskUser(question):
+                cli.ToStderr("Nothing was changed; --yes does it without a question.")
+                return 1
+            # The answer may have taken hours: what is refused is looked for once more.
+            shown, todo = todo, plan()
+            steps.check_same(shown, todo)
+        steps.run(todo, Say)
+        if done:
+            cli.ToStdout("%s", done)
     return 0
 
 
@@ -268,7 +286,8 @@ def _print_volume(volume: dict[str, Any]) -> None:
     if volume["heal_pending"] is not None:
         lines.append(("to heal", "%d" % volume["heal_pending"]))
     lines.append(("spares", ", ".join(volume["spares"]) or "none"))
-    lines.append(("on node-add", volume["on_node_add"] or "nothing (not configured)"))
+    nothing = "nothing (%s)" % (volume["settings_refused"] or "not configured")
+    lines.append(("on node-add", volume["on_node_add"] or nothing))
     if "error" in volume:
         lines.append(("error", volume["error"]))
     for name, value in lines:
@@ -280,14 +299,6 @@ def ShowPlan(todo: list[steps.Step]) -> None:
     cli.ToStdout("Steps:")
     for step in todo:
         cli.ToStdout("  [%s] %s", "done" if step.done() else "    ", step.text)
-
-
-def Confirmed(opts: Any, question: str) -> bool:
-    """Whether the administrator said yes, here or on the command line."""
-    if opts.confirm or opts.force or cli.AskUser(question):
-        return True
-    cli.ToStderr("Nothing was changed; --yes does it without a question.")
-    return False
 
 
 def Say(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -214,10 +215,15 @@ def Restore(opts: Any, args: list[str]) -> int:
     if opts.dry_run:
         cli.ToStdout("Would give %s the content of %s (snapshot %s)", what, when, name)
         return 0
-    if not opts.force and not cli.AskUser(
-        "Give %s the content of %s, and lose what is there now?" % (what, when)
-    ):
-        return 1
+    if not opts.force:
+        if not cli.AskUser(
+            "Give %s the content of %s, and lose what is there now?" % (what, when)
+        ):
+            return 1
+        # That it is stopped is seen once no other job has the instance.
+        with connect(place) as volume:
+            now = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
+        _check_same(found, now)
     _carry_out(opts, instance, wanted)
     cli.ToStdout("Restored %s from snapshot %s", what, name)
     return 0
@@ -248,20 +254,37 @@ def Remove(opts: Any, args: list[str]) -> int:
     """Remove snapshots, whole or not."""
     instance = _find(args[0])
     doomed = args[1:]
-    with connect(_place(opts, instance)) as volume:
-        for name in doomed:
-            catalogue.find(volume, instance.uuid, instance.paths, name)
+    place = _place(opts, instance)
+    found = _find_snapshots(place, instance, doomed)
     what = "snapshot %s of %s" % (", ".join(doomed), instance.name)
     if opts.dry_run:
         cli.ToStdout("Would remove %s", what)
         return 0
-    if not opts.force and not cli.AskUser("Remove %s?" % what):
-        return 1
+    if not opts.force:
+        if not cli.AskUser("Remove %s?" % what):
+            return 1
+        for before, now in zip(found, _find_snapshots(place, instance, doomed), strict=True):
+            _check_same(before, now)
     every = snapshots.choose(instance, None)
     for name in doomed:
         _carry_out(opts, instance, _request(opts, request.REMOVE, instance, name, every))
         cli.ToStdout("Removed snapshot %s", name)
     return 0
+
+
+def _find_snapshots(
+    place: VolumeSpec, instance: snapshots.Instance, wanted: Sequence[str]
+) -> list[catalogue.Snapshot]:
+    with connect(place) as volume:
+        return [catalogue.find(volume, instance.uuid, instance.paths, name) for name in wanted]
+
+
+def _check_same(before: catalogue.Snapshot, now: catalogue.Snapshot) -> None:
+    """Raise if it is another snapshot of the same name."""
+    if (before.taken, sorted(before.images)) != (now.taken, sorted(now.images)):
+        raise errors.OpPrereqError(
+            "Snapshot %s is another than it was when asked" % before.name, errors.ECODE_STATE
+        )
 
 
 def _find(name: str) -> snapshots.Instance:

@@ -176,9 +176,8 @@ def Restart(opts: Any, args: list[str]) -> int:
 
 def _change(opts: Any, verb: str) -> int:
     type = _type(opts)
-    chosen = [found.name for found in services.choose_services(type, opts.services)]
     targets = [node.name for node in services.targets_of(type, opts.nodes)]
-    what = "%s: %s on %s" % (type.title, ", ".join(chosen), ", ".join(targets) or "no node")
+    what = _what(opts, type)
     if opts.dry_run:
         cli.ToStdout("Would %s %s", verb, what)
         return EXIT_DONE
@@ -190,6 +189,12 @@ def _change(opts: Any, verb: str) -> int:
         question = "This interrupts the service in the whole cluster. %s %s?"
         if not cli.AskUser(question % (verb.capitalize(), what)):
             return int(constants.EXIT_CONFIRMATION)
+        type = _type(opts)
+        now = _what(opts, type)
+        if now != what:
+            raise errors.OpPrereqError(
+                "Nothing was done: meanwhile it would be %s" % now, errors.ECODE_STATE
+            )
 
     def progress(node: str, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
@@ -207,6 +212,13 @@ def _change(opts: Any, verb: str) -> int:
         data = [outcome.to_dict() for outcome in outcomes]
         cli.ToStdout("%s", json.dumps(data, indent=2, sort_keys=True))
     return _judge(verb, outcomes, quiet=opts.json)
+
+
+def _what(opts: Any, type: ServiceType) -> str:
+    """The services and the nodes that are meant."""
+    chosen = [found.name for found in services.choose_services(type, opts.services)]
+    targets = [node.name for node in services.targets_of(type, opts.nodes)]
+    return "%s: %s on %s" % (type.title, ", ".join(chosen), ", ".join(targets) or "no node")
 
 
 def _whole(type: ServiceType, named: Sequence[str], targets: Sequence[str]) -> bool:

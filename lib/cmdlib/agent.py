@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import time
 from typing import Any
 
 from ganeti import errors, ssconf
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.cmdlib import configuration, node_verify
 from ganeti_gluster.monitoring import metrics, operations, report
 from ganeti_gluster.monitoring.collect import Collected, bricks_up, of_master
@@ -84,22 +83,9 @@ def write() -> Collected:
     """Collect, and replace the files, each as a whole."""
     seen = collect()
     text = metrics.exposition(metrics.families(seen))
-    _replace(METRICS_FILE, text, mode=0o600)
-    _replace(REPORT_FILE, json.dumps(report.report(seen)), mode=0o600)
+    private.write(METRICS_FILE, text)
+    private.write(REPORT_FILE, json.dumps(report.report(seen)))
     if os.path.isdir(TEXTFILE_DIR):
         # The exporter reads it as another user; it holds no secret.
-        _replace(os.path.join(TEXTFILE_DIR, TEXTFILE), text, mode=0o644)
+        private.write(os.path.join(TEXTFILE_DIR, TEXTFILE), text, mode=0o644)
     return seen
-
-
-def _replace(path: str, text: str, *, mode: int) -> None:
-    # A name that the exporter does not read: it takes *.prom.
-    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ganeti-gluster-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), mode)
-            stream.write(text)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

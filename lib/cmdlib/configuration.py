@@ -38,7 +38,8 @@ class Configuration:
 
     `params` are the parameters of volumes by node group: those of the gluster
     template, where it is enabled and allowed or used, and those of disks of the ExtStorage
-    provider.  `instances` are the UUIDs of all, `pools` how volumes' pools are kept.
+    provider.  `instances` are the UUIDs of all, `pools` how volumes' pools are kept,
+    `refused_pools` why that is not valid of some.
     """
 
     cluster: str
@@ -48,6 +49,7 @@ class Configuration:
     disks: tuple[Disk, ...]
     instances: frozenset[str]
     pools: Mapping[str, Settings] = field(default_factory=dict)
+    refused_pools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def used(self) -> bool:
@@ -97,6 +99,7 @@ def load(client: Any = None) -> Configuration:
         allowed = enabled and constants.DT_GLUSTER in policy[constants.IPOLICY_DTS]
         own = [each.params for each in found if each.group == name]
         params[name] = told.plain([*([template[name]] if allowed else ()), *own])
+    tags = data["cluster"].get("tags", ())
     return Configuration(
         cluster=info["name"],
         master=master,
@@ -104,7 +107,8 @@ def load(client: Any = None) -> Configuration:
         params=params,
         disks=tuple(each.disk for each in found),
         instances=frozenset(data["instances"]),
-        pools=settings.parse(data["cluster"].get("tags", ())),
+        pools=settings.parse(tags),
+        refused_pools=settings.refused(tags),
     )
 
 

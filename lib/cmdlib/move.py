@@ -17,13 +17,15 @@ from ganeti_gluster import __version__, health, image
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import Export
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.lock.client import Lock
-from ganeti_gluster.lock.image_lock import holder_of, node_number
-from ganeti_gluster.verify.gather import qemu_problem
+from ganeti_gluster.serve.holder import holder_of, node_number
+from ganeti_gluster.serve.server import ImageServer
+from ganeti_gluster.verify.gather import server_problem
 from ganeti_gluster.volume import VolumeSpec, connect
 
 _DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
 _OURS = "GANETI_INSTANCE_GLUSTER_"
+#: The hook's path of a failover, which is what Ganeti calls what it does.
+FAILOVER = "instance-failover"
 # Bytes read of each image: an image of which only a copy that is away is good, or
 # that is in split-brain, cannot be read.
 _PROBE = 4096
@@ -46,6 +48,7 @@ class Move:
     new: str
     hypervisor: str
     version: str
+    forced: bool
     paths: dict[int, str]
     params: dict[str, str]
 
@@ -63,6 +66,7 @@ class Move:
             new=env.get("GANETI_NEW_PRIMARY", ""),
             hypervisor=env.get("GANETI_INSTANCE_HYPERVISOR", ""),
             version=env.get(_OURS + "VERSION", ""),
+            forced=env.get("GANETI_IGNORE_CONSISTENCY") == "True",
             paths=paths,
             params={
                 name.removeprefix(_OURS).lower(): value
@@ -83,12 +87,9 @@ def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
             "ganeti-gluster is %s here and %s on the master; install the same"
             % (__version__, move.version or "not at work")
         )
-    if move.hypervisor == "kvm" and move.params.get("access") == "userspace":
-        lacking = qemu_problem()
-        if lacking:
-            verdict.refusals.append(
-                "QEMU cannot use Gluster here (%s); install qemu-block-extra" % lacking
-            )
+    lacking = server_problem()
+    if lacking:
+        verdict.refusals.append("the server of images does not run here (%s)" % lacking)
     try:
         spec = VolumeSpec.from_params(move.params)
         with connect(spec) as volume:
@@ -126,11 +127,34 @@ def _check_disk(
     allowed = {node_number(node) for node in (move.old, move.new, *offline)}
     if holder is not None and holder.number not in allowed:
         verdict.refusals.append("%s: image %s is open on %s" % (disk, path, holder.name(nodes)))
-    if Export(spec, path).device() and Lock(move.params, path).mode() is None:
+    if Export(spec, path).device() and ImageServer(spec, path).status() is None:
         verdict.refusals.append(
             "%s: this node still exports image %s (%s), and has not opened it; stop that unit"
             % (disk, path, Export(spec, path).unit)
         )
+
+
+def _take_from_old(move: Move, offline: list[str]) -> str:
+    """Take the images from a node that is not asked to stop the instance; why not, or "".
+
+    Ganeti asks no node that is offline, and goes on without one that does not answer where
+    it is told to ignore that.
+    """
+    if move.old not in offline and not move.forced:
+        return ""
+    from ganeti_gluster.cmdlib import evict, evictions
+
+    try:
+        spec = VolumeSpec.from_params(move.params)
+        held = [
+            (spec, path)
+            for path in move.paths.values()
+            if evict.last_holder(spec, path) == node_number(move.old)
+        ]
+        evictions.take_from(move.old, held)
+    except (GanetiGlusterError, OSError) as err:
+        return str(err)
+    return ""
 
 
 def main(env: Mapping[str, str]) -> int:
@@ -142,9 +166,17 @@ def main(env: Mapping[str, str]) -> int:
     from ganeti_gluster.storage import node_names
 
     move = Move.from_env(env)
-    if not move.paths or move.new != node_names.own():
+    if not move.paths:
         return 0
-    verdict = check(move, nodes=node_names.every(), offline=node_names.offline())
+    own, offline = node_names.own(), node_names.offline()
+    if own == node_names.master() and env.get("GANETI_HOOKS_PATH") == FAILOVER:
+        reason = _take_from_old(move, offline)
+        if reason:
+            sys.stdout.write("%s cannot move to %s: %s\n" % (move.instance, move.new, reason))
+            return 1
+    if move.new != own:
+        return 0
+    verdict = check(move, nodes=node_names.every(), offline=offline)
     syslog.openlog("ganeti-gluster")
     for warning in verdict.warnings:
         syslog.syslog(

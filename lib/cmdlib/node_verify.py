@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganeti import constants as ganeti_constants
 from ganeti import ssconf
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.plugin_status import local_status
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.facts import NodeFacts
@@ -20,7 +19,7 @@ from ganeti_gluster.verify.node_checks import check_node
 
 def local_facts(params: Sequence[Mapping[str, Any]] | None = None) -> NodeFacts:
     """Look at this node; `params` are the volumes it should reach, by default as told last."""
-    os.makedirs(constants.STATE_DIR, mode=0o700, exist_ok=True)
+    private.directory(constants.STATE_DIR)
     myself = ssconf.GetMasterAndMyself()[1]
     params = told.load(myself) if params is None else told.plain(params)
     facts = gather_node(myself, local_status(), told.specs(params))

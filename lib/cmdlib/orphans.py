@@ -11,7 +11,7 @@ from ganeti import cli, constants
 
 from ganeti_gluster import image
 from ganeti_gluster.cmdlib.configuration import Configuration
-from ganeti_gluster.lock.image_lock import holder_of
+from ganeti_gluster.serve.holder import holder_of
 from ganeti_gluster.verify.gather_volume import gather_images
 from ganeti_gluster.verify.image_checks import YOUNG, orphans
 from ganeti_gluster.volume import VolumeSpec, connect

@@ -17,7 +17,7 @@ from ganeti_gluster.pool.build import Build, VolumeDiffers, Wish
 from ganeti_gluster.pool.checks import Problem
 from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.facts import NodeFacts
-from ganeti_gluster.pool.settings import Settings
+from ganeti_gluster.pool.settings import JOIN, Settings
 from ganeti_gluster.pool.shape import Shape, whole_sets
 from ganeti_gluster.pool.steps import Say, Step
 
@@ -64,8 +64,7 @@ def order(opts: Any) -> Order:
     directory = opts.brick_dir or (DEFAULT_DIRECTORY if opts.brick_device else "")
     if not directory:
         raise InvalidParameter("give --brick-dir, --brick-device, or both")
-    check_paths(directory, opts.brick_device)
-    return Order(
+    asked = Order(
         volume=names.volume_name(opts.volume),
         shape=Shape.wanted(
             replica=opts.replica,
@@ -82,13 +81,9 @@ def order(opts: Any) -> Order:
         wipe=opts.wipe,
         force=opts.force,
     )
-
-
-def check_paths(directory: str, device: str | None) -> None:
-    """Raise `InvalidParameter` unless both are absolute and in normal form."""
-    for path in (directory, device or "/"):
-        if not os.path.isabs(path) or os.path.normpath(path) != path:
-            raise InvalidParameter("%s: it is not an absolute path in normal form" % path)
+    # Before anything is formatted by what could not be kept then.
+    _settings(asked).tags()
+    return asked
 
 
 def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
@@ -125,6 +120,11 @@ def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
         wipe=asked.wipe,
         force=asked.force,
         found=tuple(map(str, existing.bricks)) if existing else (),
+        wiped={
+            node: facts[node].wiped(asked.directory, wipe=asked.wipe)
+            for node in members
+            if node in facts
+        },
     )
     problems += checks.check(
         {node: facts[node] for node in known},
@@ -216,9 +216,7 @@ def _of_ganeti(asked: Order) -> list[Problem]:
 
 def _ganeti_steps(asked: Order, wish: Wish, client: Any) -> list[Step]:
     params = pool_use.params_for(wish.volume, wish.nodes)
-    kept = Settings(
-        wish.volume, asked.directory, asked.device, asked.node_add or "join", asked.group or ""
-    )
+    kept = _settings(asked)
     steps = []
     if asked.configure:
         steps.append(
@@ -237,6 +235,13 @@ def _ganeti_steps(asked: Order, wish: Wish, client: Any) -> list[Step]:
         )
     )
     return steps
+
+
+def _settings(asked: Order) -> Settings:
+    """How the pool is kept from then on."""
+    return Settings(
+        asked.volume, asked.directory, asked.device, asked.node_add or JOIN, asked.group or ""
+    )
 
 
 def _keep(client: Any, kept: Settings) -> None:

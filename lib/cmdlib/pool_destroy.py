@@ -6,7 +6,6 @@ from typing import Any
 
 from ganeti_gluster import constants, image
 from ganeti_gluster.cmdlib import pool_state, pool_use
-from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.extstorage.request import DIRECTORY
 from ganeti_gluster.gluster_cli import VolumeInfo
 from ganeti_gluster.pool import destroy
@@ -14,32 +13,26 @@ from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.steps import Step
 from ganeti_gluster.volume import VolumeSpec, connect
 
-_SHOWN = 5
-
-
-class InUse(GanetiGlusterError):
-    """The volume holds what would be lost."""
-
 
 def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step], list[str]]:
     """The steps, and the bricks that stay since no node of Ganeti's has them online.
 
-    Raises `InUse` while an instance has a disk there, whatever `force`.
+    Raises `InUse` while an instance has a disk there, whatever `force`, and so do the
+    steps.
 
     Images without an instance, or a volume that does not tell of its images, are
     refused too, unless `force`.
     """
-    disks = pool_use.disks_on(client, name)
-    if disks:
-        raise InUse(
-            "volume %s has disks of instances: %s"
-            % (name, ", ".join(sorted({disk.instance for disk in disks}))),
-            hint="remove or move these instances first",
-        )
+
+    def unused() -> None:
+        destroy.check_instances(name, {disk.instance for disk in pool_use.disks_on(client, name)})
+        now = crew.gluster(found.pool.anchor).volume(name)
+        if not force and now is not None:
+            destroy.check_images(name, _images(now))
+
     found = pool_state.find_volume(client, crew, name)
     volume = found.pool.volume(name)
-    if not force:
-        _check_images(volume)
+    unused()
     ganeti = Step(
         "Ganeti without volume %s" % name,
         lambda: pool_use.is_unused(client, name),
@@ -47,30 +40,24 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step]
     )
     settings = Step(
         "settings of the pool removed",
-        lambda: name not in pool_use.read_settings(client),
+        lambda: not pool_use.has_settings(client, name),
         lambda: pool_use.forget_settings(client, name),
     )
-    steps = destroy.steps(crew, found.pool, volume, found.names())
+    steps = destroy.steps(crew, found.pool, volume, found.names(), unused=unused, leave=ganeti)
     left = [str(brick) for brick in volume.bricks if not found.pool.node_of(brick, found.names())]
-    return [ganeti, *steps, settings, destroy.dissolve(crew, found.pool, volume)], left
+    return [*steps, settings, destroy.dissolve(crew, found.pool, volume)], left
 
 
-def _check_images(volume: VolumeInfo) -> None:
+def _images(volume: VolumeInfo) -> list[str]:
+    """The paths of the images on a volume."""
     if not volume.started:
-        return  # half destroyed, or stopped by somebody who knows why
+        return []  # half destroyed, or stopped by somebody who knows why
     servers = ",".join(dict.fromkeys(brick.server for brick in volume.bricks))
     spec = VolumeSpec.from_params({"volume": volume.name, "host": servers})
     with connect(spec) as connection:
-        images = [
-            found
+        return [
+            found.path
             for directory in (constants.IMAGE_DIRECTORY, DIRECTORY)
             if connection.access(directory)
             for found in image.list_images(connection, directory).images
         ]
-    if images:
-        shown = ", ".join(found.path for found in images[:_SHOWN])
-        raise InUse(
-            "volume %s has %d image(s) of no instance: %s%s"
-            % (volume.name, len(images), shown, " …" if len(images) > _SHOWN else ""),
-            hint="--force destroys them with it",
-        )

@@ -16,7 +16,7 @@ from ganeti import cli, constants, errors, ssconf
 
 from ganeti_gluster.cmdlib import pool_move, pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import Found
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.pool import extend, members, moves, steps
 from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.settings import EXTEND, OFF, Settings
@@ -37,7 +37,7 @@ def run(name: str, environment: Mapping[str, str] = os.environ) -> int:
     try:
         client = cli.GetClient()
         kept = pool_use.read_settings(client)
-        if not kept:
+        if not kept and not pool_use.refused_settings(client):
             return 0
         HOOKS[name](client, kept, environment)
     except (GanetiGlusterError, errors.GenericError, OSError) as err:
@@ -70,6 +70,13 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
             extended = one.node_add == EXTEND and _extend(client, crew, found, one)
             if not extended:
                 say("%s is a spare for volume %s" % (node, one.volume))
+    refused = pool_use.refused_settings(client)
+    if refused:
+        raise InvalidParameter(
+            "nothing was done for %s"
+            % "; ".join("volume %s: %s" % pair for pair in sorted(refused.items())),
+            hint="gnt-gluster pool modify says anew how its pool is kept",
+        )
 
 
 def _extend(client: Any, crew: Crew, found: Found, kept: Settings) -> bool:

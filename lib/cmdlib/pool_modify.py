@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganeti_gluster.cmdlib import pool_create, pool_state, pool_use
+from ganeti_gluster.cmdlib import pool_state, pool_use
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.crew import Crew
@@ -23,8 +23,10 @@ def change(volume: str, client: Any, crew: Crew, opts: Any) -> tuple[Settings | 
     pool_state.find_volume(client, crew, volume).pool.volume(volume)
     kept = pool_use.read_settings(client).get(volume)
     if kept is None and not opts.brick_dir:
+        reason = pool_use.refused_settings(client).get(volume)
         raise GanetiGlusterError(
-            "nothing is kept of volume %s" % volume, hint="give --brick-dir, to begin with"
+            "nothing is kept of volume %s%s" % (volume, ": %s" % reason if reason else ""),
+            hint="give --brick-dir, to begin with",
         )
     changed = Settings(
         volume=volume,
@@ -33,7 +35,6 @@ def change(volume: str, client: Any, crew: Crew, opts: Any) -> tuple[Settings | 
         node_add=opts.on_node_add or (kept.node_add if kept else settings.JOIN),
         group=kept.group if kept else "",
     )
-    pool_create.check_paths(changed.directory, changed.device)
     changed.tags()
     return kept, changed
 

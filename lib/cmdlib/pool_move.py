@@ -150,13 +150,20 @@ def _discarded(crew: Crew, found: Found, volume: VolumeInfo, node: str, path: st
     def left() -> bool:
         directory, name = os.path.split(path)
         facts = crew.one(node, "place", directory=directory, volume=name)
-        return bool(facts.volume_id == volume.uuid)
+        return bool(volume.uuid and facts.volume_id == volume.uuid)
 
     def discard() -> None:
         now = crew.gluster(found.pool.anchor).volume(volume.name)
         if now and any(brick.server_uuid == uuid and brick.path == path for brick in now.bricks):
             raise MoveRefused("%s:%s is still a brick of volume %s" % (node, path, volume.name))
-        crew.one(node, "discard", timeout=DISCARD_SECONDS, brick=path, volume_id=volume.uuid)
+        crew.one(
+            node,
+            "discard",
+            timeout=DISCARD_SECONDS,
+            brick=path,
+            volume=volume.name,
+            volume_id=volume.uuid,
+        )
 
     return Step("%s: what is left of %s removed" % (node, path), lambda: not left(), discard)
 
@@ -223,7 +230,9 @@ def admission(
         directory, device = kept.directory, kept.device
         steps.append(
             Step(
-                "%s: file system on %s at %s" % (node, kept.device, kept.directory),
+                build.file_system_text(
+                    node, device, directory, facts[node].wiped(directory, wipe=wipe)
+                ),
                 lambda: bool(crew.one(node, "mounted", directory=directory, device=device)),
                 lambda: crew.one(
                     node,

@@ -14,7 +14,7 @@ from typing import Any
 
 from ganeti import constants, pathutils, ssconf, ssh
 
-from ganeti_gluster import command
+from ganeti_gluster import command, private
 from ganeti_gluster import constants as our_constants
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.crew import Crew
@@ -91,9 +91,8 @@ def look(
 @contextlib.contextmanager
 def exclusive(*, seconds: float = 0) -> Iterator[None]:
     """One at a time changes the pool; raises if another still does after `seconds`."""
-    os.makedirs(our_constants.RUN_DIR, mode=0o755, exist_ok=True)
     end = time.monotonic() + seconds
-    with open(LOCK_FILE, "a", encoding="ascii") as lock:
+    with os.fdopen(private.open_lock(LOCK_FILE), "w", encoding="ascii") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,7 +110,7 @@ def logger() -> logging.Logger:
     """The log of what was done to the pool, on the node where it was started."""
     found = logging.getLogger("ganeti_gluster.pool")
     if not found.handlers:
-        handler = logging.FileHandler(LOG_FILE, encoding="utf-8")
+        handler = logging.StreamHandler(private.append(LOG_FILE))
         handler.setFormatter(logging.Formatter("%(asctime)s pid=%(process)d %(message)s"))
         found.addHandler(handler)
         found.setLevel(logging.INFO)

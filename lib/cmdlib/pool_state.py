@@ -23,11 +23,15 @@ HEAL_SECONDS = 60
 
 @dataclass(frozen=True)
 class Found:
-    """The pool, the nodes of Ganeti, and how each volume is to be kept."""
+    """The pool, the nodes of Ganeti, and how each volume is to be kept.
+
+    `refused` is why that is not valid of some volumes.
+    """
 
     pool: Pool
     nodes: tuple[pool_nodes.ClusterNode, ...]
     settings: dict[str, Settings]
+    refused: dict[str, str]
 
     def names(self, group: str = "") -> list[str]:
         """The nodes that are not offline, of a group if one is given."""
@@ -48,9 +52,9 @@ def find_all(client: Any, crew: Crew) -> list[Found]:
     online = [node.name for node in nodes if not node.offline]
     asked = [name for name in online if name == master]
     asked += [name for name in online if name != master]
-    kept = pool_use.read_settings(client)
+    kept, refused = pool_use.read_settings(client), pool_use.refused_settings(client)
     pools = members.find_all(crew, asked, {node.name: node.address for node in nodes})
-    return [Found(pool, tuple(nodes), kept) for pool in pools]
+    return [Found(pool, tuple(nodes), kept, refused) for pool in pools]
 
 
 def find_volume(client: Any, crew: Crew, name: str) -> Found:
@@ -108,6 +112,7 @@ def _volume(found: Found, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
         "offline": [],
         "heal_pending": None,
         "on_node_add": kept.node_add if kept else None,
+        "settings_refused": found.refused.get(volume.name),
         "spares": (
             members.ready_spares(crew, found.pool, volume, found.names(kept.group), kept.directory)
             if kept

@@ -180,8 +180,18 @@ def _disuse_in_group(client: Any, group: str) -> None:
 
 
 def read_settings(client: Any) -> dict[str, Settings]:
-    """The settings of all volumes."""
+    """The settings of all volumes, where they are valid."""
     return settings.parse(_tags(client))
+
+
+def refused_settings(client: Any) -> dict[str, str]:
+    """Why nothing is done by the settings of some volumes, by volume."""
+    return settings.refused(_tags(client))
+
+
+def has_settings(client: Any, volume: str) -> bool:
+    """Whether anything is kept of a volume, valid or not."""
+    return bool(settings.of_volume(_tags(client), volume))
 
 
 def write_settings(client: Any, wanted: Settings) -> bool:

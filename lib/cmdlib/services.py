@@ -5,7 +5,6 @@ To be used on the master, as root.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -13,7 +12,7 @@ from dataclasses import replace
 
 from ganeti import cli, errors
 
-from ganeti_gluster import command, constants
+from ganeti_gluster import command, constants, private
 from ganeti_gluster.cmdlib import restricted
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, control
@@ -224,8 +223,6 @@ def _commands(
 
 def sync_soon() -> None:
     """Have a sync that begins after now, so that events of what was done are there soon."""
-    os.makedirs(constants.RUN_DIR, mode=0o755, exist_ok=True)
     # A sync that runs already would not look again by itself.
-    with open(constants.SERVICES_SYNC_WANTED, "w", encoding="ascii"):
-        pass
+    private.touch(constants.SERVICES_SYNC_WANTED)
     command.run(["systemctl", "start", "--no-block", SYNC_UNIT], timeout=10, check=False)

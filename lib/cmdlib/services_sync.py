@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ganeti import errors, netutils, ssconf
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.cmdlib import restricted, services
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, election, publish, replica
@@ -70,8 +70,8 @@ def sync() -> bool:
         if not is_master():  # any more
             return False
         store.record(snapshot, master=myself, history=configuration.history)
-        with open(constants.SERVICES_MASTER, "w", encoding="ascii"):
-            pass  # it is taken away when this node starts, or is not the master
+        # It is taken away when this node starts, or is not the master.
+        private.touch(constants.SERVICES_MASTER)
         copy_to = [
             node
             for node in nodes
@@ -95,9 +95,7 @@ def sync() -> bool:
 @contextlib.contextmanager
 def _alone() -> Iterator[bool]:
     """Whether no other sync runs, and keep others off until the end."""
-    os.makedirs(constants.SERVICES_DIR, mode=0o750, exist_ok=True)
-    path = os.path.join(constants.SERVICES_DIR, "sync.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = private.open_lock(os.path.join(constants.SERVICES_DIR, "sync.lock"))
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

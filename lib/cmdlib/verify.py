@@ -281,6 +281,8 @@ def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
 
 def provided(config: Configuration) -> Iterable[Finding]:
     """What other parts of the package find, also where Gluster has no images."""
+    for volume, reason in config.refused_pools.items():
+        yield found("POOL_SETTINGS", volume, reason, volume=volume)
     for provider in PROVIDERS:
         yield from provider(config)
 

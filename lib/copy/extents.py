@@ -47,27 +47,39 @@ def image_extents(volume: Volume, path: str, file: File, size: int) -> Iterator[
 
 
 def _sharded(pieces: Shards, size: int) -> Iterator[Extent]:
-    for number, start in enumerate(range(0, size, pieces.size)):
-        length = min(pieces.size, size - start)
+    return shard_extents(pieces, 0, size)
+
+
+def shard_extents(pieces: Shards, offset: int, end: int) -> Iterator[Extent]:
+    """The data between two offsets of a sharded image, in order."""
+    while offset < end:
+        number, place = divmod(offset, pieces.size)
+        start = number * pieces.size
+        length = min(pieces.size, end - start)
         try:
             file = pieces.open(number)
         except OSError:
-            yield Extent(start, length)  # reading it tells what is wrong
-            continue
-        if file is not None:
-            try:
-                yield from _extents(file, start, length)
-            finally:
-                file.abandon()
+            yield Extent(offset, length - place)  # reading it tells what is wrong
+        else:
+            if file is not None:
+                try:
+                    yield from _extents(file, start, length, place)
+                finally:
+                    file.abandon()
+        offset = start + length
 
 
-def _extents(file: File, start: int, length: int) -> Iterator[Extent]:
-    """The data in the first `length` bytes of a file, which lie at `start` of the image.
+def extents_between(file: File, offset: int, end: int) -> Iterator[Extent]:
+    """The data between two offsets of a file that tells where it has data."""
+    return _extents(file, 0, end, offset)
+
+
+def _extents(file: File, start: int, length: int, place: int = 0) -> Iterator[Extent]:
+    """The data in the first `length` bytes of a file from `place` on; they lie at `start`.
 
     Holes within a `PIECE` are not looked for: it is read as one, and a question costs
     a tenth of that.  What the file does not tell is data.
     """
-    place = 0
     while place < length:
         try:
             begin = file.seek_data(place)

@@ -1,8 +1,9 @@
 """The life of an image's block device on this node: start, find, grow, end.
 
 There is one export of an image on a node: its unit's name follows from the
-image, and systemd starts no second one of a name.  Nothing here keeps an image
-from being exported on two nodes, as during a live migration.
+image, and systemd starts no second one of a name.  An export has what the image's
+server on this node gives it: whoever starts one opens the image before, and whether
+it may be open here is decided there.
 
 Nothing in this module touches an exported device or file itself: whatever may
 wait for the volume is done by a child that is left behind when it takes too
@@ -23,6 +24,9 @@ from dataclasses import dataclass
 from ganeti_gluster import command, constants, names
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, loop, nbd, unit, users
+from ganeti_gluster.serve.control import LOST, NoAnswer
+from ganeti_gluster.serve.files import read as read_server_file
+from ganeti_gluster.serve.server import CLIENT_SECONDS, ImageServer
 from ganeti_gluster.volume import VolumeSpec
 
 #: Seconds in which all that was written must be safe on the volume: twice what a
@@ -80,9 +84,10 @@ class Export:
         """Export the image and return its block device; an active export is used as it is.
 
         `size` is the image's in bytes, where the caller knows it: the device of
-        an active export then has that size afterwards.  Raises `ExportFailed`;
-        what was started for it is gone then.
+        an active export then has that size afterwards.  Raises `ExportFailed`, also
+        where the image has no server here; what was started for it is gone then.
         """
+        self._check_server()
         with self._locked():
             device = self.device()
             if device is not None and self._is_alive():
@@ -103,7 +108,7 @@ class Export:
         return device
 
     def grow(self, size: int) -> bool:
-        """Let the exporter grow the image and its device to `size` bytes.
+        """Have the device show that the image's server has grown it to `size` bytes.
 
         False where it cannot: there is none, or it is qemu-nbd, whose device
         keeps its size.  Raises `ExportFailed`.
@@ -138,6 +143,27 @@ class Export:
 
     # -- the steps -----------------------------------------------------------
 
+    @property
+    def _server(self) -> ImageServer:
+        return ImageServer(self.spec, self.image, run=self.run)
+
+    def _check_server(self) -> None:
+        try:
+            found = self._server.status()
+        except NoAnswer as err:
+            raise self._failed(str(err), journal=self._server.journal) from err
+        if found is None:
+            raise self._failed("it has no server on this node", journal=self._server.journal)
+        if found.state == LOST:
+            raise self._failed(
+                "its server serves it no more: %s" % found.why, journal=self._server.journal
+            )
+
+    @property
+    def _patience(self) -> int:
+        """For how many seconds the server itself lets requests wait."""
+        return int(read_server_file(self.key, "conf").get("patience", 0))
+
     def _start(self) -> str:
         device = nbd.free_device(self.run)
         while device is not None:
@@ -150,7 +176,9 @@ class Export:
     def _start_nbd(self, device: str) -> str | None:
         """Serve the image at an nbd device; None if another program took it meanwhile."""
         record = self._new_record(os.path.basename(device))
-        self._start_unit(nbd.server_argv(device, self.spec, self.image), nbd.PROPERTIES)
+        self._start_unit(
+            nbd.server_argv(device, self._server.socket_path, self._patience), nbd.PROPERTIES
+        )
         deadline = time.monotonic() + SHOW_SECONDS
         while self._device_of(record) is None:
             if not unit.is_active(self.unit, self.run):
@@ -165,9 +193,11 @@ class Export:
 
     def _start_loop(self) -> str:
         record = self._new_record(os.urandom(8).hex())
-        self._start_unit(
-            unit.exporter_argv(self.spec, self.image, self._path(record)), unit.EXPORTER_PROPERTIES
+        argv = unit.exporter_argv(
+            *(self.spec.name, self.image, self._path(record)),
+            *(self._server.socket_path, self._patience + CLIENT_SECONDS),
         )
+        self._start_unit(argv, unit.EXPORTER_PROPERTIES)
         device = self._device_of(record)
         if device is None:
             raise self._failed("its exporter ended at once")
@@ -176,14 +206,19 @@ class Export:
     def _start_unit(self, argv: list[str], properties: tuple[str, ...]) -> None:
         description = "Export of image %s of Gluster volume %s" % (self.image, self.spec.name)
         try:
-            unit.start(self.unit, description, argv, properties, self.run)
+            # When the node goes down the server is to end after its client.
+            unit.start(
+                *(self.unit, description, argv),
+                (*properties, "After=%s" % self._server.unit),
+                self.run,
+            )
         except GanetiGlusterError as err:
             raise self._failed(str(err)) from err
 
-    def _failed(self, reason: str) -> ExportFailed:
+    def _failed(self, reason: str, *, journal: str = "") -> ExportFailed:
         return ExportFailed(
             "cannot export image %s of volume %s: %s" % (self.image, self.spec.name, reason),
-            hint="see %s" % self.journal,
+            hint="see %s" % (journal or self.journal),
         )
 
     def _is_alive(self) -> bool:
@@ -277,8 +312,6 @@ class Export:
             device = self._device_of(record)
             if device is not None and _is_nbd(record):
                 self.run(nbd.detach_argv(device), timeout=unit.STOP_SECONDS, check=False)
-                # What it had is flushed; its ordinary end takes 10 s more.
-                unit.kill(self.unit, self.run)
         unit.stop(self.unit, self.run)
         for record in self._records():
             device = self._device_of(record)

@@ -1,8 +1,13 @@
 """The program that makes an image a block device, for as long as it runs.
 
-It opens the image through libgfapi, serves it as a FUSE file in its own mount
-namespace, and puts a loop device on that.  It tells systemd when the device is
-there.  On SIGTERM it syncs the image and releases the device.
+It serves the image as a FUSE file in its own mount namespace, and puts a loop device on
+that.  What the image has it asks the image's server, by NBD.  It tells systemd when the
+device is there.  On SIGTERM it flushes the image and releases the device.
+
+libnbd's own `nbdfuse` makes such a file as well, but does not outlive the server: where a
+connection breaks with a request under way the whole process ends, and the file with it
+(libnbd 1.14, fuse/operations.c).  A server may be killed or upgraded, and drops its
+clients when the image grows; whoever has the device open must not notice.
 """
 
 from __future__ import annotations
@@ -10,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
-import errno
 import os
 import signal
 import sys
@@ -19,68 +23,20 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ganeti_gluster import command, names
+from ganeti_gluster import command
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, fuse, loop
+from ganeti_gluster.export.served import ServedImage
 from ganeti_gluster.export.server import DEVICE, Server
-from ganeti_gluster.gfapi import File
-from ganeti_gluster.gfapi.idle import wait_idle
 from ganeti_gluster.sd_notify import notify
-from ganeti_gluster.volume import VolumeSpec, connect
 
-#: libgfapi writes errors to the journal: its level 4, its file for standard error.
-LOG_FILE, LOG_LEVEL = "-", 4
 LOSETUP_SECONDS = 30
+#: Seconds in which the image's server has to tell the size, at first and when it has grown.
+SIZE_SECONDS = 20
 #: Seconds for which a device that somebody still has open is served after the end.
 RELEASE_SECONDS = 5.0
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _PR_SET_IO_FLUSHER = 57
-
-
-class ServedImage:
-    """An open image as the server wants it.
-
-    Its size is known without asking the volume, so that whatever looks at the
-    device's properties never waits for it.
-    """
-
-    def __init__(self, file: File) -> None:
-        self._file = file
-        found = file.stat()
-        self._size, self._allocated, self._mtime = found.size, found.allocated, int(found.mtime)
-        self._resizing = threading.Lock()
-        self.preadinto = file.preadinto
-        self.discard = file.discard
-        self.zero = file.zerofill
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def pwrite(self, data: memoryview, offset: int) -> None:
-        """Write within the image: a device does not grow by being written to."""
-        if offset + len(data) > self._size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._file.pwrite(data, offset)
-
-    def flush(self) -> None:
-        """Have the bricks store what was written; a busy device does not fall idle for it."""
-        self._file.fsync(settle=False)
-
-    def resize(self, size: int) -> None:
-        """Grow the image, or know of it that it was grown; refuses to shrink it."""
-        with self._resizing:
-            if size < self._size:
-                raise OSError(
-                    errno.EINVAL, "it has %d bytes and cannot shrink to %d" % (self._size, size)
-                )
-            if self._file.stat().size < size:
-                self._file.truncate(size)
-                self._file.fsync(settle=False)
-            self._size = size
-
-    def attributes(self) -> tuple[int, int, int]:
-        return self._size, self._allocated, self._mtime
 
 
 class Exporter:
@@ -90,6 +46,7 @@ class Exporter:
         self._image = image
         self._path = path
         self._device = self._identity = ""
+        self._resizing = threading.Lock()
 
     def start(self) -> str:
         """Serve the image and return its block device."""
@@ -110,7 +67,8 @@ class Exporter:
     def _control(self, question: dict[str, Any]) -> dict[str, Any]:
         size = question.get("resize")
         if isinstance(size, int):
-            self._image.resize(size)
+            with self._resizing:
+                self._image.learn_size(size, seconds=SIZE_SECONDS)
             os.stat(self._path)  # older kernels believe what they saw last
             command.run(loop.refresh_argv(self._device), timeout=LOSETUP_SECONDS)
         return {"size": self._image.size}
@@ -122,7 +80,6 @@ class Exporter:
         deadline = time.monotonic() + RELEASE_SECONDS
         while loop.find(self._identity, self._path) and time.monotonic() < deadline:
             time.sleep(0.01)
-        wait_idle()
         self._image.flush()
 
 
@@ -155,17 +112,14 @@ def mark_as_flusher() -> None:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Serve until SIGTERM; the exit status is 0 if all that was written is safe then."""
     options = parse(argv)
-    spec = VolumeSpec.from_params(
-        {"volume": options.volume, "host": options.host, "transport": options.transport}
-    )
     # In every thread, so that this one alone takes it.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     code = 1
     try:
         mark_as_flusher()
-        volume = connect(spec, log_file=LOG_FILE, log_level=LOG_LEVEL)
-        file = volume.open(names.image_path(options.image), write=True, direct=True)
-        exporter = Exporter(ServedImage(file), options.path)
+        image = ServedImage(options.socket, options.seconds)
+        image.learn_size(seconds=SIZE_SECONDS)
+        exporter = Exporter(image, options.path)
         device = exporter.start()
         notify("READY=1\nSTATUS=%s" % device)
         signal.sigwait((signal.SIGTERM, signal.SIGINT))
@@ -173,9 +127,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         exporter.stop()
         code = 0
     except (GanetiGlusterError, OSError) as err:
-        print("image %s of volume %s: %s" % (options.image, options.volume, err), file=sys.stderr)
+        print(err, file=sys.stderr)
     finally:
-        # The end of libgfapi's connection takes 10 s, and is not needed.
+        # Threads may still wait for the server.
         with contextlib.suppress(OSError):
             sys.stderr.flush()
         os._exit(code)
@@ -184,8 +138,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, which only `unit.exporter_argv` writes."""
     parser = argparse.ArgumentParser(prog="ganeti_gluster.export.exporter")
-    for name in ("volume", "host", "transport", "image", "path"):
+    for name in ("volume", "image", "socket", "path"):
         parser.add_argument("--%s" % name, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
     return parser.parse_args(argv)
 
 

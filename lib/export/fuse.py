@@ -7,15 +7,18 @@ protocol 7.31 (Linux 5.4).  Numbers are in the machine's own byte order.
 from __future__ import annotations
 
 import errno
+import mmap
 import stat
 import struct
 from dataclasses import dataclass
+
+Buffer = bytearray | mmap.mmap
 
 #: The protocol's version that is spoken; a newer kernel speaks it as well.
 MAJOR, MINOR = 7, 31
 
 # What the kernel asks.
-LOOKUP, FORGET, GETATTR, SETATTR = 1, 2, 3, 4
+LOOKUP, FORGET, GETATTR = 1, 2, 3
 OPEN, READ, WRITE, STATFS, RELEASE = 14, 15, 16, 17, 18
 FSYNC, GETXATTR, LISTXATTR, FLUSH, INIT = 20, 22, 23, 25, 26
 ACCESS, INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE = 34, 36, 38, 42, 43
@@ -35,10 +38,6 @@ _FUSE_MAX_PAGES = 1 << 22
 _WANTED = _FUSE_ASYNC_READ | _FUSE_BIG_WRITES | _FUSE_ASYNC_DIO | _FUSE_MAX_PAGES
 _FOPEN_DIRECT_IO = 1 << 0
 _FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6
-_FATTR_SIZE = 1 << 3
-# Times and the handle, which a truncation brings along.
-_FATTR_HARMLESS = 0x7F0 | 1 << 11
-_FSYNC_FDATASYNC = 1 << 0
 FALLOC_FL_KEEP_SIZE = 1
 FALLOC_FL_PUNCH_HOLE = 2
 FALLOC_FL_ZERO_RANGE = 16
@@ -47,18 +46,15 @@ _IN = struct.Struct("=IIQQIIIHH")
 _OUT = struct.Struct("=IiQ")
 _INIT_IN = struct.Struct("=IIII")
 _INIT_OUT = struct.Struct("=IIIIHHIIHH32x")
-_SETATTR_IN = struct.Struct("=IIQQ")
 _RANGE_IN = struct.Struct("=QQI")
-_FSYNC_IN = struct.Struct("=QI")
 _FALLOCATE_IN = struct.Struct("=QQQI")
 _OPEN_OUT = struct.Struct("=QIi")
 _WRITE_OUT = struct.Struct("=II")
 _ATTR_OUT = struct.Struct("=QII6Q10I")
 _STATFS_OUT = struct.Struct("=5Q10I")
 
-#: Where a write's data begins in what the kernel sent, and a read's in what it gets.
+#: Where a write's data begins in what the kernel sent.
 WRITE_DATA = _IN.size + 40
-READ_DATA = _OUT.size
 #: Room for every request.
 REQUEST_SIZE = WRITE_DATA + MAX_DATA
 #: The one file, which is the root of its mount.
@@ -74,35 +70,19 @@ class Request:
     length: int
 
 
-def request(buffer: bytearray) -> Request:
+def request(buffer: Buffer) -> Request:
     """The head of what the kernel sent."""
     length, opcode, unique, *_ = _IN.unpack_from(buffer)
     return Request(opcode, unique, length)
 
 
-def range_of(buffer: bytearray) -> tuple[int, int]:
+def range_of(buffer: Buffer) -> tuple[int, int]:
     """Offset and size of a READ or WRITE."""
     _, offset, size = _RANGE_IN.unpack_from(buffer, _IN.size)
     return offset, size
 
 
-def new_size(buffer: bytearray) -> int | None:
-    """The size that a SETATTR asks for, None if it asks for nothing.
-
-    Raises EOPNOTSUPP for what else it may ask for.
-    """
-    valid, _, _, size = _SETATTR_IN.unpack_from(buffer, _IN.size)
-    if valid & ~(_FATTR_SIZE | _FATTR_HARMLESS):
-        raise OSError(errno.EOPNOTSUPP, "only the size can be changed")
-    return int(size) if valid & _FATTR_SIZE else None
-
-
-def only_data(buffer: bytearray) -> bool:
-    """Whether a FSYNC is one for the data alone (fdatasync)."""
-    return bool(_FSYNC_IN.unpack_from(buffer, _IN.size)[1] & _FSYNC_FDATASYNC)
-
-
-def allocation(buffer: bytearray) -> tuple[int, int, int]:
+def allocation(buffer: Buffer) -> tuple[int, int, int]:
     """Mode, offset and length of a FALLOCATE."""
     _, offset, length, mode = _FALLOCATE_IN.unpack_from(buffer, _IN.size)
     return mode, offset, length
@@ -118,12 +98,12 @@ def failure(unique: int, code: int) -> bytes:
     return _OUT.pack(_OUT.size, -code, unique)
 
 
-def put_head(buffer: bytearray, unique: int, size: int) -> None:
-    """Write the head of a READ's answer in front of its `size` bytes at `READ_DATA`."""
-    _OUT.pack_into(buffer, 0, _OUT.size + size, 0, unique)
+def read_head(unique: int, size: int) -> bytes:
+    """The head of a READ's answer, which `size` bytes follow."""
+    return _OUT.pack(_OUT.size + size, 0, unique)
 
 
-def init(unique: int, buffer: bytearray) -> bytes:
+def init(unique: int, buffer: Buffer) -> bytes:
     """The answer to INIT; raises EPROTO where the kernel is older than this protocol."""
     major, minor, readahead, flags = _INIT_IN.unpack_from(buffer, _IN.size)
     if (major, minor) < (MAJOR, MINOR):
@@ -149,16 +129,15 @@ def written(unique: int, size: int) -> bytes:
     return answer(unique, _WRITE_OUT.pack(size, 0))
 
 
-def attributes(unique: int, size: int, allocated: int, mtime: int) -> bytes:
-    """The answer to GETATTR and SETATTR; the kernel is not to remember it."""
+def attributes(unique: int, size: int) -> bytes:
+    """The answer to GETATTR; the kernel is not to remember it.  There are no times."""
     # how long it is valid, then inode … ctime, then their nanoseconds, mode, links,
     # owner, device, block size, flags
-    times = (mtime, mtime, mtime)
     return answer(
         unique,
         _ATTR_OUT.pack(
             *(0, 0, 0),
-            *(ROOT, size, -(-allocated // 512), *times),
+            *(ROOT, size, 0, 0, 0, 0),
             *(0, 0, 0, stat.S_IFREG | 0o600, 1, 0, 0, 0, _PAGE, 0),
         ),
     )

@@ -2,6 +2,13 @@
 
 Whether there are any is seen in /sys/block: a kernel without the driver, or one
 that may not load it, has none.
+
+The kernel could be the client of the image's server itself, but `nbd-client` of Debian 12
+and 13 (nbd 3.24 and 3.26) does not bring a device through the server's end: it knows no
+timeout for dead connections; by netlink, its default, it ends once the device is made, and
+`-persist` is for nothing; by ioctl the kernel has failed all requests by the time that it
+would connect again.  (From nbd 3.27 on it has `-persist` by netlink.)  qemu-nbd's own
+client of the server connects again and sends once more, as in a guest's QEMU.
 """
 
 from __future__ import annotations
@@ -14,12 +21,12 @@ from collections.abc import Callable
 
 from ganeti_gluster import command
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.serve.server import qemu_blockdev, qemu_uri
 
 SYSFS = "/sys/block"
 LOAD_SECONDS = 10
 _NAME = re.compile(r"nbd[0-9]+")
-#: Of the unit; qemu-nbd reads and writes the volume and one device.
+#: Of the unit.
 PROPERTIES = ("Type=exec",)
 
 
@@ -81,9 +88,12 @@ def _server(name: str) -> int | None:
         return None
 
 
-def server_argv(device: str, spec: VolumeSpec, image: str) -> list[str]:
-    """The program that serves an image at a device until it is disconnected."""
-    blockdev = {"driver": "raw", "file": spec.qemu_blockdev(image)}
+def server_argv(device: str, socket_path: str, patience: int) -> list[str]:
+    """The program that serves an image at a device until it is disconnected.
+
+    The image is its server's at a socket; `patience`, in seconds, is the server's.
+    """
+    blockdev = {"driver": "raw", "file": qemu_blockdev(qemu_uri(socket_path, patience))}
     return [
         "qemu-nbd",
         "--connect=%s" % device,

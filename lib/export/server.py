@@ -1,14 +1,15 @@
 """Serve an image as the one regular file of a FUSE mount.
 
-Several threads take requests from the kernel and pass each on to libgfapi,
-whose calls leave Python's lock alone.  What is written is safe when the kernel
-has flushed, as with any disk that has a cache: a flush of the device is an
-fsync of the image, whose error is the device's.
+Several threads take requests from the kernel and pass each on to the image, which
+leaves Python's lock alone while it waits.  What is written is safe when the kernel
+has flushed, as with any disk that has a cache: a flush of the device is one of the
+image, whose error is the device's.
 """
 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import sys
 import threading
@@ -21,17 +22,19 @@ from ganeti_gluster.export import fuse
 THREADS = fuse.MAX_BACKGROUND + 4
 DEVICE = "/dev/fuse"
 
+Answer = tuple[bytes | memoryview, ...]
+
 
 class Image(Protocol):
     """What is served; every failure is an `OSError`."""
 
-    def preadinto(self, buffer: memoryview, offset: int) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def pread(self, size: int, offset: int) -> memoryview: ...
     def pwrite(self, data: memoryview, offset: int) -> None: ...
     def flush(self) -> None: ...
     def discard(self, offset: int, length: int) -> None: ...
     def zero(self, offset: int, length: int) -> None: ...
-    def resize(self, size: int) -> None: ...
-    def attributes(self) -> tuple[int, int, int]: ...
 
 
 class Server:
@@ -53,11 +56,11 @@ class Server:
             worker.join()
 
     def _work(self) -> None:
-        buffer, reply = bytearray(fuse.REQUEST_SIZE), bytearray(fuse.READ_DATA + fuse.MAX_DATA)
-        while self.step(buffer, reply):
+        buffer = mmap.mmap(-1, fuse.REQUEST_SIZE)  # no memory before a request needs it
+        while self.step(buffer):
             pass
 
-    def step(self, buffer: bytearray, reply: bytearray) -> bool:
+    def step(self, buffer: fuse.Buffer) -> bool:
         """Take and answer one request; False when there will be no more."""
         try:
             os.readv(self._descriptor, [buffer])
@@ -69,65 +72,57 @@ class Server:
             raise
         request = fuse.request(buffer)
         try:
-            answer = self._answer(request, buffer, reply)
+            answer = self._answer(request, buffer)
         except OSError as err:
-            answer = fuse.failure(request.unique, err.errno or errno.EIO)
+            answer = (fuse.failure(request.unique, err.errno or errno.EIO),)
         except Exception as err:  # a thread that ends would leave the kernel waiting
             print("request %d: %r" % (request.opcode, err), file=sys.stderr, flush=True)
-            answer = fuse.failure(request.unique, errno.EIO)
-        if answer is not None:
+            answer = (fuse.failure(request.unique, errno.EIO),)
+        if answer:
             self._send(answer)
         return request.opcode != fuse.DESTROY
 
-    def _send(self, answer: bytes | memoryview) -> None:
+    def _send(self, answer: Answer) -> None:
         try:
-            os.write(self._descriptor, answer)
+            os.writev(self._descriptor, answer)
         except OSError as err:
             if err.errno not in (errno.ENOENT, errno.ENODEV):  # nobody waits for it any more
                 raise
 
-    def _answer(
-        self, request: fuse.Request, buffer: bytearray, reply: bytearray
-    ) -> bytes | memoryview | None:
+    def _answer(self, request: fuse.Request, buffer: fuse.Buffer) -> Answer:
+        """The answer in its pieces; none where none is expected."""
         unique, image = request.unique, self._image
         match request.opcode:
             case fuse.READ:
                 offset, size = fuse.range_of(buffer)
-                start = fuse.READ_DATA
-                got = image.preadinto(memoryview(reply)[start : start + size], offset)
-                fuse.put_head(reply, unique, got)
-                return memoryview(reply)[: start + got]
+                data = image.pread(size, offset)
+                return fuse.read_head(unique, len(data)), data
             case fuse.WRITE:
                 offset, size = fuse.range_of(buffer)
                 start = fuse.WRITE_DATA
                 image.pwrite(memoryview(buffer)[start : start + size], offset)
-                return fuse.written(unique, size)
+                return (fuse.written(unique, size),)
             case fuse.FSYNC:
                 image.flush()
             case fuse.FALLOCATE:
                 self._allocate(*fuse.allocation(buffer))
             case fuse.GETATTR:
-                return fuse.attributes(unique, *image.attributes())
-            case fuse.SETATTR:
-                new = fuse.new_size(buffer)
-                if new is not None:
-                    image.resize(new)
-                return fuse.attributes(unique, *image.attributes())
+                return (fuse.attributes(unique, image.size),)
             case fuse.INIT:
-                return fuse.init(unique, buffer)
+                return (fuse.init(unique, buffer),)
             case fuse.OPEN:
-                return fuse.opened(unique)
+                return (fuse.opened(unique),)
             case fuse.STATFS:
-                return fuse.statfs(unique)
+                return (fuse.statfs(unique),)
             case fuse.RELEASE | fuse.FLUSH | fuse.ACCESS | fuse.DESTROY:
                 pass
             case fuse.LOOKUP:
                 raise OSError(errno.ENOENT, "there is one file")
             case opcode if opcode in fuse.SILENT:
-                return None
+                return ()
             case _:
                 raise OSError(errno.ENOSYS, "not needed")
-        return fuse.answer(unique)
+        return (fuse.answer(unique),)
 
     def _allocate(self, mode: int, offset: int, length: int) -> None:
         keep = fuse.FALLOC_FL_KEEP_SIZE

@@ -1,9 +1,8 @@
 """The transient units of systemd in which exporters run.
 
-An exporter is never restarted: what it had taken and not yet synced is gone,
-and a new one would let whoever has the device open go on as if it were not.
-So a device whose exporter died gives errors to those that have it open, and
-the next `Export.start` makes another.
+An exporter is never restarted: the kernel lets nobody take over the FUSE file of one
+that died.  So a device whose exporter died gives errors to those that have it open,
+and the next `Export.start` makes another.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ from collections.abc import Callable, Sequence
 
 from ganeti_gluster import command, constants
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.volume import VolumeSpec
 
 #: This package's exporter, a module that is run as a program.
 EXPORTER = "ganeti_gluster.export.exporter"
-#: The exporter is ready once it has opened the image: a dead server costs it time.
+#: The exporter is ready once its device is there.
 START_SECONDS = 60
-#: How long an exporter may take to sync and leave; a silent server costs it some 40 s.
+#: How long an exporter may take to flush and leave; a silent brick costs it some 40 s.
 STOP_SECONDS = 60
 _TIMEOUT_STOP = 50
 JOURNAL_SECONDS = 10
@@ -40,7 +38,7 @@ _COMMON = (
     "RestrictRealtime=yes",
     "RestrictSUIDSGID=yes",
     "SystemCallArchitectures=native",
-    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "RestrictAddressFamilies=AF_UNIX",
 )
 #: For this package's own.  Its mount is in a namespace that nobody else sees: no
 #: `df` or backup of the node can get stuck in it.
@@ -50,38 +48,34 @@ EXPORTER_PROPERTIES = (
     "PrivateMounts=yes",
     "ProtectSystem=strict",
     "ReadWritePaths=%s" % constants.EXPORT_DIR,
-    "PrivateTmp=yes",  # where libgfapi keeps the volume's graph for a moment
+    "PrivateTmp=yes",
     "ProtectHome=yes",
     "ProtectKernelTunables=yes",
     "ProtectKernelModules=yes",
     "ProtectKernelLogs=yes",
     "ProtectControlGroups=yes",
     "RestrictNamespaces=yes",
-    # mount and loop devices; PR_SET_IO_FLUSHER; glusterd may want low ports
-    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RESOURCE CAP_NET_BIND_SERVICE",
+    # mount and loop devices; PR_SET_IO_FLUSHER; a socket that is QEMU's user's
+    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RESOURCE CAP_DAC_OVERRIDE",
 )
 
 Run = Callable[..., command.CommandResult]
 
 
-def exporter_argv(spec: VolumeSpec, image: str, path: str) -> list[str]:
-    """This package's exporter of an image, with its file at `path`."""
-    servers = [
-        # An address with colons goes in brackets, as in the parameter `host`.
-        ("[%s]" if ":" in server.host else "%s") % server.host + ":%d" % server.port
-        for server in spec.servers
-    ]
-    if spec.transport == "unix":
-        servers = [spec.servers[0].host]
+def exporter_argv(volume: str, image: str, path: str, socket_path: str, seconds: int) -> list[str]:
+    """This package's exporter of the image that is served at a socket, with its file at `path`.
+
+    The volume and the image are for whoever reads a list of processes.
+    """
     return [
         sys.executable or "/usr/bin/python3",
         "-m",
         EXPORTER,
-        "--volume=%s" % spec.name,
-        "--host=%s" % ",".join(servers),
-        "--transport=%s" % spec.transport,
+        "--volume=%s" % volume,
         "--image=%s" % image,
         "--path=%s" % path,
+        "--socket=%s" % socket_path,
+        "--seconds=%d" % seconds,
     ]
 
 
@@ -129,12 +123,6 @@ def is_active(name: str, run: Run) -> bool:
     """Whether a unit runs."""
     argv = ["systemctl", "show", "--property=ActiveState", "--value", name]
     return run(argv, timeout=STOP_SECONDS).stdout.strip() in ("active", "reloading")
-
-
-def kill(name: str, run: Run) -> None:
-    """Kill what runs in a unit, which may be gone."""
-    argv = ["systemctl", "--quiet", "kill", "--signal=SIGKILL", name]
-    run(argv, timeout=STOP_SECONDS, check=False)
 
 
 def stop(name: str, run: Run) -> None:

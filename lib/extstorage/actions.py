@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping
 
 from ganeti_gluster import image
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.export import Export
 from ganeti_gluster.extstorage import node
 from ganeti_gluster.extstorage.request import Request
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.gfapi.library import load
-from ganeti_gluster.volume import connect, live_server, reachable_by_qemu
+from ganeti_gluster.in_use import ImageInUse
+from ganeti_gluster.volume import connect
 
 #: Exit codes.  Ganeti takes each but 0 for a failure and shows what was said.
 FAILED = 1
 INVALID = 2
-
-#: How long an image grown by another client may show its old size here.
-SHOW_SECONDS = 10.0
 
 
 def main(action: str, environ: Mapping[str, str]) -> int:
@@ -62,27 +57,32 @@ def remove(request: Request) -> None:
 
 
 def attach(request: Request) -> None:
-    """Say how the image is reached: a device of the kernel, and a URI for QEMU.
+    """Say how the image is reached: a device of the kernel, or a URI for QEMU.
 
-    One of them, or both for a snapshot, which no virtual machine runs on.  Nothing
-    is said of an image that is not there.  For Ganeti an attachment that fails is
-    a disk that does not exist: it would forget an image whose volume cannot be
-    reached for the moment.  So that is told on stderr alone, and the next action
-    fails with the reason.
+    There is a device while the image is open; a snapshot, which no virtual machine runs
+    on, is opened for it.  Nothing is said of an image that is not there.  For Ganeti an
+    attachment that fails is a disk that does not exist: it would forget an image whose
+    volume cannot be reached for the moment.  So that is told on stderr alone, and the
+    next action fails with the reason.
     """
     device, uri = "", ""
+    in_use = _in_use(request)
     try:
-        with connect(request.spec) as volume:
-            try:
-                found = image.stat(volume, request.path)
-            except FileNotFoundError:
-                return
-        if not request.in_userspace:
-            device = _export(request).start(found.size)
-        uri = _uri(request)
+        if in_use.size() is None:
+            with connect(request.spec) as volume:
+                try:
+                    image.stat(volume, request.path)
+                except FileNotFoundError:
+                    return
+            if request.is_snapshot:
+                node.open_image(request)
+        if request.in_userspace:
+            uri = in_use.uri
+        elif in_use.size() is not None:
+            device = in_use.show_device()
     except (GanetiGlusterError, OSError) as err:
         _say("attach", request.name, err)
-    if device and request.access != "userspace":
+    if device:
         print(device)
     else:
         _answer(device, uri)
@@ -93,58 +93,37 @@ def _answer(device: str, uri: str) -> None:
     print("%s\nkvm:%s" % (device, uri))
 
 
-def _uri(request: Request) -> str:
-    asked = reachable_by_qemu(request.spec, glusterfs_11=load().is_11)
-    return request.spec.qemu_uri(request.path, live_server(asked))
-
-
 def detach(request: Request) -> None:
-    """Take the kernel's device away, and the lock; needs no volume where there is none."""
-    _export(request).stop()
-    node.unlock(request)
+    """End the image's use; needs no volume where there is none."""
+    _in_use(request).end()
 
 
 def open_(request: Request) -> None:
-    """Lock the image for this node, and make sure that it can be used here.
+    """Have the image served on this node, and give it its device where it has one.
 
     For this node alone or, during a migration, for both ends of it.
     """
     _check_startable(request)
-    with connect(request.spec) as volume:
-        found = _stat(volume, request)
-    if request.locking and not request.is_snapshot:
-        node.lock(request)
+    node.open_image(request)
     if not request.in_userspace:
-        _export(request).start(found.size)
+        _in_use(request).show_device()
 
 
 def close(request: Request) -> None:
-    """Give the lock back; the device stays until `detach`, which always follows."""
-    node.unlock(request)
+    """End the image's use; `detach`, which always follows, does the same."""
+    detach(request)
 
 
 def grow(request: Request) -> None:
-    """Grow the image to the new size, by the program that has it open if one has."""
+    """Grow the image to the new size, by its server where it is open here."""
     size = request.new_size
+    in_use = _in_use(request)
+    if in_use.size() is not None:
+        in_use.grow(size)
+        node.tell_size(request.uuid, size)
+        return
     with connect(request.spec) as volume:
-        image.grow(volume, request.path, size, preallocation=request.preallocation, dry_run=True)
-        if node.grow_running(request.uuid, size):
-            _wait_for_size(volume, request, size)
-        elif _export(request).grow(size):
-            node.tell_size(request.uuid, size)
-            _wait_for_size(volume, request, size)
-        else:
-            image.grow(volume, request.path, size, preallocation=request.preallocation)
-
-
-def _wait_for_size(volume: Volume, request: Request, size: int) -> None:
-    deadline = time.monotonic() + SHOW_SECONDS
-    while (found := image.stat(volume, request.path).size) < size:
-        if time.monotonic() > deadline:
-            raise GanetiGlusterError(
-                "it has %d bytes, although its user grew it to %d" % (found, size)
-            )
-        time.sleep(0.1)
+        image.grow(volume, request.path, size, preallocation=request.preallocation)
 
 
 def setinfo(request: Request) -> None:
@@ -160,13 +139,14 @@ def snapshot(request: Request) -> None:
     Ganeti does with LVM's.
     """
     target = request.snapshot
-    Export(request.spec, target).stop()
+    ImageInUse(request.spec, target, request.patience).end()
     with connect(request.spec) as volume:
         _stat(volume, request)
         image.remove(volume, target)
         if not node.copy_running(request, target):
             # What was written to the device is safe on the volume afterwards.
-            _export(request).stop()
+            if _in_use(request).status() is not None:
+                _in_use(request).flush()
             node.copy_in_time(volume, request.path, target)
 
 
@@ -179,16 +159,15 @@ def _stat(volume: Volume, request: Request) -> image.ImageInfo:
         ) from err
 
 
-def _export(request: Request) -> Export:
-    return Export(request.spec, request.path)
+def _in_use(request: Request) -> ImageInUse:
+    return ImageInUse(request.spec, request.path, request.patience)
 
 
 def _check_startable(request: Request) -> None:
     """Refuse an access by which this node's Ganeti could start no virtual machine."""
     if request.in_userspace and not node.starts_in_userspace():
         raise InvalidParameter(
-            "access=userspace: this node's Ganeti hands QEMU a URI of gluster in a way that"
-            " QEMU refuses",
+            "access=userspace: this node's Ganeti does not know the URI of an image's server",
             hint="give access=kernelspace with the disk, or switch this package's plugin on"
             " (gnt-gluster plugin status), which mends that",
         )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from types import ModuleType
 
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.extstorage.request import Request
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.lock.client import Lock
+from ganeti_gluster.serve.server import qemu_uri
 from ganeti_gluster.snapshot.request import DiskRequest
 
 GANETI = "/usr/share/ganeti/default"
@@ -27,74 +24,58 @@ def use_ganeti() -> None:
 
 
 def starts_in_userspace() -> bool:
-    """Whether this node's Ganeti can hand QEMU a gluster URI.
+    """Whether this node's Ganeti can hand QEMU the URI of an image's server.
 
-    Ganeti 3.1 turns it into a structure with a list in it, and writes the list's
-    text on QEMU's command line, which QEMU refuses; its function is asked, which
-    the plugin mends where it is not switched off.  Ganeti 3.0 passes the URI on.
+    Ganeti 3.1 makes structures of URIs, and refuses those that it does not know; its
+    function is asked, which the plugin extends where it is not switched off.  Ganeti 3.0
+    passes the URI on.
     """
     use_ganeti()
+    from ganeti import errors
+
     try:
         from ganeti.hypervisor.hv_kvm import kvm_utils
     except ImportError:
         return True
-    flatten = getattr(kvm_utils, "FlattenDict", None)
-    return flatten is None or flatten({"server": [{"host": "a"}]}) == {"server.0.host": "a"}
+    parse = getattr(kvm_utils, "ParseStorageUriToBlockdevParam", None)
+    if parse is None:
+        return True
+    try:
+        parse(qemu_uri("/run/socket", 0))
+    except errors.HypervisorError:
+        return False
+    return True
 
 
-def lock(request: Request) -> None:
-    """Lock the image for this node; raises `GanetiGlusterError` where another has it.
-
-    A node that Ganeti calls offline loses its lock.
-    """
+def open_image(request: Request) -> None:
+    """Have the image served on this node; `GanetiGlusterError` where another has it."""
     use_ganeti()
     from ganeti import errors
 
     from ganeti_gluster.storage import one_writer
 
     try:
-        one_writer.open_image(
-            dict(request.volume_parameters),
-            request.path,
-            request.uuid,
-            exclusive=request.exclusive,
-            force=False,
-        )
+        one_writer.open_image(dict(request.parameters), request.path, exclusive=request.exclusive)
     except errors.BlockDeviceError as err:
         raise GanetiGlusterError(str(err)) from err
 
 
-def unlock(request: Request) -> None:
-    """Give the lock back; idempotent, and needs no volume."""
-    Lock(dict(request.volume_parameters), request.path).give_back()
-
-
-def grow_running(disk_uuid: str, size: int) -> bool:
-    """Let the QEMU on this node that has the disk in userspace grow it; False if none has.
-
-    `size` is bytes.  Raises `GanetiGlusterError` where QEMU refuses.
-    """
-    with _qemu() as running_disk:
-        return bool(running_disk.grow(disk_uuid, size))
-
-
 def tell_size(disk_uuid: str, size: int) -> None:
-    """Let the QEMU on this node that has the disk by a block device see its new size."""
-    with _qemu() as running_disk:
-        running_disk.tell_size(disk_uuid, size)
+    """Let the QEMU on this node that has the disk see its new size, in bytes.
 
-
-@contextlib.contextmanager
-def _qemu() -> Iterator[ModuleType]:
+    Raises `GanetiGlusterError` where QEMU refuses.
+    """
     use_ganeti()
     from ganeti import errors
 
     from ganeti_gluster.storage import running_disk
 
     try:
-        yield running_disk
+        running_disk.tell_size(disk_uuid, size)
     except errors.HypervisorError as err:
-        raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
+        raise GanetiGlusterError(
+            "it has %d bytes now, but QEMU does not show them to its guest: %s" % (size, err)
+        ) from err
 
 
 def copy_running(request: Request, target: str) -> bool:

@@ -19,8 +19,10 @@ MIB = 1 << 20
 
 _PARAMETER = "EXTP_"
 #: The parameters of parameters.list, and what Ganeti passes on by itself.
-_KNOWN = frozenset(("VOLUME", "HOST", "PORT", "PREALLOCATION", "LOCKING", "ACCESS", "PROVIDER"))
-_VOLUME = ("volume", "host", "port")
+_KNOWN = frozenset(
+    ("VOLUME", "HOST", "PORT", "PREALLOCATION", "LOCKING", "PATIENCE", "ACCESS", "PROVIDER")
+)
+_SERVED = ("volume", "host", "port", "locking", "patience")
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class Request:
 
     name: str
     spec: VolumeSpec
-    volume_parameters: Mapping[str, str]
+    parameters: Mapping[str, str]
     access: str
     preallocation: str
-    locking: bool
+    patience: int
     environ: Mapping[str, str]
 
     @classmethod
@@ -48,15 +50,16 @@ class Request:
                 "the disk names no volume", hint="give volume=NAME,host=SERVER with the disk"
             )
         params.setdefault("host", "127.0.0.1")
+        names.locking(params.get("locking", names.LOCKING_ON))
         return cls(
             name=names.image_name(environ.get("VOL_NAME")),
             spec=VolumeSpec.from_params({**params, "transport": "tcp"}),
-            volume_parameters={name: params[name] for name in _VOLUME if name in params},
+            parameters={name: params[name] for name in _SERVED if name in params},
             access=names.access(params.get("access", "kernelspace")),
             preallocation=names.preallocation(
                 params.get("preallocation", names.PREALLOCATION_OFF)
             ),
-            locking=names.locking(params.get("locking", names.LOCKING_ON)) == names.LOCKING_ON,
+            patience=names.patience(params.get("patience", names.PATIENCE)),
             environ=environ,
         )
 

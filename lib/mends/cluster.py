@@ -66,3 +66,4 @@ def check_parameters(given: dict[str, Any]) -> None:
     VolumeSpec.from_params(values)
     names.preallocation(values.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF))
     names.locking(values.get(constants.PARAM_LOCKING, names.LOCKING_ON))
+    names.patience(values.get(constants.PARAM_PATIENCE, names.PATIENCE))

@@ -19,6 +19,7 @@ _PARAMETERS = (
     constants.PARAM_VOLUME,
     constants.PARAM_ACCESS,
     constants.PARAM_LOCKING,
+    constants.PARAM_PATIENCE,
 )
 
 

@@ -40,6 +40,7 @@ def extend(module: Any) -> None:
 def _preload() -> None:
     """Load what `GlusterStorage` loads late, so that no child has to."""
     import ganeti_gluster.export
+    import ganeti_gluster.in_use
     import ganeti_gluster.storage.one_writer  # noqa: F401
 
     with contextlib.suppress(LibraryMissing):  # whoever needs it says so

@@ -68,6 +68,7 @@ def _script_with_path(module: Any) -> Callable[..., Any]:
         if device is None or device.has_path_when_open:
             return found
         from ganeti_gluster import with_path
+        from ganeti_gluster.storage import one_writer
 
         env, prefix, suffix, size = found
         importing = mode == constants.IEM_IMPORT
@@ -77,7 +78,14 @@ def _script_with_path(module: Any) -> Callable[..., Any]:
             variables.append("DISK_%d_PATH" % index)
         script = suffix.removeprefix("| ") if importing else prefix.removesuffix(" |")
         spec, path = device.place
-        argv = with_path.argv(spec, path, variables, ["bash", "-c", script])
+        argv = with_path.argv(
+            spec,
+            path,
+            variables,
+            ["bash", "-c", script],
+            number=one_writer.own_number(),
+            locking=one_writer.enabled(device.params),
+        )
         command = module.utils.ShellQuoteArgs(argv)
         if importing:
             return env, prefix, "| %s" % command, size

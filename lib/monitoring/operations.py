@@ -1,9 +1,10 @@
 """How often the plugin's operations ran on this node, how long they took, and failures.
 
-The node daemon forks for each request, so the counters are in a file in /run that
-all its children share: one `flock`, one read and one write of a few bytes for an
-operation.  They live until the node boots, which Prometheus takes for a reset.
-Whatever is wrong with the file, the operation goes on uncounted.
+The node daemon forks for each request, so the counters are in files in /run that all
+its children share: one `flock`, one read and one write of a few bytes for an operation.
+No operation waits for another one's: each takes the first file that is free, and the
+sum counts.  They live until the node boots, which Prometheus takes for a reset.
+Whatever is wrong with the files, the operation goes on uncounted.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import functools
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
+from ganeti_gluster.errors import GanetiGlusterError
 
-PATH = constants.RUN_DIR + "/operations"
+DIRECTORY = constants.RUN_DIR + "/counters"
+#: So many operations may end at the same time; a file is held for microseconds.
+FILES = 16
 
 #: The operations, by the method of Ganeti's `BlockDev`.  New ones go to the end.
 METHODS = (
@@ -48,26 +52,34 @@ class Operation:
     buckets: tuple[int, ...]
 
 
-def record(method: str, seconds: float, *, failed: bool, path: str = PATH) -> None:
-    """Count one operation; never raises."""
-    with contextlib.suppress(OSError, ValueError):
+def record(method: str, seconds: float, *, failed: bool, directory: str = DIRECTORY) -> None:
+    """Count one operation; never raises, and never waits."""
+    with contextlib.suppress(GanetiGlusterError, OSError, ValueError):
         index = METHODS.index(method)
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            _begin(descriptor)
-            place = len(_HEAD) + index * _RECORD.size
-            values = list(_RECORD.unpack(os.pread(descriptor, _RECORD.size, place)))
-            values[0] += 1
-            values[1] += failed
-            values[2] += max(0, int(seconds * 1e9))
-            bucket = bisect.bisect_left(BOUNDS, seconds)
-            if bucket < len(BOUNDS):
-                values[3 + bucket] += 1
-            os.pwrite(descriptor, _RECORD.pack(*values), place)
-        finally:
-            os.close(descriptor)
+        for number in range(FILES):
+            path = os.path.join(directory, "%d" % ((os.getpid() + number) % FILES))
+            descriptor = private.open_file(path, os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _add(descriptor, index, seconds, failed=failed)
+                return
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(descriptor)
+
+
+def _add(descriptor: int, index: int, seconds: float, *, failed: bool) -> None:
+    _begin(descriptor)
+    place = len(_HEAD) + index * _RECORD.size
+    values = list(_RECORD.unpack(os.pread(descriptor, _RECORD.size, place)))
+    values[0] += 1
+    values[1] += failed
+    values[2] += max(0, int(seconds * 1e9))
+    bucket = bisect.bisect_left(BOUNDS, seconds)
+    if bucket < len(BOUNDS):
+        values[3 + bucket] += 1
+    os.pwrite(descriptor, _RECORD.pack(*values), place)
 
 
 def _begin(descriptor: int) -> None:
@@ -79,21 +91,33 @@ def _begin(descriptor: int) -> None:
         os.pwrite(descriptor, _HEAD + bytes(len(METHODS) * _RECORD.size), 0)
 
 
-def read(path: str = PATH) -> list[Operation]:
-    """The counters of what was done at least once since the node booted."""
+def read(directory: str = DIRECTORY) -> list[Operation]:
+    """The counters of what was done at least once since the node booted.
+
+    Without a lock, which nobody is to wait for: one that is being written may lack in
+    one answer what it has in the next.
+    """
+    sums = [[0] * (3 + len(BOUNDS)) for _ in METHODS]
+    for number in range(FILES):
+        data = _read(os.path.join(directory, "%d" % number))
+        for total, values in zip(sums, _RECORD.iter_unpack(data), strict=False):
+            total[:] = [one + other for one, other in zip(total, values, strict=True)]
+    return list(_operations(sums))
+
+
+def _read(path: str) -> bytes:
+    """The records of a file, none where there is no such file of this layout."""
     try:
         with open(path, "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH)
             data = stream.read()
     except OSError:
-        return []
-    if not data.startswith(_HEAD) or len(data) != len(_HEAD) + len(METHODS) * _RECORD.size:
-        return []
-    return list(_operations(data[len(_HEAD) :]))
+        return b""
+    whole = data.startswith(_HEAD) and len(data) == len(_HEAD) + len(METHODS) * _RECORD.size
+    return data[len(_HEAD) :] if whole else b""
 
 
-def _operations(data: bytes) -> Iterator[Operation]:
-    for method, values in zip(METHODS, _RECORD.iter_unpack(data), strict=True):
+def _operations(sums: Sequence[Sequence[int]]) -> Iterator[Operation]:
+    for method, values in zip(METHODS, sums, strict=True):
         count, failures, nanoseconds, *buckets = values
         if count:
             yield Operation(method, count, failures, nanoseconds / 1e9, tuple(buckets))

@@ -20,6 +20,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi.probe import probe
 from ganeti_gluster.gluster_cli import Gluster, GlusterFailed
 from ganeti_gluster.pool import connections, place, self_heal
+from ganeti_gluster.pool import discard as discarding
 from ganeti_gluster.pool.facts import NodeFacts
 from ganeti_gluster.volume import VolumeSpec, connect
 
@@ -101,9 +102,9 @@ def prepare(*, directory: str, device: str, wipe: bool) -> bool:
     return place.prepare(directory, device, wipe=wipe)
 
 
-def discard(*, brick: str, volume_id: str) -> bool:
-    """See `place.discard_brick`."""
-    return place.discard_brick(brick, volume_id)
+def discard(*, brick: str, volume: str, volume_id: str) -> bool:
+    """See `discarding.discard`."""
+    return discarding.discard(brick, volume, volume_id, Gluster())
 
 
 def count(*, brick: str) -> dict[str, int]:

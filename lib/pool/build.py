@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from ganeti_gluster.errors import GanetiGlusterError
@@ -26,7 +26,8 @@ class Wish:
     `spares` have the place for one only.  `clients` are further nodes that must reach
     the volume.  `device` is "" where the directory is there already; `owner` is QEMU's
     user and group; `anchor` is the node whose gluster command is used.  `found` are the
-    bricks of a volume that there is, which may have been extended since.
+    bricks of a volume that there is, which may have been extended since.  `wiped` is what
+    the nodes' devices hold that is lost.
     """
 
     volume: str
@@ -41,6 +42,7 @@ class Wish:
     wipe: bool = False
     force: bool = False
     found: tuple[str, ...] = ()
+    wiped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -57,6 +59,12 @@ class Wish:
     def brick(self) -> str:
         """The path of the volume's brick on a node."""
         return "%s/%s" % (self.directory, self.volume)
+
+
+def file_system_text(node: str, device: str, directory: str, wiped: Sequence[str]) -> str:
+    """The step that formats and mounts a device, with what it wipes."""
+    lost = ", in place of %s" % ", ".join(wiped) if wiped else ""
+    return "%s: file system on %s at %s%s" % (node, device, directory, lost)
 
 
 class VolumeDiffers(GanetiGlusterError):
@@ -79,7 +87,9 @@ class Build:
             for node in (*wish.nodes, *wish.spares):
                 steps.append(
                     Step(
-                        "%s: file system on %s at %s" % (node, wish.device, wish.directory),
+                        file_system_text(
+                            node, wish.device, wish.directory, wish.wiped.get(node, ())
+                        ),
                         partial(self._is_prepared, node),
                         partial(self._prepare, node),
                     )

@@ -52,6 +52,10 @@ class DeviceFacts:
     ours: bool = False
     interrupted: bool = False
 
+    def wiped(self, directory: str) -> tuple[str, ...]:
+        """What is on it that would be lost if it became the file system at `directory`."""
+        return () if directory == self.mounted_at or self.interrupted else self.signatures
+
 
 @dataclass(frozen=True)
 class NodeFacts:
@@ -81,6 +85,10 @@ class NodeFacts:
     clock: float = 0.0
     place: PlaceFacts = field(default_factory=lambda: PlaceFacts(""))
     device: DeviceFacts | None = None
+
+    def wiped(self, directory: str, *, wipe: bool) -> tuple[str, ...]:
+        """What its device holds that would be lost, for whoever says so."""
+        return self.device.wiped(directory) if self.device and wipe else ()
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> NodeFacts:

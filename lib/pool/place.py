@@ -10,20 +10,22 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from ganeti_gluster import command, decode
+from ganeti_gluster import command, constants, decode, names, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.facts import DeviceFacts, PlaceFacts
+from ganeti_gluster.transient_unit import file_value
 
 #: The label of a file system that was made for bricks; XFS has room for 12 bytes.
 LABEL = "gnt-gluster"
 FILE_SYSTEM = "xfs"
 #: Where it is noted that a device is being formatted, since one whose formatting was
 #: interrupted cannot be told from one that holds something.
-STATE_DIRECTORY = Path("/var/lib/ganeti-gluster")
+STATE_DIRECTORY = Path(constants.STATE_DIR)
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 
 VOLUME_ID = "trusted.glusterfs.volume-id"
@@ -34,8 +36,10 @@ _SHOWN_ENTRIES = 5
 SHORT = 30.0
 FORMAT_SECONDS = 600.0
 
-UNIT = """\
-# Written by gnt-gluster pool: the file system of this node's bricks.
+_OURS = "# Written by gnt-gluster pool: the file system of this node's bricks.\n"
+UNIT = (
+    _OURS
+    + """\
 [Unit]
 Description=File system of Gluster bricks
 Before=glusterd.service
@@ -49,10 +53,24 @@ Options=noatime,inode64
 [Install]
 WantedBy=local-fs.target glusterd.service
 """
+)
 
 
 class PlaceRefused(GanetiGlusterError):
     """The place cannot be used for a brick, or only at the cost of what is there."""
+
+
+class Signature(NamedTuple):
+    """Something that libblkid finds on a device; `label` and `uuid` may be empty."""
+
+    kind: str
+    label: str = ""
+    uuid: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a file system that was made for bricks."""
+        return (self.kind, self.label) == (FILE_SYSTEM, LABEL)
 
 
 def look(directory: str, volume: str) -> PlaceFacts:
@@ -96,11 +114,11 @@ def look_at_device(device: str, directory: str) -> DeviceFacts:
         exists=True,
         is_block=True,
         size=_size(device),
-        signatures=tuple(kind for kind, _ in signatures),
+        signatures=tuple(found.kind for found in signatures),
         mounted_at=mounted_at,
         busy=not mounted_at and _is_busy(device),
-        ours=signatures == [(FILE_SYSTEM, LABEL)],
-        interrupted=_is_noted(directory, device),
+        ours=len(signatures) == 1 and signatures[0].ours,
+        interrupted=_is_noted(directory, device, signatures),
     )
 
 
@@ -109,8 +127,10 @@ def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
 
     Returns whether anything was done.  May be repeated, also after it was interrupted.
     A device that holds something is refused, unless `wipe`; one that is in use always
-    is.  Raises `PlaceRefused` or `CommandFailed`.
+    is.  Raises `InvalidParameter`, `PlaceRefused` or `CommandFailed`.
     """
+    names.directory(directory)
+    names.device(device)
     facts = look_at_device(device, directory)
     if not facts.is_block:
         raise PlaceRefused("%s is not a block device" % device)
@@ -140,31 +160,13 @@ def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
     return True
 
 
-def discard_brick(brick: str, volume_id_wanted: str) -> bool:
-    """Remove a brick's directory with all that is in it, if it is that volume's.
-
-    Returns whether there was one.  Refuses a directory with another volume's mark, or
-    with none and something in it.
-    """
-    if not os.path.isdir(brick):
-        return False
-    found = volume_id(brick)
-    if found != volume_id_wanted and (found or os.listdir(brick)):
-        raise PlaceRefused(
-            "%s is not a brick of this volume; it is left as it is" % brick,
-            hint="look what it holds",
-        )
-    shutil.rmtree(brick)
-    return True
-
-
 def count(brick: str) -> dict[str, int]:
     """How many files and directories a brick holds, without Gluster's own."""
     files = directories = 0
-    for _, inner, names in os.walk(brick):
+    for _, inner, found in os.walk(brick):
         inner[:] = [name for name in inner if not name.startswith(_GLUSTERS_OWN)]
         directories += len(inner)
-        files += len(names)
+        files += len(found)
     return {"files": files, "directories": directories}
 
 
@@ -187,28 +189,32 @@ def entries(brick: str) -> list[str]:
 
 
 def _format(device: str, directory: str) -> None:
-    note = _note(directory)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with open(note, "w", encoding="utf-8") as stream:
-        stream.write(_identity(device))
-        stream.flush()
-        os.fsync(stream.fileno())
+    note = {"device": _identity(device), "signatures": _signatures(device)}
+    private.write(str(_note(directory)), json.dumps(note), durable=True)
     # 512 bytes of inode: Gluster's extended attributes fit into it.
     argv = ["mkfs.xfs", "-q", "-f", "-i", "size=512", "-L", LABEL, device]
     command.run(argv, timeout=FORMAT_SECONDS)
+    # Not later: from the first brick on, the note would have it formatted once more.
+    _note(directory).unlink()
 
 
-def _is_noted(directory: str, device: str) -> bool:
-    """Whether the formatting of this very device began and did not end."""
+def _is_noted(directory: str, device: str, signatures: Sequence[Signature]) -> bool:
+    """Whether the formatting of this very device began and did not end.
+
+    What is on it now must have been there then, or be of that formatting.
+    """
     try:
-        return _note(directory).read_text(encoding="utf-8") == _identity(device)
-    except OSError:
+        note = json.loads(_note(directory).read_text(encoding="utf-8"))
+        then = [Signature(*found) for found in note["signatures"]]
+        same = bool(note["device"] == _identity(device))
+    except (OSError, ValueError, LookupError, TypeError):
         return False
+    return same and all(found.ours or found in then for found in signatures)
 
 
 def _identity(device: str) -> str:
     number = os.stat(device).st_rdev
-    return "%s %d:%d %d\n" % (device, os.major(number), os.minor(number), _size(device))
+    return "%s %d:%d %d" % (device, os.major(number), os.minor(number), _size(device))
 
 
 def _note(directory: str) -> Path:
@@ -221,10 +227,18 @@ def _enable_mount(directory: str, device: str) -> bool:
         ["systemd-escape", "--path", "--suffix=mount", directory], timeout=SHORT
     ).stdout.strip()
     unit = UNIT_DIRECTORY / name
-    text = UNIT % {"device": _lasting_name(device), "directory": directory, "kind": FILE_SYSTEM}
-    new = not unit.exists() or unit.read_text(encoding="utf-8") != text
-    if new and not unit.exists() and os.path.ismount(directory):
-        return False  # mounted by an entry of the administrator's own
+    text = UNIT % {
+        "device": file_value(_lasting_name(device)),
+        "directory": file_value(directory),
+        "kind": FILE_SYSTEM,
+    }
+    there = unit.read_text(encoding="utf-8") if unit.exists() else ""
+    if not there.startswith(_OURS):
+        if os.path.ismount(directory):
+            return False  # mounted by an entry of the administrator's own
+        if there:
+            raise PlaceRefused("%s is not ours: it mounts something else there" % unit)
+    new = there != text
     if new:
         partial = unit.with_suffix(".new")
         partial.write_text(text, encoding="utf-8")
@@ -262,11 +276,14 @@ def _where_mounted(device: int) -> str:
     return ""
 
 
-def _signatures(device: str) -> list[tuple[str, str]]:
-    """The type and label of all that libblkid finds on the device."""
+def _signatures(device: str) -> list[Signature]:
+    """All that libblkid finds on the device."""
     done = command.run(["wipefs", "--no-act", "--json", device], timeout=SHORT)
     found = json.loads(done.stdout or "{}").get("signatures", [])
-    return [(entry["type"], entry.get("label") or "") for entry in found]
+    return [
+        Signature(entry["type"], entry.get("label") or "", entry.get("uuid") or "")
+        for entry in found
+    ]
 
 
 def _is_busy(device: str) -> bool:

@@ -79,6 +79,12 @@ OPTIONS = (
         "Ganeti runs disks on shared storage with cache=none, which must reach the bricks",
     ),
     Option(
+        "client.strict-locks",
+        "on",
+        "a client whose lock the bricks have forgotten writes on by the file that it had locked",
+        dangerous=("off",),
+    ),
+    Option(
         "client.tcp-user-timeout",
         "20",
         "a client tries a server that was away anew within seconds, where the kernel alone "

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ganeti_gluster import names
 from ganeti_gluster.errors import InvalidParameter
 
 PREFIX = "gluster:pool:"
@@ -44,8 +45,16 @@ class Settings:
     node_add: str = JOIN
     group: str = ""
 
+    def check(self) -> None:
+        """Raise `InvalidParameter` for what nothing may be formatted or mounted by."""
+        names.volume_name(self.volume)
+        names.directory(self.directory)
+        if self.device:
+            names.device(self.device)
+
     def tags(self) -> list[str]:
-        """As tags; raises `InvalidParameter` for what does not go into one."""
+        """As tags; raises `InvalidParameter` for what is not valid or does not go into one."""
+        self.check()
         found = []
         for key, name in _KEYS.items():
             value = getattr(self, name)
@@ -62,25 +71,45 @@ class Settings:
 
 
 def parse(tags: Iterable[str]) -> dict[str, Settings]:
-    """The settings among a cluster's tags, by volume.
+    """The settings among a cluster's tags, by volume: only those that are valid.
 
-    Tags that are not of this form are left alone, a volume without a directory as well,
-    and an unknown node-add counts as off.
+    Anybody who may set tags has written them.  Tags that are not of this form are left
+    alone, a volume without a directory as well, and an unknown node-add counts as off.
     """
-    found: dict[str, dict[str, str]] = {}
+    return {volume: found for volume, found in _read(tags).items() if isinstance(found, Settings)}
+
+
+def refused(tags: Iterable[str]) -> dict[str, str]:
+    """Why nothing is done by the settings of some volumes, by volume."""
+    return {volume: found for volume, found in _read(tags).items() if isinstance(found, str)}
+
+
+def _read(tags: Iterable[str]) -> dict[str, Settings | str]:
+    """The settings of each volume, or what is wrong with them."""
+    found: dict[str, dict[str, list[str]]] = {}
     for tag in sorted(tags):
         if not tag.startswith(PREFIX):
             continue
         words = tag[len(PREFIX) :].split(":", 2)
         if len(words) == 3 and words[1] in _KEYS:
-            found.setdefault(words[0], {})[_KEYS[words[1]]] = words[2]
-    settings = {}
-    for volume, values in found.items():
-        if "directory" not in values:
-            continue
-        if values.get("node_add", JOIN) not in NODE_ADD:
-            values["node_add"] = OFF
-        settings[volume] = Settings(volume, **values)
+            found.setdefault(words[0], {}).setdefault(words[1], []).append(words[2])
+    return {
+        volume: _settings(volume, values) for volume, values in found.items() if "dir" in values
+    }
+
+
+def _settings(volume: str, values: dict[str, list[str]]) -> Settings | str:
+    for key, several in values.items():
+        if len(several) > 1:
+            return "there are several tags for %s: %s" % (key, ", ".join(several))
+    only = {_KEYS[key]: value for key, (value,) in values.items()}
+    if only.get("node_add", JOIN) not in NODE_ADD:
+        only["node_add"] = OFF
+    settings = Settings(volume, **only)
+    try:
+        settings.check()
+    except InvalidParameter as err:
+        return str(err)
     return settings
 
 

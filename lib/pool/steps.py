@@ -37,6 +37,22 @@ class StepFailed(GanetiGlusterError):
         )
 
 
+class Changed(GanetiGlusterError):
+    """What is to be done is not what was shown any more."""
+
+
+def check_same(shown: Sequence[Step], now: Sequence[Step]) -> None:
+    """Raise `Changed` unless these steps are those that somebody has said yes to."""
+    before, after = ([step.text for step in some] for some in (shown, now))
+    if before != after:
+        other = [text for text in after if text not in before] or ["fewer steps"]
+        raise Changed(
+            "nothing was changed: what is to be done is not what was asked any more, but: %s"
+            % "; ".join(other),
+            hint="run the command again",
+        )
+
+
 class NotInTime(GanetiGlusterError):
     """Something that was waited for did not come."""
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import config, units
 from ganeti_gluster.services.config import Configuration
@@ -120,8 +120,7 @@ def control(name: str, configuration: Configuration, manager: units.Manager) -> 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """Keep other starts and stops off this node; raises `Busy` after a while."""
-    os.makedirs(constants.RUN_DIR, mode=0o755, exist_ok=True)
-    descriptor = os.open(constants.SERVICES_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = private.open_lock(constants.SERVICES_LOCK)
     try:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from ganeti_gluster import constants, decode
+from ganeti_gluster import constants, decode, private
 from ganeti_gluster.decode import NotUnderstood, Serial
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers
@@ -86,19 +85,7 @@ def save(dump: Mapping[str, Any], path: str | None = None) -> Version:
     found = load(path)
     if found is not None and version(found) >= version(dump):
         return version(found)
-    os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
-    temporary = "%s.new" % path
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(pack(dump))
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.rename(temporary, path)
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    private.write(path, pack(dump), durable=True)
     return version(dump)
 
 

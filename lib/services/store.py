@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ganeti_gluster import constants, decode
+from ganeti_gluster import constants, decode, private
 from ganeti_gluster.decode import Name, NotUnderstood, Serial
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.events import Event, changes, with_since
@@ -277,7 +277,8 @@ def connect(path: str | None = None, *, readonly: bool = True) -> Iterator[Store
     """
     path = path or constants.SERVICES_STORE
     if not readonly:
-        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+        # SQLite gives the files that it keeps beside it the same mode.
+        os.close(private.open_file(path, os.O_RDWR | os.O_CREAT))
     elif not os.path.exists(path):
         raise StoreError(
             "nothing is known of the services yet: there is no %s" % path,
@@ -294,7 +295,6 @@ def connect(path: str | None = None, *, readonly: bool = True) -> Iterator[Store
     try:
         if not readonly:
             with _errors():
-                os.chmod(path, 0o640)
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.executescript(_SCHEMA)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from ganeti_gluster import command, constants, decode, names
+from ganeti_gluster import command, constants, decode, names, transient_unit
 from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot.request import (
@@ -73,21 +73,16 @@ def mark(instance: str) -> str:
 
 def worker_argv(instance: str) -> list[str]:
     """The command that runs a worker, with a pipe to its standard input and output."""
-    program = [PYTHON, "-m", MODULE]
-    return [
-        "systemd-run",
-        "--quiet",
-        "--collect",
-        "--pipe",
-        "--wait",
-        "--unit=%s" % unit(instance),
-        "--description=Snapshot of instance %s" % instance,
-        "--property=TimeoutStopSec=%d" % END_SECONDS,
-        "--property=ExecStopPost=%s" % " ".join([*program, "undo", instance]),
-        *program,
-        "run",
-        instance,
-    ]
+    return transient_unit.run_argv(
+        unit(instance),
+        "Snapshot of instance %s" % instance,
+        [PYTHON, "-m", MODULE, "run", instance],
+        options=["--pipe", "--wait"],
+        properties=[
+            "TimeoutStopSec=%d" % END_SECONDS,
+            transient_unit.command_property("ExecStopPost", undo_argv(instance)),
+        ],
+    )
 
 
 def undo_argv(instance: str) -> list[str]:

@@ -12,7 +12,7 @@ from ganeti_gluster.copy import Options, Progress, Source, copy
 from ganeti_gluster.copy.images import ImageSource, NewImage, remove_stale
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.lock import image_lock
+from ganeti_gluster.serve.holder import holder_of
 from ganeti_gluster.snapshot import catalogue, live
 from ganeti_gluster.snapshot.catalogue import About
 from ganeti_gluster.snapshot.nbd import NbdSource
@@ -171,7 +171,7 @@ def _restore(request: Request, guests: Guests, report: Report) -> dict[str, Any]
 
 def _check_closed(volume: Volume, disk: DiskRequest) -> None:
     """Refuse to replace an image that a node has open, whatever Ganeti thinks of it."""
-    if image_lock.holder_of(volume, disk.path) is not None:
+    if holder_of(volume, disk.path) is not None:
         raise GanetiGlusterError(
             "disk/%d is open on a node, which gnt-gluster disk info names" % disk.index,
             hint="deactivate it with gnt-instance deactivate-disks",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,17 +21,15 @@ from ganeti_gluster import constants, image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.monitoring import operations
 from ganeti_gluster.plugin import Refused
-from ganeti_gluster.volume import VolumeSpec, connect, live_server, reachable_by_qemu
+from ganeti_gluster.volume import VolumeSpec, connect
 
-if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, export or lock
-    from ganeti_gluster.export import Export
+if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, export or open
     from ganeti_gluster.gfapi import Volume
+    from ganeti_gluster.in_use import ImageInUse
 
 MIB = 1024 * 1024
 # What libgfapi logs when it logs: its "info".
 LOG_LEVEL = 7
-# How long an image grown by another client may show its old size here.
-SHOW_SECONDS = 10.0
 
 # Parameters of Ganeti's that say something about a disk of this template.
 _KNOWN_PARAMETERS = frozenset(
@@ -45,8 +42,8 @@ _KNOWN_PARAMETERS = frozenset(
     )
 )
 
-# Exports made for the `kernel_paths` that is open in this process, or None.
-_temporary: list[Export] | None = None
+# What ends the paths made for the `kernel_paths` that is open in this process, or None.
+_temporary: contextlib.ExitStack | None = None
 
 
 # Devices created since `removing_what_is_created` was entered in this process, or None.
@@ -102,30 +99,13 @@ def kernel_paths() -> Iterator[None]:
     A disk that has a path already keeps it afterwards.
     """
     global _temporary
-    outer, _temporary = _temporary, []
+    outer = _temporary
     try:
-        yield
-    except BaseException:
-        with contextlib.suppress(errors.BlockDeviceError):  # the first error counts
-            _stop_all(_temporary)
-        raise
-    else:
-        _stop_all(_temporary)
+        with _translated("take the path of a disk away"), contextlib.ExitStack() as stack:
+            _temporary = stack
+            yield
     finally:
         _temporary = outer
-
-
-def _stop_all(exports: list[Export]) -> None:
-    """End exports, every one of them, and raise if one could not be ended."""
-    failures = []
-    for export in exports:
-        try:
-            export.stop()
-        except GanetiGlusterError as err:
-            logging.error("%s", err)
-            failures.append(str(err))
-    if failures:
-        raise errors.BlockDeviceError("; ".join(failures))
 
 
 def _fail(err: Exception, what: str) -> NoReturn:
@@ -207,12 +187,17 @@ class GlusterStorage(base.BlockDev):
         """
         if self.unique_id is None:  # the base class is initialising
             return None
-        export = self._export()
-        device = export.device()
+        in_use = self._in_use()
+        device = in_use.export.device()
         if device is None and _temporary is not None:
+            from ganeti_gluster.storage import one_writer
+
             with _translated("give image %s a path" % self._path):
-                device = export.start()
-            _temporary.append(export)
+                device = _temporary.enter_context(
+                    in_use.with_device(
+                        one_writer.own_number(), locking=one_writer.enabled(self.params)
+                    )
+                )
         return device
 
     @dev_path.setter
@@ -232,10 +217,12 @@ class GlusterStorage(base.BlockDev):
         """The volume, from the disk's parameters, checked."""
         return _spec_of(self.params)
 
-    def _export(self) -> Export:
-        from ganeti_gluster.export import Export
+    def _in_use(self) -> ImageInUse:
+        from ganeti_gluster.in_use import ImageInUse
 
-        return Export(self._spec, self._path)
+        with _translated("use the parameters of the gluster template"):
+            patience = names.patience(self.params.get(constants.PARAM_PATIENCE, names.PATIENCE))
+        return ImageInUse(self._spec, self._path, patience)
 
     @property
     def _kernelspace(self) -> bool:
@@ -259,24 +246,28 @@ class GlusterStorage(base.BlockDev):
 
         Raises `BlockDeviceError` where the volume does not tell.
         """
-        self._attached = self._find() is not None
+        self._attached = self._find_size() is not None
         return self._attached
 
-    def _find(self) -> image.ImageInfo | None:
+    def _find_size(self) -> int | None:
+        """The image's size in bytes, None if there is none; its server knows it best."""
+        with _translated("find image %s" % self._path):
+            size = self._in_use().size()
+        if size is not None:
+            return size
         with self._volume("find") as (volume, path):
             try:
-                return image.stat(volume, path)
+                return image.stat(volume, path).size
             except FileNotFoundError:
                 return None
 
-    def _assert_found(self) -> image.ImageInfo:
-        found = self._find()
-        self._attached = found is not None
-        if found is None:
+    def _assert_found(self) -> None:
+        size = self._find_size()
+        self._attached = size is not None
+        if size is None:
             raise errors.BlockDeviceError(
                 "Image %s of volume %s does not exist" % (self._path, self._spec.name)
             )
-        return found
 
     # -- life cycle ----------------------------------------------------------
 
@@ -322,9 +313,8 @@ class GlusterStorage(base.BlockDev):
 
     def Remove(self) -> bool:
         """Remove the image; one that is gone already is no error."""
-        with _translated("end the export of image %s" % self._path):
-            self._export().stop()
-            self._give_lock_back()
+        with _translated("end the use of image %s" % self._path):
+            self._in_use().end()
         with self._volume("remove") as (volume, path):
             image.remove(volume, path)
         self._attached = False
@@ -339,53 +329,49 @@ class GlusterStorage(base.BlockDev):
         from ganeti_gluster.storage import one_writer
 
         if one_writer.enabled(self.params):
-            one_writer.open_image(self.params, self._path, None, exclusive=True, force=False)
-        with _translated("end the export of image %s" % self._path):
-            self._export().stop()
-            self._give_lock_back()
+            one_writer.open_image(self.params, self._path, exclusive=True)
+        with _translated("end the use of image %s" % self._path):
+            self._in_use().end()
         with self._volume("rename") as (volume, path):
             image.rename(volume, path, new_path)
         self.unique_id = new_id
 
     def Assemble(self) -> None:
-        """Make the image usable on this node; safe on one that is in use."""
-        found = self._assert_found()
-        with _translated("assemble image %s" % self._path):
-            if self._kernelspace:
-                self._export().start(found.size)
-            elif _temporary is None and not _keeping:  # one that a script left which was killed
-                self._export().stop()
+        """Make sure that the image is there; what makes it usable is `Open`.
+
+        For until then another node may have it, as the source of a migration.
+        """
+        self._assert_found()
+        if not self._kernelspace and _temporary is None and not _keeping:
+            with _translated("assemble image %s" % self._path):
+                self._in_use().export.stop()  # one that a script left which was killed
 
     def Open(self, force: bool = False, exclusive: bool = True) -> None:
-        """Lock the image for this node, check that it can be used, and see to its path.
+        """Have the image served on this node, and give it its path where it has one.
 
-        `exclusive` is for the one node that may write, else both ends of a
-        migration hold it; `force` takes it from whoever has it.  An image that was
-        only just made is nobody else's, and its lock is taken when it is used.
+        `exclusive` is for the one node that may write, else both ends of a migration
+        have it.  An image that was only just made is nobody's, and is opened when it is
+        used.
         """
         from ganeti_gluster.storage import one_writer
 
-        if not (self._new and force) and one_writer.enabled(self.params):
-            one_writer.open_image(
-                self.params, self._path, self._uuid, exclusive=exclusive, force=force
-            )
-        self.Assemble()
+        if self._new and force:
+            return
+        one_writer.open_image(self.params, self._path, exclusive=exclusive)
+        self._attached = True
+        if self._kernelspace:
+            with _translated("give image %s a path" % self._path):
+                self._in_use().show_device()
 
     def Close(self) -> None:
         """End the image's use on this node; idempotent."""
         self.Shutdown()
 
     def Shutdown(self) -> None:
-        """Undo `Assemble`; idempotent, and needs no volume where nothing is exported."""
+        """Undo `Open`; idempotent, and needs no volume where nothing is in use."""
         with _translated("shut image %s down" % self._path):
-            self._export().stop()
-            self._give_lock_back()
+            self._in_use().end()
         self._attached = False
-
-    def _give_lock_back(self) -> None:
-        from ganeti_gluster.storage import one_writer
-
-        one_writer.lock_of(self.params, self._path).give_back()
 
     # -- size, state and information -----------------------------------------
 
@@ -400,34 +386,34 @@ class GlusterStorage(base.BlockDev):
         with _translated("grow image %s" % self._path):
             names.size_mib(amount)
             target = names.size_mib(self.size + amount) * MIB
+        with _translated("grow image %s" % self._path):
+            size = self._in_use().size()
+            if size is not None:
+                if not dryrun and size < target:
+                    self._grow_in_use(target)
+                return
         preallocation = self.params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF)
         with self._volume("grow") as (volume, path):
-            image.grow(volume, path, target, preallocation=preallocation, dry_run=True)
-            if dryrun:
-                return
-            if not self._grow_in_use(target):
-                image.grow(volume, path, target, preallocation=preallocation)
-            else:
-                _wait_for_size(volume, path, target)
+            image.grow(volume, path, target, preallocation=preallocation, dry_run=dryrun)
 
-    def _grow_in_use(self, size: int) -> bool:
-        """Let the one that has the image open grow it; False if nobody has.
+    def _grow_in_use(self, size: int) -> None:
+        """Let the image's server grow it, and QEMU see that, whose guest then does.
 
         Its new part is sparse, whatever the preallocation.
         """
         # Late, since only this one operation needs Ganeti's KVM code.
         from ganeti_gluster.storage import running_disk
 
+        self._in_use().grow(size)
+        if self._uuid is None:
+            return
         try:
-            if self._uuid is not None and running_disk.grow(self._uuid, size):
-                return True
-            if not self._export().grow(size):
-                return False
-            if self._uuid is not None:
-                running_disk.tell_size(self._uuid, size)
-            return True
+            running_disk.tell_size(self._uuid, size)
         except errors.HypervisorError as err:
-            raise GanetiGlusterError("QEMU, which has it open, did not grow it: %s" % err) from err
+            raise GanetiGlusterError(
+                "it has %d bytes now, but QEMU does not show them to its guest: %s" % (size, err),
+                hint="stop and start the instance",
+            ) from err
 
     def Snapshot(self, snap_name: str | None = None, snap_size: int | None = None) -> Any:
         """Take a snapshot and return its logical id, by which it is a disk of its own.
@@ -439,7 +425,7 @@ class GlusterStorage(base.BlockDev):
         from ganeti_gluster.storage import snapshot
 
         with self._volume("take a snapshot of") as (volume, path):
-            self._export().flush()
+            self._in_use().flush()
             try:
                 target = snapshot.take(
                     volume, self._spec, path, disk_uuid=self._uuid, name=snap_name
@@ -478,6 +464,10 @@ class GlusterStorage(base.BlockDev):
 
     def GetActualSize(self) -> int:
         """The size of the image in bytes."""
+        with _translated("measure image %s" % self._path):
+            size = self._in_use().size()
+        if size is not None:
+            return size
         with self._volume("measure") as (volume, path):
             return image.stat(volume, path).size
 
@@ -496,24 +486,12 @@ class GlusterStorage(base.BlockDev):
         can be used all the same.  The local disk is faulty where it cannot:
         split-brain; and unknown where the volume does not tell.
         """
-        # Late, since only this one operation needs the volume's graph.
-        from ganeti_gluster import health
-
-        degraded, ldisk = True, ganeti_constants.LDS_UNKNOWN
-        try:
-            with self._volume("check") as (volume, path):
-                image.stat(volume, path)  # raises where too few bricks answer
-                state = health.check(volume, path)
-        except errors.BlockDeviceError as err:
-            logging.warning("%s", err)
-        else:
-            degraded = state.degraded or state.split_brain
-            ldisk = ganeti_constants.LDS_FAULTY if state.split_brain else ganeti_constants.LDS_OKAY
+        degraded, ldisk = self._state()
         device = self.dev_path
         number = os.stat(device).st_rdev if device else None
         return objects.BlockDevStatus(
             # `gnt-instance info` shows it: without a path, where the image is.
-            dev_path=device or self._spec.qemu_uri(self._path, self._spec.servers[0]),
+            dev_path=device or self._spec.where(self._path),
             major=None if number is None else os.major(number),
             minor=None if number is None else os.minor(number),
             sync_percent=None,
@@ -523,32 +501,40 @@ class GlusterStorage(base.BlockDev):
         )
 
     def GetUserspaceAccessUri(self, hypervisor: str) -> str:
-        """The URI at which QEMU reaches the image, with a server that answers."""
+        """The URI at which QEMU reaches the image's server."""
         if hypervisor != ganeti_constants.HT_KVM:
             raise errors.BlockDeviceError(
                 "Hypervisor %s cannot reach Gluster in userspace; set the disk parameter"
                 " gluster:access=kernelspace" % hypervisor
             )
-        from ganeti_gluster.gfapi.library import load
+        with _translated("find the server of image %s" % self._path):
+            return self._in_use().uri
 
-        path, spec = self._path, self._spec
-        with _translated("find a server of volume %s" % spec.name):
-            asked = reachable_by_qemu(spec, glusterfs_11=load().is_11)
-            return spec.qemu_uri(path, live_server(asked))
+    def _state(self) -> tuple[bool, Any]:
+        """Whether the image is degraded, and the state of the local disk.
 
+        The server of an open image knows which bricks it has; else the volume is asked.
+        """
+        try:
+            with _translated("ask for image %s" % self._path):
+                found = self._in_use().status()
+            if found is not None and found.size:
+                if found.state != "serving":
+                    logging.warning("Image %s waits: %s", self._path, found.why)
+                    return True, ganeti_constants.LDS_UNKNOWN
+                return found.connected < found.bricks, ganeti_constants.LDS_OKAY
+            # Late, since only this one operation needs the volume's graph.
+            from ganeti_gluster import health
 
-def _wait_for_size(volume: Volume, path: str, size: int) -> None:
-    """Wait until an image that another client grew shows its size here.
-
-    This client may show the old one for as long as it caches (1 s by default).
-    """
-    deadline = time.monotonic() + SHOW_SECONDS
-    while (found := image.stat(volume, path).size) < size:
-        if time.monotonic() > deadline:
-            raise GanetiGlusterError(
-                "it has %d bytes, although its user grew it to %d" % (found, size)
-            )
-        time.sleep(0.1)
+            with self._volume("check") as (volume, path):
+                image.stat(volume, path)  # raises where too few bricks answer
+                state = health.check(volume, path)
+        except errors.BlockDeviceError as err:
+            logging.warning("%s", err)
+            return True, ganeti_constants.LDS_UNKNOWN
+        if state.split_brain:
+            return True, ganeti_constants.LDS_FAULTY
+        return bool(state.degraded), ganeti_constants.LDS_OKAY
 
 
 def _path_of(unique_id: Any) -> str:
@@ -577,6 +563,7 @@ def _check_parameters(params: dict[str, Any]) -> None:
         names.access(params.get(constants.PARAM_ACCESS, ganeti_constants.DISK_KERNELSPACE))
         names.preallocation(params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF))
         names.locking(params.get(constants.PARAM_LOCKING, names.LOCKING_ON))
+        names.patience(params.get(constants.PARAM_PATIENCE, names.PATIENCE))
 
 
 def register(module: Any) -> None:

@@ -23,3 +23,8 @@ def own() -> str:
         if netutils.IPAddress.Own(address):
             return str(name)
     return str(netutils.Hostname.GetSysName())
+
+
+def master() -> str:
+    """The cluster's master, as this node has been told."""
+    return str(ssconf.SimpleStore().GetMasterNode())

@@ -1,23 +1,29 @@
-"""Ganeti's side of the locks on images: whose they are, and when they are taken away.
+"""Ganeti's side of the servers of images: for whom an image is opened, and who is refused.
 
-Ganeti opens a disk for one node exclusively, or for both ends of a live migration,
-and closes it; `ganeti_gluster.lock` does the rest.
+Ganeti opens a disk for one node exclusively, or for both ends of a live migration, and
+closes it; `ganeti_gluster.serve` does the rest.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from ganeti import errors
 
 from ganeti_gluster import constants, names
-from ganeti_gluster.lock.client import Lock, LockFailed, node_number
-from ganeti_gluster.lock.image_lock import EXCLUSIVE, SHARED, Held, Holder
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
+from ganeti_gluster.serve.holder import Held, LastUser, node_number
+from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.storage import node_names
+from ganeti_gluster.volume import VolumeSpec
 
-# What of a disk's parameters names its volume.
-_VOLUME_PARAMETERS = (constants.PARAM_HOST, constants.PARAM_PORT, constants.PARAM_VOLUME)
+#: Seconds for a server that was started again, or opens its image anew, to lock it: who has
+#: not by then is dead or cut off.
+RETURN_SECONDS = 10.0
+_POLL_SECONDS = 1.0
 
 
 def enabled(params: dict[str, Any]) -> bool:
@@ -26,61 +32,74 @@ def enabled(params: dict[str, Any]) -> bool:
     return bool(value == names.LOCKING_ON)
 
 
-def lock_of(params: dict[str, Any], path: str) -> Lock:
-    """The lock of an image on this node."""
-    return Lock({name: params[name] for name in _VOLUME_PARAMETERS if name in params}, path)
+def patience(params: dict[str, Any]) -> int:
+    """Seconds that requests wait for storage that is away."""
+    return names.patience(params.get(constants.PARAM_PATIENCE, names.PATIENCE))
 
 
-def open_image(
-    params: dict[str, Any], path: str, disk: str | None, *, exclusive: bool, force: bool
-) -> None:
-    """Lock an image for this node; raises `BlockDeviceError` where another has it.
+def own_number() -> int:
+    """The number of this node's locks."""
+    return node_number(node_names.own())
 
-    A lock of this node's own that nobody keeps is left from before a reboot.  It,
-    and that of a node that Ganeti calls offline, and any with `force`, is taken
-    away; what still writes there is killed by its keeper.
+
+def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
+    """Have an image served on this node; raises `BlockDeviceError` where it cannot be.
+
+    What this node's own server held before a reboot is waited for, since the bricks forget
+    it.  What another left that is gone is taken once it has had time to come back.
     """
-    own = node_number(node_names.own())
-    lock = lock_of(params, path)
-    mode = EXCLUSIVE if exclusive else SHARED
     try:
-        try:
-            lock.take(mode, own, disk=disk or "")
-        except Held as err:
-            clear = err.holder is not None
-            if clear:
-                _assert_breakable(err, own, force=force)
-            lock.take(mode, own, disk=disk or "", clear=clear)
+        wanted: dict[str, Any] = {
+            "number": own_number(),
+            "mode": EXCLUSIVE if exclusive else SHARED,
+            "locking": enabled(params),
+            "patience": patience(params),
+        }
+        _open(ImageServer(VolumeSpec.from_params(params), path), wanted)
     except Held as err:
         raise errors.BlockDeviceError(_refusal(err)) from err
-    except LockFailed as err:
+    except GanetiGlusterError as err:
         raise errors.BlockDeviceError(str(err)) from err
 
 
-def _assert_breakable(err: Held, own: int, *, force: bool) -> None:
-    """Raise `err` again unless its lock may be taken away; says so in the log."""
-    holder = err.holder
-    assert holder is not None
-    if holder.number == own:
-        reason = "this node holds it from before it was restarted"
-    elif holder.number in map(node_number, node_names.offline()):
-        reason = "that node is marked offline"
-    elif force:
-        reason = "forced"
-    else:
-        raise err
-    logging.warning("Taking image %s, which is open on %s: %s", err.path, _name(holder), reason)
+def _open(server: ImageServer, wanted: dict[str, Any]) -> None:
+    try:
+        server.open(**wanted)
+    except Held as err:
+        if err.holder is None or err.holder.number != wanted["number"]:
+            raise
+        logging.warning("Image %s is still locked from before a restart of this node", err.path)
+        server.open(**wanted, wait=True)
+    except LastUser as err:
+        _take_over(server, wanted, err)
+
+
+def _take_over(server: ImageServer, wanted: dict[str, Any], left: LastUser) -> None:
+    """Take an image whose last user has gone without a word, if it does not come back."""
+    deadline = time.monotonic() + RETURN_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        try:
+            server.open(**wanted)
+        except LastUser as err:
+            left = err
+        else:
+            return
+    logging.warning("Taking image %s, which %s has left open", left.path, _node(left.number))
+    server.open(**wanted, take=left.word)
 
 
 def _refusal(err: Held) -> str:
     if err.holder is None:
         return "Image %s was being opened by another node at the same time" % err.path
     return (
-        "Image %s is open on %s (%s): stop the instance there; if that node is dead, mark"
-        " it offline (gnt-node modify --offline=yes)"
-        % (err.path, _name(err.holder), err.holder.mode)
+        "Image %s is open on %s (%s): stop the instance there; if that node is dead, or"
+        " cannot be reached, mark it offline (gnt-node modify --offline=yes) and fail the"
+        " instance over, or take the image from it (gnt-gluster disk evict)"
+        % (err.path, err.holder.name(node_names.every()), err.holder.mode)
     )
 
 
-def _name(holder: Holder) -> str:
-    return holder.name(node_names.every())
+def _node(number: int) -> str:
+    found = [node for node in node_names.every() if node_number(node) == number]
+    return "node %s" % " or ".join(found) if found else "an unknown node (%d)" % number

@@ -1,14 +1,14 @@
 """The QEMU of this node that has a disk, reached through Ganeti's own QMP client.
 
-GlusterFS's replication lets the one client that writes all the time keep its
-lock on a file: another client that truncates the image of a busy guest waits
-for minutes and more (measured: 5 minutes and no end, GlusterFS 11.1).  So the
-QEMU that has the image open grows it; its guest sees that at once.
+A disk grows by its image's server; its clients connect anew and learn the size then.  QEMU
+takes it over with the first request after that, and refuses `block_resize` until then
+("Cannot grow NBD nodes"; QEMU 7.2 to 11.1), so a request is made.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from ganeti import constants, errors
 from ganeti.hypervisor import hv_kvm
 
+from ganeti_gluster.snapshot.live import MonitorFailed
 from ganeti_gluster.storage import qmp
 
 _RUNTIME_SUFFIX = ".runtime"
@@ -23,34 +24,40 @@ _RUNTIME_SUFFIX = ".runtime"
 _DISKS = 3
 
 
-def grow(disk_uuid: str, size: int) -> bool:
-    """Let the running QEMU that has the disk grow it to `size` bytes.
-
-    False if none on this node has it.  Raises `MonitorFailed` where QEMU refuses
-    or does not answer.
-    """
-    found = _find(disk_uuid, userspace=True)
-    if found is not None:
-        _resize(*found, size)
-    return found is not None
+#: Seconds for QEMU to connect to a server that has grown its image.
+RECONNECT_SECONDS = 30.0
+_POLL_SECONDS = 0.2
 
 
 def tell_size(disk_uuid: str, size: int) -> None:
-    """Let the running QEMU that has the disk by a block device see that it has grown.
+    """Let the running QEMU that has the disk, by its server or a block device, see its size.
 
-    Ganeti 3.1 does that as well, later.  Raises `MonitorFailed` as `grow`.
+    Raises `MonitorFailed` where QEMU refuses or does not answer.
     """
-    found = _find(disk_uuid, userspace=False)
-    if found is not None:
-        _resize(*found, size)
-
-
-def _resize(instance: str, device: str, size: int) -> None:
+    found = _find(disk_uuid)
+    if found is None:
+        return
+    instance, device = found
+    deadline = time.monotonic() + RECONNECT_SECONDS
     with qmp.connected(hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance)) as monitor:
         # Ganeti 3.1 names the block node, Ganeti 3.0 the drive.
         nodes = monitor.execute("query-named-block-nodes", {"flat": True})
         key = "node-name" if any(node["node-name"] == device for node in nodes) else "device"
-        monitor.execute("block_resize", {key: device, "size": size})
+        while True:
+            try:
+                _read(monitor, device)
+                monitor.execute("block_resize", {key: device, "size": size})
+            except MonitorFailed:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
+
+def _read(monitor: qmp.QmpMonitor, device: str) -> None:
+    """Make one request to the disk, as a guest would; its outcome does not matter."""
+    monitor.execute("human-monitor-command", {"command-line": 'qemu-io %s "read 0 512"' % device})
 
 
 def user(disk_uuid: str) -> str | None:
@@ -58,15 +65,6 @@ def user(disk_uuid: str) -> str | None:
     for instance, disk, _ in running_disks():
         if disk.uuid == disk_uuid:
             return instance
-    return None
-
-
-def find_process(disk_uuid: str) -> int | None:
-    """The process of the QEMU on this node that has the disk, by a URI or by a path."""
-    for instance, disk, _ in running_disks():
-        if disk.uuid == disk_uuid:
-            _, pid, alive = hv_kvm.KVMHypervisor._InstancePidAlive(instance)
-            return pid if alive else None
     return None
 
 
@@ -78,13 +76,10 @@ def find_ext(provider: str, name: str) -> tuple[str, str] | None:
     return None
 
 
-def _find(disk_uuid: str, *, userspace: bool) -> tuple[str, str] | None:
-    """The running instance on this node whose QEMU has the disk, and its id of the disk.
-
-    A disk with a URI is one that QEMU reaches in userspace.
-    """
-    for instance, disk, uri in running_disks():
-        if disk.uuid == disk_uuid and disk.hvinfo and bool(uri) == userspace:
+def _find(disk_uuid: str) -> tuple[str, str] | None:
+    """The running instance on this node whose QEMU has the disk, and its id of the disk."""
+    for instance, disk, _ in running_disks():
+        if disk.uuid == disk_uuid and disk.hvinfo:
             return instance, disk.hvinfo["id"]
     return None
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.gluster_cli import BrickHeal
 
 PATH = constants.STATE_DIR + "/backlog.json"
@@ -48,13 +46,4 @@ def save(since: Mapping[str, float], path: str = PATH) -> None:
 
 def write_json(data: object, path: str) -> None:
     """Replace the file by one with `data`, readable by root alone."""
-    directory = os.path.dirname(path)
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=directory)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(data, stream)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    private.write(path, json.dumps(data))

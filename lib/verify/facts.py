@@ -74,6 +74,16 @@ class ExportView:
 
 
 @dataclass(frozen=True)
+class ServerView:
+    """The server of an open image: its key, `serve.control`'s state, since when and why."""
+
+    key: str
+    state: Name
+    waiting: float = 0.0
+    why: Sentence = ""
+
+
+@dataclass(frozen=True)
 class TlsFiles:
     """Gluster's TLS on a node: `management` if glusterd uses it, and the files.
 
@@ -97,7 +107,8 @@ class NodeFacts:
 
     node: Name
     plugin: PluginState
-    qemu_problem: Sentence = ""
+    server_problem: Sentence = ""
+    servers: tuple[ServerView, ...] = ()
     glusterfs: Name = ""
     glusterd: _Glusterd = ABSENT
     glusterd_reason: Sentence = ""

@@ -86,11 +86,23 @@ _TABLE = (
         "on the node: systemctl restart ganeti",
     ),
     Code(
-        "QEMU_NO_GLUSTER",
+        "SERVER_BROKEN",
         ERROR,
-        "QEMU on a node lacks the gluster driver, so that no virtual machine with"
-        " access=userspace can start there.",
-        "install qemu-block-extra on the node",
+        "The server of images does not run on a node, so that no disk can be opened there.",
+        "see the reason; libgfapi0 is from the release of GlusterFS that the node has",
+    ),
+    Code(
+        "IMAGE_WAITS",
+        ERROR,
+        "The requests of a running guest wait, since its image cannot be reached at present.",
+        "see the reason, and the findings on the volume; the guest goes on by itself",
+    ),
+    Code(
+        "IMAGE_LOST",
+        ERROR,
+        "A node has lost an image that it had open to another node, and serves it no more.",
+        "see that the instance runs on one node alone; on the node that has lost it:"
+        " systemctl stop %(unit)s",
     ),
     # glusterd and the pool
     Code(
@@ -145,6 +157,13 @@ _TABLE = (
         WARNING,
         "The pool works below what all of its members could, as before an upgrade.",
         "when no old node or client is left: gluster volume set all cluster.op-version %(value)s",
+    ),
+    Code(
+        "POOL_SETTINGS",
+        WARNING,
+        "The cluster's tags that say how a volume's pool is kept are not valid: nothing is done"
+        " by them when a node is added.",
+        "gnt-gluster pool modify --brick-dir DIRECTORY %(volume)s",
     ),
     # volumes
     Code(

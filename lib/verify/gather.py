@@ -1,4 +1,4 @@
-"""Look at this node: glusterd, bricks, QEMU, libgfapi, exports, TLS; in bounded time."""
+"""Look at this node: glusterd, bricks, open images, libgfapi, exports, TLS; in bounded time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ganeti_gluster.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
 from ganeti_gluster.gluster_cli.peers import REJECTED
 from ganeti_gluster.gluster_cli.volumes import parse_options
 from ganeti_gluster.plugin_state import PluginState
+from ganeti_gluster.serve import control, files
+from ganeti_gluster.serve.server import PROGRAM
 from ganeti_gluster.verify import facts as f
 from ganeti_gluster.verify.bounded import Answer, look
 from ganeti_gluster.volume import VolumeSpec, connect
@@ -39,8 +41,6 @@ TLS_DIR = Path("/etc/ssl")
 TLS_DIR_10 = Path("/usr/lib/ssl")
 TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
 
-# qemu-img knows the driver: it asks for the parameters that it lacks.
-_QEMU = ("qemu-img", "info", "--image-opts", "driver=gluster")
 _EXPORT = "ganeti-gluster-export-"
 _UNITS = (
     "systemctl",
@@ -69,7 +69,8 @@ def gather_node(
 ) -> f.NodeFacts:
     """What this node is like; `specs` are the volumes that it should reach."""
     jobs: dict[str, Any] = {
-        "QEMU": qemu_problem,
+        "image server": server_problem,
+        "image servers": look_at_servers,
         "GlusterFS's release": release,
         "glusterd": look_at_glusterd,
         "exports": look_at_exports,
@@ -92,7 +93,8 @@ def gather_node(
     return f.NodeFacts(
         node=node,
         plugin=plugin,
-        qemu_problem=answers["QEMU"].value or "",
+        server_problem=_reason(answers["image server"]),
+        servers=answers["image servers"].value or (),
         glusterfs=answers["GlusterFS's release"].value or "",
         reached=tuple(name for name in reached if name not in unreachable),
         unreachable=unreachable,
@@ -107,23 +109,30 @@ def _reason(answer: Answer) -> str:
     return str(answer.error) if answer.error else str(answer.value or "")
 
 
-# -- QEMU and libgfapi -------------------------------------------------------
+# -- the server of images and libgfapi ---------------------------------------
 
 
-def qemu_problem() -> str:
-    """Why QEMU cannot reach Gluster here, "" if it can; asks no server."""
+def server_problem() -> str:
+    """Why the server of images does not run here, "" if it does; asks no server."""
     try:
-        done = command.run(_QEMU, timeout=10, check=False)
+        command.run([PROGRAM, "--version"], timeout=10)
     except CommandFailed as err:
         return str(err)
-    return judge_qemu(done.stderr)
-
-
-def judge_qemu(stderr: str) -> str:
-    """What `qemu-img` says when it lacks the driver, "" when it does not."""
-    if "Unknown driver" in stderr or "Unknown protocol" in stderr:
-        return stderr.strip().splitlines()[-1].removeprefix("qemu-img: ")
     return ""
+
+
+def look_at_servers() -> tuple[f.ServerView, ...]:
+    """The servers of images that are open here."""
+    views = []
+    for key in files.served():
+        try:
+            found = control.status(key)
+        except control.NoAnswer as err:
+            views.append(f.ServerView(key, control.WAITING, 0.0, str(err)))
+            continue
+        if found is not None:
+            views.append(f.ServerView(key, found.state, found.waiting, found.why))
+    return tuple(views)
 
 
 def reach(spec: VolumeSpec) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ganeti_gluster.pool import profile
+from ganeti_gluster.serve import control
+from ganeti_gluster.serve.server import UNIT
 from ganeti_gluster.verify import facts as f
 from ganeti_gluster.verify.finding import ERROR, WARNING, Finding, Severity, found
 
@@ -33,8 +36,9 @@ def check_node(
     volume, where it is known.
     """
     yield from check_plugin(node.node, node.plugin)
-    if node.qemu_problem:
-        yield found("QEMU_NO_GLUSTER", node.node, node.qemu_problem)
+    if node.server_problem:
+        yield found("SERVER_BROKEN", node.node, node.server_problem)
+    yield from check_servers(node)
     yield from check_glusterd(node, offline)
     for brick in node.bricks:
         yield from check_brick(brick, (reserves or {}).get(brick.volume, NOTHING_LEFT))
@@ -74,6 +78,22 @@ def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:
         # it does not run is for Ganeti to say.
         if noded != _STOPPED and reason not in reasons:
             yield found("NODED_STALE", node, str(reason).split("; ")[0])
+
+
+def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
+    """Open images whose requests wait, or that another node has by now."""
+    for server in node.servers:
+        if server.state == control.LOST:
+            yield found(
+                "IMAGE_LOST",
+                node.node,
+                "%s: %s" % (server.key, server.why),
+                unit=UNIT % server.key,
+            )
+        elif server.state == control.WAITING and server.why:
+            clock = time.strftime("%H:%M:%S", time.localtime(server.waiting))
+            since = "since %s: " % clock if server.waiting else ""  # one that does not answer
+            yield found("IMAGE_WAITS", node.node, "%s: %s%s" % (server.key, since, server.why))
 
 
 def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:

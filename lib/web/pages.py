@@ -95,8 +95,11 @@ def act() -> Response | str | tuple[str, int]:
             "swift.html", actions=site().actions.latest()[:5], error=str(err), chosen=nodes
         )
         return page, 400
-    if order.verb != VERBS[0] and form.get("confirmed") != "yes":
-        return render_template("confirm.html", order=order, everywhere=_everywhere(order))
+    everywhere = _everywhere(order)
+    # A yes to some of the servers is none to all of them, if the others are gone since.
+    enough = ("everywhere",) if everywhere else ("everywhere", "yes")
+    if order.verb != VERBS[0] and form.get("confirmed") not in enough:
+        return render_template("confirm.html", order=order, everywhere=everywhere)
     who = access.caller()
     assert who is not None
     try:

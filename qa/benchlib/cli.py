@@ -38,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="qa/bench",
         description="Measure ours and stock Ganeti's gluster class side by side, on a testbed of"
         " its own: a table, and %s." % RESULT.relative_to(layout.PROJECT),
-        epilog="SUITE in the environment is the nodes' Debian: %s." % ", ".join(layout.SUITES),
+        epilog="SUITE in the environment is the nodes' Debian: %s.  QEMU=backports makes"
+        " trixie+backports of trixie." % ", ".join(layout.SUITES),
     )
     parser.add_argument("--quick", action="store_true", help="a few runs each, as a smoke test")
     parser.add_argument(
@@ -63,9 +64,12 @@ def package() -> Path:
     """The package of this checkout's version; raises TestbedError if it is not built."""
     version = re.search(r'__version__ = "(.*)"', VERSION_FILE.read_text(encoding="utf-8"))
     assert version is not None
-    path = BUILD / ("ganeti-gluster_%s_all.deb" % version.group(1))
-    if not path.is_file():
-        raise TestbedError("there is no package %s" % path, hint="build it with: make deb")
+    pattern = "ganeti-gluster_%s_*.deb" % version.group(1)
+    path = next(BUILD.glob(pattern), None)
+    if path is None:
+        raise TestbedError(
+            "there is no package %s" % (BUILD / pattern), hint="build it with: make deb"
+        )
     return path
 
 
@@ -85,7 +89,7 @@ def alone() -> Iterator[None]:
 
 def measure(args: argparse.Namespace) -> int:
     """Bring the testbed up, measure, show and save."""
-    suite = os.environ.get("SUITE") or layout.DEFAULT_SUITE
+    suite = layout.chosen_suite()
     with alone():
         deb = package()
         with bench.nodes(testbed_name(), suite, deb, keep=args.keep, say=say) as testbed:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
-import os
 import signal
 import sys
 import textwrap
@@ -14,6 +13,7 @@ import time
 from collections.abc import Iterator
 
 from testbedlib import Testbed, TestbedError, command, layout, requirements, state
+from testbedlib.cli import add_suite_options
 
 from .errors import DemoFailed
 from .report import TITLE_COLUMNS, Report, Step
@@ -37,12 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         " from nothing, the package, an instance that boots from its disk, live migration,"
         " failover, growth and removal.  Needs root; leaves nothing behind.",
     )
-    parser.add_argument(
-        "--suite",
-        choices=layout.SUITES,
-        default=None,
-        help="the nodes' Debian (default: $SUITE, else %s)" % layout.DEFAULT_SUITE,
-    )
+    add_suite_options(parser)
     parser.add_argument(
         "--keep", action="store_true", help="leave the cluster up, to try something on it"
     )
@@ -151,9 +146,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line and return the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    suite = args.suite or os.environ.get("SUITE") or layout.DEFAULT_SUITE
-    if suite not in layout.SUITES:
-        parser.error("SUITE is %r: it is one of %s" % (suite, ", ".join(layout.SUITES)))
+    try:
+        suite = layout.chosen_suite(args.suite, args.qemu)
+    except TestbedError as err:
+        parser.error(str(err))
     if not args.name.startswith(PREFIX):
         parser.error("a name that does not begin with %s may be somebody else's" % PREFIX)
     command.verbose = args.verbose

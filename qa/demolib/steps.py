@@ -126,7 +126,7 @@ class Demo:
                 )
             )
             found = sorted(
-                (layout.PROJECT / "build").glob("ganeti-gluster_*_all.deb"),
+                (layout.PROJECT / "build").glob("ganeti-gluster_*.deb"),
                 key=lambda path: path.stat().st_mtime,
             )
             if not found:

@@ -27,7 +27,8 @@ def say(line: str) -> None:
 
 
 def cmd_up(testbed: Testbed, args: argparse.Namespace) -> int:
-    testbed.up(nodes=args.nodes, suite=args.suite, bare=args.bare, brick_gib=args.brick_gib)
+    suite = layout.chosen_suite(args.suite, args.qemu)
+    testbed.up(nodes=args.nodes, suite=suite, bare=args.bare, brick_gib=args.brick_gib)
     return 0
 
 
@@ -124,6 +125,23 @@ def cmd_volume(testbed: Testbed, args: argparse.Namespace) -> int:
     return 0
 
 
+def add_suite_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `layout.chosen_suite` takes."""
+    parser.add_argument(
+        "--suite",
+        choices=layout.SUITES,
+        default=None,
+        help="the nodes' Debian (default: $SUITE, else %s)" % layout.DEFAULT_SUITE,
+    )
+    parser.add_argument(
+        "--qemu",
+        choices=layout.QEMUS,
+        default=None,
+        help="where the nodes' QEMU is from (default: $QEMU, else the suite itself);"
+        " --suite trixie+backports is the same",
+    )
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the options of all are taken before or after a command."""
     shared = argparse.ArgumentParser(add_help=False)
@@ -161,12 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how many nodes, 1 to %d (default: %%(default)s)" % layout.MAX_NODES,
     )
-    up.add_argument(
-        "--suite",
-        choices=layout.SUITES,
-        default=None,
-        help="the nodes' Debian (default: $SUITE, else %s)" % layout.DEFAULT_SUITE,
-    )
+    add_suite_options(up)
     up.add_argument(
         "--bare", action="store_true", help="booted nodes only: no Ganeti cluster, no Gluster pool"
     )

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from .errors import TestbedError
 
-SUITES = ("trixie", "bookworm")
 DEFAULT_SUITE = "trixie"
+# With QEMU from elsewhere than the suite itself, this stands after a "+": it makes other
+# nodes and another root tree, as another suite does.
+QEMUS = ("backports",)
+SUITES = ("trixie", "trixie+backports", "bookworm", "sid")
 DEFAULT_NAME = "testbed"
 DEFAULT_NODES = 3
 MAX_NODES = 9
@@ -35,6 +38,20 @@ DEFAULT_STATE = "/var/lib/ganeti-gluster-testbed"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}\Z")
 PROJECT = Path(__file__).resolve().parents[2]
+
+
+def chosen_suite(suite: str | None = None, qemu: str | None = None) -> str:
+    """The one of SUITES that the options name; SUITE and QEMU stand for those not given.
+
+    Raises TestbedError if there is none such.
+    """
+    suite = suite or os.environ.get("SUITE") or DEFAULT_SUITE
+    qemu = qemu or os.environ.get("QEMU")
+    if qemu and not suite.endswith("+" + qemu):
+        suite = "%s+%s" % (suite, qemu)
+    if suite not in SUITES:
+        raise TestbedError("suite %r: it is one of %s" % (suite, ", ".join(SUITES)))
+    return suite
 
 
 def node_names(count: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -81,9 +80,7 @@ class Lifecycle:
         What an interrupted run left is removed first; if this one fails or is
         interrupted, it leaves nothing.
         """
-        suite = suite or os.environ.get("SUITE") or layout.DEFAULT_SUITE
-        if suite not in layout.SUITES:
-            raise TestbedError("suite %r: it is one of %s" % (suite, ", ".join(layout.SUITES)))
+        suite = suite or layout.chosen_suite()
         layout.node_names(nodes)
         requirements.require(self.say)
         with self._exclusive():

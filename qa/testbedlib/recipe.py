@@ -38,6 +38,19 @@ MASKED = (
     "systemd-journal-catalog-update.service",
     "systemd-update-done.service",
 )
+# Has the new tree's apt take QEMU from the suite's backports, and the firmware that it demands;
+# mmdebstrap runs it before anything is fetched.  The mirror is that of the suite's own line.
+QEMU_FROM_BACKPORTS = """\
+set -e
+cd "$1/etc/apt"
+sed -n 's/ %(suite)s main$/ %(suite)s-backports main/p' sources.list >sources.list.d/backports.list
+test -s sources.list.d/backports.list
+cat >preferences.d/qemu <<END
+Package: src:qemu src:seabios
+Pin: release n=%(suite)s-backports
+Pin-Priority: 500
+END
+"""
 ENABLED = ("ssh.service", "glusterd.service", "testbed-devices.service", "testbed-network.service")
 
 
@@ -61,6 +74,7 @@ def digest(adapt_sysrq: bool) -> str:
 
 def build_argv(suite: str, directory: Path) -> list[str]:
     """The mmdebstrap command; without a mirror it takes the distribution's own."""
+    suite, _, qemu = suite.partition("+")
     return [
         # In namespaces of its own that die with us: a killed build leaves neither a
         # process nor a mount.
@@ -82,6 +96,7 @@ def build_argv(suite: str, directory: Path) -> list[str]:
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
+        *(["--setup-hook=" + QEMU_FROM_BACKPORTS % {"suite": suite}] if qemu else []),
         suite,
         str(directory),
     ]
@@ -109,9 +124,11 @@ def prepare(tree: Path) -> None:
     root = "--root=%s" % tree
     command.run(["systemctl", root, "mask", *MASKED], timeout=30)
     command.run(["systemctl", root, "enable", *ENABLED], timeout=30)
+    adapted = adapt_certificates(tree)
     if not os.path.exists(SYSRQ):
         adapt_sysrq_check(tree)
-        # or every node would compile it anew
+        adapted = True
+    if adapted:  # or every node would compile it anew
         command.run(
             [
                 "chroot",
@@ -174,3 +191,22 @@ def adapt_sysrq_check(tree: Path) -> None:
             hint="adapt image.adapt_sysrq_check to this Ganeti",
         )
     found[0].write_text(found[0].read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+def adapt_certificates(tree: Path) -> bool:
+    """Let Ganeti make certificates with a pyOpenSSL that has no requests for them any more.
+
+    Without it `gnt-cluster init` fails on Debian unstable.  Ganeti's request only carries a
+    name and a key, which a certificate does as well.  Returns whether anything was changed.
+    """
+    gone = "OpenSSL.crypto.X509Req()"
+    library = tree / "usr/lib/python3/dist-packages/OpenSSL/crypto.py"
+    if "X509Req" in library.read_text(encoding="utf-8"):
+        return False
+    changed = False
+    for path in tree.glob("usr/share/ganeti/*/ganeti/utils/x509.py"):
+        text = path.read_text(encoding="utf-8")
+        if gone in text:
+            path.write_text(text.replace(gone, "OpenSSL.crypto.X509()"), encoding="utf-8")
+            changed = True
+    return changed

@@ -163,7 +163,7 @@ def prepare(cluster: Cluster) -> None:
 
 def package() -> Path:
     """The package under test."""
-    (path,) = glob.glob(str(ROOT / "build" / "ganeti-gluster_*_all.deb"))
+    (path,) = glob.glob(str(ROOT / "build" / "ganeti-gluster_*.deb"))
     return Path(path)
 
 

@@ -13,6 +13,8 @@ from testbedlib import wait_for
 
 from .conftest import Cluster
 
+pytestmark = pytest.mark.qemu
+
 GIB = 1 << 30
 NAME = "vm1"
 

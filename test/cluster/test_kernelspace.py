@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
+
 from demolib import guest
 
 from .conftest import Cluster
+
+pytestmark = pytest.mark.qemu
 
 NAME = "vm2"
 GIB = 1 << 30

@@ -29,6 +29,7 @@ def qemu_state(cluster: Cluster, node: str) -> str:
     return cluster.testbed.exec(node, argv).stdout.strip()
 
 
+@pytest.mark.qemu
 def test_a_lock_follows_the_instance(cluster: Cluster) -> None:
     cluster.add(NAME)
     try:

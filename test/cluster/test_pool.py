@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .conftest import Cluster
+from .terminal import terminal
 
 VOLUME = "gv-built"
 DIRECTORY = "/srv/gluster/built"
@@ -117,13 +118,28 @@ def test_the_volume_is_as_it_was_asked_for(cluster: Cluster, create: list[str]) 
         cluster.run("systemctl", "is-enabled", "srv-gluster-built.mount", node=node)
 
 
-def test_images_without_an_instance_keep_it(cluster: Cluster, create: list[str]) -> None:
+def on_volume(cluster: Cluster, statement: str) -> None:
     program = (
         "from ganeti_gluster.volume import *; from ganeti_gluster import image;"
-        "v = connect(VolumeSpec.from_params({'host': 'node1', 'volume': '%s'}));"
-        "image.create(v, 'ganeti/stray.0', 1 << 20)" % VOLUME
+        "v = connect(VolumeSpec.from_params({'host': 'node1', 'volume': '%s'})); %s"
     )
-    cluster.run("/usr/bin/python3", "-c", program)
+    cluster.run("/usr/bin/python3", "-c", program % (VOLUME, statement))
+
+
+def test_what_comes_while_it_asks_keeps_it(cluster: Cluster, create: list[str]) -> None:
+    argv = ["gnt-gluster", "pool", "destroy", VOLUME]
+    with terminal(cluster.testbed.node("node1"), argv) as shown:
+        shown.until("Destroy it?", 60)
+        on_volume(cluster, "image.create(v, 'ganeti/late.0', 1 << 20)")
+        shown.type("y\n")
+        assert shown.end(60) == 1
+    assert "has 1 image(s) of no instance: ganeti/late.0; --force destroys" in shown.text
+    assert cluster.run("gluster", "volume", "info", VOLUME).stdout.count("Status: Started") == 1
+    on_volume(cluster, "v.unlink('ganeti/late.0')")
+
+
+def test_images_without_an_instance_keep_it(cluster: Cluster, create: list[str]) -> None:
+    on_volume(cluster, "image.create(v, 'ganeti/stray.0', 1 << 20)")
     done = cluster.run("gnt-gluster", "pool", "destroy", "--yes", VOLUME, fail=True)
     assert (
         "Failure: volume %s has 1 image(s) of no instance: ganeti/stray.0; --force" % VOLUME

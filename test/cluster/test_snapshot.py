@@ -16,6 +16,8 @@ from testbedlib import wait_for
 
 from .conftest import SERVERS, Cluster
 
+pytestmark = pytest.mark.qemu
+
 MIB = 1 << 20
 NAME = "snap1"
 # Not the master: the work is done on the instance's node.

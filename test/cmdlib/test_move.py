@@ -1,13 +1,22 @@
-"""What a hook is told of a move, and when it has nothing to say."""
+"""What a hook is told of a move, and why an instance may not move to this node."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ganeti_gluster import command
+from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import move
+from ganeti_gluster.errors import VolumeUnreachable
+from ganeti_gluster.health import ImageHealth
+from ganeti_gluster.serve.files import EXCLUSIVE
+from ganeti_gluster.serve.holder import Holder, node_number
 
 ENV = {
     "GANETI_INSTANCE_NAME": "vm1",
@@ -23,7 +32,7 @@ ENV = {
     "GANETI_INSTANCE_GLUSTER_HOST": "node1,node2",
     "GANETI_INSTANCE_GLUSTER_PORT": "24007",
     "GANETI_INSTANCE_GLUSTER_VOLUME": "gv0",
-    "GANETI_INSTANCE_GLUSTER_VERSION": "0.1.0",
+    "GANETI_INSTANCE_GLUSTER_VERSION": __version__,
 }
 
 
@@ -33,25 +42,150 @@ def test_the_environment_names_the_gluster_disks_and_their_volume() -> None:
     assert found.paths == {0: "ganeti/a.0", 11: "ganeti/a.11"}
     assert found.params["host"] == "node1,node2"
     assert found.params["volume"] == "gv0"
-    assert found.version == "0.1.0"
+    assert found.version == __version__
+
+
+NODES = ["node1", "node2", "node3", "node4"]
+UNIT = "ganeti-gluster-export-gv0-01.service"
+
+
+class Node:
+    """The new node as it is: what it finds of the images, which are all alike."""
+
+    def __init__(self) -> None:
+        self.lacking = ""
+        self.unreachable: Exception | None = None
+        self.unreadable: OSError | None = None
+        self.health = ImageHealth(False, False, None, "")
+        self.holder: Holder | None = None
+        self.device: str | None = None
+        self.served = False
+
+    @contextlib.contextmanager
+    def connect(self, spec: Any) -> Iterator[Any]:
+        if self.unreachable:
+            raise self.unreachable
+
+        @contextlib.contextmanager
+        def open_(path: str) -> Iterator[Any]:
+            if self.unreadable:
+                raise self.unreadable
+            yield SimpleNamespace(pread=lambda size, offset: b"")
+
+        yield SimpleNamespace(open=open_)
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Node:
+    found = Node()
+    monkeypatch.setattr(move, "server_problem", lambda: found.lacking)
+    monkeypatch.setattr(move, "connect", found.connect)
+    monkeypatch.setattr(move.image, "stat", lambda volume, path: None)
+    monkeypatch.setattr(move.health, "check", lambda volume, path: found.health)
+    monkeypatch.setattr(move, "holder_of", lambda volume, path: found.holder)
+    export = SimpleNamespace(device=lambda: found.device, unit=UNIT)
+    monkeypatch.setattr(move, "Export", lambda spec, path: export)
+    server = SimpleNamespace(status=lambda: object() if found.served else None)
+    monkeypatch.setattr(move, "ImageServer", lambda spec, path: server)
+    return found
+
+
+def check(**changed: str) -> move.Verdict:
+    one = {name: value for name, value in ENV.items() if "DISK11" not in name}
+    return move.check(move.Move.from_env({**one, **changed}), nodes=NODES, offline=["node4"])
+
+
+def test_where_all_is_well_nothing_is_said(node: Node) -> None:
+    assert check() == move.Verdict()
+
+
+@pytest.mark.parametrize(("version", "there"), [("0.0", "0.0"), ("", "not at work")])
+def test_both_ends_have_the_same_release(node: Node, version: str, there: str) -> None:
+    assert check(GANETI_INSTANCE_GLUSTER_VERSION=version).refusals == [
+        "ganeti-gluster is %s here and %s on the master; install the same" % (__version__, there)
+    ]
+
+
+def test_a_node_on_which_no_server_of_images_runs_is_refused(node: Node) -> None:
+    node.lacking = "image-server --version: exit status 127"
+    assert check().refusals == [
+        "the server of images does not run here (image-server --version: exit status 127)"
+    ]
+
+
+def test_a_volume_that_cannot_be_reached_is_refused(node: Node) -> None:
+    node.unreachable = VolumeUnreachable("volume gv0 cannot be reached", volume="gv0")
+    assert check().refusals == ["volume gv0 cannot be reached"]
+
+
+def test_each_disk_is_looked_at(node: Node) -> None:
+    node.unreadable = OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+    found = move.check(move.Move.from_env(ENV), nodes=NODES, offline=[])
+    assert found.refusals == [
+        "disk/%d: image ganeti/a.%d cannot be read: Transport endpoint is not connected"
+        % (index, index)
+        for index in (0, 11)
+    ]
+
+
+def test_a_split_brain_is_refused_and_a_missing_copy_is_not(node: Node) -> None:
+    node.health = ImageHealth(True, False, None, "one copy is missing")
+    assert check() == move.Verdict([], ["disk/0: one copy is missing"])
+    node.health = ImageHealth(None, True, None, "split-brain")
+    assert check() == move.Verdict(["disk/0: split-brain; heal it first"], [])
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("holder", "refused"), [("node1", False), ("node2", False), ("node3", True), ("node4", False)]
+)
+def test_an_image_is_open_on_neither_end_or_it_is_refused(
+    node: Node, holder: str, refused: bool
+) -> None:
+    node.holder = Holder(node_number(holder), EXCLUSIVE)
+    expected = ["disk/0: image ganeti/a.0 is open on node %s" % holder] if refused else []
+    assert check().refusals == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "served", "refused"),
+    [(None, False, False), ("/dev/nbd0", True, False), ("/dev/nbd0", False, True)],
+)
+def test_a_device_of_an_image_that_is_not_open_is_refused(
+    node: Node, device: str | None, served: bool, refused: bool
+) -> None:
+    node.device, node.served = device, served
+    message = (
+        "disk/0: this node still exports image ganeti/a.0 (%s), and has not opened it; stop"
+        " that unit" % UNIT
+    )
+    assert check().refusals == ([message] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("own", "lacking", "status", "told"),
     [
-        # QEMU 7.2 and 10.0 with the driver, and without qemu-block-extra
-        ("qemu-img: Could not open 'driver=gluster': gluster: 'volume' missing\n", ""),
+        ("node2", "", 0, ""),
         (
-            "qemu-img: Could not open 'driver=gluster': Unknown driver 'gluster'\n",
-            "Could not open 'driver=gluster': Unknown driver 'gluster'",
+            "node2",
+            "no libgfapi",
+            1,
+            "vm1 cannot move to node2: the server of images does not run here (no libgfapi)\n",
         ),
+        ("node1", "no libgfapi", 0, ""),  # the other end has nothing to say
     ],
 )
-def test_a_qemu_without_the_driver_is_known(
-    monkeypatch: pytest.MonkeyPatch, said: str, expected: str
+def test_the_hook_says_why(
+    node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    own: str,
+    lacking: str,
+    status: int,
+    told: str,
 ) -> None:
-    def run(argv: Any, **options: Any) -> command.CommandResult:
-        return command.CommandResult(tuple(argv), 1, "", said)
-
-    monkeypatch.setattr(command, "run", run)
-    assert move.qemu_problem() == expected
+    names = ModuleType("node_names")
+    vars(names).update(own=lambda: own, every=lambda: NODES, offline=lambda: [])
+    monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", names)
+    node.lacking = lacking
+    assert move.main(ENV) == status
+    assert capsys.readouterr().out == told

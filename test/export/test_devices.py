@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from ganeti_gluster.command import CommandFailed, CommandResult
-from ganeti_gluster.export import loop, nbd, unit, users
-from ganeti_gluster.volume import Server, VolumeSpec
-
-SPEC = VolumeSpec("gv0", (Server("node1", 24007), Server("2001:db8::1", 24008)))
+from ganeti_gluster.export import exporter, loop, nbd, unit, users
 
 
 @pytest.fixture
@@ -91,34 +88,24 @@ def test_an_nbd_device_is_ours_if_a_process_of_the_unit_serves_it(sysfs: Path) -
     assert nbd.served_by("nbd1", group) is None
 
 
-def test_qemu_nbd_serves_the_raw_image_uncached_with_every_server() -> None:
-    spec = VolumeSpec("gv0", (Server("node1", 24007), Server("node2", 24007)))
-    argv = nbd.server_argv("/dev/nbd4", spec, "ganeti/x.0")
+def test_qemu_nbd_passes_on_what_the_images_server_has_and_waits_for_it() -> None:
+    argv = nbd.server_argv("/dev/nbd4", "/run/x.nbd", 900)
     assert argv[:2] == ["qemu-nbd", "--connect=/dev/nbd4"]
     assert {"--cache=none", "--discard=unmap", "--persistent"} < set(argv)
     blockdev = json.loads(argv[-1].removeprefix("json:"))
     assert blockdev["driver"] == "raw"
-    assert [server["host"] for server in blockdev["file"]["server"]] == ["node1", "node2"]
+    assert blockdev["file"] == {
+        "driver": "nbd",
+        "server": {"type": "unix", "path": "/run/x.nbd"},
+        "reconnect-delay": 960,
+    }
 
 
-@pytest.mark.parametrize(
-    ("spec", "host"),
-    [
-        (SPEC, "--host=node1:24007,[2001:db8::1]:24008"),
-        (VolumeSpec("gv0", (Server("/run/g.sock", 0),), "unix"), "--host=/run/g.sock"),
-    ],
-)
-def test_the_exporter_is_told_every_server(spec: VolumeSpec, host: str) -> None:
-    argv = unit.exporter_argv(spec, "ganeti/x.0", "/run/y")
-    assert host in argv
-    told = VolumeSpec.from_params(
-        {
-            "volume": "gv0",
-            "host": host.partition("=")[2],
-            "transport": spec.transport,
-        }
-    )
-    assert told == spec
+def test_the_exporter_takes_the_arguments_that_it_is_given() -> None:
+    argv = unit.exporter_argv("gv0", "ganeti/x.0", "/run/y", "/run/x.nbd", 960)
+    options = exporter.parse(argv[argv.index(unit.EXPORTER) + 1 :])
+    assert (options.socket, options.path, options.seconds) == ("/run/x.nbd", "/run/y", 960)
+    assert "--image=ganeti/x.0" in argv
 
 
 def test_an_exporter_is_never_restarted() -> None:

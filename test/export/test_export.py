@@ -14,11 +14,17 @@ from ganeti_gluster import constants
 from ganeti_gluster.command import CommandFailed, CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import Export, ExportFailed, control, export, loop, nbd, users
+from ganeti_gluster.serve import control as server_control
+from ganeti_gluster.serve import files
 from ganeti_gluster.volume import Server, VolumeSpec
 
 SPEC = VolumeSpec("gv0", (Server("node1", 24007), Server("node2", 24007)))
 IMAGE = "ganeti/9f8d.0"
 MIB = 1 << 20
+
+
+def served(state: str = server_control.SERVING, why: str = "") -> server_control.Status:
+    return server_control.Status(state, "exclusive", 64 * MIB, 512, (), 0, why, 0, "")
 
 
 class Node:
@@ -29,6 +35,8 @@ class Node:
         self.commands: list[str] = []
         self.active = False
         self.answers = True
+        self.argv: list[str] = []  # of the unit that was started last
+        self.server: server_control.Status | Exception | None = served()
         self.dies = False  # when its device is flushed
         self.fail: str | None = None
         self.code = 1
@@ -62,8 +70,14 @@ class Node:
 
     loops = False
 
+    def server_status(self, key: str, *, timeout: float = 5.0) -> server_control.Status | None:
+        if isinstance(self.server, Exception):
+            raise self.server
+        return self.server
+
     def start(self, argv: list[str]) -> None:
         self.active = True
+        self.argv = argv
         if "qemu-nbd" not in argv:
             self.loops = True
             return
@@ -83,6 +97,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node(tmp_path)
     monkeypatch.setattr(constants, "RUN_DIR", str(tmp_path))
     monkeypatch.setattr(constants, "EXPORT_DIR", str(tmp_path / "exports"))
+    monkeypatch.setattr(constants, "IMAGE_SERVER_DIR", str(tmp_path / "images"))
+    monkeypatch.setattr(server_control, "status", node.server_status)
     monkeypatch.setattr(loop, "find", node.find)
     monkeypatch.setattr(nbd, "devices", lambda: sorted(node.nbd))
     monkeypatch.setattr(nbd, "is_connected", lambda device: node.nbd[device] is not None)
@@ -115,6 +131,47 @@ def test_constructing_one_does_nothing(node: Node) -> None:
     assert an_export(node).device() is None
     assert node.commands == []
     assert not os.path.exists(constants.EXPORT_DIR)
+
+
+@pytest.mark.parametrize(
+    ("server", "reason"),
+    [
+        (None, "it has no server on this node"),
+        (server_control.NoAnswer("its server does not answer in 5 s"), "does not answer in 5 s"),
+        (
+            served(server_control.LOST, "another has had the image meanwhile"),
+            "its server serves it no more: another has had the image meanwhile",
+        ),
+    ],
+)
+def test_an_image_that_is_not_served_here_is_not_exported(
+    node: Node, server: server_control.Status | Exception | None, reason: str
+) -> None:
+    node.server = server
+    with pytest.raises(
+        ExportFailed,
+        match="^cannot export image %s of volume gv0: .*%s; see journalctl --unit=.*-image@"
+        % (IMAGE, reason),
+    ):
+        an_export(node).start()
+    assert node.commands == []
+
+
+@pytest.mark.parametrize("patience", [0, 900])
+def test_the_exporter_waits_longer_for_the_server_than_the_server_for_its_volume(
+    node: Node, patience: int
+) -> None:
+    an = an_export(node)
+    files.write(an.key, files.Wanted(SPEC, IMAGE, 1, "word", patience=patience))
+    an.start()
+    assert "--seconds=%d" % (patience + 60) in node.argv
+    assert "--socket=%s/%s.nbd" % (constants.IMAGE_SERVER_DIR, an.key) in node.argv
+
+
+def test_an_export_ends_before_the_server_when_the_node_goes_down(node: Node) -> None:
+    an = an_export(node)
+    an.start()
+    assert "--property=After=ganeti-gluster-image@%s.service" % an.key in node.argv
 
 
 def test_images_have_different_units(node: Node) -> None:
@@ -288,7 +345,7 @@ def test_nbd_is_taken_where_the_kernel_has_it(node: Node) -> None:
     assert not an_export(node).grow(96 * MIB), "qemu-nbd's device keeps its size"
     node.commands.clear()
     an_export(node).stop()
-    assert node.commands == ["flush", "qemu-nbd", "systemctl kill", *STOPPED]
+    assert node.commands == ["flush", "qemu-nbd", *STOPPED]
     assert left() == []
 
 

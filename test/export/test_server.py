@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from ganeti_gluster.export import control, fuse
-from ganeti_gluster.export.exporter import ServedImage
 from ganeti_gluster.export.server import Server
 
 MIB = 1 << 20
@@ -27,12 +26,14 @@ class Memory:
         self.log: list[tuple[object, ...]] = []
         self.fail: OSError | None = None
 
-    def preadinto(self, buffer: memoryview, offset: int) -> int:
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def pread(self, size: int, offset: int) -> memoryview:
         if self.fail:
             raise self.fail
-        part = self.data[offset : offset + len(buffer)]
-        buffer[: len(part)] = part
-        return len(part)
+        return memoryview(self.data)[offset : offset + size]
 
     def pwrite(self, data: memoryview, offset: int) -> None:
         self.data[offset : offset + len(data)] = data
@@ -46,12 +47,6 @@ class Memory:
     def zero(self, offset: int, length: int) -> None:
         self.log.append(("zero", offset, length))
 
-    def resize(self, size: int) -> None:
-        self.log.append(("resize", size))
-
-    def attributes(self) -> tuple[int, int, int]:
-        return len(self.data), 4096, 7
-
 
 class Kernel:
     """The kernel's end of /dev/fuse."""
@@ -61,13 +56,13 @@ class Kernel:
         self.socket, self.other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(5)
         self.server = Server(self.other.fileno(), image)
-        self.buffers = bytearray(fuse.REQUEST_SIZE), bytearray(fuse.READ_DATA + fuse.MAX_DATA)
+        self.buffer = bytearray(fuse.REQUEST_SIZE)
         self.more = True
 
     def send(self, opcode: int, body: bytes = b"") -> None:
         head = struct.pack("=IIQQIIII", 40 + len(body), opcode, 99, fuse.ROOT, 0, 0, 0, 0)
         self.socket.send(head + body)
-        self.more = self.server.step(*self.buffers)
+        self.more = self.server.step(self.buffer)
 
     def ask(self, opcode: int, body: bytes = b"") -> tuple[int, bytes]:
         """The errno and the body of an answer."""
@@ -110,9 +105,9 @@ def test_what_is_written_is_read(kernel: Kernel) -> None:
     assert kernel.ask(fuse.READ, a_range(MIB - 512, 4096)) == (0, bytes(512))
 
 
-def test_an_error_of_the_volume_is_the_kernels(kernel: Kernel) -> None:
-    kernel.image.fail = OSError(errno.ENOTCONN, "no brick")
-    assert kernel.ask(fuse.READ, a_range(0, 512)) == (errno.ENOTCONN, b"")
+def test_an_error_of_the_image_is_the_kernels(kernel: Kernel) -> None:
+    kernel.image.fail = OSError(errno.ENOSPC, "no room")
+    assert kernel.ask(fuse.READ, a_range(0, 512)) == (errno.ENOSPC, b"")
     kernel.image.fail = None
     assert kernel.ask(fuse.READ, a_range(0, 512)) == (0, bytes(512))
 
@@ -156,17 +151,9 @@ def test_a_flush_is_a_sync(kernel: Kernel) -> None:
 def test_attributes_are_those_of_one_regular_file(kernel: Kernel) -> None:
     code, body = kernel.ask(fuse.GETATTR, bytes(16))
     assert (code, len(body)) == (0, 104)
-    _, _, _, inode, size, blocks, mtime = struct.unpack_from("=QII4Q", body)
-    assert (inode, size, blocks, mtime) == (fuse.ROOT, MIB, 8, 7)
+    _, _, _, inode, size = struct.unpack_from("=QII2Q", body)
+    assert (inode, size) == (fuse.ROOT, MIB)
     assert struct.unpack_from("=I", body, 76)[0] == 0o100600
-
-
-def test_only_the_size_can_be_set(kernel: Kernel) -> None:
-    size, mode = 1 << 3, 1 << 0
-    assert kernel.ask(fuse.SETATTR, struct.pack("=IIQQ", size, 0, 0, 2 * MIB) + bytes(64))[0] == 0
-    assert kernel.image.log == [("resize", 2 * MIB)]
-    code, _ = kernel.ask(fuse.SETATTR, struct.pack("=IIQQ", mode, 0, 0, 0) + bytes(64))
-    assert code == errno.EOPNOTSUPP
 
 
 def test_what_is_not_needed_is_said_once_and_what_has_no_answer_gets_none(kernel: Kernel) -> None:
@@ -182,50 +169,6 @@ def test_what_is_not_needed_is_said_once_and_what_has_no_answer_gets_none(kernel
 def test_the_end_of_the_mount_is_the_servers(kernel: Kernel) -> None:
     assert kernel.ask(fuse.DESTROY) == (0, b"")
     assert not kernel.more
-
-
-class AFile:
-    """A file of libgfapi, as far as an image needs one."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.truncated: list[int] = []
-
-    def stat(self) -> object:
-        from types import SimpleNamespace
-
-        return SimpleNamespace(size=self.size, allocated=0, mtime=0.0)
-
-    def truncate(self, size: int) -> None:
-        self.truncated.append(size)
-        self.size = size
-
-    def fsync(self, *, settle: bool) -> None:
-        assert not settle
-
-    def pwrite(self, data: memoryview, offset: int) -> None:
-        raise AssertionError("nothing may be written")
-
-    preadinto = discard = zerofill = None
-
-
-def test_a_device_does_not_grow_by_being_written_to() -> None:
-    image = ServedImage(AFile(MIB))  # type: ignore[arg-type]
-    with pytest.raises(OSError, match="No space left") as caught:
-        image.pwrite(memoryview(bytes(1024)), MIB - 512)
-    assert caught.value.errno == errno.ENOSPC
-
-
-def test_an_image_grows_once_and_never_shrinks() -> None:
-    file = AFile(MIB)
-    image = ServedImage(file)  # type: ignore[arg-type]
-    image.resize(2 * MIB)
-    assert (image.size, file.truncated) == (2 * MIB, [2 * MIB])
-    file.size = 3 * MIB  # another client grew it
-    image.resize(3 * MIB)
-    assert (image.size, file.truncated) == (3 * MIB, [2 * MIB])
-    with pytest.raises(OSError, match="cannot shrink to 1048576"):
-        image.resize(MIB)
 
 
 def test_the_exporter_is_asked_over_a_socket(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_disk_is_an_image_in_a_directory_of_the_providers_own() -> None:
     assert disk.path == "ganeti-ext/" + NAME
     assert disk.size == 1 << 30
     assert disk.spec.servers == (("node1", 24007), ("node2", 24008))
-    assert (disk.access, disk.preallocation, disk.locking) == ("userspace", "off", True)
+    assert (disk.access, disk.preallocation, disk.patience) == ("userspace", "off", 900)
     disk.check_parameters()
 
 
@@ -42,6 +42,21 @@ def test_what_is_not_given_has_ganetis_defaults() -> None:
     disk = read(EXTP_HOST="", EXTP_ACCESS="")
     assert disk.spec.servers == (("127.0.0.1", 24007),)
     assert disk.access == "kernelspace"
+    assert disk.parameters == {"volume": "gv0", "host": "127.0.0.1"}
+
+
+def test_what_opens_an_image_is_told_the_parameters_as_they_are_given() -> None:
+    disk = read(EXTP_PORT="24008", EXTP_LOCKING="off", EXTP_PATIENCE="60")
+    assert disk.patience == 60
+    assert disk.parameters == {
+        "volume": "gv0",
+        "host": "node1,node2:24008",
+        "port": "24008",
+        "locking": "off",
+        "patience": "60",
+    }
+    disk.check_parameters()
+    assert read(EXTP_PATIENCE="0").patience == 0
 
 
 def test_both_ends_of_a_migration_open_a_disk_and_else_one_node() -> None:
@@ -70,6 +85,7 @@ def test_qemu_reaches_disks_itself_and_not_their_snapshots() -> None:
         ({"EXTP_ACCESS": "any"}, "access 'any': it is not one of userspace, kernelspace"),
         ({"EXTP_LOCKING": "maybe"}, "locking 'maybe': it is not one of on, off"),
         ({"EXTP_PREALLOCATION": "most"}, "it is not one of off, falloc, full"),
+        ({"EXTP_PATIENCE": "ever"}, "patience in seconds 'ever': it is not a whole number"),
     ],
 )
 def test_bad_input_is_refused_with_the_reason(changed: dict[str, str], message: str) -> None:

@@ -46,12 +46,19 @@ def connect(name):
     return volume.connect(volume.VolumeSpec.from_params({"host": %r, "volume": name}))
 """ % (str(ROOT), HOST)
 
-#: A program that is another node: it has an image's lock until its input ends.
-#: Arguments: volume, path, the node's number, mode.
+#: A program that is another node: it has an image's lock, and its word on it, until its
+#: input ends.  Arguments: volume, path, the node's number, mode.
 ANOTHER_NODE = """
-from ganeti_gluster.lock.image_lock import ImageLock
-lock = ImageLock(connect(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
-lock.take(sys.argv[4])
+import fcntl
+from ganeti_gluster.serve import holder
+connected = connect(sys.argv[1])
+file = connected.open(sys.argv[2], write=True)
+file.set_lock_owner(holder.new_owner())
+kind = fcntl.F_WRLCK if sys.argv[4] == "exclusive" else fcntl.F_RDLCK
+file.lock(kind, wait=len(sys.argv) > 5, pid=int(sys.argv[3]))
+if sys.argv[4] == "exclusive":
+    word = "%s %s" % (holder.new_word(), sys.argv[3])
+    connected.setxattr(sys.argv[2], holder.WORD_ATTRIBUTE, word.encode())
 print("locked", flush=True)
 sys.stdin.read()
 os._exit(0)

@@ -16,6 +16,8 @@ import pytest
 
 from ganeti_gluster import image
 from ganeti_gluster.export import Export, ExportFailed, users
+from ganeti_gluster.serve.control import WAITING
+from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.volume import VolumeSpec, connect
 
 pytestmark = pytest.mark.one_suite
@@ -84,13 +86,24 @@ def weak(make_volume: Callable[..., Any], small_disk: Path) -> Any:
 
 @pytest.fixture
 def exported(weak: Any) -> Iterator[Export]:
-    """An image that is larger than the volume, exported."""
+    """An image that is larger than the volume, exported; its server waits for nothing."""
     with connect(weak.spec) as volume:
         image.create(volume, IMAGE, 1024 * MIB)
-    export = Export(weak.spec, IMAGE)
-    export.start()
-    yield export
-    export._clear()
+    with served(weak.spec, IMAGE):
+        export = Export(weak.spec, IMAGE)
+        export.start()
+        yield export
+        export._clear()
+
+
+@contextlib.contextmanager
+def served(spec: VolumeSpec, path: str, *, patience: int = 0) -> Iterator[None]:
+    server = ImageServer(spec, path)
+    server.open(number=1, patience=patience)
+    try:
+        yield
+    finally:
+        server.close(force=True)
 
 
 def quick(*argv: str) -> str:
@@ -140,9 +153,10 @@ def test_the_device_fails_as_a_disk_does_and_nothing_else_hangs(
         with connect(spec) as volume:
             image.create(volume, "%s/y.0" % directory, 16 * MIB)
         other = Export(spec, "%s/y.0" % directory)
-        with open(other.start(), "r+b") as file:
-            file.write(b"another image")
-        other.stop()
+        with served(other.spec, other.image):
+            with open(other.start(), "r+b") as file:
+                file.write(b"another image")
+            other.stop()
         assert writer.answer() == "", "the brick is silent for long enough to see all that"
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -179,6 +193,34 @@ def test_the_device_fails_as_a_disk_does_and_nothing_else_hangs(
     monkeypatch.undo()
     exported.stop()
     assert exported.device() is None
+
+
+def test_requests_wait_for_a_brick_as_long_as_the_server_does(
+    make_volume: Callable[..., Any], wait: Callable[..., Any]
+) -> None:
+    patient = make_volume("patient", 1, network__ping_timeout="4")
+    with connect(patient.spec) as volume:
+        image.create(volume, IMAGE, 64 * MIB)
+    export = Export(patient.spec, IMAGE)
+    with served(patient.spec, IMAGE, patience=600):
+        try:
+            writer = Writer(export.start())
+            patient.kill(0)
+            writer.begin(2)
+            server = ImageServer(patient.spec, IMAGE)
+            wait("its server waits", lambda: is_waiting(server))
+            assert writer.answer() == ""
+            patient.revive()
+            assert wait("the write ends", writer.answer, seconds=60) == "ok"
+            writer.close()
+            export.stop()
+        finally:
+            export._clear()
+
+
+def is_waiting(server: ImageServer) -> bool:
+    status = server.status()
+    return status is not None and status.state == WAITING
 
 
 def connects(spec: VolumeSpec) -> bool:

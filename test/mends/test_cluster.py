@@ -33,6 +33,9 @@ checked: list[Any] = []
         {"volume": "default"},
         {"host": "node1,node2:24008,[2001:db8::1]"},
         {"preallocation": "falloc", "volume": "vms", "port": 24007},
+        {"locking": "off", "patience": "60"},
+        {"patience": "0"},
+        {"locking": "default", "patience": "default"},
     ],
 )
 def test_good_values_pass(given: dict[str, Any]) -> None:
@@ -50,6 +53,9 @@ def test_good_values_pass(given: dict[str, Any]) -> None:
         ({"host": "a b"}, "host 'a b': it is neither a host name nor an address"),
         ({"host": "node1,,node2"}, "host '': it is empty"),
         ({"port": 0}, "port 0: it is not between 1 and 65535"),
+        ({"locking": "maybe"}, "locking 'maybe': it is not one of on, off"),
+        ({"patience": "long"}, "patience in seconds 'long': it is not a whole number"),
+        ({"patience": 86401}, "patience in seconds 86401: it is not between "),
     ],
 )
 def test_bad_values_are_refused_with_the_reason(given: dict[str, Any], message: str) -> None:

@@ -11,7 +11,14 @@ from ganeti_gluster import __version__
 from ganeti_gluster.mends import hook_env
 from ganeti_gluster.plugin import Refused
 
-PARAMS = {"host": "node1,node2", "port": 24007, "volume": "gv0", "access": "userspace"}
+PARAMS = {
+    "host": "node1,node2",
+    "port": 24007,
+    "volume": "gv0",
+    "access": "userspace",
+    "patience": "60",
+    "preallocation": "off",
+}
 
 
 def test_the_volume_is_added_to_what_ganeti_says() -> None:
@@ -30,6 +37,7 @@ def test_the_volume_is_added_to_what_ganeti_says() -> None:
         "INSTANCE_GLUSTER_PORT": 24007,
         "INSTANCE_GLUSTER_VOLUME": "gv0",
         "INSTANCE_GLUSTER_ACCESS": "userspace",
+        "INSTANCE_GLUSTER_PATIENCE": "60",
         "INSTANCE_GLUSTER_VERSION": __version__,
     }
 

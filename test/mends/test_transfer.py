@@ -32,6 +32,10 @@ def module(monkeypatch):
     convert.convert = lambda *devices: calls.append(("convert", *devices))
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.convert", convert)
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.gluster", gluster)
+    one_writer = ModuleType("one_writer")
+    one_writer.own_number = lambda: 1177
+    one_writer.enabled = lambda params: params["locking"] == "on"
+    monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.one_writer", one_writer)
 
     def io_command(instance, mode, ieio, ieargs):
         script = "( cd /os && ./script; )"
@@ -56,8 +60,10 @@ def module(monkeypatch):
     return made
 
 
-def disk(template="gluster", *, has_path=False):
-    device = SimpleNamespace(place=(SPEC, "ganeti/u.0"), has_path_when_open=has_path)
+def disk(template="gluster", *, has_path=False, locking="on"):
+    device = SimpleNamespace(
+        place=(SPEC, "ganeti/u.0"), has_path_when_open=has_path, params={"locking": locking}
+    )
     return SimpleNamespace(dev_type=template, device=device, uuid="u")
 
 
@@ -87,11 +93,18 @@ def test_a_script_has_a_path_as_long_as_it_runs(module):
     words = shlex.split(prefix.removesuffix(" |"))
     assert words[:4] == ["/usr/bin/python3", "-P", "-m", "ganeti_gluster.with_path"]
     assert words[6:8] == ["--host", "node1:24007,[::1]:24008"]
+    assert words[words.index("--number") + 1] == "1177"
+    assert "--no-lock" not in words
     assert words[-4:] == ["--", "bash", "-c", "( cd /os && ./script; )"]
     assert "EXPORT_DEVICE" in words and "ganeti/u.0" in words
     command = module._GetImportExportIoCommand(None, "import", "script", (disk(), 3))[2]
     words = shlex.split(command.removeprefix("| "))
     assert {"IMPORT_DEVICE", "IMPORT_DISK_PATH", "DISK_3_PATH"} < set(words)
+
+
+def test_the_program_locks_the_image_unless_that_is_not_wanted(module):
+    found = module._GetImportExportIoCommand(None, "export", "script", (disk(locking="off"), 0))
+    assert "--no-lock" in shlex.split(found[1].removesuffix(" |"))
 
 
 def test_a_disk_with_a_path_and_other_templates_keep_their_command(module):

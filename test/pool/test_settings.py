@@ -42,3 +42,36 @@ def test_what_no_tag_can_hold_is_refused(directory):
 )
 def test_tags_by_other_hands(tags, found):
     assert {name: one.node_add for name, one in settings.parse(tags).items()} == found
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        (["dir:srv/b"], "directory 'srv/b': it is not an absolute path in normal form"),
+        (["dir:/srv/../etc"], "directory '/srv/../etc': it is not an absolute path"),
+        (["dir://srv"], "directory '//srv': it is not an absolute path in normal form"),
+        (["dir:/"], "directory '/': it is the root of the file system"),
+        (["dir:"], "directory '': it is empty"),
+        (["dir:/b", "device:/srv/image"], "device '/srv/image': it is not below /dev"),
+        (["dir:/b", "device:/dev/../srv/image"], "device '/dev/../srv/image': it is not an"),
+        (["dir:/a", "dir:/b"], "there are several tags for dir: /a, /b"),
+        (["dir:/b", "device:/dev/a", "device:/dev/b"], "there are several tags for device"),
+    ],
+)
+def test_nothing_is_done_by_tags_that_are_not_valid(tags, reason):
+    whole = ["gluster:pool:gv0:%s" % tag for tag in tags] + ["gluster:pool:gv1:dir:/b"]
+    assert list(settings.parse(whole)) == ["gv1"]
+    assert list(settings.refused(whole)) == ["gv0"]
+    assert settings.refused(whole)["gv0"].startswith(reason)
+
+
+@pytest.mark.parametrize("volume", ["..", "a/b", "-a", "all", ""])
+def test_nothing_is_done_for_what_is_no_volume(volume):
+    tags = ["gluster:pool:%s:dir:/b" % volume]
+    assert settings.parse(tags) == {}
+    assert settings.refused(tags)[volume].startswith("volume name ")
+
+
+def test_what_is_not_valid_does_not_become_a_tag():
+    with pytest.raises(InvalidParameter, match="device '/srv/x': it is not below /dev"):
+        Settings("gv0", "/b", "/srv/x").tags()

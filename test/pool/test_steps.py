@@ -64,3 +64,15 @@ def test_an_answer_that_cannot_be_had_is_waited_for():
 def test_waiting_for_ever_is_not_done():
     with pytest.raises(NotInTime, match="it: not in -1 s: still"):
         steps.wait("it", lambda: "still", seconds=-1)
+
+
+def named(*texts: str) -> list[steps.Step]:
+    return [steps.Step(text, lambda: False, lambda: None) for text in texts]
+
+
+def test_a_yes_is_for_what_was_shown():
+    steps.check_same(named("a", "b"), named("a", "b"))
+    with pytest.raises(steps.Changed, match="is not what was asked any more, but: c; run the"):
+        steps.check_same(named("a", "b"), named("a", "c"))
+    with pytest.raises(steps.Changed, match="but: fewer steps"):
+        steps.check_same(named("a", "b"), named("a"))

@@ -138,7 +138,7 @@ def test_a_missing_package_is_said(
     monkeypatch.setattr(cli, "LOCK", tmp_path / "lock")
     assert cli.main(["--quick"]) == 1
     assert capsys.readouterr().err == (
-        "bench: there is no package %s/ganeti-gluster_1.2.3_all.deb; build it with: make deb\n"
+        "bench: there is no package %s/ganeti-gluster_1.2.3_*.deb; build it with: make deb\n"
         % tmp_path
     )
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from testbedlib import assert_command, cli, wait_for
+from testbedlib import Testbed, assert_command, cli, wait_for
 
 
 @pytest.fixture(autouse=True)
 def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESTBED_STATE", str(tmp_path))
-    monkeypatch.delenv("TESTBED_NAME", raising=False)
+    for name in ("TESTBED_NAME", "SUITE", "QEMU"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,10 @@ def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("kill node1 --name x", "there is no testbed 'x'"),
         ("--name UPPER status", "testbed name 'UPPER'"),
         ("up --nodes 0", "0 nodes: a testbed has 1 to 9"),
+        (
+            "up --suite bookworm --qemu backports",
+            "suite 'bookworm+backports': it is one of trixie, trixie+backports, bookworm, sid",
+        ),
         ("install /nonexistent.deb", "no such package file: /nonexistent.deb"),
     ],
 )
@@ -36,7 +41,9 @@ def test_an_error_names_thing_and_next_step(
     assert error in shown
 
 
-@pytest.mark.parametrize("line", ["", "fly", "up --suite sid", "kill", "down -- x"])
+@pytest.mark.parametrize(
+    "line", ["", "fly", "up --qemu stable", "up --suite buster", "kill", "down -- x"]
+)
 def test_a_wrong_command_line_is_a_usage_error(line: str) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(line.split())
@@ -84,6 +91,27 @@ def test_what_follows_the_dashes_is_not_ours() -> None:
         ["exec", "node1"],
         ["a", "--", "--name"],
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "environment", "suite"),
+    [
+        ("up", {}, "trixie"),
+        ("up --suite sid", {"SUITE": "bookworm"}, "sid"),
+        ("up --qemu backports", {}, "trixie+backports"),
+        ("up", {"QEMU": "backports"}, "trixie+backports"),
+        ("up", {"SUITE": "trixie+backports", "QEMU": "backports"}, "trixie+backports"),
+    ],
+)
+def test_up_makes_nodes_of_the_suite_that_was_chosen(
+    line: str, environment: dict[str, str], suite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Testbed, "up", lambda _self, **how: asked.append(how["suite"]))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(line.split()) == 0
+    assert asked == [suite]
 
 
 def test_status_shows_a_pulled_cable() -> None:

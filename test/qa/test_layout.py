@@ -36,6 +36,53 @@ def test_the_same_name_elsewhere_is_another_testbed(monkeypatch: pytest.MonkeyPa
     assert len(names) == 6
 
 
+@pytest.fixture
+def no_choice(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("SUITE", "QEMU"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("suite", "qemu", "chosen"),
+    [
+        (None, None, "trixie"),
+        ("sid", None, "sid"),
+        (None, "backports", "trixie+backports"),
+        ("trixie", "backports", "trixie+backports"),
+        ("trixie+backports", None, "trixie+backports"),
+        ("trixie+backports", "backports", "trixie+backports"),
+    ],
+)
+def test_suite_and_qemu_are_one_choice(
+    suite: str | None, qemu: str | None, chosen: str, no_choice: pytest.MonkeyPatch
+) -> None:
+    assert layout.chosen_suite(suite, qemu) == chosen
+    if suite:
+        no_choice.setenv("SUITE", suite)
+    if qemu:
+        no_choice.setenv("QEMU", qemu)
+    assert layout.chosen_suite() == chosen
+
+
+def test_an_option_comes_before_the_environment(no_choice: pytest.MonkeyPatch) -> None:
+    no_choice.setenv("SUITE", "bookworm")
+    assert layout.chosen_suite("trixie") == "trixie"
+    assert layout.chosen_suite("trixie", "backports") == "trixie+backports"
+
+
+@pytest.mark.parametrize(
+    ("suite", "qemu"), [("buster", None), ("bookworm", "backports"), ("trixie+", None)]
+)
+def test_a_suite_that_is_not_there_is_refused(
+    suite: str, qemu: str | None, no_choice: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        TestbedError, match=r"it is one of trixie, trixie\+backports, bookworm, sid"
+    ):
+        layout.chosen_suite(suite, qemu)
+
+
 @pytest.mark.parametrize("count", [0, -1, 10])
 def test_a_count_of_nodes_out_of_range_is_refused(count: int) -> None:
     with pytest.raises(TestbedError, match="1 to 9"):

@@ -29,6 +29,15 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "services" / "a store.db")
 
 
+def test_it_is_for_its_owner_alone(path: str) -> None:
+    for _ in range(2):
+        with connect(path, readonly=False):
+            found = list(Path(path).parent.iterdir())
+            assert len(found) > 1
+            assert {each.stat().st_mode & 0o077 for each in found} == {0}
+        Path(path).chmod(0o644)
+
+
 def record(path: str, snapshot: Snapshot, *, master: str = "node1", history: int = 100) -> int:
     with connect(path, readonly=False) as store:
         return len(store.record(snapshot, master=master, history=history))

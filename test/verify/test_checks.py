@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,15 @@ from ganeti_gluster.verify.gather import (
     active_units,
     count_behind,
     is_member,
-    judge_qemu,
     look_at_brick,
 )
 from ganeti_gluster.verify.image_checks import check_images, orphans
-from ganeti_gluster.verify.node_checks import check_brick, check_node, check_plugin
+from ganeti_gluster.verify.node_checks import (
+    check_brick,
+    check_node,
+    check_plugin,
+    check_servers,
+)
 from ganeti_gluster.verify.pool_checks import check_pool
 from ganeti_gluster.verify.volume_checks import check_volume, duration, image_of
 
@@ -112,6 +117,56 @@ def test_healthy_facts_give_no_finding() -> None:
 )  # fmt: skip
 def test_the_plugin_of_a_node(changed, expected) -> None:
     assert codes(check_plugin("node1", {**GOOD_PLUGIN, **changed})) == expected
+
+
+def test_a_node_on_which_no_server_of_images_runs() -> None:
+    (finding,) = check_node(node(server_problem="libgfapi.so.0 is missing"))
+    assert (finding.code, finding.severity, finding.object) == ("SERVER_BROKEN", ERROR, "node1")
+    assert finding.text == "libgfapi.so.0 is missing"
+
+
+SINCE = 1700000000.0
+CLOCK = time.strftime("%H:%M:%S", time.localtime(SINCE))
+
+
+@pytest.mark.parametrize(
+    ("view", "code", "text"),
+    [
+        (f.ServerView("gv0-1", "serving"), None, ""),
+        (f.ServerView("gv0-1", "waiting"), None, ""),  # it is just being opened
+        (
+            f.ServerView("gv0-1", "waiting", SINCE, "write: No space left on device"),
+            "IMAGE_WAITS",
+            "gv0-1: since %s: write: No space left on device" % CLOCK,
+        ),
+        (
+            f.ServerView("gv0-1", "waiting", 0.0, "its server does not answer in 5 s"),
+            "IMAGE_WAITS",
+            "gv0-1: its server does not answer in 5 s",
+        ),
+        (
+            f.ServerView("gv0-1", "lost", SINCE, "another has had the image meanwhile"),
+            "IMAGE_LOST",
+            "gv0-1: another has had the image meanwhile",
+        ),
+    ],
+)
+def test_the_server_of_an_open_image(view: f.ServerView, code: str | None, text: str) -> None:
+    found_here = list(check_servers(node(servers=(view,))))
+    assert codes(found_here) == ([code] if code else [])
+    for finding in found_here:
+        assert (finding.severity, finding.object, finding.text) == (ERROR, "node1", text)
+
+
+def test_a_server_that_has_lost_its_image_is_stopped_by_its_unit() -> None:
+    lost = f.ServerView("gv0-1", "lost", 0.0, "another has had the image meanwhile")
+    (finding,) = check_servers(node(servers=(lost,)))
+    assert finding.remedy.endswith("systemctl stop ganeti-gluster-image@gv0-1.service")
+
+
+def test_every_open_image_of_a_node_counts() -> None:
+    servers = (f.ServerView("a", "lost"), f.ServerView("b", "serving"), f.ServerView("c", "lost"))
+    assert codes(check_node(node(servers=servers))) == ["IMAGE_LOST", "IMAGE_LOST"]
 
 
 def test_peers_as_one_node_sees_them() -> None:
@@ -361,19 +416,6 @@ def test_durations(seconds, words) -> None:
     assert duration(seconds) == words
 
 
-def test_what_qemu_says() -> None:
-    missing = (
-        "qemu-img: Unable to load module gluster. Perhaps you want to install a package?\n"
-        "qemu-img: Could not open 'driver=gluster': Unknown driver 'gluster'\n"
-    )
-    present = (
-        "qemu-img: warning: 'gluster' is deprecated\n"
-        "qemu-img: Could not open 'driver=gluster': Parameter 'server' is missing\n"
-    )
-    assert judge_qemu(missing) == "Could not open 'driver=gluster': Unknown driver 'gluster'"
-    assert judge_qemu(present) == ""
-
-
 def test_exports_in_systemds_words() -> None:
     line = "ganeti-gluster-export-gv0-12ab.service loaded active running Export of image\n"
     assert active_units(line + "\n") == {"gv0-12ab"}
@@ -398,10 +440,14 @@ def test_facts_and_findings_go_through_json() -> None:
         peers=(peer("node2"),),
         bricks=(f.BrickPlace("gv0", "node1:/b", "/b", pieces={"g9": "g1"}),),
         exports=(f.ExportView("gv0-1", True),),
+        server_problem="no libgfapi",
+        servers=(f.ServerView("gv0-1", "waiting", 1.5, "no room"),),
         unreachable={"gv0": "no"},
         told=({"volume": "gv0"},),
     )
-    assert f.NodeFacts.from_dict(facts.to_dict()) == facts
+    assert f.NodeFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+    older = {name: value for name, value in facts.to_dict().items() if name != "servers"}
+    assert f.NodeFacts.from_dict(older).servers == ()
     with pytest.raises(NotUnderstood, match="format 7"):
         f.NodeFacts.from_dict({**facts.to_dict(), "format": 7})
     with pytest.raises(NotUnderstood, match="node: it is missing"):

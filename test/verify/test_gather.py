@@ -1,16 +1,20 @@
-"""What a node's glusterd says, in the words that it said it with."""
+"""What a node's glusterd says, in its own words, and its servers of images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ganeti_gluster.command import CommandResult
+from ganeti_gluster import command, constants
+from ganeti_gluster.command import CommandFailed, CommandResult
 from ganeti_gluster.gluster_cli import Gluster
+from ganeti_gluster.serve import control
+from ganeti_gluster.serve.server import PROGRAM
 from ganeti_gluster.verify import facts as f
-from ganeti_gluster.verify.gather import look_at_glusterd
+from ganeti_gluster.verify.gather import look_at_glusterd, look_at_servers, server_problem
 
 DATA = Path(__file__).parents[1] / "gluster_cli" / "data" / "11.1"
 REFUSED = (
@@ -45,3 +49,66 @@ def test_a_glusterd_that_does_not_tell_the_rest_is_not(words: str) -> None:
     told = look_at_glusterd(glusterd(**{words: REFUSED}))
     assert told["glusterd"] == f.SILENT
     assert "volume get option: failed" in told["glusterd_reason"]
+
+
+def test_the_server_of_images_is_looked_at_by_running_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
+        asked.append(list(argv))
+        return CommandResult(tuple(argv), 0, "image-server (ganeti-gluster) 0.9\n", "")
+
+    monkeypatch.setattr(command, "run", run)
+    assert server_problem() == ""
+    assert asked == [[PROGRAM, "--version"]]
+
+
+def test_a_server_of_images_that_does_not_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
+        missing = "libgfapi.so.0: cannot open shared object file"
+        raise CommandFailed(argv, "exit status 127", exit_code=127, output=missing)
+
+    monkeypatch.setattr(command, "run", run)
+    assert server_problem() == (
+        "%s --version: exit status 127: libgfapi.so.0: cannot open shared object file" % PROGRAM
+    )
+
+
+def served(state: str, waiting: float = 0.0, why: str = "") -> control.Status:
+    return control.Status(
+        state=state,
+        mode="exclusive",
+        size=4096,
+        block=512,
+        peers=(),
+        waiting=waiting,
+        why=why,
+        requests=0,
+        bricks=3,
+        connected=3,
+        version="0.9",
+    )
+
+
+def test_all_servers_of_open_images_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status(key: str) -> control.Status | None:
+        if key == "d":
+            raise control.NoAnswer("its server does not answer in 5 s")
+        return {
+            "a": served("serving"),
+            "b": served("lost", 7.0, "another has had the image meanwhile"),
+            "c": None,  # it has ended
+        }[key]
+
+    monkeypatch.setattr(constants, "IMAGE_SERVER_DIR", str(tmp_path))
+    monkeypatch.setattr(control, "status", status)
+    assert look_at_servers() == ()
+    for key in "dcba":
+        (tmp_path / (key + ".conf")).touch()
+    assert look_at_servers() == (
+        f.ServerView("a", "serving"),
+        f.ServerView("b", "lost", 7.0, "another has had the image meanwhile"),
+        f.ServerView("d", "waiting", 0.0, "its server does not answer in 5 s"),
+    )

@@ -129,7 +129,13 @@ def test_what_interrupts_service_is_confirmed_first(writer: Page, verb: str) -> 
     assert "These are all servers" in first.text
     assert not writer.orders
 
-    second = post(writer, action=verb, node=["node1", "node2", "node3"], confirmed="yes")
+    # Asked for some servers, while there were more.
+    again = post(writer, action=verb, node=["node1", "node2", "node3"], confirmed="yes")
+    assert "These are all servers" in again.text
+    assert not writer.orders
+
+    assert 'name="confirmed" value="everywhere"' in again.text
+    second = post(writer, action=verb, node=["node1", "node2", "node3"], confirmed="everywhere")
     writer.finish()
     assert second.status_code == 303
     assert writer.orders[0].nodes == ("node1", "node2", "node3")

@@ -1,0 +1,201 @@
+"""Take an image from a node that does not give it back: by its connections to the bricks.
+
+A server that still lives, on a node that was wrongly called offline, or is frozen, keeps
+its lock for as long as its connections, and clearing the lock would stop nothing.  So its
+connections are ended where the bricks are (`ss -K`), after which the bricks have dropped
+the lock, and the server, which makes no connection to a brick behind its lock's back, can
+write nothing any more.  It connects again at once; so the lock is waited for in the lock
+itself meanwhile, and a word is left on the image that tells the server that it has lost it.
+
+Nothing is assumed: where a brick's host cannot be asked, or the lock does not come, the
+image stays with its holder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ganeti_gluster.command import CommandFailed, CommandResult
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gfapi import File, Volume
+from ganeti_gluster.serve.holder import (
+    EVICTED,
+    WORD_ATTRIBUTE,
+    let_go,
+    new_owner,
+    new_word,
+    word_of,
+)
+from ganeti_gluster.serve.server import ImageServer
+from ganeti_gluster.volume import VolumeSpec, connect
+
+#: Seconds for the bricks to give the lock to us, once their connections have ended.
+SECONDS = 60.0
+#: Seconds between two times that the connections are ended: the holder makes new ones.
+_ROUND_SECONDS = 1.0
+_COMMAND_SECONDS = 15.0
+#: The number of a lock that no node has.
+_NOBODY = 1
+
+#: Runs a command on a node: name, argv, timeout.
+Channel = Callable[..., CommandResult]
+
+
+class NotEvicted(GanetiGlusterError):
+    """The image is still its holder's."""
+
+
+@dataclass(frozen=True)
+class BrickHost:
+    """A host with bricks of the volume that run: `node` is Ganeti's name, "" for none of its."""
+
+    host: str
+    node: str
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The node that loses the image, and the addresses by which the bricks know it."""
+
+    node: str
+    addresses: tuple[str, ...]
+
+
+def kill_argv(addresses: Iterable[str], ports: Iterable[int]) -> list[str]:
+    """End the connections of these hosts to these ports of this one; `ss` in iproute2."""
+    argv = ["ss", "--kill", "--tcp", "--no-header", "state", "established", "("]
+    argv += " or ".join("dst %s" % _bracketed(address) for address in addresses).split()
+    argv += [")", "and", "("]
+    argv += " or ".join("sport = :%d" % port for port in ports).split()
+    return [*argv, ")"]
+
+
+def _bracketed(address: str) -> str:
+    return "[%s]" % address if ":" in address else address
+
+
+def evict(
+    spec: VolumeSpec,
+    path: str,
+    holder: Holder,
+    hosts: Sequence[BrickHost],
+    channel: Channel,
+    *,
+    seconds: float = SECONDS,
+) -> None:
+    """Take an image from a node; it is free, and says so, afterwards.
+
+    Raises `NotEvicted`, with what to do, and has changed nothing but connections then.
+    """
+    with connect(spec) as volume:
+        lock = _WaitingLock(volume, path)
+        deadline = time.monotonic() + seconds
+        while True:
+            _end_connections(spec, path, holder, hosts, channel)
+            if lock.wait(_ROUND_SECONDS):
+                break
+            if time.monotonic() > deadline:
+                raise NotEvicted(
+                    "the bricks keep the lock of image %s for node %s, whose connections have"
+                    " been ended" % (path, holder.node),
+                    hint="see that node's addresses: %s; or switch it off"
+                    % ", ".join(holder.addresses),
+                )
+        try:
+            volume.setxattr(path, WORD_ATTRIBUTE, ("%s-%s 0" % (EVICTED, new_word())).encode())
+        finally:
+            lock.give_back()
+    logging.warning("Image %s was taken from node %s", path, holder.node)
+
+
+def _end_connections(
+    spec: VolumeSpec,
+    path: str,
+    holder: Holder,
+    hosts: Sequence[BrickHost],
+    channel: Channel,
+) -> None:
+    outside = [found.host for found in hosts if not found.node]
+    if outside:
+        _end_server(spec, path, holder, outside, channel)
+    for found in hosts:
+        if not found.node:
+            continue
+        argv = kill_argv(holder.addresses, found.ports)
+        try:
+            done = channel(found.node, argv, timeout=_COMMAND_SECONDS)
+        except CommandFailed as err:
+            raise _not_asked(found.host, str(err)) from err
+        if done.exit_code != 0:
+            raise _not_asked(found.host, done.stderr.strip() or "exit code %d" % done.exit_code)
+
+
+def _not_asked(host: str, reason: str) -> NotEvicted:
+    return NotEvicted(
+        "the connections to the bricks on %s cannot be ended: %s" % (host, reason),
+        hint="its bricks run: see that Ganeti's SSH reaches it, or stop them there",
+    )
+
+
+def _end_server(
+    spec: VolumeSpec, path: str, holder: Holder, outside: Sequence[str], channel: Channel
+) -> None:
+    """Where bricks are on hosts that are none of Ganeti's, the holder itself is asked."""
+    unit = ImageServer(spec, path).unit
+    try:
+        done = channel(
+            holder.node, ["systemctl", "kill", "--signal=KILL", unit], timeout=_COMMAND_SECONDS
+        )
+        if done.exit_code == 0:
+            channel(holder.node, ["systemctl", "stop", unit], timeout=_COMMAND_SECONDS)
+        reason = "" if done.exit_code == 0 else done.stderr.strip()
+    except CommandFailed as err:
+        reason = str(err)
+    if reason:
+        raise NotEvicted(
+            "bricks are on hosts outside the cluster (%s), and node %s cannot be asked to end"
+            " its server: %s" % (", ".join(outside), holder.node, reason),
+            hint="switch that node off, wait until the bricks have noticed, and try again",
+        )
+
+
+class _WaitingLock:
+    """An exclusive lock that is waited for in the bricks, by a thread."""
+
+    def __init__(self, volume: Volume, path: str) -> None:
+        self._done = threading.Event()
+        self._error: OSError | None = None
+        self._file: File = volume.open(path, write=True)
+        self._file.set_lock_owner(new_owner())
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def _take(self) -> None:
+        try:
+            self._file.lock(fcntl.F_WRLCK, wait=True, pid=_NOBODY)
+        except OSError as err:
+            self._error = err
+        self._done.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is there after that time; raises where it will never be."""
+        if not self._done.wait(seconds):
+            return False
+        if self._error is not None:
+            raise NotEvicted("the lock cannot be taken: %s" % self._error.strerror)
+        return True
+
+    def give_back(self) -> None:
+        let_go(self._file)
+
+
+def last_holder(spec: VolumeSpec, path: str) -> int:
+    """The number of the node whose image it is, by the word on it; 0 for nobody's."""
+    with connect(spec) as volume:
+        word, number = word_of(volume, path)
+        return 0 if not word or word.startswith(EVICTED) else number

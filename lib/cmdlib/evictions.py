@@ -1,0 +1,56 @@
+"""What an eviction needs to know of the cluster: bricks' hosts, nodes' addresses."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+
+from ganeti import ssconf
+
+from ganeti_gluster.cmdlib import evict
+from ganeti_gluster.cmdlib.evict import BrickHost, Holder
+from ganeti_gluster.cmdlib.pool_nodes import SshChannel
+from ganeti_gluster.gluster_cli import Gluster, status
+from ganeti_gluster.gluster_cli.status import BrickStatus
+from ganeti_gluster.volume import VolumeSpec
+
+
+def addresses_of(store: ssconf.SimpleStore) -> dict[str, tuple[str, ...]]:
+    """The addresses of each node, primary and secondary."""
+    found: dict[str, dict[str, None]] = {}
+    for line in (*store.GetNodePrimaryIPList(), *store.GetNodeSecondaryIPList()):
+        name, address = line.split()
+        found.setdefault(name, {})[address] = None
+    return {name: tuple(addresses) for name, addresses in found.items()}
+
+
+def hosts_of(
+    bricks: Sequence[BrickStatus], addresses: Mapping[str, Sequence[str]]
+) -> list[BrickHost]:
+    """Where the bricks that run are, each host once, with the node that it is in Ganeti."""
+    ports: dict[str, list[int]] = {}
+    for brick in bricks:
+        if brick.online and brick.port:
+            ports.setdefault(brick.server, []).append(brick.port)
+    return [BrickHost(host, _node(host, addresses), tuple(found)) for host, found in ports.items()]
+
+
+def _node(host: str, addresses: Mapping[str, Sequence[str]]) -> str:
+    if host in addresses:
+        return host
+    try:
+        known = {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except OSError:
+        return ""
+    return next((name for name, own in addresses.items() if known & set(own)), "")
+
+
+def take_from(node: str, images: Sequence[tuple[VolumeSpec, str]]) -> None:
+    """Take images from a node; raises `evict.NotEvicted`."""
+    addresses = addresses_of(ssconf.SimpleStore())
+    channel = SshChannel()
+    for spec, path in images:
+        answer = Gluster().ask(*status.words(spec.name))
+        bricks = status.parse(answer, spec.name).bricks
+        holder = Holder(node, addresses.get(node, ()))
+        evict.evict(spec, path, holder, hosts_of(bricks, addresses), channel)

@@ -1,0 +1,107 @@
+"""What an image's server and those who start it leave for each other (src/state.c).
+
+KEY.conf says what is to be served, KEY.held what is, KEY.error why a first start failed;
+KEY.nbd and KEY.ctl are the server's sockets.  All are of this boot: the directory is in
+memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from ganeti_gluster import constants, private
+from ganeti_gluster.volume import VolumeSpec
+
+EXCLUSIVE = "exclusive"
+SHARED = "shared"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a server is to serve.
+
+    `number` is the node's (`holder.node_number`); `word` is unlike any other's and stays on
+    the image for as long as it is open; `take` is a word of another use that counts no more;
+    with `wait` a lock that another has is waited for.  `patience` is in seconds.
+    """
+
+    spec: VolumeSpec
+    path: str
+    number: int
+    word: str
+    mode: str = EXCLUSIVE
+    locking: bool = True
+    patience: int = 0
+    take: str = ""
+    wait: bool = False
+    uid: int = 0
+    gid: int = 0
+
+    def lines(self) -> str:
+        """As the server reads it."""
+        values: list[tuple[str, object]] = [
+            ("volume", self.spec.name),
+            ("transport", self.spec.transport),
+            ("image", self.path),
+            *(("server", "%s %d" % server) for server in self.spec.servers),
+            ("number", self.number),
+            ("word", self.word),
+            ("take", self.take),
+            ("mode", self.mode),
+            ("locking", "on" if self.locking else "off"),
+            ("wait", "yes" if self.wait else "no"),
+            ("patience", self.patience),
+            ("uid", self.uid),
+            ("gid", self.gid),
+        ]
+        return "".join("%s=%s\n" % value for value in values)
+
+
+def path(key: str, suffix: str) -> str:
+    """The file of a server with this suffix: `conf`, `held`, `error`, `nbd` or `ctl`."""
+    return os.path.join(constants.IMAGE_SERVER_DIR, "%s.%s" % (key, suffix))
+
+
+def make_directory() -> None:
+    """Make the directory, root's alone."""
+    private.directory(constants.IMAGE_SERVER_DIR)
+
+
+def write(key: str, wanted: Wanted) -> None:
+    """Leave for a server that starts for the first time what it shall serve."""
+    make_directory()
+    forget(key)
+    private.write(path(key, "conf"), wanted.lines())
+
+
+def read(key: str, suffix: str) -> dict[str, str]:
+    """Names and values of a file; empty where there is none."""
+    try:
+        with open(path(key, suffix), encoding="utf-8", errors="replace") as stream:
+            return parse(stream.read())
+    except FileNotFoundError:
+        return {}
+
+
+def parse(text: str) -> dict[str, str]:
+    """Lines of NAME=VALUE; the last one counts, as for `server`, of which there are several."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name: value for name, sign, value in pairs if sign}
+
+
+def forget(key: str) -> None:
+    """Remove what there is of a server that has ended."""
+    for suffix in ("conf", "held", "error", "nbd", "ctl"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path(key, suffix))
+
+
+def served() -> list[str]:
+    """The servers of this node that have been started, by key, in order."""
+    try:
+        names = os.listdir(constants.IMAGE_SERVER_DIR)
+    except FileNotFoundError:
+        return []
+    return sorted(name.removesuffix(".conf") for name in names if name.endswith(".conf"))

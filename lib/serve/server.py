@@ -1,0 +1,256 @@
+"""The life of an image's server on this node: start, find, change, end.
+
+There is one server of an image on a node: its unit's name follows from the image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ganeti_gluster import command, constants, names, private
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.serve import control, files
+from ganeti_gluster.serve.files import EXCLUSIVE, Wanted
+from ganeti_gluster.serve.holder import Held, Holder, LastUser, new_word
+from ganeti_gluster.volume import VolumeSpec
+
+UNIT = "ganeti-gluster-image@%s.service"
+PROGRAM = "/usr/lib/ganeti-gluster/image-server"
+#: Seconds for a server to be ready, its unit's own limit (90 s) included.
+START_SECONDS = 100
+STOP_SECONDS = 30
+#: Seconds for a change: a brick that falls silent holds it up for the ping-timeout.
+CHANGE_SECONDS = 60
+#: Seconds more than the server's own that QEMU waits for it, so that the server tells.
+CLIENT_SECONDS = 60
+
+Run = Callable[..., command.CommandResult]
+
+
+class ServerFailed(GanetiGlusterError):
+    """An image's server could not be started, changed or ended."""
+
+
+class ImageGone(ServerFailed):
+    """There is no such image."""
+
+
+class InUse(ServerFailed):
+    """The image still has clients; `peers` are their processes."""
+
+    def __init__(self, path: str, peers: tuple[int, ...]) -> None:
+        super().__init__(
+            "image %s is still in use" % path,
+            hint="by process %s" % ", ".join(map(str, peers)) if peers else "",
+        )
+        self.peers = peers
+
+
+@dataclass(frozen=True)
+class ImageServer:
+    """The server of one image on this node; constructing it does nothing."""
+
+    spec: VolumeSpec
+    path: str
+    run: Run = command.run
+
+    @property
+    def key(self) -> str:
+        """What names everything of this server on the node."""
+        return names.unit_key(self.spec.name, self.path)
+
+    @property
+    def unit(self) -> str:
+        """Its systemd unit."""
+        return UNIT % self.key
+
+    @property
+    def socket_path(self) -> str:
+        """The unix socket on which it serves NBD."""
+        return files.path(self.key, "nbd")
+
+    @property
+    def journal(self) -> str:
+        """How an administrator reads what it had to say."""
+        return "journalctl --unit=%s" % self.unit
+
+    def status(self, *, timeout: float = 5.0) -> control.Status | None:
+        """What it says of itself, None where there is none; raises `NoAnswer`."""
+        return control.status(self.key, timeout=timeout)
+
+    def open(
+        self,
+        *,
+        number: int,
+        mode: str = EXCLUSIVE,
+        locking: bool = True,
+        patience: int = 0,
+        take: str = "",
+        wait: bool = False,
+    ) -> None:
+        """Have the image served in `mode`; one that is served already is changed.
+
+        Raises `Held`, `LastUser`, `ImageGone` or `ServerFailed`; what was started for it
+        is gone then.
+        """
+        with self._locked():
+            found = self.status()
+            if found is not None and found.state != control.LOST:
+                self._change(found, mode)
+                return
+            self._end()
+            self._start(
+                Wanted(
+                    self.spec,
+                    self.path,
+                    number,
+                    new_word(),
+                    mode=mode,
+                    locking=locking,
+                    patience=patience,
+                    take=take,
+                    wait=wait,
+                )
+            )
+
+    def grow(self, size: int) -> bool:
+        """Let it grow the image to `size` bytes; False where there is none.
+
+        Its clients connect anew, and see the size then.  Raises `ServerFailed`.
+        """
+        with self._locked():
+            if self.status() is None:
+                return False
+            self._ask("grow %d" % size, "grown")
+        return True
+
+    def flush(self) -> None:
+        """Have all that was written stored by the volume, if there is one."""
+        if self.status() is not None:
+            self._ask("flush", "flushed")
+
+    def close(self, *, force: bool = False) -> None:
+        """Give the image back, and end; idempotent, and needs no volume.
+
+        Raises `InUse` where it has clients that do not go, unless forced.
+        """
+        if not os.path.exists(files.path(self.key, "conf")):
+            return
+        with self._locked():
+            try:
+                answer = control.ask(
+                    self.key, "close force" if force else "close", timeout=CHANGE_SECONDS
+                )
+            except (control.NoServer, control.NoAnswer):
+                answer = {}
+            if "busy" in answer:
+                raise InUse(self.path, tuple(map(int, answer["busy"].split())))
+            self._end()
+
+    def renew(self) -> None:
+        """Let it go on as the program and with the libraries that are installed now."""
+        control.ask(self.key, "renew", timeout=CHANGE_SECONDS)
+
+    # -- the steps -----------------------------------------------------------
+
+    def _change(self, found: control.Status, mode: str) -> None:
+        if found.state == control.WAITING and not found.size:
+            raise ServerFailed(
+                "image %s of volume %s is not served: %s" % (self.path, self.spec.name, found.why),
+                hint="see %s" % self.journal,
+            )
+        if found.mode in (mode, "none"):
+            return
+        self._ask("mode %s" % mode, "opened %s" % mode)
+
+    def _ask(self, question: str, done: str) -> None:
+        answer = control.ask(self.key, question, timeout=CHANGE_SECONDS)
+        if "held" in answer:
+            raise Held(self.path, _holder(answer["held"]))
+        if "ok" not in answer:
+            raise ServerFailed(
+                "image %s of volume %s could not be %s: %s"
+                % (self.path, self.spec.name, done, answer.get("error", "its server ended")),
+                hint="see %s" % self.journal,
+            )
+
+    def _start(self, wanted: Wanted) -> None:
+        files.write(self.key, wanted)
+        try:
+            self.run(["systemctl", "start", self.unit], timeout=START_SECONDS)
+        except GanetiGlusterError as err:
+            failure = files.read(self.key, "error")
+            self._end()
+            raise self._failed(failure, err) from err
+
+    def _failed(self, failure: dict[str, str], err: GanetiGlusterError) -> GanetiGlusterError:
+        if "held" in failure:
+            return Held(self.path, _holder(failure["held"]))
+        if "foreign" in failure:
+            number, _, word = failure["foreign"].partition(" ")
+            return LastUser(self.path, int(number), word)
+        what = "cannot serve image %s of volume %s: %s"
+        if "gone" in failure:
+            return ImageGone(what % (self.path, self.spec.name, "it does not exist"))
+        if not os.path.exists(PROGRAM):
+            return ServerFailed(
+                what % (self.path, self.spec.name, "there is no %s" % PROGRAM),
+                hint="install the package ganeti-gluster, or 'make install' with a compiler",
+            )
+        return ServerFailed(
+            what % (self.path, self.spec.name, failure.get("error", str(err))),
+            hint="see %s" % self.journal,
+        )
+
+    def _end(self) -> None:
+        systemctl = ["systemctl", "--quiet"]
+        for argv in ([*systemctl, "stop", self.unit], [*systemctl, "reset-failed", self.unit]):
+            self.run(argv, timeout=STOP_SECONDS, check=False)
+        files.forget(self.key)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes of this node from starting or ending servers of this image."""
+        files.make_directory()
+        # One file for all images: each has a byte of it.
+        lock = private.open_lock(os.path.join(constants.IMAGE_SERVER_DIR, ".lock"))
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX, 1, zlib.crc32(self.key.encode()))
+            yield
+        finally:
+            os.close(lock)
+
+
+def _holder(text: str) -> Holder | None:
+    number, _, mode = text.partition(" ")
+    return Holder(int(number), mode) if int(number) else None
+
+
+def qemu_uri(socket_path: str, patience: int) -> str:
+    """The URI at which QEMU reaches an image's server.
+
+    Ganeti 3.0 writes it behind `-drive file=`, so that an option may follow: QEMU waits
+    for a server that has died, or does not answer, and sends again.
+    """
+    return "nbd+unix:///?socket=%s,file.reconnect-delay=%d" % (
+        socket_path,
+        patience + CLIENT_SECONDS,
+    )
+
+
+def qemu_blockdev(uri: str) -> dict[str, object] | None:
+    """The structure for QEMU of such a URI, None for any other."""
+    prefix, _, rest = uri.partition("socket=")
+    path, option, delay = rest.partition(",file.reconnect-delay=")
+    if prefix != "nbd+unix:///?" or not option or not delay.isdigit():
+        return None
+    return {
+        "driver": "nbd",
+        "server": {"type": "unix", "path": path},
+        "reconnect-delay": int(delay),
+    }

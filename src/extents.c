@@ -1,0 +1,152 @@
+/* Where an image has data: asked of a helper, which reads the shards' extents.
+ *
+ * Sharded volumes do not answer SEEK_DATA; how the shards are asked is known to the package's
+ * Python (ganeti_gluster.serve.extents), which runs as long as somebody wants to know.  It is
+ * asked "OFFSET LENGTH\n" and answers pieces in order, "d4096 h8192\n".  Where it fails there
+ * is data everywhere: that is always right.
+ */
+#include "server.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ANSWER_MILLISECONDS 20000
+/* After a failure it is not started anew for as long. */
+#define REST_SECONDS 30
+
+extern char **environ;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const struct config *config;
+static pid_t helper;
+static int channel = -1;
+static double resting;
+
+void extents_init(const struct config *wanted)
+{
+	config = wanted;
+}
+
+static void end_helper(void)
+{
+	if (channel >= 0)
+		close(channel);
+	channel = -1;
+	if (helper > 0) {
+		kill(helper, SIGKILL);
+		waitpid(helper, NULL, 0);
+	}
+	helper = 0;
+}
+
+/* It ends by itself when nobody asks. */
+static bool has_ended(void)
+{
+	struct pollfd waiting = {channel, POLLIN, 0};
+
+	return poll(&waiting, 1, 0) != 0;
+}
+
+static bool start_helper(void)
+{
+	char *const argv[] = {"/usr/bin/python3", "-P", "-m", "ganeti_gluster.serve.extents",
+			      (char *)config->key, NULL};
+	posix_spawn_file_actions_t actions;
+	int ends[2], failed;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return false;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, ends[1], 0);
+	posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+	failed = posix_spawn(&helper, argv[0], &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	close(ends[1]);
+	if (failed) {
+		helper = 0;
+		close(ends[0]);
+		return false;
+	}
+	channel = ends[0];
+	return true;
+}
+
+/* A line of the helper's; false where it does not come. */
+static bool read_line(char *line, size_t size)
+{
+	size_t used = 0;
+
+	while (used + 1 < size) {
+		struct pollfd waiting = {channel, POLLIN, 0};
+		ssize_t length;
+
+		if (poll(&waiting, 1, ANSWER_MILLISECONDS) != 1)
+			return false;
+		length = recv(channel, line + used, size - used - 1, 0);
+		if (length <= 0)
+			return false;
+		used += (size_t)length;
+		line[used] = '\0';
+		if (line[used - 1] == '\n')
+			return true;
+	}
+	return false;
+}
+
+/* The pieces of a line, which cover exactly `length` bytes; 0 where they do not. */
+static int parse(char *line, uint32_t length, struct extent *found, int most)
+{
+	uint64_t total = 0;
+	int count = 0;
+	char *next = line;
+
+	while (count < most && (*next == 'd' || *next == 'h')) {
+		found[count].hole = *next == 'h';
+		unsigned long size = strtoul(next + 1, &next, 10);
+
+		if (size == 0 || total + size > length)
+			return 0;
+		found[count++].length = (uint32_t)size;
+		total += size;
+		while (*next == ' ')
+			next++;
+	}
+	return count == most || total == length ? count : 0;
+}
+
+int extents_of(uint64_t offset, uint32_t length, struct extent *found, int most)
+{
+	static char line[1 << 16];
+	char question[64];
+	int count = 0, size;
+
+	pthread_mutex_lock(&lock);
+	if (helper && has_ended())
+		end_helper();
+	if (state_now() >= resting && (helper || start_helper())) {
+		size = snprintf(question, sizeof(question), "%llu %u\n",
+				(unsigned long long)offset, length);
+		if (send(channel, question, (size_t)size, MSG_NOSIGNAL) == size &&
+		    read_line(line, sizeof(line)))
+			count = parse(line, length, found, most);
+		if (!count) {
+			end_helper();
+			resting = state_now() + REST_SECONDS;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	if (!count) {
+		found[0].length = length;
+		found[0].hole = false;
+		count = 1;
+	}
+	return count;
+}

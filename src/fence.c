@@ -1,0 +1,199 @@
+/* No connection to a brick is made behind the lock's back.
+ *
+ * A lock belongs to a connection, and the bricks forget it with that.  GlusterFS's client
+ * makes a new connection by itself, and what it then writes beyond the first piece of a
+ * sharded image passes, client.strict-locks or not, since pieces are written by descriptors
+ * that have no lock (seen with GlusterFS 11.1: all bricks held the stale writer's data).
+ * So once this process has its lock, it makes no connection to a brick any more: the
+ * executable has a function `connect` of its own, which GlusterFS's libraries call.  When a
+ * brick is back, the server replaces itself (execve), and locks again before it serves.
+ *
+ * glusterd is told from bricks by its port: no data goes there.
+ */
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define GLUSTERD_PORT 24007
+#define MANAGEMENT_PORTS (MAX_SERVERS + 1)
+/* Seconds for a host to answer: the kernel tries for minutes, and others wait for it. */
+#define CONNECT_SECONDS 2.0
+#define MAX_ATTEMPTS 64
+#define PROBE_MILLISECONDS 1000
+
+static int management[MANAGEMENT_PORTS] = {GLUSTERD_PORT};
+static int management_count = 1;
+static atomic_bool sealed;
+static void (*on_denied)(void);
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+	int fd;                  /* a copy */
+	double until;
+} attempts[MAX_ATTEMPTS];
+static int attempt_count;
+static struct sockaddr_storage refused;
+static socklen_t refused_length;
+
+static int really_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	static int (*libc_connect)(int, const struct sockaddr *, socklen_t);
+
+	if (!libc_connect)
+		*(void **)&libc_connect = dlsym(RTLD_NEXT, "connect");
+	return libc_connect(fd, address, length);
+}
+
+/* The port of an internet address, -1 for another. */
+static int port_of(const struct sockaddr *address)
+{
+	if (address->sa_family == AF_INET)
+		return ntohs(((const struct sockaddr_in *)address)->sin_port);
+	if (address->sa_family == AF_INET6)
+		return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+	return -1;
+}
+
+static bool is_management(int port)
+{
+	for (int i = 0; i < management_count; i++)
+		if (management[i] == port)
+			return true;
+	return false;
+}
+
+static void watch(int fd)
+{
+	pthread_mutex_lock(&lock);
+	if (attempt_count < MAX_ATTEMPTS) {
+		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+		if (copy >= 0) {
+			attempts[attempt_count].fd = copy;
+			attempts[attempt_count++].until = state_now() + CONNECT_SECONDS;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+__attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *address,
+						   socklen_t length)
+{
+	int port = port_of(address), result, error;
+
+	if (port < 0)
+		return really_connect(fd, address, length);
+	if (atomic_load(&sealed) && !is_management(port)) {
+		pthread_mutex_lock(&lock);
+		memcpy(&refused, address, length);
+		refused_length = length;
+		pthread_mutex_unlock(&lock);
+		on_denied();
+		errno = ECONNREFUSED;
+		return -1;
+	}
+	result = really_connect(fd, address, length);
+	error = errno;
+	if (result < 0 && error == EINPROGRESS && !atomic_load(&sealed))
+		watch(fd);
+	errno = error;
+	return result;
+}
+
+void fence_give_up_slow(void)
+{
+	double now = state_now();
+	struct tcp_info info;
+	socklen_t length;
+
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < attempt_count; i++) {
+		length = sizeof(info);
+		if (getsockopt(attempts[i].fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+		    info.tcpi_state == TCP_SYN_SENT) {
+			if (now < attempts[i].until)
+				continue;
+			shutdown(attempts[i].fd, SHUT_RDWR);
+		}
+		close(attempts[i].fd);
+		attempts[i--] = attempts[--attempt_count];
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void fence_allow_port(int port)
+{
+	if (!is_management(port) && management_count < MANAGEMENT_PORTS)
+		management[management_count++] = port;
+}
+
+void fence_watch(void (*denied)(void))
+{
+	on_denied = denied;
+}
+
+void fence_seal(void)
+{
+	atomic_store(&sealed, true);
+}
+
+bool fence_brick_is_back(void)
+{
+	struct sockaddr_storage address;
+	socklen_t length, size = sizeof(int);
+	struct pollfd waiting;
+	int error = 0;
+
+	pthread_mutex_lock(&lock);
+	address = refused;
+	length = refused_length;
+	pthread_mutex_unlock(&lock);
+	if (!length)
+		return false;
+	waiting.fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	waiting.events = POLLOUT;
+	if (waiting.fd < 0)
+		return false;
+	if (really_connect(waiting.fd, (struct sockaddr *)&address, length) < 0) {
+		error = errno;
+		if (error == EINPROGRESS && poll(&waiting, 1, PROBE_MILLISECONDS) == 1 &&
+		    getsockopt(waiting.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+			error = errno;
+	}
+	close(waiting.fd);
+	return error == 0;
+}
+
+int fence_bricks_connected(void)
+{
+	struct sockaddr_storage peer;
+	struct dirent *entry;
+	DIR *folder = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (folder && (entry = readdir(folder))) {
+		socklen_t length = sizeof(peer);
+		int port;
+
+		if (getpeername(atoi(entry->d_name), (struct sockaddr *)&peer, &length) < 0)
+			continue;
+		port = port_of((struct sockaddr *)&peer);
+		if (port >= 0 && !is_management(port))
+			count++;
+	}
+	if (folder)
+		closedir(folder);
+	return count;
+}

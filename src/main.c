@@ -1,0 +1,683 @@
+/* image-server KEY: serve one open image of a Gluster volume, by NBD on a unix socket.
+ *
+ * The order of things: open and lock the image, say that all is ready, serve.  Where the
+ * storage fails and may come back, or a brick came back, or the package was upgraded, the
+ * process replaces itself by execve, keeping its listening sockets; the clients connect
+ * again and send what was not answered once more.  So does systemd when the process died: it
+ * keeps the sockets.  A server that finds that another has had its image serves nothing ever
+ * again, and ends the QEMU that connects to it.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <malloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#ifndef VERSION
+#define VERSION "?"
+#endif
+
+/* Exit statuses that systemd does not answer with a restart. */
+#define EXIT_FAILED 74
+#define EXIT_HELD 75
+
+#define RENEWED_VARIABLE "GANETI_GLUSTER_RENEWED"
+#define TICK_MILLISECONDS 1000
+/* A brick that came back is taken in at most this often, in seconds. */
+#define RENEW_SECONDS 10.0
+/* Milliseconds for requests under way: before a brick is taken in, when the storage has
+ * failed (a frozen brick answers late), and when the server ends. */
+#define SHORT_HOLD 500
+#define LONG_HOLD 25000
+#define END_HOLD 5000
+/* Seconds for a client to go before its image is closed. */
+#define CLIENT_SECONDS 5.0
+
+enum state { OPENING, SERVING, IS_LOST };
+enum { NBD_SOCKET, CONTROL_SOCKET, SOCKETS };
+
+static struct config config;
+static struct held held;
+static bool first;
+static double started;
+static double renewed;
+static char *program;
+
+/* What follows is changed with this lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t operation = PTHREAD_MUTEX_INITIALIZER;
+static enum state state = OPENING;
+static enum outcome outcome;
+static struct reason reason;
+static double opened_at;
+static double full_since;
+static char trouble[TEXT_LENGTH];
+static bool is_opened, is_trouble, is_denied, leaving;
+
+static int sockets[SOCKETS] = {-1, -1};
+static const char *const socket_names[SOCKETS] = {"nbd", "ctl"};
+static const int socket_types[SOCKETS] = {SOCK_STREAM, SOCK_SEQPACKET};
+static int wake = -1;
+
+static void wake_up(void)
+{
+	uint64_t one = 1;
+
+	if (write(wake, &one, sizeof(one)) < 0)
+		abort(); /* only a counter at its end refuses */
+}
+
+/* -- sockets ------------------------------------------------------------------------ */
+
+static int bind_socket(int which)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = state_path(&config, socket_names[which]);
+	int fd = socket(AF_UNIX, socket_types[which] | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	unlink(path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    (which == NBD_SOCKET && chown(path, config.uid, config.gid) < 0) ||
+	    listen(fd, 64) < 0) {
+		say("cannot listen at %s: %s", path, strerror(errno));
+		return -1;
+	}
+	return fd;
+}
+
+/* Take the sockets that we had before, or make them and leave them with systemd. */
+static int get_sockets(void)
+{
+	char **names = NULL, message[64];
+	int count = sd_listen_fds_with_names(1, &names);
+
+	for (int i = 0; i < count; i++)
+		for (int which = 0; which < SOCKETS; which++)
+			if (!strcmp(names[i], socket_names[which]))
+				sockets[which] = SD_LISTEN_FDS_START + i;
+	umask(0177);
+	for (int which = 0; which < SOCKETS; which++) {
+		if (sockets[which] >= 0) {
+			fcntl(sockets[which], F_SETFD, FD_CLOEXEC);
+			continue;
+		}
+		sockets[which] = bind_socket(which);
+		if (sockets[which] < 0)
+			return -1;
+		snprintf(message, sizeof(message), "FDSTORE=1\nFDNAME=%s", socket_names[which]);
+		sd_pid_notify_with_fds(0, 0, message, &sockets[which], 1);
+	}
+	return 0;
+}
+
+/* Begin anew in this process's place, with the file that is installed now. */
+static void replace(void)
+{
+	char number[32], names[32];
+	char *const argv[] = {program, config.key, NULL};
+	int high[SOCKETS];
+
+	for (int which = 0; which < SOCKETS; which++)
+		high[which] = fcntl(sockets[which], F_DUPFD_CLOEXEC, 1000);
+	for (int which = 0; which < SOCKETS; which++)
+		dup2(high[which], SD_LISTEN_FDS_START + which);
+	snprintf(number, sizeof(number), "%d", (int)getpid());
+	setenv("LISTEN_PID", number, 1);
+	snprintf(number, sizeof(number), "%d", SOCKETS);
+	setenv("LISTEN_FDS", number, 1);
+	snprintf(names, sizeof(names), "%s:%s", socket_names[0], socket_names[1]);
+	setenv("LISTEN_FDNAMES", names, 1);
+	snprintf(number, sizeof(number), "%.3f", state_now());
+	setenv(RENEWED_VARIABLE, number, 1);
+	syscall(SYS_close_range, SD_LISTEN_FDS_START + SOCKETS, ~0U, CLOSE_RANGE_CLOEXEC);
+	execv(program, argv);
+	_exit(1); /* systemd starts us again */
+}
+
+/* -- what other threads tell ----------------------------------------------------------- */
+
+static void on_denied(void)
+{
+	pthread_mutex_lock(&lock);
+	is_denied = true;
+	pthread_mutex_unlock(&lock);
+	wake_up();
+}
+
+static void on_trouble(bool full, const char *why)
+{
+	pthread_mutex_lock(&lock);
+	if (full) {
+		if (!full_since)
+			full_since = state_now();
+	} else if (!is_trouble) {
+		is_trouble = true;
+	}
+	snprintf(trouble, sizeof(trouble), "%s", why);
+	pthread_mutex_unlock(&lock);
+	wake_up();
+}
+
+static void *open_image(void *data)
+{
+	struct held found = held;
+	struct reason why;
+	enum outcome result;
+
+	(void)data;
+	result = storage_open(&config, &found, first, &why);
+	pthread_mutex_lock(&lock);
+	outcome = result;
+	reason = why;
+	if (result == OPENED) {
+		found.waiting = 0;
+		found.why[0] = '\0';
+		held = found;
+	}
+	is_opened = true;
+	pthread_mutex_unlock(&lock);
+	wake_up();
+	return NULL;
+}
+
+/* -- the control socket ------------------------------------------------------------------ */
+
+static void tell_status(char *text, size_t size)
+{
+	static const char *const names[] = {"waiting", "serving", "lost"};
+	char peers[512];
+	bool waiting;
+
+	nbd_peers(peers, sizeof(peers));
+	pthread_mutex_lock(&lock);
+	waiting = state == SERVING && full_since;
+	snprintf(text, size,
+		 "state=%s\nmode=%s\nsize=%lld\nblock=%u\nclients=%d\npeers=%s\nwaiting=%.3f\n"
+		 "why=%s\nrequests=%d\nbricks=%d\nconnected=%d\nstarted=%.3f\nversion=%s\n",
+		 waiting ? "waiting" : names[state],
+		 !config.locking ? "none" : held.shared ? "shared" : "exclusive",
+		 (long long)held.size, held.block, nbd_clients(), peers,
+		 waiting ? full_since : held.waiting, waiting ? trouble : held.why,
+		 storage_waiting(), storage_bricks(), fence_bricks_connected(), started, VERSION);
+	pthread_mutex_unlock(&lock);
+}
+
+static void change_mode(bool shared, char *text, size_t size)
+{
+	struct held changed = held;
+	struct reason why;
+	enum outcome result = storage_set_mode(&config, &changed, shared, &why);
+
+	if (result == OPENED) {
+		pthread_mutex_lock(&lock);
+		held.shared = changed.shared;
+		pthread_mutex_unlock(&lock);
+		state_write_held(&config, &held);
+		snprintf(text, size, "ok\n");
+	} else if (result == HELD) {
+		snprintf(text, size, "held=%d %s\n", why.number,
+			 why.shared ? "shared" : "exclusive");
+	} else {
+		snprintf(text, size, "error=%s\n", why.text);
+	}
+}
+
+static void grow(int64_t wanted, char *text, size_t size)
+{
+	int error = 0;
+
+	if (wanted < held.size) {
+		snprintf(text, size, "error=the image has %lld bytes, and cannot be made smaller\n",
+			 (long long)held.size);
+		return;
+	}
+	if (!storage_hold(LONG_HOLD)) {
+		storage_go_on();
+		snprintf(text, size, "error=the bricks do not answer\n");
+		return;
+	}
+	if (wanted > held.size)
+		error = storage_grow(wanted);
+	if (!error) {
+		struct nbd_export exported = {wanted, held.block, false};
+
+		pthread_mutex_lock(&lock);
+		held.size = wanted;
+		pthread_mutex_unlock(&lock);
+		state_write_held(&config, &held);
+		nbd_set_export(&exported);
+		nbd_drop_all(); /* clients learn the size when they connect */
+	}
+	storage_go_on();
+	if (error)
+		snprintf(text, size, "error=%s\n", strerror(error));
+	else
+		snprintf(text, size, "ok\n");
+}
+
+/* Give the image back and end.  Nobody is told that the connections ended in good order:
+ * a client that is left believes that the server died, and tries to connect. */
+static void end(void)
+{
+	if (state == SERVING) {
+		storage_hold(END_HOLD);
+		int error = storage_flush();
+
+		if (error)
+			say("cannot flush the image: %s", strerror(error));
+		storage_let_go(&config, &held);
+	}
+	for (int which = 0; which < SOCKETS; which++)
+		unlink(state_path(&config, socket_names[which]));
+	unlink(state_path(&config, "held"));
+	_exit(0);
+}
+
+static void close_image(bool force, char *text, size_t size)
+{
+	double until = state_now() + CLIENT_SECONDS;
+	struct timespec tick = {0, 50000000};
+	char peers[512];
+
+	while (!force && state == SERVING && nbd_clients() > 0) {
+		if (state_now() > until) {
+			nbd_peers(peers, sizeof(peers));
+			snprintf(text, size, "busy=%s\n", peers);
+			return;
+		}
+		nanosleep(&tick, NULL);
+	}
+	end(); /* the connection's end is the answer */
+}
+
+void answer(const char *question, char *text, size_t size)
+{
+	bool serving;
+
+	if (!strcmp(question, "status")) {
+		tell_status(text, size);
+		return;
+	}
+	pthread_mutex_lock(&operation);
+	pthread_mutex_lock(&lock);
+	serving = state == SERVING;
+	pthread_mutex_unlock(&lock);
+	if (!strncmp(question, "close", 5))
+		close_image(!strcmp(question, "close force"), text, size);
+	else if (!strcmp(question, "leave")) {
+		/* The package is removed: nobody closes the image when its guest has ended. */
+		leaving = true;
+		wake_up();
+		snprintf(text, size, "ok\n");
+	} else if (!serving)
+		snprintf(text, size, "error=the storage is away: %s\n", held.why);
+	else if (!strncmp(question, "mode ", 5))
+		change_mode(!strcmp(question + 5, "shared"), text, size);
+	else if (!strncmp(question, "grow ", 5))
+		grow(strtoll(question + 5, NULL, 10), text, size);
+	else if (!strcmp(question, "flush"))
+		snprintf(text, size, storage_flush() ? "error=not flushed\n" : "ok\n");
+	else if (!strcmp(question, "renew")) {
+		if (storage_hold(LONG_HOLD))
+			storage_flush();
+		replace();
+	} else
+		snprintf(text, size, "error=unknown question\n");
+	pthread_mutex_unlock(&operation);
+}
+
+/* -- the main loop --------------------------------------------------------------------- */
+
+static void end_clients(void);
+
+static void set_failing(bool failing)
+{
+	struct nbd_export exported = {held.size, held.block ? held.block : 512, failing};
+
+	nbd_set_export(&exported);
+}
+
+static void begin_to_serve(void)
+{
+	state = SERVING;
+	opened_at = state_now();
+	state_write_held(&config, &held);
+	set_failing(false);
+	nbd_drop_all(); /* clients that were given errors meanwhile */
+	sd_notify(0, "READY=1\nSTATUS=serving");
+}
+
+static void fail_first(void)
+{
+	char text[TEXT_LENGTH + WORD_LENGTH + 32];
+
+	switch (outcome) {
+	case HELD:
+		snprintf(text, sizeof(text), "%d %s", reason.number,
+			 reason.shared ? "shared" : "exclusive");
+		state_write_error(&config, "held", text);
+		break;
+	case FOREIGN:
+		snprintf(text, sizeof(text), "%d %s", reason.number, reason.word);
+		state_write_error(&config, "foreign", text);
+		break;
+	case GONE:
+		state_write_error(&config, "gone", reason.text);
+		break;
+	default:
+		state_write_error(&config, "error", reason.text);
+	}
+	for (int which = 0; which < SOCKETS; which++)
+		unlink(state_path(&config, socket_names[which]));
+	_exit(outcome == HELD || outcome == FOREIGN ? EXIT_HELD : EXIT_FAILED);
+}
+
+/* What came of opening the image; when to try again, 0 for never. */
+static double on_opened(void)
+{
+	double age;
+
+	if (outcome == OPENED) {
+		begin_to_serve();
+		return 0;
+	}
+	if (first)
+		fail_first();
+	if (outcome == LOST) {
+		say("%s (number %d): nothing is served any more", reason.text, reason.number);
+		held.lost = true;
+		snprintf(held.why, sizeof(held.why), "%s", reason.text);
+		state_write_held(&config, &held);
+		state = IS_LOST;
+		set_failing(true);
+		end_clients();
+		sd_notify(0, "STATUS=lost");
+		return 0;
+	}
+	if (!held.waiting) {
+		held.waiting = state_now();
+		say("requests wait: %s", reason.text);
+	}
+	snprintf(held.why, sizeof(held.why), "%s", reason.text);
+	state_write_held(&config, &held);
+	if (outcome == GONE) /* nothing to wait for: errors at once */
+		held.waiting = state_now() - config.patience;
+	age = state_now() - held.waiting;
+	return state_now() + (age < 10 ? 0.5 : age < 60 ? 1 : 3);
+}
+
+/* Requests that failed, though they may pass: by a new process's new connection. */
+static void *settle_and_replace(void *data)
+{
+	storage_hold(LONG_HOLD);
+	replace();
+	return data;
+}
+
+static void on_storage_trouble(void)
+{
+	pthread_t thread;
+
+	say("the storage failed, and is opened anew: %s", trouble);
+	pthread_mutex_lock(&lock);
+	if (!held.waiting)
+		held.waiting = state_now();
+	snprintf(held.why, sizeof(held.why), "%s", trouble);
+	pthread_mutex_unlock(&lock);
+	state_write_held(&config, &held);
+	if (pthread_create(&thread, NULL, settle_and_replace, NULL) != 0)
+		replace();
+}
+
+/* A brick is back: not used before all is locked again.  False if it is too early for that. */
+static bool take_brick_in(void)
+{
+	if (state_now() - renewed < RENEW_SECONDS)
+		return false;
+	if (!fence_brick_is_back())
+		return true;
+	pthread_mutex_lock(&operation);
+	if (storage_hold(SHORT_HOLD) && storage_flush() == 0) {
+		say("a brick is back: the image is opened anew");
+		replace();
+	}
+	storage_go_on();
+	pthread_mutex_unlock(&operation);
+	return true;
+}
+
+/* Requests that wait for room are sent again and again. */
+static void watch_room(void)
+{
+	bool over;
+
+	pthread_mutex_lock(&lock);
+	over = full_since && state_now() - full_since > config.patience;
+	pthread_mutex_unlock(&lock);
+	if (storage_waiting()) {
+		storage_again(over);
+		return;
+	}
+	pthread_mutex_lock(&lock);
+	full_since = 0;
+	pthread_mutex_unlock(&lock);
+}
+
+/* When a process started, in the kernel's clock; 0 if there is none of that number. */
+static unsigned long long start_of(int pid)
+{
+	char path[32], text[1024], *field;
+	unsigned long long start = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	/* The 22nd field; the second is a name in parentheses. */
+	if (fgets(text, sizeof(text), file) && (field = strrchr(text, ')'))) {
+		for (int i = 2; i < 22 && field; i++)
+			field = strchr(field + 1, ' ');
+		if (field)
+			start = strtoull(field, NULL, 10);
+	}
+	fclose(file);
+	return start;
+}
+
+/* The guest has been started elsewhere: its QEMU here would only wait, or be given errors. */
+static void end_qemu(int pid)
+{
+	char path[32], name[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = pid > 1 ? fopen(path, "re") : NULL;
+	if (!file)
+		return;
+	if (fgets(name, sizeof(name), file) && !strncmp(name, "qemu-system", 11)) {
+		name[strcspn(name, "\n")] = '\0';
+		say("process %d (%s) is ended", pid, name);
+		kill(pid, SIGKILL);
+	}
+	fclose(file);
+}
+
+static void end_clients(void)
+{
+	char *next = held.clients;
+
+	while (*next) {
+		int pid = (int)strtol(next, &next, 10);
+		unsigned long long start = *next == '/' ? strtoull(next + 1, &next, 10) : 0;
+
+		if (start && start == start_of(pid))
+			end_qemu(pid);
+		next += strcspn(next, " ");
+		next += strspn(next, " ");
+	}
+}
+
+/* Clients are known after a restart, too. */
+static void note_client(int pid)
+{
+	char known[TEXT_LENGTH], entry[64];
+
+	snprintf(entry, sizeof(entry), "%d/%llu", pid, start_of(pid));
+	if (strstr(held.clients, entry))
+		return;
+	snprintf(known, sizeof(known), "%s", held.clients);
+	snprintf(held.clients, sizeof(held.clients), "%s %.*s", entry,
+		 (int)(sizeof(held.clients) - sizeof(entry) - 1), known);
+	state_write_held(&config, &held);
+}
+
+static void take_client(void)
+{
+	int connection = accept4(sockets[NBD_SOCKET], NULL, NULL, SOCK_CLOEXEC);
+	struct ucred peer = {0};
+	socklen_t length = sizeof(peer);
+
+	if (connection < 0)
+		return;
+	getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+	if (state == IS_LOST)
+		end_qemu((int)peer.pid);
+	else
+		note_client((int)peer.pid);
+	nbd_serve(connection);
+}
+
+static bool accepts_clients(void)
+{
+	if (state != OPENING)
+		return true;
+	/* Past their patience clients are given errors. */
+	if (first || !held.waiting || state_now() - held.waiting < config.patience)
+		return false;
+	set_failing(true);
+	return held.size > 0;
+}
+
+static int run(int signals)
+{
+	struct pollfd events[] = {
+		{wake, POLLIN, 0}, {signals, POLLIN, 0}, {sockets[CONTROL_SOCKET], POLLIN, 0},
+		{sockets[NBD_SOCKET], POLLIN, 0},
+	};
+	bool denied = false;
+	double again = 0;
+
+	for (;;) {
+		bool opening = state == OPENING;
+		bool ticking = denied || full_since || leaving;
+		bool opened, failed;
+		uint64_t count;
+
+		events[3].fd = accepts_clients() ? sockets[NBD_SOCKET] : -1;
+		poll(events, 4, opening ? TICK_MILLISECONDS / 5 : ticking ? TICK_MILLISECONDS : -1);
+		if (opening)
+			fence_give_up_slow();
+		if (events[0].revents && read(wake, &count, sizeof(count)) < 0)
+			return 1;
+		if (events[1].revents)
+			end();
+		if (events[2].revents) {
+			int connection = accept4(sockets[CONTROL_SOCKET], NULL, NULL, SOCK_CLOEXEC);
+
+			if (connection >= 0)
+				control_serve(connection);
+		}
+		if (events[3].fd >= 0 && events[3].revents)
+			take_client();
+		pthread_mutex_lock(&lock);
+		opened = is_opened;
+		is_opened = false;
+		failed = is_trouble;
+		denied |= is_denied && state == SERVING;
+		is_denied = false;
+		pthread_mutex_unlock(&lock);
+		if (opened)
+			again = on_opened();
+		if (again && state_now() >= again)
+			replace();
+		if (failed && state == SERVING) {
+			state = OPENING;
+			on_storage_trouble();
+		}
+		if (denied) /* the client tries every 3 s; what comes too early is kept */
+			denied = !take_brick_in();
+		if (full_since)
+			watch_room();
+		if (leaving && nbd_clients() == 0)
+			end();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t thread;
+	sigset_t stopping;
+	int signals;
+
+	if (argc == 2 && !strcmp(argv[1], "--version")) {
+		printf("image-server (ganeti-gluster) %s\n", VERSION);
+		return 0;
+	}
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s KEY\n", argv[0]);
+		return 2;
+	}
+	program = argv[0];
+	started = state_now();
+	/* Buffers of requests are used again instead of being mapped anew. */
+	mallopt(M_MMAP_THRESHOLD, 2 * MAX_DATA);
+	mallopt(M_TRIM_THRESHOLD, 4 * MAX_DATA);
+	if (state_read_config(argv[1], &config) < 0)
+		return EXIT_FAILED;
+	first = !state_read_held(&config, &held);
+	if (first)
+		held.shared = config.shared;
+	renewed = getenv(RENEWED_VARIABLE) ? strtod(getenv(RENEWED_VARIABLE), NULL) : 0;
+	storage_patience = config.patience;
+	storage_trouble = on_trouble;
+	extents_init(&config);
+	wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	sigemptyset(&stopping);
+	sigaddset(&stopping, SIGTERM);
+	sigaddset(&stopping, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &stopping, NULL);
+	signals = signalfd(-1, &stopping, SFD_CLOEXEC);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN); /* a helper's end */
+	if (wake < 0 || signals < 0 || get_sockets() < 0)
+		return EXIT_FAILED;
+	/* A restart is not waited for: the storage may be away for long. */
+	if (!first)
+		sd_notify(0, "READY=1\nSTATUS=waiting");
+	fence_watch(on_denied);
+	if (held.lost) {
+		state = IS_LOST;
+		set_failing(true);
+	} else if (pthread_create(&thread, NULL, open_image, NULL) != 0) {
+		return EXIT_FAILED;
+	}
+	return run(signals);
+}

@@ -1,0 +1,173 @@
+/* The server of one open image: what its parts know of each other.
+ *
+ * storage.c  the volume, the image, its lock, requests to it
+ * fence.c    no connection to a brick is made behind the lock's back
+ * nbd.c      the NBD protocol on a unix socket
+ * state.c    files below the run directory, words to systemd
+ * main.c     the order of things
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#define _GNU_SOURCE
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MAX_SERVERS 32
+#define WORD_LENGTH 63
+#define TEXT_LENGTH 512
+/* Bytes of a request at most: QEMU and the kernel split what is longer. */
+#define MAX_DATA (1u << 20)
+
+/* -- state.c: what the process is told, and what it tells ------------------ */
+
+struct address {
+	char host[256];
+	int port;
+};
+
+/* KEY.conf, written by whoever starts the server. */
+struct config {
+	char key[128];
+	char volume[256];
+	char transport[8];
+	char image[1025];
+	struct address servers[MAX_SERVERS];
+	int server_count;
+	int number;              /* of this node, the l_pid of its locks */
+	char word[WORD_LENGTH + 1]; /* this use of the image, unlike any other */
+	char take[WORD_LENGTH + 1]; /* another's word that counts no more */
+	bool locking;
+	bool shared;             /* at first */
+	bool wait;               /* for a holder that is being evicted */
+	int patience;            /* seconds */
+	uid_t uid;               /* whose QEMU may connect */
+	gid_t gid;
+};
+
+/* KEY.held, written once the lock is held: a start that finds it is a restart. */
+struct held {
+	bool shared;
+	char seen[WORD_LENGTH + 1]; /* the word that was there when it was shared */
+	int64_t size;
+	uint32_t block;
+	double waiting;          /* since when the storage is away, 0 for not */
+	char why[TEXT_LENGTH];
+	bool lost;
+	char clients[TEXT_LENGTH]; /* processes: "PID/START PID/START", newest first */
+};
+
+const char *state_path(const struct config *config, const char *suffix);
+int state_read_config(const char *key, struct config *config);
+bool state_read_held(const struct config *config, struct held *held);
+void state_write_held(const struct config *config, const struct held *held);
+void state_write_error(const struct config *config, const char *what, const char *text);
+double state_now(void);
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* -- fence.c ---------------------------------------------------------------- */
+
+/* `denied` is called, in any thread, for each connection that is refused. */
+void fence_watch(void (*denied)(void));
+/* From now on connections to bricks are refused. */
+void fence_seal(void);
+void fence_allow_port(int port);
+/* End attempts to connect that take too long; to be called while the image is opened. */
+void fence_give_up_slow(void);
+/* Whether a brick that was refused a connection accepts one. */
+bool fence_brick_is_back(void);
+/* Connections to bricks that are there now. */
+int fence_bricks_connected(void);
+
+/* -- storage.c --------------------------------------------------------------- */
+
+enum outcome {
+	OPENED,
+	FAILED,       /* for now: to be tried again, or told to whoever starts us */
+	GONE,         /* the image does not exist */
+	HELD,         /* another has the lock */
+	FOREIGN,      /* the lock is free, but the last user has not said that it ended */
+	LOST,         /* another has had the image since: nothing is served ever again */
+};
+
+struct reason {
+	int number;              /* the other's, 0 if not known */
+	bool shared;
+	char word[WORD_LENGTH + 1];
+	char text[TEXT_LENGTH];
+};
+
+enum kind { READ, WRITE, FLUSH, TRIM, ZERO, KINDS };
+
+/* One request of a client.  `done` is called once, in any thread, with an errno or 0. */
+struct request {
+	enum kind kind;
+	bool fua;
+	bool keep;               /* ZERO: blocks are to be allocated */
+	uint64_t offset;
+	uint32_t length;
+	char *data;
+	void (*done)(struct request *request, int error);
+	struct request *next;    /* of those that wait */
+};
+
+enum outcome storage_open(const struct config *config, struct held *held, bool first,
+			  struct reason *reason);
+enum outcome storage_set_mode(const struct config *config, struct held *held, bool shared,
+			      struct reason *reason);
+/* How many bricks the volume has, 0 where that is not known yet. */
+int storage_bricks(void);
+/* May wait while requests are held back. */
+void storage_submit(struct request *request);
+/* Hold new requests back until `storage_go_on`; whether those under way have ended in time. */
+bool storage_hold(int milliseconds);
+void storage_go_on(void);
+int storage_flush(void);
+int storage_grow(int64_t size);
+void storage_let_go(const struct config *config, const struct held *held);
+/* Requests that wait for room, or for a new server, and send them again or end them. */
+int storage_waiting(void);
+void storage_again(bool give_up);
+/* Called, in any thread, when requests wait: for room, or else for a new connection. */
+extern void (*storage_trouble)(bool full, const char *why);
+extern int storage_patience;
+
+/* -- nbd.c -------------------------------------------------------------------- */
+
+struct nbd_export {
+	int64_t size;
+	uint32_t block;          /* smallest request, a power of two */
+	bool failing;            /* every request is answered with EIO */
+};
+
+void nbd_serve(int connection);
+void nbd_set_export(const struct nbd_export *exported);
+/* End all connections; what is under way on them is answered to nobody. */
+void nbd_drop_all(void);
+int nbd_clients(void);
+/* The clients' process IDs, in words. */
+void nbd_peers(char *text, size_t size);
+
+/* -- main.c -------------------------------------------------------------------------- */
+
+/* Answer one question of the control socket, in a thread of its own. */
+void answer(const char *question, char *text, size_t size);
+
+/* -- control.c ------------------------------------------------------------------------ */
+
+void control_serve(int connection);
+
+/* -- extents.c ------------------------------------------------------------------ */
+
+struct extent {
+	uint32_t length;
+	bool hole;
+};
+
+void extents_init(const struct config *config);
+/* What there is from `offset` on, in order; how many pieces.  Where nobody knows, data. */
+int extents_of(uint64_t offset, uint32_t length, struct extent *found, int most);
+
+#endif

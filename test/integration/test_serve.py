@@ -1,0 +1,625 @@
+"""The server of an open image, on a real volume: its clients, its death, its lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbd = pytest.importorskip("nbd")
+
+from ganeti_gluster import image  # noqa: E402
+from ganeti_gluster.gfapi import Volume  # noqa: E402
+from ganeti_gluster.serve import control, files  # noqa: E402
+from ganeti_gluster.serve.files import SHARED  # noqa: E402
+from ganeti_gluster.serve.holder import (  # noqa: E402
+    Held,
+    Holder,
+    LastUser,
+    holder_of,
+    word_of,
+)
+from ganeti_gluster.serve.server import ImageServer, InUse  # noqa: E402
+from ganeti_gluster.volume import VolumeSpec, connect  # noqa: E402
+
+from .conftest import ANOTHER_NODE, MIB, VOLUME, GlusterVolume  # noqa: E402
+
+HERE, THERE = 1177, 2288
+BLOCK = 4096
+#: Beyond the first piece of a sharded image, whose pieces are written without the lock.
+FAR = 100 * MIB
+SIZE = 256 * MIB
+
+
+def main_pid(server: ImageServer) -> int:
+    argv = ["systemctl", "show", "--property=MainPID", "--value", server.unit]
+    return int(subprocess.run(argv, capture_output=True, check=True, timeout=30).stdout)
+
+
+def client(server: ImageServer, *, meta: bool = False) -> Any:
+    handle = nbd.NBD()
+    if meta:
+        handle.add_meta_context("base:allocation")
+    handle.connect_unix(server.socket_path)
+    return handle
+
+
+class Writer:
+    """A client that writes numbered records, and connects and sends again like QEMU.
+
+    `acknowledged` are the numbers that were answered, at the offsets that they went to.
+    """
+
+    def __init__(self, server: ImageServer, offset: int, blocks: int) -> None:
+        self._server = server
+        self._offset = offset
+        self._blocks = blocks
+        self._stop = threading.Event()
+        self.acknowledged: dict[int, int] = {}
+        self.count = 0
+        self.errors: list[str] = []
+        self.pauses: list[float] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(120)
+        assert not self._thread.is_alive()
+
+    @staticmethod
+    def record(number: int) -> bytes:
+        return (b"record %012d " % number).ljust(BLOCK, b".")
+
+    def _run(self) -> None:
+        handle = None
+        while not self._stop.is_set():
+            number = self.count + 1
+            offset = self._offset + BLOCK * (number * 7 % self._blocks)
+            began = time.monotonic()
+            while True:
+                try:
+                    if handle is None:
+                        handle = client(self._server)
+                    handle.pwrite(self.record(number), offset)
+                    break
+                except nbd.Error as err:
+                    if err.errnum in (5, 28) and "pwrite" in str(err) and not _is_gone(err):
+                        self.errors.append(str(err))
+                        return
+                    handle = None
+                    if self._stop.wait(0.005):
+                        return
+            self.acknowledged[offset] = number
+            self.count = number
+            self.pauses.append(time.monotonic() - began)
+
+
+def _is_gone(err: Any) -> bool:
+    """Whether libnbd says that the connection ended, rather than what the server said."""
+    return "command failed: Transport endpoint" in str(err) or "server" in str(err)
+
+
+@pytest.fixture
+def path(directory: str, volume: Volume) -> str:
+    made = "%s/disk.0" % directory
+    image.create(volume, made, SIZE)
+    return made
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., ImageServer]]:
+    """Open an image by a server that is gone after the test."""
+    servers: list[ImageServer] = []
+
+    def open_it(spec: VolumeSpec, path: str, **options: Any) -> ImageServer:
+        server = ImageServer(spec, path)
+        servers.append(server)
+        server.open(**{"number": HERE, "patience": 120, **options})
+        return server
+
+    yield open_it
+    for server in servers:
+        with contextlib.suppress(Exception):
+            server.close(force=True)
+
+
+def bricks_of(volume: str) -> list[Path]:
+    done = subprocess.run(
+        ["gluster", "volume", "info", volume], capture_output=True, text=True, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("Brick")]
+    return [Path(line.rsplit(":", 1)[1]) for line in lines[1:]]
+
+
+def piece(brick: Path, path: str, offset: int) -> tuple[Path, int]:
+    """The file on a brick that has an offset of a sharded image, and the offset in it."""
+    shard = 64 * MIB
+    if offset < shard:
+        return brick / path, offset
+    gfid = os.getxattr(brick / path, "trusted.gfid").hex()
+    name = "-".join((gfid[:8], gfid[8:12], gfid[12:16], gfid[16:20], gfid[20:]))
+    return brick / ".shard" / ("%s.%d" % (name, offset // shard)), offset % shard
+
+
+def on_brick(brick: Path, path: str, offset: int) -> bytes:
+    file, place = piece(brick, path, offset)
+    with file.open("rb") as stream:
+        stream.seek(place)
+        return stream.read(BLOCK)
+
+
+# -- what it serves -----------------------------------------------------------
+
+
+def test_what_is_written_is_read(spec, path, opened, volume) -> None:
+    server = opened(spec, path)
+    handle = client(server, meta=True)
+    assert handle.get_size() == SIZE
+    data = os.urandom(MIB)
+    for offset in (0, 64 * MIB - 512 * 1024, FAR + 512):
+        handle.pwrite(data, offset, nbd.CMD_FLAG_FUA)
+        assert handle.pread(MIB, offset) == data
+        with volume.open(path) as file:
+            assert file.pread(MIB, offset) == data
+    handle.zero(MIB, FAR + 512)
+    assert handle.pread(MIB, FAR + 512) == bytes(MIB)
+    handle.trim(64 * 1024, 0)
+    handle.flush()
+    with pytest.raises(nbd.Error, match="Operation not supported"):
+        handle.zero(BLOCK, 0, nbd.CMD_FLAG_FAST_ZERO | nbd.CMD_FLAG_NO_HOLE)
+    handle.zero(BLOCK, 0, nbd.CMD_FLAG_FAST_ZERO)
+    assert handle.can_multi_conn() and handle.can_fua() and handle.can_fast_zero()
+
+
+def test_where_there_is_data_is_told(spec, path, opened) -> None:
+    server = opened(spec, path)
+    handle = client(server, meta=True)
+    handle.pwrite(b"x" * MIB, FAR)
+    found: list[tuple[int, bool]] = []
+
+    def add(_context: str, _offset: int, entries: list[int], _error: Any) -> int:
+        found.extend(zip(entries[::2], [bool(flag & 1) for flag in entries[1::2]], strict=True))
+        return 0
+
+    offset = 0
+    while offset < SIZE:
+        found.clear()
+        handle.block_status(SIZE - offset, offset, add)
+        for length, hole in found:
+            if offset <= FAR < offset + length:
+                assert not hole
+            offset += length
+        assert found
+    found.clear()
+    handle.block_status(32 * MIB, 160 * MIB, add)
+    assert found == [(32 * MIB, True)]
+
+
+def test_bad_input_ends_that_connection_alone(spec, path, opened) -> None:
+    server = opened(spec, path)
+    good = client(server)
+    random.seed(7)
+    for garbage in (b"", b"x", b"\0" * 28, random.randbytes(5000), b"NBDMAGIC" * 100):
+        for option in (False, True):
+            with socket.socket(socket.AF_UNIX) as bad:
+                bad.connect(server.socket_path)
+                bad.settimeout(20)
+                bad.recv(18)
+                with contextlib.suppress(OSError):
+                    bad.sendall((b"\0\0\0\3" if option else b"") + garbage)
+                    bad.shutdown(socket.SHUT_WR)
+                    while bad.recv(4096):
+                        pass
+    for offset, size in ((SIZE, BLOCK), (SIZE - 512, BLOCK), (1 << 62, BLOCK), (0, 0), (1, 512)):
+        raw = client(server)
+        raw.set_strict_mode(0)
+        with pytest.raises(nbd.Error):
+            raw.pread(size, offset)
+        with pytest.raises(nbd.Error):
+            raw.pwrite(b"x" * size, offset)
+    many = []
+    for _ in range(1000):
+        one = socket.socket(socket.AF_UNIX)
+        many.append(one)
+        one.connect(server.socket_path)
+    good.pwrite(b"y" * BLOCK, 0)
+    assert good.pread(BLOCK, 0) == b"y" * BLOCK
+    for one in many:
+        one.close()
+    found = server.status()
+    assert found is not None and found.state == "serving"
+    assert len(os.listdir("/proc/%d/task" % main_pid(server))) < 100
+
+
+# -- its death ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kills", [20, pytest.param(200, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_no_acknowledged_byte_is_lost_when_it_is_killed(spec, path, opened, volume, kills) -> None:
+    server = opened(spec, path)
+    random.seed(kills)
+    with Writer(server, 60 * MIB, 4000) as writer:
+        for _ in range(kills):
+            time.sleep(random.uniform(0.02, 0.4))
+            before = writer.count
+            with contextlib.suppress(ProcessLookupError):
+                pid = main_pid(server)
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+            deadline = time.monotonic() + 60
+            while writer.count == before and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert not writer.errors
+    server.flush()
+    server.close(force=True)
+    assert writer.count > kills
+    for brick in bricks_of(VOLUME):
+        if not brick.exists():
+            continue  # of another host
+        for offset, number in writer.acknowledged.items():
+            assert on_brick(brick, path, offset) == Writer.record(number)
+    with volume.open(path) as file:
+        for offset, number in writer.acknowledged.items():
+            assert file.pread(BLOCK, offset) == Writer.record(number)
+
+
+def test_it_goes_on_as_what_is_installed_now(spec, path, opened) -> None:
+    server = opened(spec, path)
+    pid = main_pid(server)
+    with Writer(server, FAR, 100) as writer:
+        for _ in range(5):
+            before = writer.count
+            server.renew()
+            deadline = time.monotonic() + 30
+            while writer.count < before + 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert writer.count >= before + 20
+    assert not writer.errors
+    assert main_pid(server) == pid  # in its own place
+
+
+# -- the storage is away ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def replica(make_volume) -> GlusterVolume:
+    made: GlusterVolume = make_volume(
+        "serve",
+        3,
+        *("replica", "3"),
+        features__shard="on",
+        features__shard_block_size="64MB",
+        performance__strict_o_direct="on",
+        network__remote_dio="disable",
+        client__strict_locks="on",
+        cluster__quorum_type="auto",
+        network__ping_timeout="5",
+    )
+    return made
+
+
+@pytest.fixture
+def replica_path(replica: GlusterVolume) -> Iterator[str]:
+    with connect(replica.spec) as volume:
+        image.create(volume, "disk.0", SIZE)
+        yield "disk.0"
+        image.remove(volume, "disk.0")
+
+
+def test_requests_wait_for_quorum(replica, replica_path, opened, wait) -> None:
+    server = opened(replica.spec, replica_path)
+    with Writer(server, 60 * MIB, 2000) as writer:
+        wait("records", lambda: writer.count > 20)
+        replica.kill(0, 1)
+        wait("they wait", lambda: (server.status() or server).state == control.WAITING)
+        found = server.status()
+        assert found is not None and found.why and found.waiting
+        replica.revive()
+        before = writer.count
+        wait("they go on", lambda: writer.count > before + 20)
+        assert not writer.errors
+    with connect(replica.spec) as volume, volume.open(replica_path) as file:
+        for offset, number in writer.acknowledged.items():
+            assert file.pread(BLOCK, offset) == Writer.record(number)
+
+
+def test_without_patience_an_error_is_one_at_once(replica, replica_path, opened, wait) -> None:
+    server = opened(replica.spec, replica_path, patience=0)
+    client(server).pwrite(b"x" * BLOCK, 0)
+    replica.kill(0, 1)
+    try:
+
+        def fails() -> bool:
+            try:
+                client(server).pwrite(b"y" * BLOCK, 0)
+            except nbd.Error as err:
+                return "Input/output error" in str(err)
+            return False
+
+        wait("an error", fails)
+    finally:
+        replica.revive()
+
+    def works() -> bool:
+        try:
+            client(server).pwrite(b"z" * BLOCK, 0)
+        except nbd.Error:
+            return False
+        return True
+
+    wait("it works again", works)
+
+
+def test_every_brick_that_comes_back_is_used_again(replica, replica_path, opened, wait) -> None:
+    server = opened(replica.spec, replica_path)
+    with Writer(server, 60 * MIB, 2000) as writer:
+        for brick in range(3):
+            replica.kill(brick)
+            wait("it is seen", lambda: server.status().connected == 2)
+            before = writer.count
+            wait("it goes on", lambda before=before: writer.count > before + 10)
+            replica.revive()
+            wait("it is used", lambda: server.status().connected == 3)
+            with connect(replica.spec) as volume:
+                assert holder_of(volume, replica_path) == Holder(HERE, "exclusive")
+            wait(
+                "it is healed",
+                lambda: (
+                    not any(
+                        (brick_path / ".glusterfs/indices/xattrop").is_dir()
+                        and len(
+                            [
+                                name
+                                for name in os.listdir(brick_path / ".glusterfs/indices/xattrop")
+                                if not name.startswith("xattrop")
+                            ]
+                        )
+                        for brick_path in replica.bricks
+                    )
+                    or _heal(replica)
+                ),
+                seconds=120,
+            )
+        assert not writer.errors
+
+
+def _heal(replica: GlusterVolume) -> bool:
+    done = subprocess.run(
+        ["gluster", "volume", "heal", replica.name, "info", "summary"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    pending = [
+        line for line in done.stdout.splitlines() if line.startswith("Number of entries in heal")
+    ]
+    return bool(pending) and all(line.endswith(" 0") for line in pending)
+
+
+def test_a_stopped_volume_is_waited_for(replica, replica_path, opened, wait) -> None:
+    server = opened(replica.spec, replica_path)
+    with Writer(server, FAR, 100) as writer:
+        wait("records", lambda: writer.count > 20)
+        subprocess.run(
+            ["gluster", "--mode=script", "volume", "stop", replica.name, "force"],
+            check=True,
+            timeout=60,
+        )
+        wait("they wait", lambda: server.status().state == control.WAITING)
+        subprocess.run(
+            ["gluster", "--mode=script", "volume", "start", replica.name], check=True, timeout=60
+        )
+        replica.revive()
+        before = writer.count
+        wait("they go on", lambda: writer.count > before + 20)
+        assert not writer.errors
+
+
+def test_a_full_volume_is_waited_for(make_volume, small_disk, opened, wait) -> None:
+    full = make_volume("servefull", 1, under=small_disk, storage__reserve="0")
+    filler = small_disk / "filler"
+    with connect(full.spec) as volume:
+        image.create(volume, "disk.0", SIZE)
+    server = opened(full.spec, "disk.0")
+    with filler.open("wb") as stream:
+        with contextlib.suppress(OSError):
+            while stream.write(bytes(4 * MIB)):
+                pass
+        with contextlib.suppress(OSError):
+            stream.flush()
+    with Writer(server, 0, 40000) as writer:
+        wait("they wait", lambda: server.status().state == control.WAITING)
+        assert server.status().why == "write: No space left on device"
+        wait("that is told", lambda: server.status().requests > 0)
+        filler.unlink()
+        before = writer.count
+        wait("they go on", lambda: writer.count > before + 20)
+        wait("that is told", lambda: server.status().state == control.SERVING)
+        assert not writer.errors
+    server.close(force=True)
+
+
+def test_an_image_that_was_removed_gives_errors_at_once(replica, opened, wait) -> None:
+    with connect(replica.spec) as volume:
+        image.create(volume, "gone.0", SIZE)
+        server = opened(replica.spec, "gone.0")
+        image.remove(volume, "gone.0")
+    server.renew()
+
+    def fails() -> bool:
+        try:
+            client(server).pread(BLOCK, 0)
+        except nbd.Error as err:
+            return "Input/output error" in str(err)
+        return False
+
+    wait("an error", fails)
+
+
+def test_devices_with_large_sectors(make_volume, brick_root, undo, opened) -> None:
+    folder = brick_root / "large"
+    folder.mkdir()
+    disk, mount = folder / "disk.img", folder / "mount"
+    mount.mkdir()
+    with disk.open("wb") as stream:
+        stream.truncate(512 * MIB)
+    device = subprocess.run(
+        ["losetup", "--find", "--show", "--sector-size=4096", str(disk)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    undo.callback(subprocess.run, ["losetup", "--detach", device], check=True)
+    subprocess.run(["mkfs.xfs", "-q", "-s", "size=4096", device], check=True)
+    subprocess.run(["mount", device, str(mount)], check=True)
+    undo.callback(subprocess.run, ["umount", str(mount)], check=True)
+    large = make_volume(
+        "serve4k", 1, under=mount, performance__strict_o_direct="on", network__remote_dio="disable"
+    )
+    with connect(large.spec) as volume:
+        image.create(volume, "disk.0", 64 * MIB)
+    server = opened(large.spec, "disk.0")
+    handle = client(server)
+    assert handle.get_block_size(nbd.SIZE_MINIMUM) == 4096
+    handle.pwrite(b"x" * BLOCK, BLOCK)
+    assert handle.pread(BLOCK, BLOCK) == b"x" * BLOCK
+    server.close(force=True)
+
+
+# -- its lock -----------------------------------------------------------------
+
+
+def test_another_nodes_image_is_refused(spec, path, opened, volume, start_program) -> None:
+    other = start_program(ANOTHER_NODE, VOLUME, path, str(THERE), "exclusive")
+    assert other.stdout.readline() == "locked\n"
+    with pytest.raises(Held) as found:
+        opened(spec, path)
+    assert found.value.holder == Holder(THERE, "exclusive")
+    assert files.served() == [] or ImageServer(spec, path).key not in files.served()
+    other.kill()
+    other.wait()
+    # It has not said that it ended.
+    with pytest.raises(LastUser) as left:
+        opened(spec, path)
+    assert left.value.number == THERE
+    server = opened(spec, path, take=left.value.word)
+    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+    server.close()
+    assert word_of(volume, path) == ("", 0)
+    assert holder_of(volume, path) is None
+
+
+def test_both_ends_of_a_migration(spec, path, opened, volume, start_program) -> None:
+    server = opened(spec, path)
+    other = start_program(ANOTHER_NODE, VOLUME, path, str(THERE), "shared", "wait")
+    opened(spec, path, mode=SHARED)
+    assert other.stdout.readline() == "locked\n"
+    assert holder_of(volume, path) is not None
+    with pytest.raises(Held) as found:
+        opened(spec, path)  # exclusive again, while the other has it
+    assert found.value.holder == Holder(THERE, "shared")
+    client(server).pwrite(b"x" * BLOCK, 0)
+    other.kill()
+    other.wait()
+    opened(spec, path)
+    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+    assert word_of(volume, path)[1] == HERE
+
+
+def test_it_cannot_be_closed_under_a_client(spec, path, opened) -> None:
+    server = opened(spec, path)
+    handle = client(server)
+    with pytest.raises(InUse) as found:
+        server.close()
+    assert found.value.peers == (os.getpid(),)
+    handle.pwrite(b"x" * BLOCK, 0)
+    handle.shutdown()
+    server.close()
+    server.close()
+    assert server.status() is None
+
+
+def cut_connections(server: ImageServer) -> None:
+    """End its connections to the bricks, as where the bricks are."""
+    pid = main_pid(server)
+    done = subprocess.run(["ss", "-Htnp"], capture_output=True, text=True, check=True)
+    for line in done.stdout.splitlines():
+        if "pid=%d," % pid in line and not line.split()[4].endswith(":24007"):
+            local, peer = line.split()[3:5]
+            subprocess.run(
+                ["ss", "-K", "-t", "src", local.rsplit(":", 1)[0], "sport", "=",
+                 ":" + local.rsplit(":", 1)[1], "dport", "=", ":" + peer.rsplit(":", 1)[1]],
+                capture_output=True,
+                check=True,
+            )  # fmt: skip
+
+
+def test_a_lost_image_is_never_written_again(
+    spec, path, opened, volume, start_program, wait
+) -> None:
+    """Beyond the image's first piece, too, where the bricks know of no lock."""
+    server = opened(spec, path)
+    qemu = subprocess.Popen(
+        ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-blockdev",
+         "driver=nbd,node-name=a,reconnect-delay=60,server.type=unix,server.path=%s"
+         % server.socket_path],
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        with Writer(server, FAR, 1) as writer:
+            wait("records", lambda: writer.count > 100)
+            wait("QEMU is a client", lambda: qemu.pid in server.status().peers)
+            other = start_program(ANOTHER_NODE, VOLUME, path, str(THERE), "exclusive", "wait")
+            deadline = time.monotonic() + 60
+            got = threading.Thread(target=other.stdout.readline)
+            got.start()
+            while got.is_alive() and time.monotonic() < deadline:
+                cut_connections(server)
+                got.join(0.3)
+            assert not got.is_alive()
+            with volume.open(path, write=True) as file:
+                file.pwrite(b"the other's".ljust(BLOCK), FAR)
+                file.fsync()
+            wait("it knows", lambda: server.status().state == control.LOST)
+            wait("its QEMU is ended", lambda: qemu.poll() == -signal.SIGKILL)
+            wait("its client is told", lambda: writer.errors)
+        with volume.open(path) as file:
+            assert file.pread(BLOCK, FAR) == b"the other's".ljust(BLOCK)
+        # Nor after a restart.
+        os.kill(main_pid(server), signal.SIGKILL)
+        wait("it is lost", lambda: (server.status() or server).state == control.LOST)
+        with pytest.raises(nbd.Error):
+            client(server).pwrite(b"x" * BLOCK, FAR)
+        with volume.open(path) as file:
+            assert file.pread(BLOCK, FAR) == b"the other's".ljust(BLOCK)
+    finally:
+        qemu.kill()
+        qemu.wait()
+
+
+def test_it_grows_and_its_clients_learn_that(spec, path, opened, volume, wait) -> None:
+    server = opened(spec, path)
+    handle = client(server)
+    assert server.grow(2 * SIZE)
+    with pytest.raises(nbd.Error):
+        handle.pread(BLOCK, 0)
+    assert client(server).get_size() == 2 * SIZE
+    wait("others see it", lambda: image.stat(volume, path).size == 2 * SIZE)
+    found = server.status()
+    assert found is not None and found.size == 2 * SIZE

@@ -1,0 +1,206 @@
+"""For whom an image is opened, and who is refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
+from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number
+from ganeti_gluster.serve.server import ServerFailed
+
+PARAMS = {"host": "node1", "volume": "gv0"}
+IMAGE = "ganeti/x.0"
+OWN = node_number("node1")
+OTHER = node_number("node2")
+
+
+class Clock:
+    """Time goes on where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Servers:
+    """Stands for the class of servers; each opening ends with the next of `outcomes`."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Exception | None] = []
+        self.opened: list[dict[str, Any]] = []
+
+    def __call__(self, spec: Any, path: str) -> Servers:
+        assert (spec.name, path) == ("gv0", IMAGE)
+        return self
+
+    def open(self, **wanted: Any) -> None:
+        self.opened.append(wanted)
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        if outcome is not None:
+            raise outcome
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def servers() -> Servers:
+    return Servers()
+
+
+@pytest.fixture
+def one_writer(
+    ganeti: SimpleNamespace, clock: Clock, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    module = ganeti.load("one_writer")
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "ImageServer", servers)
+    return module
+
+
+@pytest.fixture
+def refused(ganeti: SimpleNamespace) -> type[Exception]:
+    found: type[Exception] = ganeti.errors.BlockDeviceError
+    return found
+
+
+@pytest.mark.parametrize(("exclusive", "mode"), [(True, EXCLUSIVE), (False, SHARED)])
+def test_an_image_is_opened_in_the_nodes_name(
+    one_writer: Any, servers: Servers, exclusive: bool, mode: str
+) -> None:
+    one_writer.open_image(PARAMS, IMAGE, exclusive=exclusive)
+    assert servers.opened == [{"number": OWN, "mode": mode, "locking": True, "patience": 900}]
+
+
+def test_the_disks_parameters_are_heeded(one_writer: Any, servers: Servers) -> None:
+    params = {**PARAMS, "locking": "off", "patience": "60"}
+    one_writer.open_image(params, IMAGE, exclusive=True)
+    (wanted,) = servers.opened
+    assert (wanted["locking"], wanted["patience"]) == (False, 60)
+
+
+@pytest.mark.parametrize("name", ["locking", "patience", "volume"])
+def test_a_bad_parameter_opens_nothing(
+    one_writer: Any, servers: Servers, refused: type[Exception], name: str
+) -> None:
+    with pytest.raises(refused, match="'': it is "):
+        one_writer.open_image({**PARAMS, name: ""}, IMAGE, exclusive=True)
+    assert servers.opened == []
+
+
+def test_what_this_node_had_before_it_restarted_is_waited_for(
+    one_writer: Any, servers: Servers
+) -> None:
+    servers.outcomes = [Held(IMAGE, Holder(OWN, EXCLUSIVE))]
+    one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    first, second = servers.opened
+    assert "wait" not in first
+    assert second == {**first, "wait": True}
+
+
+@pytest.mark.parametrize(
+    ("holder", "message"),
+    [
+        (
+            Holder(OTHER, EXCLUSIVE),
+            "Image ganeti/x.0 is open on node node2 (exclusive): stop the instance there; if"
+            " that node is dead, or cannot be reached, mark it offline (gnt-node modify"
+            " --offline=yes) and fail the instance over, or take the image from it (gnt-gluster"
+            " disk evict)",
+        ),
+        (
+            Holder(7, SHARED),
+            "Image ganeti/x.0 is open on an unknown node (7) (shared): stop the instance there;"
+            " if that node is dead, or cannot be reached, mark it offline (gnt-node modify"
+            " --offline=yes) and fail the instance over, or take the image from it (gnt-gluster"
+            " disk evict)",
+        ),
+        (None, "Image ganeti/x.0 was being opened by another node at the same time"),
+    ],
+)
+def test_an_image_of_another_node_is_refused(
+    one_writer: Any,
+    servers: Servers,
+    refused: type[Exception],
+    holder: Holder | None,
+    message: str,
+) -> None:
+    servers.outcomes = [Held(IMAGE, holder)]
+    with pytest.raises(refused) as caught:
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert str(caught.value) == message
+    assert len(servers.opened) == 1
+
+
+def test_any_other_failure_is_ganetis_with_its_reason(
+    one_writer: Any, servers: Servers, refused: type[Exception]
+) -> None:
+    servers.outcomes = [ServerFailed("cannot serve image x", hint="see y")]
+    with pytest.raises(refused, match=r"^cannot serve image x; see y$"):
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+
+
+def test_an_image_whose_last_user_is_gone_is_taken_once_it_had_time_to_come_back(
+    one_writer: Any, servers: Servers, clock: Clock
+) -> None:
+    left = LastUser(IMAGE, OTHER, "word1")
+    tries = int(one_writer.RETURN_SECONDS)
+    servers.outcomes = [left] * (tries + 1)
+    one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    *before, last = servers.opened
+    assert len(before) == tries + 1
+    assert all("take" not in wanted for wanted in before)
+    assert last == {**before[0], "take": "word1"}
+    assert clock.now == 100.0 + one_writer.RETURN_SECONDS
+
+
+def test_the_word_that_is_there_at_last_is_the_one_that_is_taken(
+    one_writer: Any, servers: Servers
+) -> None:
+    words = ["word1"] * 5 + ["word2"] * 6
+    servers.outcomes = [LastUser(IMAGE, OTHER, word) for word in words]
+    one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert servers.opened[-1]["take"] == "word2"
+
+
+def test_a_last_user_that_comes_back_keeps_its_image(
+    one_writer: Any, servers: Servers, refused: type[Exception]
+) -> None:
+    servers.outcomes = [
+        *[LastUser(IMAGE, OTHER, "word1")] * 3,
+        Held(IMAGE, Holder(OTHER, EXCLUSIVE)),
+    ]
+    with pytest.raises(refused, match=r"is open on node node2 \(exclusive\)"):
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert all("take" not in wanted for wanted in servers.opened)
+
+
+def test_a_last_user_that_ends_in_order_leaves_nothing_to_take(
+    one_writer: Any, servers: Servers, clock: Clock
+) -> None:
+    servers.outcomes = [LastUser(IMAGE, OTHER, "word1"), LastUser(IMAGE, OTHER, "word1")]
+    one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert len(servers.opened) == 3
+    assert all("take" not in wanted for wanted in servers.opened)
+    assert clock.now < 100.0 + one_writer.RETURN_SECONDS
+
+
+def test_an_image_that_another_takes_first_is_refused(
+    one_writer: Any, servers: Servers, refused: type[Exception]
+) -> None:
+    servers.outcomes = [
+        *[LastUser(IMAGE, OTHER, "word1")] * 11,
+        Held(IMAGE, Holder(node_number("node3"), EXCLUSIVE)),
+    ]
+    with pytest.raises(refused, match="is open on node node3"):
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
