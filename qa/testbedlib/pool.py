@@ -22,6 +22,7 @@ OPTIONS = {
     "performance.strict-o-direct": "on",
     "network.remote-dio": "disable",
     "network.ping-timeout": "20",
+    "client.strict-locks": "on",
     "client.tcp-user-timeout": "20",
     "cluster.lookup-optimize": "off",
     "cluster.force-migration": "off",

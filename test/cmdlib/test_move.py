@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import __version__
-from ganeti_gluster.cmdlib import move
+from ganeti_gluster.cmdlib import evict, move
 from ganeti_gluster.errors import VolumeUnreachable
 from ganeti_gluster.health import ImageHealth
 from ganeti_gluster.serve.files import EXCLUSIVE
@@ -184,8 +184,91 @@ def test_the_hook_says_why(
     told: str,
 ) -> None:
     names = ModuleType("node_names")
-    vars(names).update(own=lambda: own, every=lambda: NODES, offline=lambda: [])
+    vars(names).update(
+        own=lambda: own,
+        every=lambda: NODES,
+        offline=lambda: [],
+        master=lambda: "node3",
+    )
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", names)
     node.lacking = lacking
     assert move.main(ENV) == status
     assert capsys.readouterr().out == told
+
+
+class Master:
+    """The master, which may take images from the node that the instance leaves."""
+
+    def __init__(self) -> None:
+        self.own = "node3"
+        self.offline: list[str] = []
+        self.holder = node_number("node1")
+        self.failure: Exception | None = None
+        self.taken: list[Any] = []
+
+    def take_from(self, node: str, images: list[Any]) -> None:
+        self.taken.append((node, [path for _, path in images]))
+        if self.failure:
+            raise self.failure
+
+
+@pytest.fixture
+def master(node: Node, monkeypatch: pytest.MonkeyPatch) -> Master:
+    found = Master()
+    names = ModuleType("node_names")
+    vars(names).update(
+        own=lambda: found.own,
+        every=lambda: NODES,
+        offline=lambda: found.offline,
+        master=lambda: "node3",
+    )
+    evictions = ModuleType("evictions")
+    vars(evictions).update(take_from=found.take_from)
+    monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", names)
+    monkeypatch.setitem(sys.modules, "ganeti_gluster.cmdlib.evictions", evictions)
+    monkeypatch.setattr(evict, "last_holder", lambda spec, path: found.holder)
+    return found
+
+
+FAILOVER = {**ENV, "GANETI_HOOKS_PATH": "instance-failover"}
+FORCED = {**FAILOVER, "GANETI_IGNORE_CONSISTENCY": "True"}
+ALL = [("node1", ["ganeti/a.0", "ganeti/a.11"])]
+
+
+@pytest.mark.parametrize(
+    ("env", "offline", "taken"),
+    [
+        (FORCED, [], ALL),
+        (FAILOVER, ["node1"], ALL),
+        (FAILOVER, ["node2"], []),  # the old node stops the instance itself
+        ({**FORCED, "GANETI_HOOKS_PATH": "instance-migrate"}, ["node1"], []),
+    ],
+)
+def test_a_failover_takes_the_images_from_a_node_that_is_not_asked(
+    master: Master, env: dict[str, str], offline: list[str], taken: list[Any]
+) -> None:
+    master.offline = offline
+    assert move.main(env) == 0
+    assert master.taken == taken
+
+
+def test_only_the_master_takes_images(master: Master) -> None:
+    master.own = "node2"
+    assert move.main(FORCED) == 0
+    assert master.taken == []
+
+
+def test_images_that_the_old_node_does_not_have_are_left(master: Master) -> None:
+    master.holder = node_number("node4")
+    assert move.main(FORCED) == 0
+    assert master.taken == [("node1", [])]
+
+
+def test_an_image_that_cannot_be_taken_stays_where_it_is(
+    master: Master, capsys: pytest.CaptureFixture[str]
+) -> None:
+    master.failure = evict.NotEvicted("the bricks keep the lock", hint="switch it off")
+    assert move.main(FORCED) == 1
+    assert capsys.readouterr().out == (
+        "vm1 cannot move to node2: the bricks keep the lock; switch it off\n"
+    )

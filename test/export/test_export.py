@@ -24,7 +24,7 @@ MIB = 1 << 20
 
 
 def served(state: str = server_control.SERVING, why: str = "") -> server_control.Status:
-    return server_control.Status(state, "exclusive", 64 * MIB, 512, (), 0, why, 0, "")
+    return server_control.Status(state, "exclusive", 64 * MIB, 512, (), 0, why, 0, 3, 3, "")
 
 
 class Node:

@@ -42,6 +42,7 @@ def test_as_wanted_there_is_nothing_to_say():
         ({"network_ping_timeout": "9"}, True),
         ({"network_ping_timeout": "42"}, False),
         ({"storage_reserve": "0"}, True),
+        ({"client_strict_locks": "off"}, True),
         ({"storage_reserve": "1"}, False),
         ({"performance_quick_read": "on"}, False),
         ({"features_shard_block_size": "4MB"}, False),
@@ -100,6 +101,7 @@ def test_glusterd_knows_every_option_by_this_name(version):
     actual = parse_options(answer)
     assert set(AS_WANTED) <= set(actual)
     assert {difference.option.name for difference in profile.differences(REPLICATED, actual)} == {
+        "client.strict-locks",
         "client.tcp-user-timeout",
         "performance.resync-failed-syncs-after-fsync",
         "storage.reserve",

@@ -78,17 +78,17 @@ def test_the_server_has_room_for_the_longest_of_each() -> None:
     assert room["key"] > len(names.unit_key("v" * names.VOLUME_NAME_LENGTH, "p"))
 
 
-def test_others_reach_a_socket_and_read_nothing(directory: Path) -> None:
+def test_what_a_server_is_told_is_roots_alone(directory: Path) -> None:
     files.write("k", Wanted(SPEC, "a", 1, "abc"))
     assert mode_of(directory / "k.conf") == 0o600
-    assert mode_of(directory) == 0o711
+    assert mode_of(directory) == 0o700
 
 
 def test_the_mode_of_a_directory_that_is_there_is_mended(directory: Path) -> None:
     directory.mkdir(parents=True, mode=0o777)
     directory.chmod(0o777)
     files.make_directory()
-    assert mode_of(directory) == 0o711
+    assert mode_of(directory) == 0o700
 
 
 def test_a_first_start_finds_nothing_of_an_earlier_one(directory: Path) -> None:
