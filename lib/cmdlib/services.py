@@ -108,8 +108,9 @@ def fetch(
     while True:
         for name, answer in restricted.run(on_node.STATUS_COMMAND, asked, seconds=limit).items():
             try:
-                told[name] = answers.parse_status(answer, name, types)
-                masters[name] = answers.master(answer)
+                # Both or none: an answer is understood as a whole.
+                found, master = answers.parse_status(answer, name, types), answers.master(answer)
+                told[name], masters[name] = found, master
             except GanetiGlusterError as err:
                 # What it told a moment ago counts: there was less time for this answer.
                 if name not in told:

@@ -15,6 +15,7 @@ from .conftest import Cluster
 NODE = "node3"
 COMMANDS = "/etc/ganeti/restricted-commands/"
 SYNC = "gluster-services-sync"
+DAEMONS = "/usr/lib/ganeti/daemon-util"
 NOT_UNDERSTOOD = "its answer is not understood: "
 # Its port is that of Ganeti's node daemon.
 DAEMON = """
@@ -42,9 +43,9 @@ def strange(cluster: Cluster) -> Iterator[Cluster]:
     yield cluster
     script = (
         "systemctl stop strange; for file in /root/gluster-*; do"
-        " [ ! -e $file ] || mv $file %s; done; systemctl start ganeti-noded" % COMMANDS
+        " [ ! -e $file ] || mv $file %s; done; %s start ganeti-noded" % (COMMANDS, DAEMONS)
     )
-    cluster.run("sh", "-c", script, node=NODE)
+    cluster.testbed.exec(NODE, ["sh", "-c", script])
     wait_for(lambda: status(cluster)["unreachable"] == {}, 60, "%s tells again" % NODE)
 
 
@@ -62,8 +63,9 @@ def say(cluster: Cluster, command: str, answer: bytes) -> None:
 
 
 def status(cluster: Cluster) -> dict[str, Any]:
-    """What `swift status` tells, whatever nodes do."""
-    done = cluster.testbed.exec("node1", ["gnt-gluster", "swift", "status", "--json"], timeout=60)
+    """What `services status` tells of all types, whatever nodes do."""
+    argv = ["gnt-gluster", "services", "status", "--json"]
+    done = cluster.testbed.exec("node1", argv, timeout=60)
     assert done.exit_code in (0, 3), done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -107,7 +109,7 @@ def test_whatever_answers_in_the_node_daemons_place(
 ) -> None:
     write(strange, "/root/answer", answer)
     write(strange, "/root/strange.py", DAEMON.encode())
-    strange.run("systemctl", "stop", "ganeti-noded", node=NODE)
+    strange.run(DAEMONS, "stop", "ganeti-noded", node=NODE)
     strange.run(
         *("systemd-run", "--unit=strange", "--collect"),
         *("python3", "/root/strange.py", str(times)),
