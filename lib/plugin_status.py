@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-from typing import Any
 
 from ganeti import constants as ganeti_constants
 from ganeti import utils
 
 from ganeti_gluster import __version__, constants, hook, plugin
-
-OURS = "ganeti-gluster"
-STOCK = "stock"
+from ganeti_gluster.plugin_state import OURS, STOCK, STOPPED, PluginState
 
 
-def local_status() -> dict[str, Any]:
-    """This node's state as plain data, for JSON::
-
-        {"version": "0.1.0", "ganeti": "3.1.0", "template": "ganeti-gluster",
-         "reasons": [], "noded": "ganeti-gluster", "noded_reasons": []}
-
-    `template` is whose class new processes use for the gluster template, `noded`
-    whose the running node daemon uses ("stopped" when none runs); the reasons
-    say why it is the stock one.
-    """
+def local_status() -> PluginState:
+    """This node's state, as plain data for JSON."""
     template, reasons = _own_state()
     noded, noded_reasons = _noded_state()
     return {
@@ -60,7 +49,7 @@ def _noded_state() -> tuple[str, list[str]]:
     """Whose class the running node daemon uses, and why if not ours."""
     pid = utils.ReadPidFile(utils.DaemonPidFileName(ganeti_constants.NODED))
     if not (pid and utils.IsProcessAlive(pid)):
-        return "stopped", ["ganeti-noded does not run"]
+        return STOPPED, ["ganeti-noded does not run"]
     try:
         with open(constants.NODED_STATE_FILE, encoding="utf-8") as stream:
             state = json.load(stream)

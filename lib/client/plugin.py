@@ -11,7 +11,8 @@ from ganeti import cli, errors, netutils
 from ganeti_gluster import constants
 from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
 from ganeti_gluster.cmdlib import plugin_states
-from ganeti_gluster.plugin_status import OURS, local_status
+from ganeti_gluster.plugin_state import OFFLINE, OURS
+from ganeti_gluster.plugin_status import local_status
 from ganeti_gluster.serve import fleet
 
 RESTART = "restart Ganeti's daemons here for it to take effect: systemctl restart ganeti"
@@ -33,7 +34,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
             raise errors.OpPrereqError(
                 "--local is for this node; leave the names of nodes out", errors.ECODE_INVAL
             )
-        states = {netutils.Hostname.GetSysName(): local_status()}
+        states: dict[str, dict[str, Any]] = {netutils.Hostname.GetSysName(): dict(local_status())}
     else:
         states = plugin_states.fetch(args)
     if opts.json:
@@ -43,7 +44,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     ours = all(
         state["template"] == OURS and state.get("noded") == OURS
         for state in states.values()
-        if state["template"] != plugin_states.OFFLINE
+        if state["template"] != OFFLINE
     )
     return 0 if ours else 1
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ganeti import cli, opcodes
 
+from ganeti_gluster.plugin_state import OFFLINE, parse, untold
+
 STATUS_COMMAND = "gluster-plugin-status"
-OFFLINE = "offline"
-UNKNOWN = "unknown"
 
 
 def fetch(nodes: list[str]) -> dict[str, dict[str, Any]]:
@@ -23,24 +22,7 @@ def fetch(nodes: list[str]) -> dict[str, dict[str, Any]]:
     asked = [node for node in nodes or offline if not offline.get(node)]
     op = opcodes.OpRestrictedCommand(nodes=asked, command=STATUS_COMMAND, use_locking=False)
     results = cli.SubmitOpCode(op, cl=client, opts=None) if asked else []
-    states = {node: _state(OFFLINE, "marked offline in Ganeti") for node in nodes or offline}
+    states = {node: untold(OFFLINE, "marked offline in Ganeti") for node in nodes or offline}
     for node, (success, output) in zip(asked, results, strict=True):
         states[node] = parse(success, output)
     return states
-
-
-def parse(success: bool, output: str) -> dict[str, Any]:
-    """One node's answer: JSON of its state, or the reason why there is none."""
-    if success:
-        try:
-            state = json.loads(output)
-        except ValueError:
-            return _state(UNKNOWN, "not the answer of gnt-gluster: %.200s" % output)
-        if isinstance(state, dict) and "template" in state:
-            return state
-        return _state(UNKNOWN, "not the answer of gnt-gluster: %.200s" % output)
-    return _state(UNKNOWN, "%s; is ganeti-gluster installed there?" % output.strip())
-
-
-def _state(template: str, reason: str) -> dict[str, Any]:
-    return {"template": template, "reasons": [reason]}

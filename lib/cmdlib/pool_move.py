@@ -150,7 +150,7 @@ def _discarded(crew: Crew, found: Found, volume: VolumeInfo, node: str, path: st
     def left() -> bool:
         directory, name = os.path.split(path)
         facts = crew.one(node, "place", directory=directory, volume=name)
-        return bool(volume.uuid and facts["volume_id"] == volume.uuid)
+        return bool(volume.uuid and facts.volume_id == volume.uuid)
 
     def discard() -> None:
         now = crew.gluster(found.pool.anchor).volume(volume.name)

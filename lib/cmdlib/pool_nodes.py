@@ -85,7 +85,7 @@ def look(
         {node: {**arguments, "now": time.time()} for node in nodes},
         timeout=LOOK_SECONDS,
     )
-    return {node: NodeFacts.from_dict(answers[node]) for node in nodes if node in answers}, errors
+    return {node: answers[node] for node in nodes if node in answers}, errors
 
 
 @contextlib.contextmanager

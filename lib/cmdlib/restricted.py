@@ -3,29 +3,37 @@
 By Ganeti's own node RPC, as a job's `OpRestrictedCommand` does, with the cluster's
 certificates and the node daemon's log.  A job would wait for the locks of every
 node, and for an hour for a node that has gone silent; here each node answers, or
-fails, for itself.
+fails, for itself.  Ganeti's RPC takes what a node sends for UTF-8, JSON and as short as
+it should be, and what one sends else would end the call for all: it is looked at before.
 """
 
 from __future__ import annotations
 
+import http
 from collections.abc import Mapping
+from typing import Any
 
 import ganeti.http.client
 from ganeti import _generated_rpc
 from ganeti.rpc import node as ganeti_rpc
 
-from ganeti_gluster.services.answers import Answer, explain
+from ganeti_gluster import decode
+from ganeti_gluster.services.answers import Answer, Body, explain
 
 
 class _Client(ganeti_rpc._RpcClientBase, _generated_rpc.RpcClientDefault):
     """Ganeti's RPC client without the configuration that only jobs have."""
 
-    def __init__(self, addresses: Mapping[str, str], *, seconds: int) -> None:
+    def __init__(self, addresses: Mapping[str, str], *, seconds: int, longest: int) -> None:
         def process(requests: list[ganeti.http.client.HttpClientRequest], **rest: object) -> None:
-            for request in requests:
+            bodies = [Body(longest) for _ in requests]
+            for request, body in zip(requests, bodies, strict=True):
                 # Ganeti's own limit for this call is an hour.
                 request.read_timeout = seconds
+                _take(request, body)
             ganeti.http.client.ProcessRequests(requests, **rest)
+            for request, body in zip(requests, bodies, strict=True):
+                _look(request, body)
 
         ganeti_rpc._RpcClientBase.__init__(
             self,
@@ -36,16 +44,47 @@ class _Client(ganeti_rpc._RpcClientBase, _generated_rpc.RpcClientDefault):
         _generated_rpc.RpcClientDefault.__init__(self)
 
 
-def run(command: str, addresses: Mapping[str, str], *, seconds: float) -> dict[str, Answer]:
+def _take(request: Any, body: Body) -> None:
+    """Have what a node sends in `body`, instead of the buffer that takes all there is."""
+    usual = request.curl_config_fn
+
+    def configure(curl: Any) -> None:
+        usual(curl)
+        curl.setopt(ganeti.http.client.pycurl.WRITEFUNCTION, body.take)
+
+    request.curl_config_fn = configure
+
+
+def _look(request: Any, body: Body) -> None:
+    """Give a finished request what its node sent, or the reason why that is not it."""
+    if not request.success:
+        request.error = decode.printable(str(request.error))
+    elif request.resp_status_code != http.HTTPStatus.OK:
+        request.resp_body = body.complaint()
+    else:
+        try:
+            request.resp_body = body.text()
+        except decode.NotUnderstood as err:
+            request.success, request.error = False, str(err)
+
+
+def run(
+    command: str,
+    addresses: Mapping[str, str],
+    *,
+    seconds: float,
+    longest: int = decode.LONGEST,
+) -> dict[str, Answer]:
     """Run `command` on the nodes with these `addresses`, by name; returns all answers.
 
     No node takes more than `seconds` (whole ones, at least 1); one that cannot be
-    connected fails after 5.  Threads may call it side by side.
+    connected fails after 5.  None gives more than `longest` bytes.  Threads may call it
+    side by side.
     """
     if not addresses:
         return {}
     limit = max(1, int(seconds))
-    client = _Client(addresses, seconds=limit)
+    client = _Client(addresses, seconds=limit, longest=longest)
     results = client.call_restricted_command(list(addresses), command)
     return {node: _answer(result, limit) for node, result in results.items()}
 

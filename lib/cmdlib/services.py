@@ -108,8 +108,9 @@ def fetch(
     while True:
         for name, answer in restricted.run(on_node.STATUS_COMMAND, asked, seconds=limit).items():
             try:
-                told[name] = answers.parse_status(answer, name, types)
-                masters[name] = answers.master(answer)
+                # Both or none: an answer is understood as a whole.
+                found, master = answers.parse_status(answer, name, types), answers.master(answer)
+                told[name], masters[name] = found, master
             except GanetiGlusterError as err:
                 # What it told a moment ago counts: there was less time for this answer.
                 if name not in told:
@@ -180,7 +181,7 @@ def _run_on(
     address = {node.name: node.address}
     try:
         answer = restricted.run(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
-        if answers.data(answer[node.name]).get("types", {}).get(type.name) != config.digest(type):
+        if answers.digests(answer[node.name]).get(type.name) != config.digest(type):
             raise GanetiGlusterError(answers.OTHER_CONFIGURATION)
     except GanetiGlusterError as err:
         return answers.all_alike(type, chosen, node.name, control.FAILED, str(err))

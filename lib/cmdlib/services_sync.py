@@ -17,7 +17,7 @@ import fcntl
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ganeti import errors, netutils, ssconf
 
@@ -27,6 +27,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, election, publish, replica
 from ganeti_gluster.services import node as on_node
 from ganeti_gluster.services import store as services_store
+from ganeti_gluster.services.answers import Answer
 from ganeti_gluster.services.model import Node, Snapshot
 from ganeti_gluster.services.store import Store, StoreError, Version
 
@@ -54,7 +55,7 @@ def sync() -> bool:
         nodes = services.cluster_nodes()
         myself = netutils.Hostname.GetSysName()
         snapshot = services.fetch(configuration, nodes=nodes)
-        rival = _rival(store, snapshot, nodes, myself)
+        rival = _rival(store, snapshot, nodes, myself, history=configuration.history)
         if rival:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(constants.SERVICES_MASTER)
@@ -65,7 +66,7 @@ def sync() -> bool:
         # The mark is gone after a start of this node, and where it was seen that another
         # is the master; one that was so for a moment alone has left its state here.
         if not os.path.exists(constants.SERVICES_MASTER) or store.version() < _newest(store):
-            take_over(store, nodes, myself)
+            take_over(store, nodes, myself, history=configuration.history)
         if not is_master():  # any more
             return False
         store.record(snapshot, master=myself, history=configuration.history)
@@ -115,26 +116,30 @@ def _newest(store: Store) -> Version:
     return store.version() if kept is None else max(store.version(), replica.version(kept))
 
 
-def _rival(store: Store, snapshot: Snapshot, nodes: Sequence[Node], myself: str) -> str:
+def _rival(
+    store: Store, snapshot: Snapshot, nodes: Sequence[Node], myself: str, *, history: int
+) -> str:
     """The node that is the master instead of this one, "" if none is.
 
     That is who more of the nodes that tell take for it.  Where as many have either
     view, as of two nodes, it is the one whose store has seen more masters: who takes
-    over goes on from the last one's.
+    over goes on from the last one's.  It is a master candidate in any case: what other
+    nodes say of themselves decides nothing.
     """
-    rival, tie = election.rival(snapshot.masters, myself)
+    candidates = {node.name for node in nodes if node.master_candidate}
+    rival, tie = election.rival(snapshot.masters, myself, candidates)
     if not tie:
         return rival
     addresses = {node.name: node.address for node in nodes if node.name == rival}
-    for answer in restricted.run(on_node.DUMP_COMMAND, addresses, seconds=COPY_SECONDS).values():
-        with contextlib.suppress(GanetiGlusterError, KeyError):
-            dump = replica.unpack(answers.data(answer)["dump"])
-            if dump["master"] == rival and replica.version(dump).term > _newest(store).term:
+    for answer in _dumps(addresses, history):
+        with contextlib.suppress(GanetiGlusterError):
+            dump = replica.fetched(answer, history=history)
+            if dump.get("master") == rival and replica.version(dump).term > _newest(store).term:
                 return rival
     return ""
 
 
-def take_over(store: Store, nodes: Sequence[Node], myself: str) -> None:
+def take_over(store: Store, nodes: Sequence[Node], myself: str, *, history: int) -> None:
     """Go on from the newest state that a master has left here or on another candidate.
 
     This node may have been the master before, with others since: that its own store
@@ -142,17 +147,29 @@ def take_over(store: Store, nodes: Sequence[Node], myself: str) -> None:
     """
     kept = replica.load()
     if kept is not None:
-        store.load(kept)
+        # One that is broken tells nothing, as one of others that has died.
+        with contextlib.suppress(StoreError):
+            store.load(kept)
     others = [
         node
         for node in nodes
         if node.master_candidate and not node.offline and node.name != myself
     ]
     addresses = {node.name: node.address for node in others}
-    for answer in restricted.run(on_node.DUMP_COMMAND, addresses, seconds=COPY_SECONDS).values():
+    for answer in _dumps(addresses, history):
         # One that has died tells nothing: then what the rest have counts.
-        with contextlib.suppress(GanetiGlusterError, KeyError):
-            store.load(replica.unpack(answers.data(answer)["dump"]))
+        with contextlib.suppress(GanetiGlusterError):
+            store.load(replica.fetched(answer, history=history))
+
+
+def _dumps(addresses: Mapping[str, str], history: int) -> Iterable[Answer]:
+    """What the nodes with these addresses have of the store."""
+    return restricted.run(
+        on_node.DUMP_COMMAND,
+        addresses,
+        seconds=COPY_SECONDS,
+        longest=replica.longest(history),
+    ).values()
 
 
 def copy(store: Store, nodes: Sequence[Node]) -> None:
@@ -161,7 +178,7 @@ def copy(store: Store, nodes: Sequence[Node]) -> None:
     behind = {node.name: node.address for node in nodes if copies.get(node.name) != version}
     found = restricted.run(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
     for name, answer in found.items():
-        with contextlib.suppress(GanetiGlusterError, KeyError, TypeError, ValueError):
+        with contextlib.suppress(GanetiGlusterError):
             store.copied(name, replica.version(answers.data(answer)))
 
 
@@ -188,10 +205,14 @@ def answer_replicate() -> dict[str, object]:
     if master == netutils.Hostname.GetSysName():
         raise GanetiGlusterError("this is the master")
     addresses = dict(line.split() for line in known.GetNodePrimaryIPList())
+    history = config.HISTORY_RANGE[1]
     answer = restricted.run(
-        on_node.DUMP_COMMAND, {master: addresses[master]}, seconds=COPY_SECONDS - 1
+        on_node.DUMP_COMMAND,
+        {master: addresses[master]},
+        seconds=COPY_SECONDS - 1,
+        longest=replica.longest(history),
     )[master]
-    version = replica.save(replica.unpack(answers.data(answer)["dump"]))
+    version = replica.save(replica.fetched(answer, history=history))
     return {"format": on_node.FORMAT, "version": list(version)}
 
 

@@ -6,7 +6,6 @@ hook each node tells what is wrong with itself, and the master the rest.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from ganeti_gluster.cmdlib.configuration import Configuration
 from ganeti_gluster.export import Export
 from ganeti_gluster.gluster_cli.volumes import VolumeInfo
 from ganeti_gluster.verify import backlog, gather_volume, last, told
+from ganeti_gluster.verify.answers import Answers, sort
 from ganeti_gluster.verify.bounded import Answer, look
 from ganeti_gluster.verify.facts import (
     DOWN,
@@ -60,11 +60,16 @@ PROVIDERS: list[Callable[[Configuration], Iterable[Finding]]] = [services_verify
 
 @dataclass(frozen=True)
 class Look:
-    """All that was seen: nodes that told, why others did not, volumes and their images."""
+    """All that was seen: nodes that told, why others did not, volumes and their images.
+
+    `silent` has the reasons of nodes that told nothing, `strange` of those that told
+    what is not understood.
+    """
 
     config: Configuration
     nodes: Mapping[str, NodeFacts]
     silent: Mapping[str, str]
+    strange: Mapping[str, str]
     volumes: Mapping[str, VolumeFacts]
     images: Mapping[str, ImageFacts]
     problems: tuple[str, ...]
@@ -84,48 +89,41 @@ def look_at_cluster(config: Configuration | None = None) -> Look:
     )
     if answers["nodes"].error:
         raise answers["nodes"].error
-    nodes, silent = answers.pop("nodes").value
-    volumes, images, problems = look_at_volumes(config, nodes, answers)
-    return Look(config, nodes, silent, volumes, images, problems, _waiting(volumes))
+    asked: Answers = answers.pop("nodes").value
+    volumes, images, problems = look_at_volumes(config, asked.nodes, answers)
+    return Look(
+        config,
+        asked.nodes,
+        asked.silent,
+        asked.strange,
+        volumes,
+        images,
+        problems,
+        _waiting(volumes),
+    )
 
 
-def ask_nodes(config: Configuration) -> tuple[dict[str, NodeFacts], dict[str, str]]:
+def ask_nodes(config: Configuration) -> Answers:
     """Each node's facts, and the reason for those that have none.
 
     Nodes that look at other volumes than they should are told the right ones, and
     asked again.
     """
     online = [node for node in config.nodes if not node.offline]
-    nodes, silent = _ask([node.name for node in online])
+    first = _ask([node.name for node in online])
     stale = [
-        node
+        node.name
         for node in online
-        if node.name in nodes and list(nodes[node.name].told) != config.params_of(node)
+        if node.name in first.nodes and list(first.nodes[node.name].told) != config.params_of(node)
     ]
-    if stale:
-        names = [node.name for node in stale]
-        tell(config, names)
-        again, lost = _ask(names)
-        nodes.update(again)
-        for name in lost:
-            nodes.pop(name, None)
-        silent.update(lost)
-    return nodes, silent
+    if not stale:
+        return first
+    tell(config, stale)
+    return first.updated(_ask(stale))
 
 
-def _ask(names: Sequence[str]) -> tuple[dict[str, NodeFacts], dict[str, str]]:
-    nodes, silent = {}, {}
-    for name, (success, output) in node_commands.run(
-        COMMAND, names, seconds=NODES_SECONDS
-    ).items():
-        if success:
-            try:
-                nodes[name] = NodeFacts.from_dict(json.loads(output))
-                continue
-            except ValueError as err:
-                output = str(err)
-        silent[name] = output.strip() or "no answer"
-    return nodes, silent
+def _ask(names: Sequence[str]) -> Answers:
+    return sort(node_commands.run(COMMAND, names, seconds=NODES_SECONDS))
 
 
 def tell(config: Configuration, names: Sequence[str]) -> None:
@@ -254,6 +252,8 @@ def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
             yield found("PLUGIN_ABSENT", name, "it has no command %s" % COMMAND)
         else:
             yield found("NODE_SILENT", name, reason.removeprefix(_FAILED % (COMMAND, name)))
+    for name, reason in seen.strange.items():
+        yield found("NOT_UNDERSTOOD", name, reason)
     if nodes_too:
         reserves = {name: reserve_of(volume.options) for name, volume in seen.volumes.items()}
         for node in seen.nodes.values():

@@ -62,6 +62,6 @@ def _peer(peer: ET.Element) -> Peer:
         uuid=peer.findtext("uuid", ""),
         names=tuple(dict.fromkeys(listed)),
         connected=peer.findtext("connected") == "1",
-        state=int(state) if state.lstrip("-").isdecimal() else -1,
+        state=int(state) if state.removeprefix("-").isdecimal() else -1,
         state_text=peer.findtext("stateStr", ""),
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ganeti_gluster import command
+from ganeti_gluster import command, decode
 from ganeti_gluster.command import CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import heal, peers, profile, status, tasks, volumes
@@ -40,6 +40,8 @@ _BUSY = re.compile(
     r"another transaction|locking failed|failed to acquire .*lock|operation now in progress",
     re.IGNORECASE,
 )
+# Digits of 64 bits, and a sign.
+_LONGEST_NUMBER = 21
 #: opErrno for it (EG_ANOTRANS), which not all of them carry.
 _BUSY_NUMBER = 30802
 _NO_GLUSTERD = "Please check if gluster daemon is operational"
@@ -77,24 +79,31 @@ def argv(words: Sequence[str]) -> list[str]:
 def parse(words: Sequence[str], stdout: str, stderr: str = "") -> ET.Element:
     """The answer's root element; raises `GlusterFailed` where it says failure.
 
-    Whatever follows the answer, or text that is none, is the reason.
+    Whatever follows the answer, or text that is none, is the reason.  The answer may be
+    another node's: each text in it can be printed, and each number be read.
     """
     try:
         answer = ET.fromstring(stdout.strip())
-    except ET.ParseError:
+    except (ET.ParseError, UnicodeError):
         _refuse(words, (stdout.strip() or stderr.strip() or "no answer")[:500])
+    for element in answer.iter():
+        text = (element.text or "").strip()
+        if len(text) > _LONGEST_NUMBER and text.lstrip("-").isdecimal():
+            _refuse(words, "the answer is not understood: a number out of all bounds")
+        if not text.isprintable():
+            element.text = decode.printable(text, longest=len(text))
     if answer.findtext("opRet", "-1") == "0":
         return answer
     number = answer.findtext("opErrno", "0")
     _refuse(
         words,
         answer.findtext("opErrstr") or answer.findtext("output") or "failed without a reason",
-        number=int(number) if number.lstrip("-").isdecimal() else 0,
+        number=int(number) if number.removeprefix("-").isdecimal() else 0,
     )
 
 
 def _refuse(words: Sequence[str], reason: str, *, number: int = 0) -> NoReturn:
-    reason = " ".join(reason.split()).rstrip(".")
+    reason = decode.printable(" ".join(reason.split())).rstrip(".")
     if _NO_GLUSTERD in reason:
         raise GlusterdDown(
             words, "no glusterd answers", hint="start it with: systemctl start glusterd"
@@ -184,7 +193,9 @@ class Gluster:
         """
         words = ["gluster", "--mode=script", "volume", "heal", name, *(["full"] if full else [])]
         done = self.execute(words, TIMEOUT)
-        return "" if done.exit_code == 0 else " ".join((done.stdout or done.stderr).split())
+        if done.exit_code == 0:
+            return ""
+        return decode.printable(" ".join((done.stdout or done.stderr).split()))
 
     def profile(self, name: str) -> list[profile.BrickProfile] | None:
         """What each brick was asked since profiling began, None where it is off."""

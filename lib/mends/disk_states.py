@@ -8,12 +8,16 @@ shows faulty disks by itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ganeti_gluster.decode import NotUnderstood, printable
 from ganeti_gluster.plugin import Refused
 
 #: Words of ours in the warnings, by which the watcher's log gets them.
 MARK = "Gluster disk"
+# What is read of a disk's state.
+_STATE = ("is_degraded", "ldisk_status")
 
 
 def extend_info(module: Any) -> None:
@@ -84,13 +88,12 @@ def _warnings(unit: Any, constants: Any) -> list[str]:
     for node, answer in answers.items():
         if answer.offline:
             continue
-        if answer.fail_msg:
-            found.append(
-                "%ss on node %s: %s" % (MARK, unit.cfg.GetNodeName(node), answer.fail_msg)
-            )
+        reason = printable(str(answer.fail_msg or "")) or _misfit(answer.payload, disks[node])
+        if reason:
+            found.append("%ss on node %s: %s" % (MARK, unit.cfg.GetNodeName(node), reason))
             continue
         for (disk, instance), (success, status) in zip(disks[node], answer.payload, strict=True):
-            words = str(status)
+            words = printable(str(status))
             if success:
                 words = status_words(
                     status.is_degraded,
@@ -101,6 +104,18 @@ def _warnings(unit: Any, constants: Any) -> list[str]:
                     continue
             found.append("%s %s of instance %s: %s" % (MARK, disk.iv_name, instance.name, words))
     return sorted(found)
+
+
+def _misfit(payload: Any, disks: Sequence[Any]) -> str:
+    """Why a node's answer cannot be one about these disks; "" if it can."""
+    states = payload if isinstance(payload, list | tuple) else ()
+    fits = len(states) == len(disks) and all(
+        isinstance(state, list | tuple)
+        and len(state) == 2
+        and (not state[0] or all(hasattr(state[1], name) for name in _STATE))
+        for state in states
+    )
+    return "" if fits else str(NotUnderstood("", "not the states of its disks"))
 
 
 def extend_watcher(module: Any) -> None:

@@ -9,12 +9,13 @@ verification's own: an ERROR that makes it fail, or a WARNING that does not.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.plugin import Refused
 from ganeti_gluster.verify import told
-from ganeti_gluster.verify.finding import ERROR, MARK, Finding, from_json
+from ganeti_gluster.verify.finding import ERROR, MARK, Finding, found, from_json
 
 HOOK = "cluster-verify-post.d/ganeti-gluster"
 
@@ -45,7 +46,7 @@ def extend(module: Any) -> None:
         result = call_back(self, phase, hooks_results, feedback_fn, lu_result)
         if phase == constants.HOOKS_PHASE_POST:
             ignored = constants.CV_ENODEHOOKS[1] in self.op.ignore_errors
-            for node, finding in handed_on(hooks_results or {}):
+            for node, finding in handed_on(hooks_results or {}, self.cfg.GetNodeName):
                 is_error = finding.severity is ERROR and not ignored
                 name = self.cfg.GetNodeName(node)
                 self._ErrorMsgList(
@@ -86,16 +87,41 @@ def message(finding: Finding, node: str, *, with_code: bool) -> str:
     return ": ".join([*words, "%s; %s" % (finding.text, finding.remedy)])
 
 
-def handed_on(results: Any) -> list[tuple[str, Finding]]:
-    """What our hook found, with the UUID of the node that found it, in their order."""
-    found = []
+def handed_on(results: Any, name_of: Callable[[str], str]) -> list[tuple[str, Finding]]:
+    """What our hook found, with the UUID of the node that found it, in their order.
+
+    `name_of` gives a node's name.  One whose findings are none is a finding itself.
+    """
+    findings = []
     for node, result in sorted(results.items()):
         if result.fail_msg or result.offline:
             continue
-        for script, _, output in result.payload or ():
-            if script == HOOK and MARK in output:
-                # One line of ASCII, which Ganeti's escaping leaves as it is; libraries
-                # may have written something before it or behind.
-                text = output.partition(MARK)[2].split("\\n")[0]
-                found += [(node, finding) for finding in from_json(text)]
-    return found
+        try:
+            findings += [(node, each) for each in _of_node(result.payload or ())]
+        except NotUnderstood as err:
+            findings.append((node, found("NOT_UNDERSTOOD", name_of(node), str(err))))
+    return findings
+
+
+def _of_node(payload: Any) -> list[Finding]:
+    """What our hook found on a node; raises NotUnderstood."""
+    findings: list[Finding] = []
+    for script, _, output in _scripts(payload):
+        if script == HOOK and MARK in output:
+            # One line of ASCII, which Ganeti's escaping leaves as it is; libraries
+            # may have written something before it or behind.
+            findings += from_json(output.partition(MARK)[2].split("\\n")[0])
+    return findings
+
+
+def _scripts(payload: Any) -> list[tuple[str, Any, str]]:
+    """The hooks that a node ran: path, status, output; raises NotUnderstood."""
+    if not isinstance(payload, list | tuple) or not all(
+        isinstance(ran, list | tuple)
+        and len(ran) == 3
+        and isinstance(ran[0], str)
+        and isinstance(ran[2], str)
+        for ran in payload
+    ):
+        raise NotUnderstood("hooks", "not a list of what ran")
+    return [(path, status, output) for path, status, output in payload]

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from ganeti_gluster import decode
 from ganeti_gluster.command import CommandFailed, CommandResult
+from ganeti_gluster.decode import Count, Name, NotUnderstood, Sentence
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.pool import agent
+from ganeti_gluster.pool.facts import NodeFacts, PlaceFacts
 
 #: Seconds a node has for what it was told, beyond the time that the work itself may take.
 GRACE = 30.0
+
+#: What each verb of the agent answers.
+RESULTS: dict[str, Any] = {
+    "look": NodeFacts,
+    "mounted": bool,
+    "place": PlaceFacts,
+    "ready": bool,
+    "prepare": bool,
+    "discard": bool,
+    "count": dict[Name, Count],
+    "end-self-heal": int,
+    "reach": Sentence,
+    "end-connections": None,
+    "try-volume": None,
+}
 
 
 class CrewFailed(GanetiGlusterError):
@@ -55,11 +72,14 @@ class Crew:
     def try_all(
         self, verb: str, arguments: Mapping[str, Mapping[str, Any]], *, timeout: float = 60
     ) -> tuple[dict[str, Any], dict[str, str]]:
-        """The answers and the errors by node, each of which is in one of the two."""
+        """The answers and the errors by node, each of which is in one of the two.
+
+        An answer is what `RESULTS` has for the verb.
+        """
 
         def work(node: str) -> Any:
             argv = agent.argv(verb, dict(arguments[node]))
-            return parse(self._channel(node, argv, timeout=timeout + GRACE))
+            return parse(self._channel(node, argv, timeout=timeout + GRACE), RESULTS[verb])
 
         answers: dict[str, Any] = {}
         errors: dict[str, str] = {}
@@ -81,21 +101,26 @@ class Crew:
         return Gluster(execute)
 
 
-def parse(done: CommandResult) -> Any:
-    """The agent's answer; raises `GanetiGlusterError` with its error, or for none."""
+def parse(done: CommandResult, hint: Any) -> Any:
+    """The agent's answer, of this annotation.
+
+    Raises `GanetiGlusterError` with its error, or for none.
+    """
     try:
-        answer = json.loads(done.stdout.strip().rpartition("\n")[2])
-    except ValueError:
+        answer = decode.plain(done.stdout.strip().rpartition("\n")[2])
+    except NotUnderstood:
+        answer = None
+    if not isinstance(answer, dict):
         answer = {}
     if "result" in answer:
-        return answer["result"]
+        return decode.value(hint, answer["result"], "result")
     if "error" in answer:
-        raise GanetiGlusterError(answer["error"])
+        raise GanetiGlusterError(decode.value(Sentence, answer["error"], "error"))
     if done.exit_code == 255:
         raise GanetiGlusterError(
-            "SSH does not reach it: %s" % (done.stderr.strip() or "no reason")
+            "SSH does not reach it: %s" % (decode.printable(done.stderr) or "no reason")
         )
-    said = (done.stderr or done.stdout).strip()
+    said = decode.printable(done.stderr or done.stdout)
     if "No module named" in said:
         raise GanetiGlusterError("ganeti-gluster is not installed there")
     raise CommandFailed(

@@ -95,7 +95,7 @@ def steps(
 
     def is_discarded(node: str, brick: VolumeBrick) -> bool:
         directory, name = os.path.split(brick.path)
-        return not crew.one(node, "place", directory=directory, volume=name)["brick_exists"]
+        return not crew.one(node, "place", directory=directory, volume=name).brick_exists
 
     found = [
         Step("volume %s is in use by nobody" % volume.name, lambda: False, unused),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ganeti_gluster import decode
+from ganeti_gluster.decode import Count, Name, Sentence
+
 
 @dataclass(frozen=True)
 class PlaceFacts:
@@ -22,8 +25,8 @@ class PlaceFacts:
     file_system: str = ""
     source: str = ""
     read_only: bool = False
-    size: int = 0
-    free: int = 0
+    size: Count = 0
+    free: Count = 0
     holds_something: bool = False
     brick_exists: bool = False
     volume_id: str = ""
@@ -42,7 +45,7 @@ class DeviceFacts:
     path: str
     exists: bool = False
     is_block: bool = False
-    size: int = 0
+    size: Count = 0
     signatures: tuple[str, ...] = ()
     mounted_at: str = ""
     busy: bool = False
@@ -65,19 +68,19 @@ class NodeFacts:
     to about a second.
     """
 
-    version: str = ""
-    plugin: str = ""
+    version: Name = ""
+    plugin: Name = ""
     active: bool = False
     enabled: bool = False
-    uuid: str = ""
-    peers: tuple[str, ...] = ()
-    peer_uuids: tuple[str, ...] = ()
+    uuid: Name = ""
+    peers: tuple[Name, ...] = ()
+    peer_uuids: tuple[Name, ...] = ()
     unsound_peers: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    own_addresses: tuple[str, ...] = ()
-    addresses: dict[str, str] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    reach: dict[str, str] = field(default_factory=dict)
+    volumes: tuple[Name, ...] = ()
+    own_addresses: tuple[Name, ...] = ()
+    addresses: dict[Name, Name] = field(default_factory=dict)
+    names: dict[Name, str] = field(default_factory=dict)
+    reach: dict[Name, Sentence] = field(default_factory=dict)
     has_mkfs: bool = False
     clock: float = 0.0
     place: PlaceFacts = field(default_factory=lambda: PlaceFacts(""))
@@ -89,12 +92,8 @@ class NodeFacts:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> NodeFacts:
-        """From what `dataclasses.asdict` made, after its way through JSON."""
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
-        place, device = data["place"], data["device"]
-        plain["place"] = PlaceFacts(**{**place, "entries": tuple(place["entries"])})
-        if device:
-            plain["device"] = DeviceFacts(**{**device, "signatures": tuple(device["signatures"])})
-        return cls(**plain)
+        """From what `dataclasses.asdict` made, after its way through JSON.
+
+        Raises NotUnderstood.
+        """
+        return decode.build(cls, data)

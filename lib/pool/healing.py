@@ -214,7 +214,7 @@ class Healer:
 
     def _count(self, node: str, path: str) -> int:
         answer = self._crew.one(node, "count", timeout=COUNT_SECONDS, brick=path)
-        return int(answer["files"])
+        return int(answer.get("files", 0))
 
 
 def is_sharded(volume: VolumeInfo | None) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ganeti_gluster import command, constants, names, private
+from ganeti_gluster import command, constants, decode, names, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.facts import DeviceFacts, PlaceFacts
 from ganeti_gluster.transient_unit import file_value
@@ -93,7 +93,8 @@ def look(directory: str, volume: str) -> PlaceFacts:
         holds_something=bool(os.listdir(directory)),
         brick_exists=os.path.lexists(brick),
         volume_id=volume_id(brick),
-        entries=tuple(entries(brick)[:_SHOWN_ENTRIES]),
+        # Names may hold anything; these are for people.
+        entries=tuple(map(decode.printable, entries(brick)[:_SHOWN_ENTRIES])),
         inside=next((str(path) for path in Path(brick).parents if volume_id(str(path))), ""),
     )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from ganeti_gluster import decode
+from ganeti_gluster.decode import Name, OneOf
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.model import Service, Status
 from ganeti_gluster.services.units import Manager, UnitState, read
@@ -26,6 +28,7 @@ TRANSITION_SECONDS = 10.0
 _PAUSE = 0.25
 
 DONE, UNCHANGED, FAILED, ABSENT = "done", "unchanged", "failed", "not installed"
+RESULTS = (DONE, UNCHANGED, FAILED, ABSENT)
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class Outcome:
     in.
     """
 
-    node: str
-    type: str
-    service: str
-    result: str
+    node: Name
+    type: Name
+    service: Name
+    result: Annotated[str, OneOf(RESULTS)]
     status: Status
     message: str = ""
 
@@ -50,8 +53,8 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
-        """The inverse of `to_dict`; raises ValueError, KeyError or TypeError."""
-        return cls(**{**data, "status": Status(data["status"])})
+        """The inverse of `to_dict`; raises NotUnderstood."""
+        return decode.build(cls, data)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 
-def rival(masters: Mapping[str, str], myself: str) -> tuple[str, bool]:
+def rival(
+    masters: Mapping[str, str], myself: str, candidates: Collection[str]
+) -> tuple[str, bool]:
     """The node that at least as many take for the master as `myself`, and whether as many.
 
-    `masters` has whom each node takes for it; "" is no vote.  Node `myself` votes for
-    itself.  ("", False) if there is no such node.
+    `masters` has whom each node takes for it; "" is no vote, and neither is one for a
+    node that is none of the master `candidates`.  Node `myself` votes for itself.
+    ("", False) if there is no such node.
     """
-    votes = Counter(master for node, master in masters.items() if master and node != myself)
+    votes = Counter(
+        master
+        for node, master in masters.items()
+        if node != myself and (master == myself or master in candidates)
+    )
     own = votes.pop(myself, 0) + 1
     if not votes:
         return "", False

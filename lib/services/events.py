@@ -5,10 +5,12 @@ Nothing here reads a clock or a disk: the same two snapshots give the same event
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
+from ganeti_gluster import decode
+from ganeti_gluster.decode import Longest, Moment, Name, Serial
 from ganeti_gluster.services.model import Aggregate, ServerService, Snapshot, Status
 
 SERVICE_STATUS = "service-status"
@@ -29,6 +31,11 @@ KINDS = (
 )
 
 
+#: Characters of an event's message: it goes into the environment of hooks, and
+#: `replica.longest` has to know how much room a history takes.
+LONGEST_MESSAGE = 1000
+
+
 @dataclass(frozen=True)
 class Event:
     """One change, seen at `time` (seconds since the epoch).
@@ -38,20 +45,25 @@ class Event:
     `uid` is its name for ever, also when it is told twice.
     """
 
-    time: float
-    kind: str
-    type: str = ""
-    node: str = ""
-    service: str = ""
-    old: str = ""
-    new: str = ""
-    message: str = ""
-    id: int = 0
-    uid: str = ""
+    time: Moment
+    kind: Name
+    type: Name = ""
+    node: Name = ""
+    service: Name = ""
+    old: Name = ""
+    new: Name = ""
+    message: Annotated[str, Longest(LONGEST_MESSAGE)] = ""
+    id: Serial = 0
+    uid: Name = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Event:
+        """The inverse of `to_dict`; raises NotUnderstood."""
+        return decode.build(cls, data)
 
     def text(self) -> str:
         """One line for people, without the time."""
@@ -111,7 +123,7 @@ def changes(old: Snapshot, new: Snapshot) -> list[Event]:
 def _fetching(old: Snapshot, new: Snapshot) -> Iterable[Event]:
     for node, reason in sorted(new.failures.items()):
         if node not in old.failures:
-            yield Event(new.time, FETCH_FAILED, node=node, message=reason)
+            yield Event(new.time, FETCH_FAILED, node=node, message=_message(reason))
     for node in sorted(old.failures):
         # A node that has left the cluster does not tell again.
         if node not in new.failures and node in new.nodes():
@@ -148,8 +160,13 @@ def _of(found: ServerService, time: float, kind: str, old: str, new: Status) -> 
         service=found.name,
         old=old,
         new=new.value,
-        message=found.message,
+        message=_message(found.message),
     )
+
+
+def _message(text: str) -> str:
+    """What an event says beside the change, in one line of a bounded length."""
+    return decode.printable(text, longest=LONGEST_MESSAGE)
 
 
 def _aggregates(old: Snapshot, new: Snapshot, name: str) -> Iterable[Event]:
@@ -172,5 +189,5 @@ def _aggregate_event(
             node=node,
             old=was.status.value,
             new=now.status.value,
-            message=now.message,
+            message=_message(now.message),
         )

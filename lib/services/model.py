@@ -14,7 +14,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
+
+from ganeti_gluster import decode
+from ganeti_gluster.decode import Between, Moment, Name
 
 
 class Status(enum.Enum):
@@ -64,6 +67,10 @@ def aggregate(statuses: Iterable[Status]) -> Status:
     if Status.RUNNING in found:
         return Status.PARTIALLY_UP
     return max(found, key=_CHAIN.index, default=Status.UNKNOWN)
+
+
+# The kernel's own limit on 64 bits.
+MOST_PID = 2**22
 
 
 @dataclass(frozen=True)
@@ -140,16 +147,16 @@ class ServerService:
     way to another status than `status`.
     """
 
-    type: str
-    name: str
-    node: str
+    type: Name
+    name: Name
+    node: Name
     status: Status
     message: str = ""
-    since: float | None = None
-    unit: str = ""
+    since: Moment | None = None
+    unit: Name = ""
     enabled: bool | None = None
-    pid: int | None = None
-    transition: str = ""
+    pid: Annotated[int, Between(1, MOST_PID)] | None = None
+    transition: Name = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -157,8 +164,8 @@ class ServerService:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ServerService:
-        """The inverse of `to_dict`; raises ValueError, KeyError or TypeError."""
-        return cls(**{**data, "status": Status(data["status"])})
+        """The inverse of `to_dict`; raises NotUnderstood."""
+        return decode.build(cls, data)
 
 
 @dataclass(frozen=True)
@@ -184,10 +191,10 @@ class Snapshot:
     told takes for the master; it is not part of what is kept.
     """
 
-    time: float
+    time: Moment
     services: tuple[ServerService, ...]
-    failures: Mapping[str, str] = field(default_factory=dict)
-    masters: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[Name, str] = field(default_factory=dict)
+    masters: Mapping[Name, Name] = field(default_factory=dict)
 
     def select(
         self, *, type: str | None = None, node: str | None = None, service: str | None = None
@@ -229,12 +236,8 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Snapshot:
-        """The inverse of `to_dict`; raises ValueError, KeyError or TypeError."""
-        return cls(
-            time=data["time"],
-            services=tuple(ServerService.from_dict(found) for found in data["services"]),
-            failures=dict(data["failures"]),
-        )
+        """The inverse of `to_dict`; raises NotUnderstood."""
+        return decode.build(cls, data)
 
 
 def together(services: Iterable[ServerService]) -> Aggregate:

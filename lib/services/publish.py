@@ -117,8 +117,9 @@ def run_hook(path: str, event: Event, *, seconds: float) -> str:
             env=environment,
             start_new_session=True,
         )
-    except OSError as err:
-        return "cannot be started: %s" % err.strerror
+    except (OSError, ValueError) as err:
+        # A ValueError is for what no environment can have: the rest must be told all the same.
+        return "cannot be started: %s" % (getattr(err, "strerror", None) or err)
     try:
         output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

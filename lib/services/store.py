@@ -15,10 +15,11 @@ import sqlite3
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ganeti_gluster import constants, private
+from ganeti_gluster import constants, decode, private
+from ganeti_gluster.decode import Name, NotUnderstood, Serial
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.events import Event, changes, with_since
 from ganeti_gluster.services.model import Snapshot
@@ -57,6 +58,18 @@ class Version(NamedTuple):
 
     term: int
     generation: int
+
+
+@dataclass(frozen=True)
+class _Dump:
+    """What `Store.dump` gives."""
+
+    format: int
+    version: tuple[Serial, Serial]
+    master: Name
+    published: Serial
+    snapshot: Snapshot
+    events: tuple[Event, ...]
 
 
 class Store:
@@ -173,27 +186,27 @@ class Store:
         Raises `StoreError`, and changes nothing, if it is not a dump.
         """
         try:
-            if dump["format"] != FORMAT:
-                raise ValueError("its format is %r, not %d" % (dump["format"], FORMAT))
-            version = Version(*map(int, dump["version"]))
-            events = [Event(**event) for event in dump["events"]]
-            Snapshot.from_dict(dump["snapshot"])
-            published, master = int(dump["published"]), str(dump["master"])
-        except (KeyError, TypeError, ValueError) as err:
+            left = decode.build(_Dump, dump)
+        except NotUnderstood as err:
             raise StoreError("this is not what a master left: %s" % err) from err
+        if left.format != FORMAT:
+            raise StoreError(
+                "this is not what a master left: its format is %d, not %d" % (left.format, FORMAT)
+            )
+        version = Version(*left.version)
         with self._transaction("IMMEDIATE"):
             if version <= self.version():
                 return False
             self._connection.execute("DELETE FROM events")
             self._connection.execute("DELETE FROM copies")
-            for event in events:
+            for event in left.events:
                 self._insert(event)
             self._set("term", version.term)
             self._set("generation", version.generation)
-            self._set("master", master)
-            self._set("published", published)
-            self._set("logged", published)
-            self._set("snapshot", json.dumps(dump["snapshot"]))
+            self._set("master", left.master)
+            self._set("published", left.published)
+            self._set("logged", left.published)
+            self._set("snapshot", json.dumps(left.snapshot.to_dict()))
         return True
 
     # Inside

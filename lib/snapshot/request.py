@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from ganeti_gluster.decode import Count, Moment, Name, Sentence
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.volume import Server, VolumeSpec
 
@@ -15,6 +16,45 @@ OPERATIONS = (TAKE, RESTORE, CLONE, REMOVE, COPY)
 
 # What a worker says, in the member "event" of each line.
 READY, MESSAGE, PROGRESS, DONE, FAILED = "ready", "message", "progress", "done", "failed"
+
+
+class Result(TypedDict, total=False):
+    """What came of an operation; each has some of it."""
+
+    name: Name
+    taken: Moment
+    allocated: Count
+    disks: list[Count]
+    live: bool
+    removed: list[Name]
+    path: str
+    size: Count
+
+
+class Message(TypedDict):
+    """A worker's message for people."""
+
+    text: Sentence
+
+
+class Failure(TypedDict):
+    """What a worker says of its failure."""
+
+    message: Sentence
+    hint: NotRequired[Sentence]
+
+
+class Moved(TypedDict):
+    """A worker's progress: a disk, and the fields of `copy.Progress`."""
+
+    disk: Count
+    phase: Name
+    done: Count
+    total: Count | None
+    data: Count
+    elapsed: float
+    rate: float
+    remaining: float | None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ be it across Ganeti's ssh.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import subprocess
@@ -19,9 +18,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from ganeti_gluster import command, constants, names, transient_unit
+from ganeti_gluster import command, constants, decode, names, transient_unit
+from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.snapshot.request import DONE, FAILED, READY, Request, dump
+from ganeti_gluster.snapshot.request import (
+    DONE,
+    FAILED,
+    MESSAGE,
+    PROGRESS,
+    READY,
+    Failure,
+    Message,
+    Moved,
+    Request,
+    Result,
+    dump,
+)
 
 MODULE = "ganeti_gluster.cmdlib.snapshot_worker"
 PYTHON = "/usr/bin/python3"
@@ -32,6 +44,11 @@ SILENCE = 60.0
 #: Seconds that a worker has to undo what it did, when it is told to end.
 END_SECONDS = 150
 _ASK_SECONDS = 10
+# Bytes of a line, of which a worker says a few hundred.
+_LONGEST_LINE = 1024 * 1024
+
+# What a worker says with each event.
+_SAID = {MESSAGE: Message, PROGRESS: Moved, FAILED: Failure}
 
 Event = dict[str, Any]
 
@@ -90,7 +107,7 @@ def converse(
 
     The worker's unit exists when `request` is called, and the hooks refuse from
     then on what would disturb it; so `request` can wait for what is under way.
-    Returns what came of it; raises `Busy` or `WorkerFailed`.
+    Returns what came of it, a `Result`; raises `Busy` or `WorkerFailed`.
     """
     with tempfile.TemporaryFile() as complaints, _started(argv, complaints) as process:
         assert process.stdin is not None and process.stdout is not None
@@ -107,7 +124,7 @@ def converse(
                     result: dict[str, Any] = event["result"]
                     return result
                 if event.get("event") == FAILED:
-                    raise WorkerFailed(str(event["message"]), hint=str(event.get("hint", "")))
+                    raise WorkerFailed(event["message"], hint=event.get("hint", ""))
                 listen(event)
         except BrokenPipeError:
             pass
@@ -147,16 +164,28 @@ def _lines(stream: IO[bytes]) -> Iterator[Event]:
                 return
             deadline = time.monotonic() + SILENCE
             *whole, rest = (rest + data).split(b"\n")
+            if len(rest) > _LONGEST_LINE:
+                raise WorkerFailed("what the worker says is not understood: it has no end")
             for line in whole:
                 yield _event(line)
 
 
 def _event(line: bytes) -> Event:
+    """An event with what belongs to it; nothing for a line that is none, as of a library."""
     try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    return event if isinstance(event, dict) else {}
+        said = decode.plain(line, longest=_LONGEST_LINE)
+    except NotUnderstood:
+        return {}
+    name = said.get("event") if isinstance(said, dict) else None
+    if not isinstance(name, str):
+        return {}
+    try:
+        if name == DONE:
+            return {"event": name, "result": decode.value(Result, said.get("result"), "result")}
+        more = decode.value(_SAID[name], said, name) if name in _SAID else {}
+    except NotUnderstood as err:
+        raise WorkerFailed("what the worker says is not understood: %s" % err.detail) from err
+    return {"event": name, **more}
 
 
 def _no_worker(
@@ -168,6 +197,7 @@ def _no_worker(
         code = None
     complaints.seek(0)
     text = complaints.read().decode("utf-8", "replace").strip()[-2000:]
+    text = decode.printable(text, longest=2000)
     if "already loaded" in text or "already exists" in text:
         return Busy(
             "an operation on the snapshots of instance %s is under way already" % instance,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from ganeti_gluster import decode
+from ganeti_gluster.decode import Count, Name, NotUnderstood, OneOf, Sentence
 from ganeti_gluster.gluster_cli import BrickHeal, VolumeInfo, VolumeStatus
 from ganeti_gluster.image import ImageInfo
+from ganeti_gluster.plugin_state import PluginState
 
 #: Changes when a node's facts are no longer read by older releases.
 FORMAT = 1
@@ -21,14 +24,16 @@ ABSENT = "absent"  # not installed, or never a member of a pool
 DOWN = "down"
 SILENT = "silent"
 
+_Glusterd = Annotated[str, OneOf((RUNNING, ABSENT, DOWN, SILENT))]
+
 
 @dataclass(frozen=True)
 class PeerView:
     """A member of the pool, as this node's glusterd sees it."""
 
-    name: str
-    names: tuple[str, ...]
-    uuid: str
+    name: Name
+    names: tuple[Name, ...]
+    uuid: Name
     connected: bool
     sound: bool
     rejected: bool
@@ -46,18 +51,18 @@ class BrickPlace:
     image's (up to a bound).
     """
 
-    volume: str
+    volume: Name
     name: str
     path: str
-    problem: str = ""
+    problem: Sentence = ""
     mounted: bool = True
     read_only: bool = False
-    size: int = 0
-    free: int = 0
-    inodes: int = 0
-    inodes_free: int = 0
-    behind: int | None = None
-    pieces: Mapping[str, str] = field(default_factory=dict)
+    size: Count = 0
+    free: Count = 0
+    inodes: Count = 0
+    inodes_free: Count = 0
+    behind: Count | None = None
+    pieces: Mapping[Name, Name] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ class ServerView:
     """
 
     key: str
-    state: str
+    state: Name
     waiting: float = 0.0
-    why: str = ""
-    image: str = ""
+    why: Sentence = ""
+    image: Name = ""
 
 
 @dataclass(frozen=True)
@@ -104,25 +109,25 @@ class NodeFacts:
     others.  `problems` is what could not be found out.
     """
 
-    node: str
-    plugin: Mapping[str, Any]
-    server_problem: str = ""
+    node: Name
+    plugin: PluginState
+    server_problem: Sentence = ""
     servers: tuple[ServerView, ...] = ()
-    glusterfs: str = ""
-    glusterd: str = ABSENT
-    glusterd_reason: str = ""
-    uuid: str = ""
+    glusterfs: Name = ""
+    glusterd: _Glusterd = ABSENT
+    glusterd_reason: Sentence = ""
+    uuid: Name = ""
     peers: tuple[PeerView, ...] = ()
-    volumes: tuple[str, ...] = ()
-    op_version: int = 0
-    max_op_version: int = 0
+    volumes: tuple[Name, ...] = ()
+    op_version: Count = 0
+    max_op_version: Count = 0
     bricks: tuple[BrickPlace, ...] = ()
-    reached: tuple[str, ...] = ()
-    unreachable: Mapping[str, str] = field(default_factory=dict)
+    reached: tuple[Name, ...] = ()
+    unreachable: Mapping[Name, Sentence] = field(default_factory=dict)
     exports: tuple[ExportView, ...] = ()
     tls: TlsFiles = TlsFiles()
-    problems: tuple[str, ...] = ()
-    told: tuple[Mapping[str, Any], ...] = ()
+    problems: tuple[Sentence, ...] = ()
+    told: tuple[Mapping[Name, str | float | None], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -130,26 +135,22 @@ class NodeFacts:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NodeFacts:
-        """From `to_dict`'s data; raises ValueError for another format."""
-        if data.get("format") != FORMAT:
-            raise ValueError("facts of format %r, not %d" % (data.get("format"), FORMAT))
-        values = {name: value for name, value in data.items() if name in cls.__annotations__}
-        try:
-            values["peers"] = tuple(
-                PeerView(**{**peer, "names": tuple(peer["names"])}) for peer in data["peers"]
-            )
-            values["bricks"] = tuple(BrickPlace(**brick) for brick in data["bricks"])
-            values["exports"] = tuple(ExportView(**export) for export in data["exports"])
-            values["servers"] = tuple(
-                ServerView(**server)
-                for server in data.get("servers", ())  # older nodes have none
-            )
-            values["tls"] = TlsFiles(**{**data["tls"], "missing": tuple(data["tls"]["missing"])})
-            for name in ("volumes", "reached", "problems", "told"):
-                values[name] = tuple(data[name])
-            return cls(**values)
-        except (KeyError, TypeError) as err:
-            raise ValueError("facts that cannot be read: %s" % err) from err
+        """From `to_dict`'s data; raises NotUnderstood, also for another format."""
+        form = decode.value(int, data.get("format"), "format")
+        if form != FORMAT:
+            raise NotUnderstood("", "facts of format %d, not %d" % (form, FORMAT))
+        return decode.build(cls, data)
+
+
+def read(text: str, node: str) -> NodeFacts:
+    """The facts in the answer of a node, which are about itself; raises NotUnderstood."""
+    data = decode.plain(text)
+    if not isinstance(data, dict):
+        raise NotUnderstood("", "not an object")
+    facts = NodeFacts.from_dict(data)
+    if facts.node != node:
+        raise NotUnderstood("node", "the name of another one")
+    return facts
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from ganeti_gluster import decode
+from ganeti_gluster.decode import LONGEST_SENTENCE, Matches, Sentence
 
 
 class Severity(enum.Enum):
@@ -337,6 +339,13 @@ _TABLE = (
     ),
     # what is not known
     Code(
+        "NOT_UNDERSTOOD",
+        WARNING,
+        "What a node told does not have the form that it should, and nothing of it is used.",
+        "see that the same release is installed there: gnt-gluster plugin status; if it is, find"
+        " out what answers in the node's name",
+    ),
+    Code(
         "NOT_CHECKED",
         WARNING,
         "Something could not be found out in time.",
@@ -354,11 +363,11 @@ class Finding:
     `object` is a node's, volume's, brick's (server:path) or image's name.
     """
 
-    code: str
+    code: Annotated[str, Matches("[A-Z][A-Z0-9_]{0,63}")]
     severity: Severity
-    object: str
-    text: str
-    remedy: str
+    object: Sentence
+    text: Sentence
+    remedy: Sentence
 
     def __str__(self) -> str:
         """One line: severity, code and sentence."""
@@ -381,29 +390,22 @@ class Finding:
 
 
 def from_json(text: str) -> list[Finding]:
-    """Findings from a JSON list of `to_dict`'s data; raises ValueError."""
-    try:
-        return [
-            Finding(
-                each["code"],
-                Severity(each["severity"]),
-                each["object"],
-                each["text"],
-                each["remedy"],
-            )
-            for each in json.loads(text)
-        ]
-    except (KeyError, TypeError) as err:
-        raise ValueError("no findings: %s" % err) from err
+    """Findings from a JSON list of `to_dict`'s data; raises NotUnderstood."""
+    findings: list[Finding] = decode.value(list[Finding], decode.plain(text), "findings")
+    return findings
 
 
 def found(
     code: str, subject: str, text: str, *, severity: Severity | None = None, **names: Any
 ) -> Finding:
-    """A finding of a code in the table; `names` fill its remedy."""
+    """A finding of a code in the table; `names` fill its remedy.
+
+    Each part can be printed whatever is in it: names of files on volumes are anybody's.
+    """
     entry = CODES[code]
     remedy = entry.remedy % names if "%(" in entry.remedy else entry.remedy
-    return Finding(code, severity or entry.severity, subject, text, remedy)
+    parts = (decode.printable(part, longest=LONGEST_SENTENCE) for part in (subject, text, remedy))
+    return Finding(code, severity or entry.severity, *parts)
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:

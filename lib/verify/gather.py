@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
 from ganeti_gluster.gluster_cli.peers import REJECTED
 from ganeti_gluster.gluster_cli.volumes import parse_options
+from ganeti_gluster.plugin_state import PluginState
 from ganeti_gluster.serve import control, files
 from ganeti_gluster.serve.server import PROGRAM
 from ganeti_gluster.verify import facts as f
@@ -64,7 +65,7 @@ LOCAL = Gluster(execute=quick, patience=3.0)
 
 
 def gather_node(
-    node: str, plugin: Mapping[str, Any], specs: Sequence[VolumeSpec], *, seconds: float = SECONDS
+    node: str, plugin: PluginState, specs: Sequence[VolumeSpec], *, seconds: float = SECONDS
 ) -> f.NodeFacts:
     """What this node is like; `specs` are the volumes that it should reach."""
     jobs: dict[str, Any] = {

@@ -7,7 +7,9 @@ the API takes HTTP's basic authentication, as Ganeti's remote API does.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -30,6 +32,8 @@ TOKEN_HEADER = "X-CSRF-Token"
 #: The page's script says so when it asks for news: that does not keep a session alive.
 LIVE_HEADER = "X-Live"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# A name or address and a port; an address of IPv6 stands in brackets.
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 _MAX_NAME = 256
 _MAX_PASSWORD = 1024
 
@@ -75,6 +79,8 @@ def is_api() -> bool:
 def guard() -> Response | None:
     """Before each request: find the caller, and refuse what is not theirs."""
     here = site()
+    if here.loopback:
+        _refuse_other_names()
     _refuse_other_sites()
     g.caller = _by_cookie(here) or (_by_password(here) if is_api() else None)
     if g.caller:
@@ -94,6 +100,36 @@ def guard() -> Response | None:
         log.warning("%s may not write: %s", g.caller.account.user, request.path)
         abort(403, "Your account may read only. Ganeti's users file gives the right to write.")
     return None
+
+
+def _refuse_other_names() -> None:
+    """Refuse whoever takes this machine's loopback for another host.
+
+    A site may have its own name resolve to a loopback address, and then its pages count
+    for a browser as those of the same site as this one's.
+    """
+    named = request.headers.get("Host")
+    # Browsers always send one.
+    if named is not None and not is_loopback(named):
+        abort(400, "This page is reached as localhost, or by its loopback address.")
+
+
+def is_loopback(named: str) -> bool:
+    """Whether a Host header, with or without a port, names a loopback address.
+
+    >>> is_loopback("[::1]:5083"), is_loopback("localhost.example.com")
+    (True, False)
+    """
+    found = _HOST.fullmatch(named)
+    if found is None:
+        return False
+    name = (found["v6"] or found["name"]).lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse_other_sites() -> None:
@@ -136,7 +172,11 @@ def check_password(user: str, password: str) -> Account | None:
     """The account of this user and password; aborts with 429 after too many failures."""
     here = site()
     address = request.remote_addr or ""
-    wait = here.attempts.wait(user, address)
+    # What somebody tries who is signed in already is their own affair: it must not keep
+    # others off who come from the same address.
+    who = caller()
+    signed_in = who.account.user if who and who.session else ""
+    wait = here.attempts.wait(user, address, signed_in=signed_in)
     if wait > 0:
         g.retry_after = int(wait) + 1
         abort(429, "Too many failed attempts. Try again in %d s." % (int(wait) + 1))
@@ -144,10 +184,10 @@ def check_password(user: str, password: str) -> Account | None:
     if len(user) <= _MAX_NAME and len(password) <= _MAX_PASSWORD:
         account = here.accounts.check(user, password)
     if account is None:
-        here.attempts.failed(user, address)
+        here.attempts.failed(user, address, signed_in=signed_in)
         log.warning("failed login of %.64r from %s", user, address)
     else:
-        here.attempts.succeeded(user)
+        here.attempts.succeeded(user, address)
     return account
 
 

@@ -1,4 +1,9 @@
-"""How often somebody may fail to log in: per user and per address, in bounded memory."""
+"""How often somebody may fail to log in, in bounded memory.
+
+What counts is a user from an address, so that nobody can be locked out from elsewhere,
+and an address, whatever users are tried from it.  Who is signed in and tries others'
+passwords is counted apart, by who it is.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,10 @@ ADDRESS_LIMIT = 20
 WINDOW = 300.0
 #: Counters that are kept; beyond that the one that has been idle longest goes.
 MAX_COUNTERS = 4096
+
+
+# What is counted, and of whom.
+_Key = tuple[str, str, str]
 
 
 @dataclass
@@ -36,23 +45,26 @@ class Attempts:
         max_counters: int = MAX_COUNTERS,
     ) -> None:
         self._clock = clock
-        self._limits = {"user": user_limit, "address": address_limit}
+        self._limits = {"user": user_limit, "address": address_limit, "signed in": user_limit}
         self._window = window
         self._max_counters = max_counters
-        self._counters: OrderedDict[tuple[str, str], _Counter] = OrderedDict()
+        self._counters: OrderedDict[_Key, _Counter] = OrderedDict()
         self._lock = threading.Lock()
 
-    def wait(self, user: str, address: str) -> float:
-        """Seconds until this user may try from this address; 0 if at once."""
+    def wait(self, user: str, address: str, *, signed_in: str = "") -> float:
+        """Seconds until this user may try from this address; 0 if at once.
+
+        `signed_in` is the user who tries, if that is known.
+        """
         now = self._clock()
         with self._lock:
-            return max(self._wait(key, now) for key in _keys(user, address))
+            return max(self._wait(key, now) for key in _keys(user, address, signed_in))
 
-    def failed(self, user: str, address: str) -> None:
+    def failed(self, user: str, address: str, *, signed_in: str = "") -> None:
         """Count a failure of this user from this address."""
         now = self._clock()
         with self._lock:
-            for key in _keys(user, address):
+            for key in _keys(user, address, signed_in):
                 counter = self._counters.pop(key, None)
                 if counter is None or now - counter.started >= self._window:
                     counter = _Counter(started=now, failures=0)
@@ -61,20 +73,26 @@ class Attempts:
             while len(self._counters) > self._max_counters:
                 self._counters.popitem(last=False)
 
-    def succeeded(self, user: str) -> None:
-        """Forget a user's failures; an address keeps its own, whoever logs in from it."""
+    def succeeded(self, user: str, address: str) -> None:
+        """Forget a user's failures from an address, which keeps its own, whoever logs in."""
         with self._lock:
-            self._counters.pop(("user", user), None)
+            self._counters.pop(_user_key(user, address), None)
 
-    def _wait(self, key: tuple[str, str], now: float) -> float:
+    def _wait(self, key: _Key, now: float) -> float:
         counter = self._counters.get(key)
         if counter is None or counter.failures < self._limits[key[0]]:
             return 0.0
         return max(0.0, counter.started + self._window - now)
 
 
-def _keys(user: str, address: str) -> list[tuple[str, str]]:
-    return [("user", user[:256]), ("address", network_of(address))]
+def _keys(user: str, address: str, signed_in: str) -> list[_Key]:
+    if signed_in:
+        return [("signed in", signed_in, "")]
+    return [_user_key(user, address), ("address", network_of(address), "")]
+
+
+def _user_key(user: str, address: str) -> _Key:
+    return ("user", user[:256], network_of(address))
 
 
 def network_of(address: str) -> str:

@@ -20,7 +20,7 @@ from ganeti_gluster.web.app import create_app
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
 from ganeti_gluster.web.orders import Orders, obey
-from ganeti_gluster.web.server import Listen, Server, tls_context
+from ganeti_gluster.web.server import Listen, Server, bind, refuse, tls_context
 from ganeti_gluster.web.services import service_type
 from ganeti_gluster.web.site import Site
 
@@ -43,9 +43,11 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
     GanetiGlusterError.
     """
     _log_to_stderr()
+    # Before anything else: whoever had the port meanwhile would be taken for the page.
+    listening = bind(listen)
     try:
         if wait:
-            processes.wait_for(is_master)
+            processes.wait_for(is_master, lambda seconds: refuse(listening, seconds))
         context = tls_context(listen.certificate) if listen.certificate else None
         if not os.path.exists(USERS_FILE):
             log.warning("nobody can log in: there is no %s", USERS_FILE)
@@ -60,9 +62,10 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 GanetiAccounts(USERS_FILE),
                 Actions(orders),
                 secure=context is not None,
+                loopback=listen.loopback,
                 look=orders.look,
             )
-            server = Server(listen, context, create_app(site))
+            server = Server(listening, context, create_app(site))
 
             def hear() -> None:
                 processes.receive(channel, board, orders)
@@ -83,9 +86,12 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 known_services=lambda: managed,
             ),
             is_master=is_master,
+            forked=listening.close,
         )
     except processes.Stopped:
         return 0
+    finally:
+        listening.close()
     log.warning("this node is no longer the master")
     return int(ganeti_constants.EXIT_NOTMASTER)
 

@@ -11,10 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from ganeti_gluster import decode
+from ganeti_gluster.decode import Name, NotUnderstood, Serial
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web.actions import Order, Outcome, make_order
 from ganeti_gluster.web.facts import build
@@ -34,6 +36,16 @@ log = logging.getLogger(__name__)
 
 class OrderFailed(GanetiGlusterError):
     """The other process could not carry an order out."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the asking side sends."""
+
+    id: Serial
+    verb: Name
+    nodes: tuple[Name, ...]
+    services: tuple[Name, ...]
 
 
 class Orders:
@@ -112,21 +124,19 @@ def obey(
     """
     number = 0
     try:
-        said = json.loads(line)
-        number = int(said["id"])
-        names = [*said["nodes"], *said["services"]]
-        if not all(isinstance(name, str) for name in [said["verb"], *names]):
-            raise TypeError("a name is not a string")
-    except (ValueError, KeyError, TypeError) as err:
-        log.error("not an order: %r", err)
+        data = decode.plain(line, longest=MAX_LINE)
+        said = decode.build(_Asked, data)
+        number = said.id
+    except NotUnderstood as err:
+        log.error("not an order: %s", err.detail)
         send(answer(number, [], end=True, error="not an order"))
         return
     error = ""
     try:
         order = make_order(
-            said["verb"],
-            said["nodes"],
-            said["services"],
+            said.verb,
+            said.nodes,
+            said.services,
             known_nodes=known_nodes(),
             known_services=known_services(),
         )

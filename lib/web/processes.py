@@ -2,7 +2,7 @@
 
 The first gathers facts and carries out orders; the second knows who may give them,
 and can do nothing else: it reads the users of Ganeti's remote API, and reaches neither
-Ganeti's daemons nor glusterd.  Between them go lines of JSON.
+Ganeti's daemons nor glusterd, nor a terminal of root's.  Between them go lines of JSON.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import os
 import pwd
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from ganeti_gluster import decode
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
@@ -29,6 +31,8 @@ _PATIENCE = 30.0
 # Seconds in which one that is ending may tell its own status.
 _TICK = 0.2
 _MASTER_EVERY = 5.0
+# Bytes of a line for a terminal.
+_LONGEST_SAID = 65536
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -92,10 +96,10 @@ def sender(channel: socket.socket, on_error: Callable[[], None]) -> Callable[[by
     return send
 
 
-def wait_for(is_master: Callable[[], bool]) -> None:
-    """Return as soon as this node is the master."""
+def wait_for(is_master: Callable[[], bool], pause: Callable[[float], None]) -> None:
+    """Return as soon as this node is the master; `pause` fills the seconds between."""
     while not is_master():
-        time.sleep(_MASTER_EVERY)
+        pause(_MASTER_EVERY)
 
 
 def run(
@@ -104,15 +108,18 @@ def run(
     *,
     obey: Callable[[bytes, Callable[[bytes], None]], None],
     is_master: Callable[[], bool],
+    forked: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve, and return when this node is no longer the master.
 
     Raises ServerEnded, and Stopped on a signal.  `serve` runs in a process of its own
-    and is given its end of the channel; `obey` gets each order that it sends.
+    and is given its end of the channel; `obey` gets each order that it sends.  `forked`
+    gives up here what the other process alone is to have.
     """
     for each in _SIGNALS:
         signal.signal(each, _stop)
     ours, theirs = socket.socketpair()
+    heard, said = os.pipe() if os.isatty(1) or os.isatty(2) else (-1, -1)
     # What a signal's handler raises within a fork is lost, and before the `try` below the
     # child would stay.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -120,8 +127,12 @@ def run(
     child = os.fork()
     if child == 0:
         ours.close()
-        _child(serve, theirs)
+        _child(serve, theirs, said)
     theirs.close()
+    forked()
+    if said >= 0:
+        os.close(said)
+        threading.Thread(target=_repeat, args=(heard,), name="repeat", daemon=True).start()
     # A reader that takes nothing is a process that hangs.
     ours.settimeout(_PATIENCE)
     broken = threading.Event()
@@ -165,17 +176,54 @@ def _hear(
             if line == LOOK:
                 background.look()
             else:
-                obey(line, send)
+                _carefully(obey, line, send)
+
+
+def _carefully(
+    obey: Callable[[bytes, Callable[[bytes], None]], None],
+    line: bytes,
+    send: Callable[[bytes], None],
+) -> None:
+    try:
+        obey(line, send)
+    except Exception:  # whatever it was, there will be further orders
+        log.exception("an order")
+
+
+def _repeat(pipe: int) -> None:
+    """Say on this process's standard error what the other one says, and no more than text."""
+    rest = b""
+    while got := os.read(pipe, 4096):
+        *lines, rest = (rest + got).split(b"\n")
+        rest = rest[:_LONGEST_SAID]
+        for line in lines:
+            print(decode.printable(line.decode("utf-8", "replace")), file=sys.stderr)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Stopped
 
 
-def _child(serve: Callable[[socket.socket], None], channel: socket.socket) -> NoReturn:
+def _leave_terminal(said: int) -> None:
+    """Have no terminal from now on; what would be shown there goes to `said`.
+
+    Who has one open that is root's could have root's shell read what it likes.
+    """
+    os.setsid()
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    for stream in (1, 2):
+        if os.isatty(stream):
+            os.dup2(said, stream)
+    if said >= 0:
+        os.close(said)
+
+
+def _child(serve: Callable[[socket.socket], None], channel: socket.socket, said: int) -> NoReturn:
     """The life of the process that serves; never returns."""
     code = 1
     try:
+        _leave_terminal(said)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda _signal, _frame: os._exit(0))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

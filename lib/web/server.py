@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
+import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
+from ganeti_gluster.web import connections
+from ganeti_gluster.web.crowd import IN_ALL
 
 #: Near that of Ganeti's remote API, 5080.
 PORT = 5083
@@ -19,8 +24,7 @@ LOOPBACK = "127.0.0.1"
 _THREADS = 32
 _QUEUE = 64
 _QUEUE_SECONDS = 5.0
-# Seconds that a client may be silent for, and the sizes of what it may say.
-_SILENCE = 10.0
+# The sizes of what a client may say.
 _MAX_HEADER = 16 * 1024
 _MAX_BODY = 64 * 1024
 
@@ -38,6 +42,11 @@ class Listen:
     address: str = LOOPBACK
     port: int = PORT
     certificate: str = ""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is for this machine alone."""
+        return ipaddress.ip_address(self.address).is_loopback
 
     @property
     def url(self) -> str:
@@ -77,92 +86,77 @@ def tls_context(certificate: str) -> ssl.SSLContext:
     return context
 
 
-def _adapter(context: ssl.SSLContext) -> Any:
-    """What cheroot asks of TLS.
+def bind(listen: Listen) -> socket.socket:
+    """A socket that listens there; raises CannotListen.
 
-    cheroot's own adapter shakes hands in the one thread that takes connections, where a
-    client that says nothing keeps all others waiting.  Here the thread that reads the
-    request does it.
+    It is nobody else's from then on, whoever serves it.
     """
-    from cheroot.errors import FatalSSLAlert
-    from cheroot.makefile import StreamReader, StreamWriter
+    family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
+    try:
+        listening = socket.create_server(
+            (listen.address, listen.port),
+            family=family,
+            backlog=_QUEUE,
+            # What is for all addresses is for those of IPv4 as well.
+            dualstack_ipv6=listen.address == "::" and socket.has_dualstack_ipv6(),
+        )
+    except OSError as err:
+        raise CannotListen(
+            "cannot listen on %s port %d: %s"
+            % (listen.address, listen.port, os.strerror(err.errno) if err.errno else err),
+            hint="choose others with --bind and --port",
+        ) from err
+    # What an answer has is sent at once; clients' sockets inherit it.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
-    class Socket(ssl.SSLSocket):
-        """Shakes hands at its first read; whatever is wrong with TLS ends the connection."""
 
-        shaken = False
-
-        def recv_into(self, *args: Any, **options: Any) -> int:
-            try:
-                if not self.shaken:
-                    self.do_handshake()
-                    self.shaken = True
-                return super().recv_into(*args, **options)
-            except ssl.SSLError as err:
-                raise FatalSSLAlert(*err.args) from err
-            except OSError as err:
-                if self.shaken:
-                    raise  # cheroot knows what to do
-                raise FatalSSLAlert(*err.args) from err
-
-        def send(self, *args: Any) -> int:
-            try:
-                return super().send(*args)
-            except ssl.SSLError as err:
-                raise FatalSSLAlert(*err.args) from err
-
-    class Adapter:
-        def bind(self, sock: Any) -> Any:
-            return sock
-
-        def wrap(self, sock: Any) -> tuple[Any, dict[str, str]]:
-            wrapped = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            return wrapped, {"wsgi.url_scheme": "https", "HTTPS": "on"}
-
-        def makefile(self, sock: Any, mode: str = "r", bufsize: int = -1) -> Any:
-            return (StreamReader if "r" in mode else StreamWriter)(sock, mode, bufsize)
-
-    context.sslsocket_class = Socket
-    return Adapter()
+def refuse(listening: socket.socket, seconds: float) -> None:
+    """End what connects at once, for so many seconds."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        listening.settimeout(left)
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            # Nobody came, or is gone already; or there is no descriptor for it.
+            continue
+        connection.close()
 
 
 class Server:
-    """Serves a WSGI application, with TLS by `context`; bound when made."""
+    """Serves a WSGI application on a socket that listens, with TLS by `context`."""
 
     def __init__(
-        self, listen: Listen, context: ssl.SSLContext | None, app: Callable[..., Any]
+        self, listening: socket.socket, context: ssl.SSLContext | None, app: Callable[..., Any]
     ) -> None:
-        from cheroot.wsgi import Server as CherootServer
-
-        self._server = CherootServer(
-            (listen.address, listen.port),
+        self._server = connections.Server(
+            listening,
             app,
             numthreads=_THREADS,
             max=_THREADS,
             request_queue_size=_QUEUE,
-            timeout=_SILENCE,
+            timeout=connections.SILENCE,
             accepted_queue_size=_QUEUE,
             accepted_queue_timeout=_QUEUE_SECONDS,
             shutdown_timeout=1,
             server_name="ganeti-gluster",
         )
+        self._server.keep_alive_conn_limit = IN_ALL
         self._server.max_request_header_size = _MAX_HEADER
         self._server.max_request_body_size = _MAX_BODY
         self._server.error_log = _log_error
         if context is not None:
-            self._server.ssl_adapter = _adapter(context)
-        try:
-            self._server.prepare()
-        except OSError as err:
-            raise CannotListen(
-                "cannot listen on %s port %d: %s"
-                % (listen.address, listen.port, err.strerror or err),
-                hint="choose others with --bind and --port",
-            ) from err
+            self._server.ssl_adapter = connections.Adapter(context)
+        self._server.prepare()
 
     def serve(self) -> None:
-        """Answer requests; does not return."""
+        """Answer requests; does not return before `stop`."""
         self._server.serve()
+
+    def stop(self) -> None:
+        """Answer no more requests."""
+        self._server.stop()
 
 
 def _log_error(message: str = "", level: int = logging.INFO, traceback: bool = False) -> None:

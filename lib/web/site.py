@@ -20,13 +20,14 @@ _KEY = "ganeti_gluster"
 class Site:
     """The parts of the page; `secure` where it is reached by TLS.
 
-    `look` is called when somebody looks at it.
+    `loopback`: it is for this machine alone.  `look` is called when somebody looks at it.
     """
 
     board: Board
     accounts: Accounts
     actions: Actions
     secure: bool = False
+    loopback: bool = False
     sessions: Sessions = field(default_factory=Sessions)
     attempts: Attempts = field(default_factory=Attempts)
     look: Callable[[], None] = lambda: None

@@ -97,3 +97,27 @@ def test_a_heal_is_started_without_xml():
     answers = Answers("Launching heal operation to perform index self heal on volume gv0 ...")
     assert Gluster(answers).start_heal("gv0", full=True) == ""
     assert answers.asked == [["gluster", "--mode=script", "volume", "heal", "gv0", "full"]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("\x1b[2J\0", "�[2J�"),
+        ("<cliOutput><opRet>-1</opRet><opErrstr>\x9b2J</opErrstr></cliOutput>", "�2J"),
+        (
+            "<cliOutput><opRet>0</opRet><count>%s</count></cliOutput>" % ("9" * 5000),
+            "the answer is not understood: a number out of all bounds",
+        ),
+    ],
+)
+def test_what_another_node_answers_can_be_read_and_printed(answer, said):
+    with pytest.raises(GlusterFailed) as caught:
+        Gluster(Answers(answer)).volumes()
+    assert str(caught.value) == "gluster volume info: " + said
+
+
+def test_names_in_an_answer_can_be_printed():
+    peer = "<peer><hostname>a\x9b2J</hostname><state>--5</state></peer>"
+    answer = "<cliOutput><opRet>0</opRet><peerStatus>%s</peerStatus></cliOutput>" % peer
+    (found,) = Gluster(Answers(answer)).peers()
+    assert (found.hostname, found.state) == ("a�2J", -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import select
 import signal
 import socket
 import ssl
@@ -19,9 +20,9 @@ import pytest
 # As Ganeti's own programs do.
 sys.path.insert(0, "/usr/share/ganeti/default")
 
-from ganeti_gluster.web import processes
+from ganeti_gluster.web import connections, processes
 from ganeti_gluster.web.accounts import REALM, GanetiAccounts
-from ganeti_gluster.web.server import CannotListen, Listen, Server, tls_context
+from ganeti_gluster.web.server import CannotListen, Listen, Server, bind, tls_context
 
 HA1 = hashlib.md5(b"hashed:%s:s3cret" % REALM.encode()).hexdigest()
 USERS = """
@@ -112,13 +113,11 @@ def tls_server(certificate: str) -> Iterator[int]:
         start("200 OK", [("Content-Type", "text/plain")])  # type: ignore[operator]
         return [environ["wsgi.url_scheme"].encode()]
 
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    listen = Listen("127.0.0.1", port, certificate)
-    server = Server(listen, tls_context(certificate), app)
+    listening = bind(Listen("127.0.0.1", 0, certificate))
+    server = Server(listening, tls_context(certificate), app)
     threading.Thread(target=server.serve, daemon=True).start()
-    yield port
-    server._server.stop()
+    yield listening.getsockname()[1]
+    server.stop()
 
 
 def _get(port: int, context: ssl.SSLContext) -> bytes:
@@ -134,6 +133,47 @@ def _trusting() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+@pytest.mark.parametrize("shaken", [False, True])
+def test_many_that_say_a_byte_now_and_then_stop_nobody(tls_server: int, shaken: bool) -> None:
+    clients = []
+    for _ in range(40):
+        client = socket.create_connection(("127.0.0.1", tls_server), timeout=8)
+        if shaken:
+            # Its handshake may be the end of another one's connection, never of its own.
+            client = _trusting().wrap_socket(client)
+        # The first of a handshake, or of a request.
+        client.sendall(b"\x16" if not shaken else b"G")
+        clients.append(client)
+    assert _get(tls_server, _trusting()) == b"https"
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("shaken", [False, True])
+def test_handshake_and_header_have_an_end(
+    tls_server: int, monkeypatch: pytest.MonkeyPatch, shaken: bool
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 1.0)
+    client = socket.create_connection(("127.0.0.1", tls_server), timeout=8)
+    if shaken:
+        client = _trusting().wrap_socket(client)
+    # The record that it begins has 16383 bytes, which never come.
+    parts = [b"G"] * 3000 if shaken else [b"\x16\x03\x01\x3f\xff", *([b"\0"] * 3000)]
+    ended = False
+    with client:
+        for part in parts:
+            try:
+                client.sendall(part)
+                ended = bool(select.select([client], [], [], 0.02)[0])
+            except OSError:
+                ended = True
+            if ended:
+                break
+    assert ended
+    monkeypatch.undo()
+    assert _get(tls_server, _trusting()) == b"https"
 
 
 def test_a_client_that_says_nothing_keeps_no_other_waiting(tls_server: int) -> None:
@@ -166,7 +206,7 @@ def test_a_port_that_is_taken_and_a_certificate_that_is_none() -> None:
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(CannotListen, match="choose others with --bind and --port"),
     ):
-        Server(Listen("127.0.0.1", taken.getsockname()[1]), None, lambda *args: [])
+        bind(Listen("127.0.0.1", taken.getsockname()[1]))
     with pytest.raises(CannotListen, match="/etc/hostname cannot be used as certificate"):
         tls_context("/etc/hostname")
 

@@ -84,6 +84,27 @@ def test_verify_disks_warns_and_its_result_stays() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "payload", [None, "x", [], [1], [(True, None)], [(True, "x")], [(True, None), (True, None)]]
+)
+def test_states_that_are_none_are_told_of_that_node_alone(payload) -> None:
+    class Own(Unit):
+        pass
+
+    disk_states.extend_verify_disks(SimpleNamespace(LUGroupVerifyDisks=Own, constants=CONSTANTS))
+    unit = Own()
+    call = unit.rpc.call_blockdev_getmirrorstatus_multi
+    unit.rpc.call_blockdev_getmirrorstatus_multi = lambda nodes, disks: {
+        **call(nodes, disks),
+        "node-2": SimpleNamespace(payload=payload, fail_msg="", offline=False),
+    }
+    assert unit.Exec(None) == "result"
+    assert unit.warned == [
+        "Gluster disk disk/0 of instance vm1: *DEGRADED*",
+        "Gluster disks on node NODE-2: its answer is not understood: not the states of its disks",
+    ]
+
+
 def test_the_watcher_logs_what_the_job_warned_of(caplog) -> None:
     def poll(job, *, cl, feedback_fn):
         feedback_fn((0, "message", " - WARNING: Gluster disk disk/0 of instance vm1: *DEGRADED*"))

@@ -93,6 +93,47 @@ def test_what_says_nothing_of_ours_is_left_to_ganeti(unit, changed) -> None:
     assert lu.said == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "5",
+        "{}",
+        "[1]",
+        "[" * 10000,
+        json.dumps([{**WARNING.to_dict(), "code": ["x"]}]),
+        json.dumps([{**WARNING.to_dict(), "code": "\x1b[2J"}]),
+        json.dumps([{**WARNING.to_dict(), "severity": []}]),
+        json.dumps([{**WARNING.to_dict(), "severity": "GREAT"}]),
+        json.dumps([{**WARNING.to_dict(), "object": None}]),
+        json.dumps([{**WARNING.to_dict(), "text": "\x1b[2J"}]),
+        json.dumps([{**WARNING.to_dict(), "text": "\ud800"}]),
+        json.dumps([{**WARNING.to_dict(), "remedy": "\0"}]),
+    ],
+)
+def test_findings_that_are_none_are_one_of_that_node_alone(unit, text) -> None:
+    lu = unit()
+    told = {
+        **results(payload=[(verify.HOOK, 0, MARK + text)]),
+        "uuid-node2": results(ERROR)["uuid-node1"],
+    }
+    assert lu.HooksCallBack("post", told, None, True) is False
+    assert [(kind, code, node) for kind, code, node, _ in lu.said] == [
+        ("WARNING", "NOT_UNDERSTOOD", "node1"),
+        ("ERROR", "BRICK_DOWN", "node2"),
+    ]
+    assert lu.said[0][3].startswith("NOT_UNDERSTOOD: its answer is not understood: ")
+    assert lu.said[0][3].isprintable()
+
+
+@pytest.mark.parametrize("payload", ["x", [1], [("a", 0)], [(verify.HOOK, 0, None)], {"a": 1}])
+def test_what_a_node_ran_may_be_anything(unit, payload) -> None:
+    lu = unit()
+    assert lu.HooksCallBack("post", results(payload=payload), None, True) is True
+    assert [(kind, code) for kind, code, _, _ in lu.said] == [("WARNING", "NOT_UNDERSTOOD")]
+
+
 def test_another_shape_of_ganeti_is_left_alone() -> None:
     with pytest.raises(Refused, match="LUClusterVerifyGroup lacks"):
         verify.extend(SimpleNamespace(constants=None))

@@ -9,6 +9,7 @@ import pytest
 from ganeti_gluster.gluster_cli import Peer, VolumeBrick, VolumeInfo
 from ganeti_gluster.pool import destroy
 from ganeti_gluster.pool.destroy import InUse
+from ganeti_gluster.pool.facts import PlaceFacts
 from ganeti_gluster.pool.members import Pool
 from ganeti_gluster.pool.steps import Step, StepFailed, run
 
@@ -43,7 +44,7 @@ class Cluster:
 
     def one(self, node: str, verb: str, **arguments: Any) -> Any:
         if verb == "place":
-            return {"brick_exists": node in self.bricks}
+            return PlaceFacts("/b", brick_exists=node in self.bricks)
         self.done.append("discard %s %s" % (node, arguments["volume_id"]))
         self.bricks.discard(node)
         return True

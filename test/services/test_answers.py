@@ -59,6 +59,121 @@ def test_a_node_tells_which_one_it_takes_for_the_master() -> None:
     assert answers.master(Answer(json.dumps(told))) == ""
 
 
+SO_DEEP = "[" * 10000 + "]" * 10000
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"types": []}, "types: not an object"),
+        ({"types": {"GLUSTER_SWIFT": []}}, r"types\[0\]: not an object"),
+        ({"services": {}}, "services: not a list"),
+        ({"services": ["x"]}, r"services\[0\]: not an object"),
+        ({"services": []}, "other services of GLUSTER_SWIFT than asked for"),
+        ({"name": ["x"]}, "name: not a text"),
+        ({"name": "proxy"}, "a state that GLUSTER_SWIFT proxy cannot have"),
+        ({"name": "sshd"}, "a service that is none of GLUSTER_SWIFT"),
+        ({"type": "GLUSTER"}, "a service that is none of GLUSTER_SWIFT"),
+        ({"type": 1}, "type: not a text"),
+        ({"status": "GREAT"}, "status: none of the words"),
+        ({"status": {}}, "status: none of the words"),
+        ({"status": "PARTIALLY_UP"}, "a state that GLUSTER_SWIFT account cannot have"),
+        ({"message": "a\0b"}, "message: a text that cannot be printed"),
+        ({"message": "\ud800"}, "message: a text that cannot be printed"),
+        ({"message": "\x1b]0;owned\x07"}, "message: a text that cannot be printed"),
+        ({"message": "\x9b2J"}, "message: a text that cannot be printed"),
+        ({"message": None}, "message: not a text"),
+        ({"message": "x" * 5000}, "message: a text of more than 4096 characters"),
+        ({"since": "x"}, "since: not a number"),
+        ({"since": 1e300}, "since: a number out of all bounds"),
+        ({"since": -1}, "since: a number out of all bounds"),
+        ({"unit": "sshd"}, "a state that GLUSTER_SWIFT account cannot have"),
+        ({"enabled": "yes"}, "enabled: not true or false"),
+        ({"pid": 1.5}, "pid: not a number"),
+        ({"pid": 0}, "pid: a number out of all bounds"),
+        ({"transition": []}, "transition: not a text"),
+    ],
+)
+def test_what_does_not_fit_is_not_understood(change: dict[str, Any], where: str) -> None:
+    told = json.loads(status_answer().output)
+    own = told["types"][SWIFT.name]
+    for place in (told, own, own["services"][0]):
+        place.update({name: value for name, value in change.items() if name in place})
+    with pytest.raises(GanetiGlusterError, match="^its answer is not understood: .*%s" % where):
+        answers.parse_status(Answer(json.dumps(told)), "node1", [SWIFT])
+
+
+@pytest.mark.parametrize("name", ["types", "master", "error", "format", "else"])
+def test_an_answer_that_is_nested_deeply_is_not_understood(name: str) -> None:
+    told = {**json.loads(status_answer().output), name: None}
+    output = json.dumps(told).replace(": null", ": " + SO_DEEP, 1)
+    with pytest.raises(GanetiGlusterError, match=r"^its answer is not understood: "):
+        answers.parse_status(Answer(output), "node1", [SWIFT])
+
+
+@pytest.mark.parametrize("master", [["x"], 1, "\0", "x" * 300])
+def test_a_vote_that_does_not_fit_is_not_understood(master: object) -> None:
+    told = {**json.loads(status_answer().output), "master": master}
+    with pytest.raises(GanetiGlusterError, match=r"^its answer is not understood: master: "):
+        answers.master(Answer(json.dumps(told)))
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        {},
+        ["x"],
+        [],
+        [{"type": "GLUSTER"}],
+        [{"service": "sshd"}],
+        [{"result": "great"}],
+        [{"message": "\x1b[2J"}],
+        [{"status": None}],
+    ],
+)
+def test_outcomes_that_do_not_fit_are_failures(outcomes: Any) -> None:
+    usual = control.Outcome("", SWIFT.name, "account", "done", Status.RUNNING).to_dict()
+    if outcomes and isinstance(outcomes[0], dict):
+        outcomes = [{**usual, **outcomes[0]}]
+    answer = Answer(json.dumps({"format": 1, "outcomes": outcomes}))
+    (found,) = answers.parse_outcomes(answer, SWIFT, SWIFT.services[:1], "node1")
+    assert (found.node, found.service, found.result) == ("node1", "account", control.FAILED)
+    assert found.message.startswith("its answer is not understood: outcomes")
+
+
+@pytest.mark.parametrize("types", [[], "x", {"GLUSTER_SWIFT": ["x"]}, {"\0": "x"}])
+def test_digests_that_do_not_fit_are_not_understood(types: object) -> None:
+    with pytest.raises(GanetiGlusterError, match=r"^its answer is not understood: types"):
+        answers.digests(Answer(json.dumps({"format": 1, "types": types})))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xff", "it is not UTF-8"),
+        (b"<html>", "it is not JSON: <html>"),
+        (SO_DEEP.encode(), "it is nested too deeply"),
+        (b"[true, %s]" % SO_DEEP.encode(), "it is nested too deeply"),
+        (b'{"osparams_private_cluster": "x"}', "it is not an outcome and a text"),
+        (b"[true]", "it is not an outcome and a text"),
+        (b"[true, []]", "it is not an outcome and a text"),
+    ],
+)
+def test_what_ganetis_rpc_could_not_read_is_not_understood(data: bytes, said: str) -> None:
+    body = answers.Body(100000)
+    assert body.take(data) == len(data)
+    with pytest.raises(GanetiGlusterError, match="^its answer is not understood: %s" % said):
+        body.text()
+
+
+def test_a_node_daemon_is_read_no_further_than_it_may_say() -> None:
+    body = answers.Body(10)
+    # As libcurl has it: another number than that of the bytes ends the transfer.
+    assert [body.take(b"12345") for _ in range(3)] == [5, 5, 0]
+    message = "Error 23: Failure writing output to destination"
+    assert answers.explain(message, 8) == "its answer is not understood: it is too long"
+
+
 def test_a_node_with_another_master_list_is_unknown() -> None:
     other = config.parse("[GLUSTER_SWIFT]\nservice.proxy = swift-proxy\n")
     found = answers.parse_status(status_answer(other), "node1", [SWIFT])[SWIFT.name]
@@ -70,7 +185,7 @@ def test_a_node_with_another_master_list_is_unknown() -> None:
     ("answer", "reason"),
     [
         (Answer(reason="no connection within 5 s"), "no connection within 5 s"),
-        (Answer("Traceback"), "its answer is not JSON: Traceback"),
+        (Answer("Traceback"), "its answer is not understood: it is not JSON: Traceback"),
         (Answer('{"format": 99}'), "it has another version of ganeti-gluster"),
         (Answer('{"format": 1, "error": "no such file"}'), "no such file"),
     ],
@@ -104,6 +219,8 @@ def test_no_answer_is_a_reason(answer: Answer, reason: str) -> None:
         ),
         ("Error 60: SSL certificate problem", "SSL certificate problem"),
         ("Restricted command 'x' failed: exited with exit code 1; output: ", None),
+        ("Error 22: \x1b[2J\n\0", "�[2J �"),
+        ("Error %s: x" % ("9" * 5000), "Error %s…" % ("9" * 993)),
     ],
 )
 def test_the_reason_has_no_milliseconds(message: str, reason: str | None) -> None:

@@ -24,4 +24,9 @@ from ganeti_gluster.services.election import rival
 def test_the_master_is_whom_most_take_for_it(
     masters: dict[str, str], found: tuple[str, bool]
 ) -> None:
-    assert rival(masters, "a") == found
+    assert rival(masters, "a", {"a", "b", "c"}) == found
+
+
+def test_what_a_node_that_is_no_candidate_says_of_itself_decides_nothing() -> None:
+    for masters in ({"z": "z"}, {"b": "z", "z": "z", "c": "z"}, {"z": "nobody"}):
+        assert rival(masters, "a", {"a", "b", "c"}) == ("", False)

@@ -6,6 +6,7 @@ import os
 import sys
 import syslog
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ def test_only_files_that_root_alone_can_change_are_hooks(tmp_path: Path) -> None
     (tmp_path / "dangling").symlink_to("/no/such/file")
     assert [os.path.basename(path) for path in publish.hooks(str(tmp_path))] == ["10-a", "20-b"]
     assert publish.hooks(str(tmp_path / "absent")) == []
+
+
+@pytest.mark.allow_process  # a hook is a process
+def test_an_event_that_no_environment_can_have_keeps_no_other() -> None:
+    found = publish.run_hook("/bin/true", replace(EVENT, message="\0"), seconds=1)
+    assert found == "cannot be started: embedded null byte"
 
 
 @pytest.mark.allow_process  # a hook is a process

@@ -160,7 +160,25 @@ def test_the_next_master_goes_on_where_the_last_one_was(path: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "broken",
-    [{}, {"format": 99}, {"version": [1]}, {"events": [{"no": "event"}]}, {"snapshot": 3}],
+    [
+        {},
+        {"format": 99},
+        {"version": [1]},
+        {"version": [1e999, 1]},
+        {"version": [2**60, 1]},
+        {"events": [{"no": "event"}]},
+        {"events": [{"time": 1, "kind": "x", "message": "\0"}]},
+        {"events": [{"time": 1, "kind": "x", "message": ["x"]}]},
+        {"events": [{"time": 1, "kind": "x", "message": "\ud800"}]},
+        {"events": [{"time": 1e300, "kind": "x"}]},
+        {"events": [{"time": 1, "kind": "x", "id": 2**63 - 1}]},
+        {"master": ["x"]},
+        {"published": "x"},
+        {"snapshot": 3},
+        {"snapshot": {"time": "x", "services": [], "failures": {}}},
+        {"snapshot": {"time": 1, "services": [], "failures": ["x"]}},
+        {"snapshot": {"time": 1, "services": [], "failures": {"node1": "\x1b[2J"}}},
+    ],
 )
 def test_what_is_no_dump_is_refused_and_changes_nothing(
     path: str, tmp_path: Path, broken: dict[str, object]

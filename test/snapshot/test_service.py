@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,11 +67,12 @@ READ = READY + "line = sys.stdin.readline()\n"
 def test_a_worker_gets_its_request_and_is_heard_out() -> None:
     result, heard = talk(
         READ + "print(json.dumps({'event': 'message', 'text': 'so'}))\n"
-        "print(json.dumps({'event': 'done', 'result': json.loads(line)}), flush=True)\n"
+        "name = json.loads(line)['name']\n"
+        "print(json.dumps({'event': 'done', 'result': {'name': name}}), flush=True)\n"
         "sys.stdin.read()"
     )
     assert heard == [{"event": "message", "text": "so"}]
-    assert result == json.loads(request.dump(REQUEST))
+    assert result == {"name": REQUEST.name}
 
 
 @pytest.mark.allow_process  # it is what is tested
@@ -86,6 +86,42 @@ def test_a_worker_gets_its_request_and_is_heard_out() -> None:
         ),
         (READ + "sys.exit('cut')", service.WorkerFailed, "exit status 1.*: cut; see journalctl"),
         (READY, service.WorkerFailed, "the worker ended"),
+        (
+            READ + "print('[' * 10000); print(json.dumps({'event': ['done']})); sys.exit('cut')",
+            service.WorkerFailed,
+            "exit status 1.*: cut; see journalctl",
+        ),
+        (READ + "sys.exit('\\x1b[2J')", service.WorkerFailed, r"exit status 1\): �\[2J; "),
+        (
+            READ + "print(json.dumps({'event': 'done', 'result': []}))",
+            service.WorkerFailed,
+            "what the worker says is not understood: result: not an object",
+        ),
+        (
+            READ + "print(json.dumps({'event': 'done', 'result': {'size': 'x'}}))",
+            service.WorkerFailed,
+            "what the worker says is not understood: result.size: not a number",
+        ),
+        (
+            READ + "print(json.dumps({'event': 'message', 'text': '\\x1b[2J'}))",
+            service.WorkerFailed,
+            "what the worker says is not understood: message.text: a text that cannot be printed",
+        ),
+        (
+            READ + "print(json.dumps({'event': 'progress', 'done': 1}))",
+            service.WorkerFailed,
+            "what the worker says is not understood: progress.disk: it is missing",
+        ),
+        (
+            READ + "print(json.dumps({'event': 'failed', 'hint': 'h'}))",
+            service.WorkerFailed,
+            "what the worker says is not understood: failed.message: it is missing",
+        ),
+        (
+            READ + "print('x' * 2000000)",
+            service.WorkerFailed,
+            "what the worker says is not understood: it has no end",
+        ),
         (
             "import sys; sys.exit('Failed to start transient service unit:"
             " Unit x.service was already loaded or has a fragment file.')",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.gluster_cli import (
     BrickHeal,
     BrickStatus,
@@ -447,13 +448,13 @@ def test_facts_and_findings_go_through_json() -> None:
     assert f.NodeFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
     older = {name: value for name, value in facts.to_dict().items() if name != "servers"}
     assert f.NodeFacts.from_dict(older).servers == ()
-    with pytest.raises(ValueError, match="format 7"):
+    with pytest.raises(NotUnderstood, match="format 7"):
         f.NodeFacts.from_dict({**facts.to_dict(), "format": 7})
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(NotUnderstood, match="node: it is missing"):
         f.NodeFacts.from_dict({"format": 1})
     finding = found("BRICK_DOWN", "node1:/b", "it does not run", volume="gv0")
     assert from_json("[%s]" % json.dumps(finding.to_dict())) == [finding]
-    with pytest.raises(ValueError, match="no findings"):
+    with pytest.raises(NotUnderstood, match=r"findings\[0\]: not an object, but int"):
         from_json("[1]")
 
 

@@ -205,7 +205,7 @@ def app() -> Flask:
 def make_page(app: Flask) -> Callable[..., Page]:
     """Make a page; one at a time is in the application."""
 
-    def make(*, secure: bool = False) -> Page:
+    def make(*, secure: bool = False, loopback: bool = False) -> Page:
         clock, users, orders = Clock(), Users(), []
         board = facts.Board(clock=lambda: NOW)
         board.snapshot = snapshot()
@@ -220,6 +220,7 @@ def make_page(app: Flask) -> Callable[..., Page]:
             users,
             Actions(control, clock=lambda: NOW),
             secure=secure,
+            loopback=loopback,
             sessions=Sessions(clock=clock),
             attempts=Attempts(clock=clock),
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ganeti_gluster.web import attempts, sessions
+from ganeti_gluster.web import access, attempts, sessions
 
 from .conftest import Page, token_of
 
@@ -119,6 +119,75 @@ def test_too_many_failures_lock_the_address_out_for_programs_too(page: Page) -> 
     answer = page.browser.get("/api/v1/swift", headers=basic("root", "secret"))
     assert answer.status_code == 429
     assert answer.json and "Too many failed attempts" in answer.json["error"]
+
+
+def test_failures_from_one_place_lock_nobody_out_elsewhere(page: Page) -> None:
+    for _ in range(attempts.USER_LIMIT):
+        page.login("root", "wrong")
+    assert page.login("root").status_code == 429
+
+    page.browser = page.new_browser()
+    page.browser.environ_base["REMOTE_ADDR"] = "192.0.2.9"
+    assert page.login("root").status_code == 303
+
+
+def test_what_somebody_tries_who_is_signed_in_locks_nobody_else_out(reader: Page) -> None:
+    form = reader.new_browser().get("/login")
+    nonce = form.headers["Set-Cookie"].split(";")[0].partition("=")[2]
+    reader.browser.set_cookie("ganeti-gluster-login", nonce)
+    fields = {"user": "root", "password": "wrong", "token": token_of(form)}
+    codes = [
+        reader.browser.post("/login", data=fields).status_code
+        for _ in range(attempts.USER_LIMIT + 1)
+    ]
+    assert codes == [403] * attempts.USER_LIMIT + [429]
+
+    # From the same address.
+    reader.browser = reader.new_browser()
+    assert reader.login("root", "wrong").status_code == 403
+    assert reader.login("root").status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/v1/swift", "/nothing"])
+@pytest.mark.parametrize(
+    ("named", "refused"),
+    [
+        ("localhost", False),
+        ("LOCALHOST:5083", False),
+        ("127.0.0.1:5083", False),
+        ("127.1.2.3", False),
+        ("[::1]:8080", False),
+        ("evil.example.com", True),
+        ("localhost.example.com", True),
+        ("127.0.0.1.example.com:5083", True),
+        ("192.0.2.2", True),
+        ("[2001:db8::1]", True),
+        ("0.0.0.0", True),
+        ("127.1", True),
+        ("x@localhost", True),
+        ("", True),
+    ],
+)
+def test_behind_loopback_another_name_is_refused(
+    make_page: Callable[..., Page], named: str, refused: bool, path: str
+) -> None:
+    answer = make_page(loopback=True).browser.get(path, headers={"Host": named})
+    assert (answer.status_code == 400) == refused
+    if refused:
+        assert "reached as localhost" in answer.text
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["localhost:1:2", "localhost:", "localhost:x", "::1", "[::1", "localhost\n", "[localhost]"],
+)
+def test_what_is_no_name_is_not_loopbacks(named: str) -> None:
+    assert not access.is_loopback(named)
+
+
+def test_elsewhere_the_certificate_tells_which_name_is_right(page: Page) -> None:
+    answer = page.browser.get("/login", headers={"Host": "cluster1.example.com"})
+    assert answer.status_code == 200
 
 
 def test_a_session_ends_when_it_is_not_used(writer: Page) -> None:

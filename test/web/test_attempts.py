@@ -34,12 +34,32 @@ def test_a_success_forgets_the_user_but_not_the_address() -> None:
     attempts = Attempts(clock=lambda: 0.0, user_limit=2, address_limit=3)
     for _ in range(2):
         attempts.failed("root", "192.0.2.1")
-    assert attempts.wait("root", "192.0.2.9") > 0
-    attempts.succeeded("root")
-    assert attempts.wait("root", "192.0.2.9") == 0
+    assert attempts.wait("root", "192.0.2.1") > 0
+    attempts.succeeded("root", "192.0.2.1")
+    assert attempts.wait("root", "192.0.2.1") == 0
     attempts.failed("other", "192.0.2.1")
 
     assert attempts.wait("root", "192.0.2.1") > 0
+
+
+def test_wrong_passwords_from_one_place_lock_nobody_out_elsewhere() -> None:
+    attempts = Attempts(clock=lambda: 0.0, user_limit=10, address_limit=20)
+    for _ in range(10):
+        attempts.failed("root", "192.0.2.1")
+
+    assert attempts.wait("root", "192.0.2.1") > 0
+    assert attempts.wait("guest", "192.0.2.1") == 0
+    assert attempts.wait("root", "192.0.2.2") == 0
+
+
+def test_who_is_signed_in_counts_apart() -> None:
+    attempts = Attempts(clock=lambda: 0.0, user_limit=10, address_limit=20)
+    for number in range(30):
+        attempts.failed("root" if number % 2 else "admin", "127.0.0.1", signed_in="guest")
+
+    assert attempts.wait("root", "127.0.0.1", signed_in="guest") > 0
+    assert attempts.wait("root", "127.0.0.1") == 0
+    assert attempts.wait("root", "127.0.0.1", signed_in="admin") == 0
 
 
 def test_sessions_are_bounded_for_each_user_and_in_all() -> None:

@@ -92,6 +92,16 @@ def test_what_is_not_known_here_is_not_done_whoever_asks(order: Order) -> None:
         b'{"id": 1, "verb": "stop", "nodes": [["node1"]], "services": []}',
         b'{"id": "x", "verb": "stop", "nodes": [], "services": []}',
         b"\xff",
+        b'{"id": 1e999, "verb": "stop", "nodes": ["node1"], "services": []}',
+        b'{"id": -1, "verb": "stop", "nodes": ["node1"], "services": []}',
+        b'{"id": 1.5, "verb": "stop", "nodes": ["node1"], "services": []}',
+        b'{"id": %s, "verb": "stop", "nodes": ["node1"], "services": []}' % (b"9" * 5000),
+        b'{"id": NaN, "verb": "stop", "nodes": ["node1"], "services": []}',
+        b'{"id": 1, "verb": "stop", "nodes": {"node1": 1}, "services": []}',
+        b'{"id": 1, "verb": "stop", "nodes": "node1", "services": []}',
+        b'{"id": 1, "verb": "\\u001b[2J", "nodes": ["node1"], "services": []}',
+        b"[" * 20000,
+        b'{"id": ' * 8000,
     ],
 )
 def test_a_line_that_is_no_order_is_answered_and_nothing_is_done(line: bytes) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 from ganeti_gluster.errors import InvalidParameter
-from ganeti_gluster.web.server import choose
+from ganeti_gluster.web.processes import wait_for
+from ganeti_gluster.web.server import CannotListen, Listen, bind, choose, refuse
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,38 @@ def test_all_but_loopback_has_tls(address: str, tls: bool, url: str) -> None:
 def test_what_cannot_be_listened_on(address: str, port: int, said: str) -> None:
     with pytest.raises(InvalidParameter, match=said):
         choose(address, port, "/c.pem", tls=False)
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListen) as caught:
+            bind(Listen("127.0.0.1", port))
+    assert str(caught.value) == (
+        "cannot listen on 127.0.0.1 port %d: Address already in use;"
+        " choose others with --bind and --port" % port
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [("127.0.0.1", True), ("127.0.0.2", True), ("::1", True), ("192.0.2.2", False), ("::", False)],
+)
+def test_what_is_for_this_machine_alone(address: str, loopback: bool) -> None:
+    assert Listen(address).loopback == loopback
+
+
+def test_nobody_is_served_while_a_node_waits_to_be_the_master() -> None:
+    with bind(Listen("127.0.0.1", 0)) as listening:
+        answers = []
+
+        def connect() -> None:
+            with socket.create_connection(listening.getsockname(), timeout=10) as client:
+                answers.append(client.recv(1))
+
+        states = iter([False, False, True])
+        client = threading.Thread(target=connect)
+        client.start()
+        wait_for(lambda: bool(answers) and next(states), lambda _: refuse(listening, 0.05))
+        client.join()
+    assert answers == [b""]
