@@ -24,7 +24,19 @@ MIB = 1 << 20
 
 
 def served(state: str = server_control.SERVING, why: str = "") -> server_control.Status:
-    return server_control.Status(state, "exclusive", 64 * MIB, 512, (), 0, why, 0, 3, 3, "")
+    return server_control.Status(
+        state=state,
+        mode="exclusive",
+        size=64 * MIB,
+        block=512,
+        peers=(),
+        waiting=0,
+        why=why,
+        requests=0,
+        bricks=3,
+        connected=3,
+        version="",
+    )
 
 
 class Node:
