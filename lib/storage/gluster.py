@@ -389,7 +389,7 @@ class GlusterStorage(base.BlockDev):
         with _translated("grow image %s" % self._path):
             size = self._in_use().size()
             if size is not None:
-                if not dryrun and size < target:
+                if not dryrun and size <= target:  # the device may not show it yet
                     self._grow_in_use(target)
                 return
         preallocation = self.params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF)

@@ -197,7 +197,7 @@ def test_an_open_image_grows_by_its_server_and_qemu_is_told(
 
 @pytest.mark.parametrize(
     ("size", "dry_run", "backing"),
-    [(4 * MIB, True, True), (6 * MIB, False, True), (4 * MIB, False, False)],
+    [(4 * MIB, True, True), (8 * MIB, False, True), (4 * MIB, False, False)],
 )
 def test_what_is_not_to_grow_stays(
     gluster: ModuleType, node: Node, size: int, dry_run: bool, backing: bool
@@ -205,6 +205,14 @@ def test_what_is_not_to_grow_stays(
     node.size = size
     disk(gluster).Grow(2, dry_run, backing, False)
     assert node.calls == []
+
+
+def test_a_device_that_does_not_show_what_the_image_has_grown_to_is_told_again(
+    gluster: ModuleType, node: Node
+) -> None:
+    node.size = 6 * MIB
+    disk(gluster).Grow(2, False, True, False)
+    assert node.calls == [("grow", 6 * MIB), ("tell", "u1", 6 * MIB)]
 
 
 def test_a_closed_image_grows_on_its_volume(gluster: ModuleType, node: Node) -> None:
