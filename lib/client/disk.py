@@ -8,12 +8,13 @@ from typing import Any
 
 from ganeti import cli, errors, utils
 
-from ganeti_gluster import health, image
+from ganeti_gluster import health, image, names
 from ganeti_gluster.client.options import JSON_OPT
-from ganeti_gluster.cmdlib import instance_disks
+from ganeti_gluster.cmdlib import evict, evictions, instance_disks, open_images
+from ganeti_gluster.cmdlib.pool_nodes import SshChannel
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.holder import holder_of
+from ganeti_gluster.serve.holder import holder_of, node_number
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import connect
 
@@ -25,6 +26,7 @@ def ShowInfo(opts: Any, args: list[str]) -> int:
     if not args:
         raise errors.OpPrereqError("Name at least one instance", errors.ECODE_INVAL)
     disks = [describe(disk) for disk in instance_disks.find(args)]
+    _ask_servers(disks)
     if opts.json:
         cli.ToStdout("%s", json.dumps(disks, indent=2, sort_keys=True))
     else:
@@ -59,10 +61,67 @@ def describe(disk: instance_disks.InstanceDisk) -> dict[str, Any]:
                 split_brain=state.split_brain,
                 state=state.detail,
                 open_on=_open_on(volume, disk.path),
+                served="",
             )
     except (GanetiGlusterError, OSError) as err:
         result["error"] = str(err)
     return result
+
+
+def _ask_servers(disks: list[dict[str, Any]]) -> None:
+    """Add how the image's server does, of images that are open on a node."""
+    node_of = {
+        id(disk): disk["open_on"].removeprefix("node ").split(" ")[0]
+        for disk in disks
+        if disk.get("open_on", "").startswith("node ")
+    }
+    known = set(node_names.every())
+    answers = open_images.statuses(
+        {node for node in node_of.values() if node in known}, SshChannel()
+    )
+    for disk in disks:
+        found = answers.get(node_of.get(id(disk), ""), {})
+        key = names.unit_key(disk["volume"], disk["path"])
+        if key in found:
+            disk["served"] = open_images.in_words(found[key])
+
+
+def Evict(opts: Any, args: list[str]) -> int:
+    """Take the images of an instance from the node that has them; 1 if the answer is no."""
+    disks = instance_disks.find(args)
+    by_number = {node_number(node): node for node in node_names.every()}
+    held: dict[str, list[Any]] = {}
+    for disk in disks:
+        number = evict.last_holder(disk.spec, disk.path)
+        if number and number not in by_number:
+            raise GanetiGlusterError(
+                "image %s of volume %s is open on a machine that is no node of this cluster"
+                % (disk.path, disk.spec.name),
+                hint="end what has it there",
+            )
+        if number:
+            held.setdefault(by_number[number], []).append((disk.spec, disk.path))
+    if not held:
+        cli.ToStdout("No node has images of %s.", args[0])
+        return 0
+    for node, images in sorted(held.items()):
+        cli.ToStdout("%s: %s", node, ", ".join(path for _, path in images))
+    if opts.dry_run:
+        return 0
+    if not opts.force and not cli.AskUser(
+        "Take these images from %s? A guest that runs there with them is ended, and other"
+        " guests there pause for a moment." % " and ".join(sorted(held))
+    ):
+        return 1
+    for node, images in sorted(held.items()):
+        still = [
+            (spec, path)
+            for spec, path in images
+            if by_number.get(evict.last_holder(spec, path)) == node
+        ]
+        evictions.take_from(node, still)
+        cli.ToStdout("Taken from %s; the instance can be started elsewhere.", node)
+    return 0
 
 
 def _open_on(volume: Volume, path: str) -> str:
@@ -88,6 +147,7 @@ def _print(disk: dict[str, Any]) -> None:
             ("owner, mode", "%d:%d %s" % (*disk["owner"], disk["mode"])),
             ("state", disk["state"] or "healthy"),
             ("open on", disk["open_on"].removeprefix("node ") or "-"),
+            *([("server", disk["served"])] if disk["served"] else []),
             ("info", disk["info"] or "-"),
         ]
     for name, value in lines:
@@ -105,5 +165,12 @@ COMMANDS = {
         [JSON_OPT],
         "<instance>...",
         "Show what the volume knows of the disks of instances",
+    ),
+    "disk evict": (
+        Evict,
+        cli.ARGS_ONE_INSTANCE,
+        [cli.DRY_RUN_OPT, cli.FORCE_OPT],
+        "[-f] <instance>",
+        "Take the images of an instance from a node that does not give them back",
     ),
 }

@@ -61,10 +61,14 @@ class BrickHost:
 
 @dataclass(frozen=True)
 class Holder:
-    """The node that loses the image, and the addresses by which the bricks know it."""
+    """The node that loses the image, and the addresses by which the bricks know it.
+
+    `here`: it is this one, whose own connections are not to be ended with the server's.
+    """
 
     node: str
     addresses: tuple[str, ...]
+    here: bool = False
 
 
 def kill_argv(addresses: Iterable[str], ports: Iterable[int]) -> list[str]:
@@ -96,18 +100,18 @@ def evict(
     with connect(spec) as volume:
         lock = _WaitingLock(volume, path)
         deadline = time.monotonic() + seconds
-        while True:
-            _end_connections(spec, path, holder, hosts, channel)
-            if lock.wait(_ROUND_SECONDS):
-                break
-            if time.monotonic() > deadline:
-                raise NotEvicted(
-                    "the bricks keep the lock of image %s for node %s, whose connections have"
-                    " been ended" % (path, holder.node),
-                    hint="see that node's addresses: %s; or switch it off"
-                    % ", ".join(holder.addresses),
-                )
         try:
+            while True:
+                _end_connections(spec, path, holder, hosts, channel)
+                if lock.wait(_ROUND_SECONDS):
+                    break
+                if time.monotonic() > deadline:
+                    raise NotEvicted(
+                        "the bricks keep the lock of image %s for node %s, whose connections"
+                        " have been ended" % (path, holder.node),
+                        hint="see that node's addresses: %s; or switch it off"
+                        % ", ".join(holder.addresses),
+                    )
             volume.setxattr(path, WORD_ATTRIBUTE, ("%s-%s 0" % (EVICTED, new_word())).encode())
         finally:
             lock.give_back()
@@ -121,6 +125,9 @@ def _end_connections(
     hosts: Sequence[BrickHost],
     channel: Channel,
 ) -> None:
+    if holder.here:  # a process that is killed has no connection
+        _end_server(spec, path, holder, [], channel)
+        return
     outside = [found.host for found in hosts if not found.node]
     if outside:
         _end_server(spec, path, holder, outside, channel)
@@ -146,17 +153,18 @@ def _not_asked(host: str, reason: str) -> NotEvicted:
 def _end_server(
     spec: VolumeSpec, path: str, holder: Holder, outside: Sequence[str], channel: Channel
 ) -> None:
-    """Where bricks are on hosts that are none of Ganeti's, the holder itself is asked."""
-    unit = ImageServer(spec, path).unit
+    """Have the holder kill its server, which systemd starts again: it finds our word then.
+
+    Where bricks are on hosts that are none of Ganeti's there is no other way.
+    """
+    argv = ["systemctl", "kill", "--signal=KILL", ImageServer(spec, path).unit]
     try:
-        done = channel(
-            holder.node, ["systemctl", "kill", "--signal=KILL", unit], timeout=_COMMAND_SECONDS
-        )
-        if done.exit_code == 0:
-            channel(holder.node, ["systemctl", "stop", unit], timeout=_COMMAND_SECONDS)
-        reason = "" if done.exit_code == 0 else done.stderr.strip()
+        done = channel(holder.node, argv, timeout=_COMMAND_SECONDS)
+        reason = "" if done.exit_code == 0 else done.stderr.strip() or "no reason told"
     except CommandFailed as err:
         reason = str(err)
+    if reason and holder.here:
+        raise NotEvicted("this node's server cannot be ended: %s" % reason)
     if reason:
         raise NotEvicted(
             "bricks are on hosts outside the cluster (%s), and node %s cannot be asked to end"
@@ -170,6 +178,7 @@ class _WaitingLock:
 
     def __init__(self, volume: Volume, path: str) -> None:
         self._done = threading.Event()
+        self._unwanted = threading.Event()
         self._error: OSError | None = None
         self._file: File = volume.open(path, write=True)
         self._file.set_lock_owner(new_owner())
@@ -181,6 +190,8 @@ class _WaitingLock:
         except OSError as err:
             self._error = err
         self._done.set()
+        if self._unwanted.is_set():
+            let_go(self._file)
 
     def wait(self, seconds: float) -> bool:
         """Whether it is there after that time; raises where it will never be."""
@@ -191,7 +202,10 @@ class _WaitingLock:
         return True
 
     def give_back(self) -> None:
-        let_go(self._file)
+        """Have the lock no more, nor get it later."""
+        self._unwanted.set()
+        if self._done.is_set():
+            let_go(self._file)
 
 
 def last_holder(spec: VolumeSpec, path: str) -> int:

@@ -12,6 +12,7 @@ from ganeti_gluster.cmdlib.evict import BrickHost, Holder
 from ganeti_gluster.cmdlib.pool_nodes import SshChannel
 from ganeti_gluster.gluster_cli import Gluster, status
 from ganeti_gluster.gluster_cli.status import BrickStatus
+from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import VolumeSpec
 
 
@@ -52,5 +53,5 @@ def take_from(node: str, images: Sequence[tuple[VolumeSpec, str]]) -> None:
     for spec, path in images:
         answer = Gluster().ask(*status.words(spec.name))
         bricks = status.parse(answer, spec.name).bricks
-        holder = Holder(node, addresses.get(node, ()))
+        holder = Holder(node, addresses.get(node, ()), here=node == node_names.own())
         evict.evict(spec, path, holder, hosts_of(bricks, addresses), channel)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ganeti_gluster.monitoring.collect import Collected
 from ganeti_gluster.monitoring.operations import BOUNDS, Operation
+from ganeti_gluster.serve.control import SERVING
 from ganeti_gluster.verify.facts import RUNNING
 
 PREFIX = "ganeti_gluster_"
@@ -102,6 +103,14 @@ def _of_node(seen: Collected) -> Iterator[Family]:
     for export in facts.exports:
         exports.add(export.answers, export=export.key)
     yield exports
+    state = Family("image_server_up", GAUGE, "Whether an open image is served: 0 lost or waiting.")
+    waiting = Family("image_waiting_seconds", GAUGE, "How long an open image's requests wait.")
+    for server in facts.servers:
+        state.add(server.state == SERVING, image=server.image)
+        since = seen.time - server.waiting if server.waiting else 0.0
+        waiting.add(max(0.0, since), image=server.image)
+    yield state
+    yield waiting
     took = Family("collect_duration_seconds", GAUGE, "How long it took to collect this.")
     took.add(seen.seconds)
     yield took

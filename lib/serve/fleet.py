@@ -1,12 +1,15 @@
 """All servers of images on this node: what is done with each, one after the other.
 
-`python3 -m ganeti_gluster.serve.fleet renew|leave`, for the package's scripts.
+`python3 -m ganeti_gluster.serve.fleet renew|leave|status`: for the package's scripts, and
+for the master, which asks nodes.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.serve import control, files
@@ -34,6 +37,20 @@ def _renew(key: str) -> None:
     control.status(key, timeout=_SECONDS)
 
 
+def statuses() -> dict[str, dict[str, object]]:
+    """What each says of itself, by key; `state` is "waiting" where one does not answer."""
+    found: dict[str, dict[str, object]] = {}
+    for key in files.served():
+        try:
+            status = control.status(key)
+        except control.NoAnswer as err:
+            found[key] = {"state": control.WAITING, "waiting": 0.0, "why": str(err)}
+        else:
+            if status is not None:
+                found[key] = asdict(status)
+    return found
+
+
 def _each(action: Callable[[str], object]) -> list[str]:
     failures = []
     for key in files.served():
@@ -49,8 +66,11 @@ def _each(action: Callable[[str], object]) -> list[str]:
 def main(argv: Sequence[str]) -> int:
     """Do what is asked; the exit status is 1 where it failed for a server."""
     actions = {"renew": renew_all, "leave": leave_all}
+    if argv[1:] == ["status"]:
+        print(json.dumps(statuses()))
+        return 0
     if len(argv) != 2 or argv[1] not in actions:
-        sys.stderr.write("usage: fleet renew|leave\n")
+        sys.stderr.write("usage: fleet renew|leave|status\n")
         return 2
     failures = actions[argv[1]]()
     for failure in failures:

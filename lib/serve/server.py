@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ganeti_gluster import command, constants, names, private
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import ConnectError, GanetiGlusterError
 from ganeti_gluster.serve import control, files
 from ganeti_gluster.serve.files import EXCLUSIVE, Wanted
 from ganeti_gluster.serve.holder import Held, Holder, LastUser, new_word
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.volume import VolumeSpec, connect
 
 UNIT = "ganeti-gluster-image@%s.service"
 PROGRAM = "/usr/lib/ganeti-gluster/image-server"
@@ -28,6 +28,9 @@ STOP_SECONDS = 30
 CHANGE_SECONDS = 60
 #: Seconds more than the server's own that QEMU waits for it, so that the server tells.
 CLIENT_SECONDS = 60
+
+#: How the reason begins for which a server could not begin (src/storage.c).
+_NOT_CONNECTED = "cannot connect to the volume: "
 
 Run = Callable[..., command.CommandResult]
 
@@ -202,10 +205,17 @@ class ImageServer:
                 what % (self.path, self.spec.name, "there is no %s" % PROGRAM),
                 hint="install the package ganeti-gluster, or 'make install' with a compiler",
             )
-        return ServerFailed(
-            what % (self.path, self.spec.name, failure.get("error", str(err))),
-            hint="see %s" % self.journal,
-        )
+        reason, hint = self._why(failure.get("error", str(err)))
+        return ServerFailed(what % (self.path, self.spec.name, reason), hint=hint)
+
+    def _why(self, reason: str) -> tuple[str, str]:
+        """The reason and what to do; libgfapi itself tells little of why it does not connect."""
+        if reason.startswith(_NOT_CONNECTED):
+            try:
+                connect(self.spec)
+            except ConnectError as err:
+                return err.message, err.hint
+        return reason, "see %s" % self.journal
 
     def _end(self) -> None:
         systemctl = ["systemctl", "--quiet"]

@@ -75,12 +75,16 @@ class ExportView:
 
 @dataclass(frozen=True)
 class ServerView:
-    """The server of an open image: its key, `serve.control`'s state, since when and why."""
+    """The server of an open image: its key, `serve.control`'s state, since when and why.
+
+    `image` is the volume and the image's path on it, as `gv0/ganeti/…`.
+    """
 
     key: str
     state: Name
     waiting: float = 0.0
     why: Sentence = ""
+    image: str = ""
 
 
 @dataclass(frozen=True)

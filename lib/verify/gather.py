@@ -125,13 +125,15 @@ def look_at_servers() -> tuple[f.ServerView, ...]:
     """The servers of images that are open here."""
     views = []
     for key in files.served():
+        conf = files.read(key, "conf")
+        name = "%s/%s" % (conf.get("volume", "?"), conf.get("image", "?"))
         try:
             found = control.status(key)
         except control.NoAnswer as err:
-            views.append(f.ServerView(key, control.WAITING, 0.0, str(err)))
+            views.append(f.ServerView(key, control.WAITING, 0.0, str(err), name))
             continue
         if found is not None:
-            views.append(f.ServerView(key, found.state, found.waiting, found.why))
+            views.append(f.ServerView(key, found.state, found.waiting, found.why, name))
     return tuple(views)
 
 

@@ -87,13 +87,14 @@ def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
             yield found(
                 "IMAGE_LOST",
                 node.node,
-                "%s: %s" % (server.key, server.why),
+                "%s: %s" % (server.image or server.key, server.why),
                 unit=UNIT % server.key,
             )
         elif server.state == control.WAITING and server.why:
             clock = time.strftime("%H:%M:%S", time.localtime(server.waiting))
             since = "since %s: " % clock if server.waiting else ""  # one that does not answer
-            yield found("IMAGE_WAITS", node.node, "%s: %s%s" % (server.key, since, server.why))
+            image = server.image or server.key
+            yield found("IMAGE_WAITS", node.node, "%s: %s%s" % (image, since, server.why))
 
 
 def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:

@@ -105,14 +105,14 @@ class Cluster:
         }
 
     def has_brick(self, node: str, host: str) -> bool:
-        """Whether the QEMU on a node has a connection to the brick of another.
+        """Whether a server of an image on a node has a connection to the brick of another.
 
         It comes back up to half a minute after that host: what is shut off meanwhile
         as well is more than the volume is made for.
         """
         argv = ("ss", "-Htnp", "state", "established", "dst", layout.node_address(host))
         lines = self.run(*argv, node=node).stdout.splitlines()
-        return any("qemu-system" in line and ":24007 " not in line for line in lines)
+        return any("image-server" in line and ":24007 " not in line for line in lines)
 
     def monitor(self, name: str, command: str, *, node: str = "node1") -> str:
         """What the monitor of an instance's QEMU answers, "" where there is none."""

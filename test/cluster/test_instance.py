@@ -80,13 +80,14 @@ def test_ganeti_tells_where_the_disk_is(cluster: Cluster, running: Running) -> N
     assert "gluster://node1:24007/gv0/%s" % cluster.image(NAME) in info
 
 
-def test_qemu_gets_every_server(cluster: Cluster, running: Running) -> None:
+def test_qemu_reaches_the_image_by_its_server(cluster: Cluster, running: Running) -> None:
     command = cluster.run("ps", "-C", "qemu-system-x86_64", "-o", "args=").stdout
-    if cluster.testbed.suite == "bookworm":  # Ganeti 3.0 hands QEMU one URI
-        assert "file=gluster://node1:24007/gv0/" in command
+    socket = "/run/ganeti-gluster/images/gv0-"
+    if cluster.testbed.suite == "bookworm":  # Ganeti 3.0 hands QEMU a URI
+        assert "file=nbd+unix:///?socket=%s" % socket in command
     else:
-        for index, node in enumerate(cluster.nodes):
-            assert "file.server.%d.host=%s," % (index, node) in command
+        assert "file.server.path=%s" % socket in command
+    assert "reconnect-delay=960" in command
 
 
 def test_a_running_guest_sees_its_disk_grow_at_once(cluster: Cluster, running: Running) -> None:

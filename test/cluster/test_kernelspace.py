@@ -30,7 +30,7 @@ def test_it_runs_grows_moves_and_leaves_nothing(
         assert exports["node2"] == exports["node3"] == ""
         device = block_device(cluster)
         command = cluster.run("ps", "-C", "qemu-system-x86_64", "-o", "args=").stdout
-        assert "gluster://" not in command
+        assert "nbd" not in command
 
         # The device is the same one for a node daemon that was restarted.
         cluster.restart("node1")

@@ -10,7 +10,7 @@ import pytest
 from .conftest import SERVERS, Cluster
 
 NAME = "vm7"
-DRIVER = "/usr/lib/x86_64-linux-gnu/qemu/block-gluster.so"
+SERVER = "/usr/lib/ganeti-gluster/image-server"
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,11 @@ def renamed(cluster: Cluster, path: str) -> Iterator[None]:
         cluster.run("mv", path + ".away", path, node="node3")
 
 
-def test_a_node_whose_qemu_lacks_the_driver(cluster: Cluster, instance: str) -> None:
-    with renamed(cluster, DRIVER):
+def test_a_node_that_lacks_the_server_of_images(cluster: Cluster, instance: str) -> None:
+    said = "%s cannot move to node3: the server of images does not run here" % NAME
+    with renamed(cluster, SERVER):
         for command in ("migrate", "failover"):
-            assert "%s cannot move to node3: QEMU cannot use Gluster here" % NAME in refusal(
-                cluster, command
-            )
+            assert said in refusal(cluster, command)
 
 
 @pytest.mark.slow

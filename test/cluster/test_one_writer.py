@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import signal
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,19 +16,33 @@ from testbedlib import wait_for
 from .conftest import SERVERS, Cluster
 
 NAME = "vm6"
-LOCKS = "ganeti-gluster-lock-*"
+SERVERS_OF_IMAGES = "ganeti-gluster-image@*"
+#: What is frozen of a node: all that has to do with the image, deliberately not ended.
+FROZEN = ("image-server", "qemu-system-x86_64")
 
 
-def lock_units(cluster: Cluster, node: str) -> str:
-    """The keepers on a node."""
-    argv = ("systemctl", "list-units", "--all", "--no-legend", "--plain", LOCKS)
+def units(cluster: Cluster, node: str) -> str:
+    """The servers of images on a node."""
+    argv = ("systemctl", "list-units", "--all", "--no-legend", "--plain", SERVERS_OF_IMAGES)
     return cluster.run(*argv, node=node).stdout
 
 
-def qemu_state(cluster: Cluster, node: str) -> str:
-    """The state of the QEMU on a node as ps has it, empty if there is none."""
-    argv = ["ps", "-C", "qemu-system-x86_64", "-o", "stat="]
+def processes(cluster: Cluster, node: str, name: str) -> str:
+    """The states of the processes of a name on a node, as ps has them."""
+    argv = ["ps", "-C", name[:15], "-o", "stat="]
     return cluster.testbed.exec(node, argv).stdout.strip()
+
+
+def kill(cluster: Cluster, node: str, number: int, *names: str) -> None:
+    """Signal the processes of these names on a node, as far as there are any."""
+    for name in names:
+        cluster.testbed.exec(node, ["pkill", "-%d" % number, "-x", name[:15]])
+
+
+def goes_on(boot: Boot, *, seconds: int = 60) -> None:
+    """Wait for another record of the guest."""
+    before = guest.last_acknowledged(boot.events())
+    boot.wait(lambda events: guest.last_acknowledged(events) > before, seconds, "another record")
 
 
 @pytest.mark.qemu
@@ -34,100 +50,91 @@ def test_a_lock_follows_the_instance(cluster: Cluster) -> None:
     cluster.add(NAME)
     try:
         assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
+        assert cluster.disk_info(NAME)[0]["served"] == "serving"
         cluster.run("gnt-instance", "migrate", "-f", "-n", "node2", NAME, max_seconds=120)
         assert cluster.disk_info(NAME)[0]["open_on"] == "node node2 (exclusive)"
-        assert lock_units(cluster, "node1") == ""
-        # The node daemon has no part in it once the lock is taken.
+        assert units(cluster, "node1") == ""
+        # The node daemon has no part in it once the image is open.
         cluster.restart("node2")
         assert cluster.disk_info(NAME)[0]["open_on"] == "node node2 (exclusive)"
         cluster.run("gnt-instance", "stop", "--timeout=0", NAME, max_seconds=60)
         assert cluster.disk_info(NAME)[0]["open_on"] == ""
-        assert [lock_units(cluster, node) for node in cluster.nodes] == ["", "", ""]
+        assert [units(cluster, node) for node in cluster.nodes] == ["", "", ""]
     finally:
         cluster.remove(NAME)
 
 
-CONNECT = (
+OPEN = (
     """
-import json, os, sys
-from ganeti_gluster.gfapi import brick
-from ganeti_gluster.lock.image_lock import EXCLUSIVE, Held, ImageLock, holder_of
-from ganeti_gluster.volume import VolumeSpec, connect
-volume = connect(VolumeSpec.from_params({"host": %r, "volume": "gv0"}))
-path = sys.argv[1]
+import sys
+from ganeti_gluster.serve.holder import Held, LastUser, node_number
+from ganeti_gluster.serve.server import ImageServer
+from ganeti_gluster.volume import VolumeSpec
+spec = VolumeSpec.from_params({"host": %r, "volume": "gv0"})
+server = ImageServer(spec, sys.argv[1])
+try:
+    server.open(number=node_number(sys.argv[2]))
+except (Held, LastUser) as err:
+    print(type(err).__name__)
+else:
+    print("opened")
 """
     % SERVERS
 )
-#: How each brick by itself says that the image is open.
-ON_BRICKS = """
-def mode(one):
-    holder = holder_of(one, path)
-    return holder and holder.mode
-print(json.dumps(brick.ask_each(volume, mode)), flush=True)
-os._exit(0)
-"""
-#: How the one that keeps another node out holds the lock.
-TAKE = """
-try:
-    ImageLock(volume, path, 1).take(EXCLUSIVE)
-except Held as err:
-    print(err.holder.mode, flush=True)
-os._exit(0)
-"""
 
 
-def on_bricks(cluster: Cluster, path: str) -> list[str | None]:
-    argv = ("/usr/bin/python3", "-c", CONNECT + ON_BRICKS, path)
-    found: list[str | None] = json.loads(cluster.run(*argv, node="node2").stdout)
-    return found
+def test_of_two_starts_at_once_one_is_refused(cluster: Cluster) -> None:
+    path = cluster.add(NAME, start=False)
+    cluster.run("gnt-instance", "deactivate-disks", NAME)
+    answers: dict[str, str] = {}
+
+    def start(node: str) -> None:
+        done = cluster.run("/usr/bin/python3", "-c", OPEN, path, node, node=node)
+        answers[node] = done.stdout.strip()
+
+    try:
+        threads = [threading.Thread(target=start, args=(node,)) for node in cluster.nodes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answers.values())[:2] != ["opened", "opened"]
+        assert list(answers.values()).count("opened") <= 1
+        assert len(answers) == 3
+    finally:
+        for node in cluster.nodes:
+            cluster.run("systemctl", "stop", SERVERS_OF_IMAGES, node=node)
+            cluster.run("sh", "-c", "rm -f /run/ganeti-gluster/images/*", node=node)
+        cluster.remove(NAME)
 
 
-def refusal(cluster: Cluster, path: str) -> str:
-    """Who keeps another node from the image, "" where none does."""
-    argv = ("/usr/bin/python3", "-c", CONNECT + TAKE, path)
-    return cluster.run(*argv, node="node2").stdout.strip()
-
-
-def goes_on(boot: Boot) -> None:
-    """Wait for another record of the guest."""
-    before = guest.last_acknowledged(boot.events())
-    boot.wait(lambda events: guest.last_acknowledged(events) > before, 60, "another record")
-
-
-@pytest.mark.slow
-def test_a_lock_is_held_while_all_bricks_hosts_restart(cluster: Cluster) -> None:
+@pytest.mark.one_suite
+def test_each_bricks_host_restarts_under_a_guest(cluster: Cluster) -> None:
     boot = cluster.boot(NAME, "node1")
-    path = cluster.add(NAME)
+    cluster.add(NAME)
     try:
         boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
         for host in ("node2", "node3"):
             cluster.testbed.kill(host)
             assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
+            goes_on(boot)
             cluster.testbed.boot(host)
             cluster.testbed.wait_volume()
             assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
-            assert refusal(cluster, path) == "exclusive"
-            wait_for(lambda: on_bricks(cluster, path) == ["exclusive"] * 3, 15, "all have it")
-            wait_for(lambda host=host: cluster.has_brick("node1", host), 90, "QEMU has that brick")
+            wait_for(lambda host=host: cluster.has_brick("node1", host), 90, "it is used again")
         goes_on(boot)
+        guest.check_unbroken(boot.events())
         boot.close()
-        # The brick of the guest's own host; it may have the only healed copy.
-        pid = cluster.run("pgrep", "-x", "glusterfsd").stdout.split()[0]
-        cluster.run("kill", "-9", pid)
-        cluster.run("gluster", "volume", "start", "gv0", "force")
-        cluster.testbed.wait_volume()
-        assert refusal(cluster, path) == "exclusive"
-        wait_for(lambda: on_bricks(cluster, path) == ["exclusive"] * 3, 15, "all have it")
-        assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
     finally:
         cluster.remove(NAME)
 
 
 @pytest.fixture
-def cut(cluster: Cluster) -> Iterator[str]:
-    """A node that a test cuts off; it is one of the cluster's again afterwards."""
+def other(cluster: Cluster) -> Iterator[str]:
+    """A node that a test cuts off or freezes; it is one of the cluster's again afterwards."""
     node = "node3"
     yield node
+    kill(cluster, node, signal.SIGCONT, *FROZEN)
     cluster.testbed.heal(node)
     cluster.testbed.wait_volume()
     add = ("gnt-node", "add", "--readd", node)
@@ -135,27 +142,106 @@ def cut(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_node_that_is_cut_off_writes_no_more(cluster: Cluster, cut: str) -> None:
-    first = cluster.boot(NAME, cut)
-    cluster.add(NAME, node=cut)
+@pytest.mark.parametrize("seconds", [10, 60, 300])
+def test_a_guest_whose_node_is_cut_off_pauses(cluster: Cluster, other: str, seconds: int) -> None:
+    boot = cluster.boot(NAME, other)
+    cluster.add(NAME, node=other)
+    try:
+        boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
+        cluster.testbed.cut(other)
+        # The guest's own clock: that much time, whatever it does meanwhile.
+        cluster.testbed.exec(other, ["sleep", str(seconds)], timeout=seconds + 60)
+        cluster.testbed.heal(other)
+        goes_on(boot, seconds=120)
+        assert not any("lost=" in str(event) for event in boot.events())
+        boot.close()
+    finally:
+        cluster.remove(NAME)
+
+
+def take_over(cluster: Cluster, lost: str) -> Boot:
+    """Call a node offline, and fail the instance over; the guest writes elsewhere then."""
+    cluster.run("gnt-node", "modify", "--offline=yes", lost, max_seconds=120)
+    boot = cluster.boot(NAME, "node1")
+    cluster.run("gnt-instance", "failover", "-f", "-n", "node1", NAME, max_seconds=180)
+    boot.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "it boots elsewhere")
+    return boot
+
+
+def check_taken(cluster: Cluster, lost: str, written: Any, second: Boot) -> None:
+    """The lost node has nothing of the guest any more, and the guest goes on elsewhere."""
+    wait_for(lambda: processes(cluster, lost, FROZEN[1]) == "", 90, "the stale QEMU is ended")
+    goes_on(second)
+    guest.check_reboot(written, second.events())
+    second.close()
+
+
+@pytest.mark.one_suite
+def test_a_node_that_is_cut_off_writes_no_more(cluster: Cluster, other: str) -> None:
+    first = cluster.boot(NAME, other)
+    cluster.add(NAME, node=other)
     try:
         first.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
-        cluster.testbed.cut(cut)
-        wait_for(lambda: qemu_state(cluster, cut).startswith("T"), 40, "its QEMU is stopped")
+        cluster.testbed.cut(other)
+        second = take_over(cluster, other)
         written = first.events()
-        # The other nodes do not take it as long as that node counts as alive.
-        cluster.run("gnt-node", "modify", "--offline=yes", cut, max_seconds=120)
-        second = cluster.boot(NAME, "node1")
-        cluster.run("gnt-instance", "failover", "-f", "-n", "node1", NAME, max_seconds=180)
-        second.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "it boots elsewhere")
+        cluster.testbed.heal(other)
+        check_taken(cluster, other, written, second)
         assert first.events() == written
-        cluster.testbed.heal(cut)
-        wait_for(lambda: qemu_state(cluster, cut) == "", 90, "the stale QEMU is killed")
-        wait_for(lambda: lock_units(cluster, cut) == "", 30, "its keeper has gone")
-        before = guest.last_acknowledged(second.events())
-        second.wait(lambda events: guest.last_acknowledged(events) > before, 60, "it goes on")
-        guest.check_reboot(written, second.events())
         first.close()
-        second.close()
+    finally:
+        cluster.remove(NAME)
+
+
+@pytest.mark.one_suite
+def test_a_node_that_is_wrongly_called_offline_writes_no_more(
+    cluster: Cluster, other: str
+) -> None:
+    first = cluster.boot(NAME, other)
+    cluster.add(NAME, node=other)
+    try:
+        first.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
+        second = take_over(cluster, other)
+        check_taken(cluster, other, first.events(), second)
+        first.close()
+    finally:
+        cluster.remove(NAME)
+
+
+@pytest.mark.one_suite
+def test_a_frozen_node_writes_no_more_when_it_thaws(cluster: Cluster, other: str) -> None:
+    first = cluster.boot(NAME, other)
+    cluster.add(NAME, node=other)
+    try:
+        first.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
+        kill(cluster, other, signal.SIGSTOP, *FROZEN)
+        second = take_over(cluster, other)
+        written = first.events()
+        kill(cluster, other, signal.SIGCONT, *FROZEN)
+        check_taken(cluster, other, written, second)
+        first.close()
+    finally:
+        cluster.remove(NAME)
+
+
+@pytest.mark.one_suite
+def test_an_image_is_taken_from_a_node_by_hand(cluster: Cluster) -> None:
+    path = cluster.add(NAME)
+    try:
+        run = cluster.run
+        shown = run("gnt-gluster", "disk", "evict", "--dry-run", NAME).stdout
+        assert shown == "node1: %s\n" % path
+        assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
+        told = run("gnt-gluster", "disk", "evict", "-f", NAME, max_seconds=90).stdout
+        assert "Taken from node1; the instance can be started elsewhere." in told
+        wait_for(
+            lambda: processes(cluster, "node1", FROZEN[1]) == "", 60, "the guest there is ended"
+        )
+        assert cluster.disk_info(NAME)[0]["open_on"] == ""
+        none = run("gnt-gluster", "disk", "evict", "-f", NAME).stdout
+        assert none == "No node has images of %s.\n" % NAME
+        # Ganeti starts it again.
+        run("gnt-instance", "start", NAME, max_seconds=120)
+        assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
     finally:
         cluster.remove(NAME)

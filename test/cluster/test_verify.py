@@ -18,7 +18,7 @@ NAME = "vm-verify"
 INSTALLED = "/usr/lib/python3/dist-packages/ganeti_gluster"
 MOUNT = "/mnt/gv0"
 BRICK = "/srv/gluster/brick1/gv0"
-MODULE = "/usr/lib/x86_64-linux-gnu/qemu/block-gluster.so"
+SERVER = "/usr/lib/ganeti-gluster/image-server"
 OLD = "5 days ago"
 
 
@@ -65,9 +65,9 @@ def of_nodes() -> list[Fault]:
         ),
         Fault(
             "node2",
-            "mv %s /root" % MODULE,
-            "mv /root/block-gluster.so %s" % MODULE,
-            {("ERROR", "QEMU_NO_GLUSTER", "node2")},
+            "mv %s /root" % SERVER,
+            "mv /root/image-server %s" % SERVER,
+            {("ERROR", "SERVER_BROKEN", "node2")},
         ),
         Fault(
             "node3",

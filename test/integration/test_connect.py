@@ -15,7 +15,7 @@ import pytest
 
 from ganeti_gluster import errors
 from ganeti_gluster.gfapi import connection
-from ganeti_gluster.volume import Server, VolumeSpec, connect, live_server
+from ganeti_gluster.volume import Server, VolumeSpec, connect
 
 from .conftest import HOST
 
@@ -184,12 +184,6 @@ def test_without_quorum_a_new_connection_is_refused(make_volume, run_program):
         made.name,
     )
     assert "refused: too few bricks" in done.stdout, done.stderr
-
-
-def test_the_live_server_is_the_first_that_answers(spec):
-    assert live_server(at(spec, DEAD, *spec.servers)) == spec.servers[0]
-    with pytest.raises(errors.VolumeUnreachable, match=r"127\.0\.0\.1:1: Connection refused"):
-        live_server(at(spec, DEAD))
 
 
 def in_child(function):

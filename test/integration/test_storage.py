@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from ganeti.storage import gluster as stock  # noqa: E402
 
 from ganeti_gluster.cmdlib import orphans  # noqa: E402
 from ganeti_gluster.export import Export  # noqa: E402
-from ganeti_gluster.lock.client import Lock  # noqa: E402
-from ganeti_gluster.lock.image_lock import EXCLUSIVE, Holder, holder_of, node_number  # noqa: E402
+from ganeti_gluster.serve import files  # noqa: E402
+from ganeti_gluster.serve.holder import Holder, holder_of, node_number  # noqa: E402
+from ganeti_gluster.serve.server import ImageServer  # noqa: E402
+from ganeti_gluster.storage import one_writer  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
 from .conftest import ANOTHER_NODE, HOST, VOLUME  # noqa: E402
@@ -112,8 +115,12 @@ def test_a_disk_lives_and_ends(disk: Callable[..., Any], volume: Volume) -> None
 
 
 def test_an_image_that_another_node_has_open_is_refused_with_its_name(
-    disk: Callable[..., Any], start_program: Callable[..., Any], volume: Volume
+    disk: Callable[..., Any],
+    start_program: Callable[..., Any],
+    volume: Volume,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(one_writer, "RETURN_SECONDS", 1)
     new = disk()
     created = create(new)
     path = new.logical_id[1]
@@ -126,32 +133,52 @@ def test_an_image_that_another_node_has_open_is_refused_with_its_name(
             device(new).Open(exclusive=exclusive)
         assert str(caught.value) == (
             "Image %s is open on node node2 (exclusive): stop the instance there; if that node"
-            " is dead, mark it offline (gnt-node modify --offline=yes)" % path
+            " is dead, or cannot be reached, mark it offline (gnt-node modify --offline=yes) and"
+            " fail the instance over, or take the image from it (gnt-gluster disk evict)" % path
         )
-    device(disk(locking="off")).Open()  # the administrator's switch
+    unlocked = device(disk(locking="off"))  # the administrator's switch
+    unlocked.Open()
+    unlocked.Close()
     other.communicate()
-    found(new).Open()
+    found(new).Open()  # of whom the image was is gone, without a word
     own = node_number(socket.gethostname())
     assert holder_of(volume, path) == Holder(own, "exclusive")
     found(new).Close()
     assert holder_of(volume, path) is None
 
 
-@pytest.mark.slow  # it waits until the former holder must have noticed
-@pytest.mark.parametrize("number", [1, node_number(socket.gethostname())])
-def test_a_lock_is_taken_by_force_or_from_before_a_reboot(
-    disk: Callable[..., Any], start_program: Callable[..., Any], number: int
+def test_force_takes_nothing_from_another_node(
+    disk: Callable[..., Any], start_program: Callable[..., Any]
 ) -> None:
     new = disk()
     create(new)
-    other = start_program(ANOTHER_NODE, VOLUME, new.logical_id[1], str(number), "exclusive")
+    other = start_program(ANOTHER_NODE, VOLUME, new.logical_id[1], "1", "exclusive")
     assert other.stdout.readline() == "locked\n"
-    if number == 1:
+    for force in (False, True):
         with pytest.raises(errors.BlockDeviceError, match="is open on an unknown node"):
-            found(new).Open()
-    found(new).Open(force=number == 1)
-    assert found(new).Remove() is True
+            found(new).Open(force=force)
     other.communicate()
+
+
+def test_what_is_locked_from_before_a_reboot_of_this_node_is_waited_for(
+    disk: Callable[..., Any],
+    start_program: Callable[..., Any],
+    volume: Volume,
+    wait: Callable[..., Any],
+) -> None:
+    new = disk()
+    create(new)
+    path, own = new.logical_id[1], node_number(socket.gethostname())
+    other = start_program(ANOTHER_NODE, VOLUME, path, str(own), "exclusive")
+    assert other.stdout.readline() == "locked\n"
+    server = ImageServer(VolumeSpec.from_params(new.params), path)
+    with ThreadPoolExecutor() as pool:
+        opening = pool.submit(found(new).Open)
+        wait("it waits", lambda: files.read(server.key, "conf").get("wait") == "yes")
+        assert not opening.done()
+        other.communicate()
+        opening.result(60)
+    assert holder_of(volume, path) == Holder(own, "exclusive")
 
 
 def test_it_mounts_nothing(disk: Callable[..., Any]) -> None:
@@ -313,23 +340,32 @@ def test_a_healthy_image_is_not_degraded(disk: Callable[..., Any]) -> None:
     assert (status.is_degraded, status.ldisk_status) == (False, constants.LDS_OKAY)
 
 
-@pytest.mark.parametrize(
-    ("host", "uri"),
-    [
-        (HOST, "gluster://%s:24007/%s/" % (HOST, VOLUME)),
-        ("%s,%s" % (DEAD, HOST), "gluster://%s:24007/%s/" % (HOST, VOLUME)),
-    ],
-)
-def test_the_uri_names_a_server_that_answers(
-    disk: Callable[..., Any], host: str, uri: str
+@pytest.mark.parametrize("host", [HOST, "%s,%s" % (DEAD, HOST)])
+def test_the_uri_names_the_socket_of_the_images_server(
+    disk: Callable[..., Any], host: str
 ) -> None:
-    new = disk(host=host)
-    assert device(new).GetUserspaceAccessUri(constants.HT_KVM) == uri + new.logical_id[1]
+    nbd = pytest.importorskip("nbd")
+    new = disk(size=64, host=host)
+    create(new)
+    made = found(new)
+    uri = made.GetUserspaceAccessUri(constants.HT_KVM)
+    assert uri.startswith("nbd+unix:///?socket=/run/ganeti-gluster/")
+    assert uri.endswith(".nbd,file.reconnect-delay=960")
+    made.Open()
+    client = nbd.NBD()
+    client.connect_unix(uri.partition("=")[2].partition(",")[0])
+    assert client.get_size() == 64 * MIB
+    with pytest.raises(errors.BlockDeviceError, match=r"image .* is still in use; by process \d+"):
+        made.Shutdown()
+    assert made.GetActualSize() == 64 * MIB
+    client.shutdown()
+    made.Shutdown()
 
 
-def test_there_is_no_uri_when_no_server_answers(disk: Callable[..., Any]) -> None:
+def test_an_image_is_not_opened_when_no_server_answers(disk: Callable[..., Any]) -> None:
+    create(disk())
     with pytest.raises(errors.BlockDeviceError, match=r"no server of volume .* answers"):
-        device(disk(host=DEAD)).GetUserspaceAccessUri(constants.HT_KVM)
+        device(disk(host=DEAD)).Open()
 
 
 def test_only_kvm_reaches_gluster_in_userspace(disk: Callable[..., Any]) -> None:
@@ -368,7 +404,7 @@ def exports() -> list[str]:
     return [line.split()[0] for line in done.stdout.splitlines()]
 
 
-def test_kernelspace_gives_a_block_device_from_assemble_to_shutdown(
+def test_kernelspace_gives_a_block_device_from_open_to_shutdown(
     disk: Callable[..., Any], volume: Volume
 ) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
@@ -376,7 +412,10 @@ def test_kernelspace_gives_a_block_device_from_assemble_to_shutdown(
     device = found(new)
     assert device.dev_path is None
     device.Assemble()
+    assert device.dev_path is None, "another node may have it still"
+    device.Open()
     device.Assemble()  # safe on a device in use
+    device.Open()
     path = device.dev_path
     number = os.stat(path)
     assert stat.S_ISBLK(number.st_mode)
@@ -402,7 +441,7 @@ def test_hypervisors_take_the_device_for_what_it_is(disk: Callable[..., Any]) ->
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
     new.mode = constants.DISK_RDWR
     device = create(new)
-    device.Assemble()
+    device.Open()
     path = device.dev_path
     assert hv_xen._GetConfigFileDiskData([(new, path, None)], "xvd") == ["'phy:%s,xvda,w'" % path]
     if hasattr(hv_kvm.KVMHypervisor, "_GenerateKVMBlockDevice"):  # from Ganeti 3.1 on
@@ -412,9 +451,9 @@ def test_hypervisors_take_the_device_for_what_it_is(disk: Callable[..., Any]) ->
     device.Shutdown()
 
 
-def test_an_assembled_image_grows(disk: Callable[..., Any]) -> None:
+def test_an_image_that_is_open_grows(disk: Callable[..., Any]) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
-    create(new).Assemble()
+    create(new).Open()
     device = found(new)
     device.Grow(32, False, True, False)
     assert device.GetActualSize() == 96 * MIB
@@ -427,7 +466,7 @@ def test_a_snapshot_has_what_was_written_to_the_device(
     disk: Callable[..., Any], volume: Volume
 ) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
-    create(new).Assemble()
+    create(new).Open()
     with open(found(new).dev_path, "r+b") as file:
         file.write(b"not flushed yet")
         file.flush()
@@ -438,13 +477,13 @@ def test_a_snapshot_has_what_was_written_to_the_device(
     found(new).Shutdown()
 
 
-def test_an_image_that_was_grown_elsewhere_shows_it_when_assembled_again(
-    disk: Callable[..., Any], volume: Volume
+def test_an_image_that_was_grown_without_its_device_shows_it_when_opened_again(
+    disk: Callable[..., Any],
 ) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
-    create(new).Assemble()
-    image.grow(volume, new.logical_id[1], 80 * MIB)
-    found(new).Assemble()
+    create(new).Open()
+    assert ImageServer(VolumeSpec.from_params(new.params), new.logical_id[1]).grow(80 * MIB)
+    found(new).Open()
     with open(found(new).dev_path, "rb") as file:
         assert file.seek(0, os.SEEK_END) == 80 * MIB
     found(new).Close()
@@ -484,16 +523,16 @@ def test_the_device_goes_as_well_when_the_script_fails(disk: Callable[..., Any])
 
 def test_an_export_whose_exporter_died_is_noticed_and_replaced(disk: Callable[..., Any]) -> None:
     new = disk(size=64, access=constants.DISK_KERNELSPACE)
-    create(new).Assemble()
+    create(new).Open()
     kill = ["systemctl", "kill", "--signal=SIGKILL"]
     subprocess.run([*kill, *exports()], check=True, timeout=30)
     with pytest.raises(errors.BlockDeviceError, match="had died; what was written to"):
         found(new).Shutdown()
     assert exports() == [] and found(new).dev_path is None
     found(new).Shutdown()
-    found(new).Assemble()
+    found(new).Open()
     subprocess.run([*kill, *exports()], check=True, timeout=30)
-    found(new).Assemble()
+    found(new).Open()
     with open(found(new).dev_path, "rb") as file:
         assert len(file.read(MIB)) == MIB
     found(new).Shutdown()
@@ -503,7 +542,7 @@ def test_a_device_that_a_killed_script_left_goes_with_the_next_use(
     disk: Callable[..., Any],
 ) -> None:
     new = disk(size=64)
-    create(new)
+    create(new).Open()
     Export(VolumeSpec.from_params(new.params), new.logical_id[1]).start()
     assert found(new).dev_path
     found(new).Assemble()
@@ -586,11 +625,11 @@ def test_an_orphan_that_a_node_has_open_is_not_removed(
     candidate = orphans.Candidate(
         spec, image.create(volume, path, 1 << 20), leftover=False, origin=""
     )
-    lock = Lock({"host": HOST, "volume": VOLUME}, path)
-    lock.take(EXCLUSIVE, 1001)
+    server = ImageServer(spec, path)
+    server.open(number=1001)
     try:
         assert not orphans.remove(candidate)
     finally:
-        lock.give_back()
+        server.close()
     assert orphans.remove(candidate)
     assert not volume.access(path)

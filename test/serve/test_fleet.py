@@ -68,4 +68,4 @@ def test_a_node_without_open_images_has_nothing_to_do(directory: Path) -> None:
 @pytest.mark.parametrize("argv", [["fleet"], ["fleet", "stop"], ["fleet", "renew", "leave"]])
 def test_anything_else_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert fleet.main(argv) == 2
-    assert capsys.readouterr().err == "usage: fleet renew|leave\n"
+    assert capsys.readouterr().err == "usage: fleet renew|leave|status\n"

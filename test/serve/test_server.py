@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.command import CommandFailed, CommandResult
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, VolumeNotFound
 from ganeti_gluster.serve import control, files, server
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
 from ganeti_gluster.serve.holder import Held, Holder, LastUser
@@ -164,9 +164,9 @@ def test_an_image_that_was_left_open_has_a_last_user(image: ImageServer, systemd
     [
         ("gone=cannot open the image: No such file\n", ImageGone, "it does not exist"),
         (
-            "error=cannot connect to the volume: Input/output error\n",
+            "error=cannot open the image: Input/output error\n",
             ServerFailed,
-            "cannot connect to the volume: Input/output error; " + SEE,
+            "cannot open the image: Input/output error; " + SEE,
         ),
         (None, ServerFailed, "systemctl start %s: exit status 1; %s" % (UNIT, SEE)),
     ],
@@ -185,6 +185,27 @@ def test_another_failure_says_what_and_why(
     assert type(caught.value) is kind
     assert str(caught.value) == "cannot serve image ganeti/x.0 of volume gv0: " + message
     assert isinstance(caught.value.__cause__, CommandFailed)
+
+
+def test_why_the_volume_is_away_is_found_out(
+    image: ImageServer, systemd: Systemd, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(spec: VolumeSpec) -> None:
+        raise VolumeNotFound(
+            "there is no volume %s" % spec.name,
+            volume=spec.name,
+            servers=[("node1:24007", "answers")],
+            hint="check its name",
+        )
+
+    failing(systemd, "error=cannot connect to the volume: No such file or directory\n")
+    monkeypatch.setattr("ganeti_gluster.serve.server.connect", connect)
+    with pytest.raises(ServerFailed) as caught:
+        image.open(number=7)
+    assert str(caught.value) == (
+        "cannot serve image ganeti/x.0 of volume gv0: there is no volume gv0: node1:24007:"
+        " answers; check its name"
+    )
 
 
 def test_a_program_that_is_missing_is_named(

@@ -108,7 +108,7 @@ def test_all_servers_of_open_images_are_asked(
     for key in "dcba":
         (tmp_path / (key + ".conf")).touch()
     assert look_at_servers() == (
-        f.ServerView("a", "serving"),
-        f.ServerView("b", "lost", 7.0, "another has had the image meanwhile"),
-        f.ServerView("d", "waiting", 0.0, "its server does not answer in 5 s"),
+        f.ServerView("a", "serving", image="?/?"),
+        f.ServerView("b", "lost", 7.0, "another has had the image meanwhile", "?/?"),
+        f.ServerView("d", "waiting", 0.0, "its server does not answer in 5 s", "?/?"),
     )
