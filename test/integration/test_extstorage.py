@@ -85,7 +85,8 @@ class Disk:
 def disk(volume: Volume) -> Iterator[Disk]:
     disk = Disk("test-%d-%d.ext.disk0" % (os.getpid(), time.monotonic_ns()))
     yield disk
-    disk.run("detach")
+    for name in (disk.name, disk.name + ".snap"):
+        Disk(name).run("detach")
     image.remove(volume, disk.path)
     image.remove(volume, disk.path + ".snap")
 
