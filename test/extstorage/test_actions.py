@@ -64,6 +64,7 @@ class InUse:
 
     def __init__(self, node: Node, path: str) -> None:
         self._node, self._path = node, path
+        self.server = SimpleNamespace(key=path)
 
     def _do(self, what: str, *details: Any) -> None:
         self._node.calls.append((what, self._path.removeprefix(IMAGE), *details))
@@ -121,6 +122,20 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     return found
 
 
+@pytest.fixture(autouse=True)
+def links(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """Where the paths of devices lead, by image."""
+    found: dict[str, str | None] = {}
+
+    def show(key: str, device: str | None) -> str:
+        found[key] = device
+        return "/devices/" + key
+
+    fake = SimpleNamespace(show=show, forget=lambda key: found.pop(key, None))
+    monkeypatch.setattr(actions, "device", fake)
+    return found
+
+
 def run(action: str, **changed: str) -> int:
     return actions.main(action, {**ENVIRON, **changed})
 
@@ -138,26 +153,31 @@ def test_in_userspace_qemu_is_told_the_socket(
     assert node.calls == []
 
 
-def test_an_open_image_has_a_device(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_open_image_has_a_device(
+    node: Node, capsys: pytest.CaptureFixture[str], links: dict[str, str | None]
+) -> None:
     node.served = True
     assert run("attach") == 0
-    assert capsys.readouterr().out == "/dev/nbd0\n"
+    assert capsys.readouterr().out == "/devices/%s\n" % IMAGE
+    assert links == {IMAGE: "/dev/nbd0"}
     assert node.calls == [("show", "")]
 
 
-def test_an_image_that_is_not_open_has_none(
-    node: Node, capsys: pytest.CaptureFixture[str]
+def test_an_image_that_is_not_open_has_the_path_already(
+    node: Node, capsys: pytest.CaptureFixture[str], links: dict[str, str | None]
 ) -> None:
     assert run("attach") == 0
-    assert capsys.readouterr().out == "\nkvm:\n"
+    assert capsys.readouterr().out == "/devices/%s\n" % IMAGE
+    assert links == {IMAGE: None}
     assert node.calls == []
 
 
 def test_a_snapshot_is_opened_for_its_device(
-    node: Node, capsys: pytest.CaptureFixture[str]
+    node: Node, capsys: pytest.CaptureFixture[str], links: dict[str, str | None]
 ) -> None:
     assert run("attach", VOL_NAME=NAME + ".snap") == 0
-    assert capsys.readouterr().out == "/dev/nbd0\n"
+    assert capsys.readouterr().out == "/devices/%s.snap\n" % IMAGE
+    assert links == {IMAGE + ".snap": "/dev/nbd0"}
     assert node.calls == [("open", True), ("show", ".snap")]
 
 
@@ -191,10 +211,15 @@ def test_a_volume_that_is_away_makes_no_image_forgotten(
     ],
 )
 def test_an_image_is_opened_and_has_its_device(
-    node: Node, changed: dict[str, str], exclusive: bool, shown: list[Any]
+    node: Node,
+    changed: dict[str, str],
+    exclusive: bool,
+    shown: list[Any],
+    links: dict[str, str | None],
 ) -> None:
     assert run("open", **changed) == 0
     assert node.calls == [("open", exclusive), *shown]
+    assert links == ({IMAGE: "/dev/nbd0"} if shown else {})
 
 
 def test_an_image_of_another_node_has_no_device(
@@ -222,10 +247,14 @@ def test_a_ganeti_that_does_not_know_the_uri_gets_no_disk(
 
 
 @pytest.mark.parametrize("action", ["close", "detach"])
-def test_the_end_of_an_images_use_needs_no_volume(node: Node, action: str) -> None:
+def test_the_end_of_an_images_use_needs_no_volume(
+    node: Node, action: str, links: dict[str, str | None]
+) -> None:
     node.reachable = False
+    links[IMAGE] = "/dev/nbd0"
     assert run(action) == 0
     assert node.calls == [("end", "")]
+    assert links == {}
 
 
 def test_an_image_is_removed_once_its_use_has_ended(node: Node) -> None:
