@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from testbedlib import CommandFailed, Testbed, TestbedError, wait_for
 
 from . import catalogue
 from .catalogue import Benchmark, Measured
-from .figures import Row, row
+from .figures import SKIPPED, Row, row
 
 PYTHON = "/usr/bin/python3"
 SCRIPTS = "/src/qa/benchlib/node"
@@ -53,12 +54,14 @@ def run_all(
         runs = benchmark.quick if quick else benchmark.runs
         say("%s: %d runs" % (", ".join(part.row for part in measured), runs))
         try:
-            found = _run(testbed, benchmark, measured, quick=quick)
+            found, skipped = _run(testbed, benchmark, measured, quick=quick)
         except TestbedError as err:
             failures.append(err)
             say("  failed")
             continue
         rows += found
+        for line in skipped:
+            say("  %s" % line)
         for part in found:
             say(
                 "  %s: %g %s, %s: %g, ratio %g"
@@ -69,8 +72,8 @@ def run_all(
 
 def _run(
     testbed: Testbed, benchmark: Benchmark, measured: Sequence[Measured], *, quick: bool
-) -> list[Row]:
-    """One benchmark on the master; raises TestbedError."""
+) -> tuple[list[Row], list[str]]:
+    """One benchmark on the master, and what it says of rows left out; raises TestbedError."""
     for arguments in benchmark.before:
         _call(testbed, benchmark.script, arguments)
     if benchmark.healed:
@@ -81,15 +84,28 @@ def _run(
         for arguments in benchmark.after:
             _call(testbed, benchmark.script, arguments)
     try:
-        samples = json.loads(output)
-        return [
-            row(part.row, part.unit[0], part.unit[1], part.peer_name, samples[part.name])
-            for part in measured
-        ]
+        return rows_of(json.loads(output), measured)
     except (ValueError, KeyError) as err:
         raise TestbedError(
             "%s: its answer cannot be used: %s: %s" % (benchmark.script, err, output[-500:])
         ) from err
+
+
+def rows_of(
+    samples: Mapping[str, Any], measured: Sequence[Measured]
+) -> tuple[list[Row], list[str]]:
+    """The rows of a script's answer, and a line for each that it left out."""
+    why = samples.get(SKIPPED, {})
+    rows = [
+        row(part.row, part.unit[0], part.unit[1], part.peer_name, samples[part.name])
+        for part in measured
+        if part.name not in why
+    ]
+    return rows, [
+        "%s: not measured: %s" % (part.row, why[part.name])
+        for part in measured
+        if part.name in why
+    ]
 
 
 def _call(testbed: Testbed, script: str, arguments: Sequence[str]) -> str:

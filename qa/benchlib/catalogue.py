@@ -8,6 +8,7 @@ from dataclasses import dataclass
 MILLISECONDS = ("ms", 1e3)
 SECONDS = ("s", 1.0)
 MICROSECONDS = ("us/request", 1e6)
+MEBIBYTES = ("MiB", 1 / (1 << 20))
 
 VOLUME = "gv0"
 ONE_BRICK = "gv1"
@@ -15,6 +16,7 @@ IMAGES = 10_000
 SCRIPT_SECONDS = 1200
 
 FUSE = "stock, FUSE mount"
+QEMU = "QEMU's gluster driver"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,15 @@ def _disks(state: str, suffix: str, where: dict[str, str]) -> Benchmark:
     return Benchmark("disks.py", (VOLUME, RUNS, state), rows, runs=15, quick=3)
 
 
-def _qemu(kind: str) -> Benchmark:
-    name = "qemu-%s-4k" % kind
-    rows = (Measured(name, name, "FUSE mount, aio=threads", MICROSECONDS),)
-    return Benchmark("qemu.py", (VOLUME, RUNS, kind), rows, runs=5, quick=1)
+def _qemu(name: str, processor: str = "") -> Benchmark:
+    """Requests of one kind; `processor` is the row of their processor time, if it has one."""
+    rows = [
+        Measured("disk-" + name, "disk-" + name, QEMU, MICROSECONDS),
+        Measured("fuse-" + name, "fuse-" + name, "FUSE mount, aio=threads", MICROSECONDS),
+    ]
+    if processor:
+        rows.append(Measured("disk-cpu-" + name, processor, QEMU, MICROSECONDS))
+    return Benchmark("qemu.py", (VOLUME, RUNS, name), tuple(rows), runs=5, quick=1)
 
 
 def _copy(peer: str, peer_name: str) -> Benchmark:
@@ -107,6 +114,7 @@ BENCHMARKS = (
         "-in-use",
         dict.fromkeys(("create", "remove"), "stock, mounted and in use"),
     ),
+    _disks("open", "-open", dict.fromkeys(("attach", "size"), "stock, mounted")),
     Benchmark(
         "listing.py",
         ("compare", VOLUME, RUNS),
@@ -131,8 +139,22 @@ BENCHMARKS = (
         healed=True,
     ),
     _switched("gnt-instance-list", "plugin off", runs=15, quick=3),
-    _qemu("read"),
-    _qemu("write"),
+    _qemu("read-4k-d1"),
+    _qemu("read-4k-d32", "disk-cpu-read-4k"),
+    _qemu("write-4k-d1"),
+    _qemu("write-4k-d32", "disk-cpu-write-4k"),
+    _qemu("read-1m"),
+    _qemu("write-1m"),
+    Benchmark(
+        "open_images.py",
+        (VOLUME, RUNS),
+        (
+            Measured("memory-open-image", "memory-open-image", QEMU, MEBIBYTES),
+            Measured("stop-qemu", "stop-qemu", QEMU, SECONDS),
+        ),
+        runs=5,
+        quick=1,
+    ),
     _copy("cp", "cp --sparse=always on the FUSE mount"),
     _copy("convert", "qemu-img convert -W -m 16"),
     _copy_on_one_brick("cp", "cp --sparse=always on the FUSE mount"),

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 OURS = "ours"
 PEER = "peer"
+# In a script's answer: why rows were not measured, by name.
+SKIPPED = "skipped"
 
 HEADERS = ("name", "unit", "ours", "peer", "peer_name", "ratio", "runs")
 
+_PSS = re.compile(r"^Pss: +([0-9]+) kB$", re.MULTILINE)
 _QEMU_RUN = re.compile(r"^Run completed in ([0-9.]+) seconds\.$", re.MULTILINE)
 
 
@@ -33,16 +36,16 @@ class Row:
 def row(
     name: str, unit: str, scale: float, peer_name: str, samples: Mapping[str, Sequence[float]]
 ) -> Row:
-    """The figures of one benchmark from its `samples`, in seconds, by side.
+    """The figures of one benchmark from its `samples`, in seconds or bytes, by side.
 
-    `scale` is how many of `unit` a second is.  Raises ValueError where a side
+    `scale` is how many of `unit` one of them is.  Raises ValueError where a side
     has no sample or one that is not positive.
     """
     middle = {}
     for side in (OURS, PEER):
         values = samples.get(side, ())
         if not values or min(values) <= 0:
-            raise ValueError("%s: %s: not a list of seconds: %r" % (name, side, list(values)))
+            raise ValueError("%s: %s: not a list of figures: %r" % (name, side, list(values)))
         middle[side] = statistics.median(values)
     return Row(
         name,
@@ -88,6 +91,26 @@ def _plain(value: object) -> str:
 def to_json(rows: Iterable[Row]) -> str:
     """The rows as a JSON list of objects, each a `Row`."""
     return json.dumps([dataclasses.asdict(found) for found in rows], indent=2) + "\n"
+
+
+def processor_seconds(stat: str, ticks: int) -> float:
+    """What a process took of the processor, user and system, by its `/proc/PID/stat`.
+
+    `ticks` a second.  Threads that have ended are in it.
+    """
+    words = stat.rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / ticks
+
+
+def memory_bytes(smaps_rollup: str) -> int:
+    """A process's memory by its `/proc/PID/smaps_rollup`; what is shared counts by its part.
+
+    Raises ValueError where the text does not tell.
+    """
+    found = _PSS.search(smaps_rollup)
+    if found is None:
+        raise ValueError("the memory of a process is not told: %r" % smaps_rollup[-500:])
+    return int(found.group(1)) * 1024
 
 
 def qemu_seconds(output: str) -> float:

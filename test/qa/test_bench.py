@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchlib import catalogue, cli, figures
+from benchlib import bench, catalogue, cli, disk_requests, figures
+from benchlib.disk_requests import MEASURES, Taken
 from benchlib.figures import Row
 from testbedlib import TestbedError
 
@@ -39,19 +40,19 @@ def test_the_smaller_number_of_runs_counts() -> None:
     "given", [{}, samples([], [1.0]), samples([1.0], []), samples([1.0], [0.0]), {"ours": [1.0]}]
 )
 def test_a_side_without_a_time_is_refused(given: dict[str, list[float]]) -> None:
-    with pytest.raises(ValueError, match=r"create: (ours|peer): not a list of seconds"):
+    with pytest.raises(ValueError, match=r"create: (ours|peer): not a list of figures"):
         figures.row("create", "ms", 1e3, "stock", given)
 
 
 def test_the_table_has_a_header_and_a_line_a_row() -> None:
     rows = [
         Row("create", "ms", 55.1, 174.8, "stock, not mounted before", 0.3152, 20),
-        Row("qemu-read-4k", "us/request", 118.65, 1437.2, "FUSE mount", 0.0826, 5),
+        Row("fuse-read-4k", "us/request", 118.65, 1437.2, "FUSE mount", 0.0826, 5),
     ]
     assert figures.table_lines(rows) == [
         "name          unit        ours  peer  peer_name                   ratio  runs",
         "create        ms          55.1   175  stock, not mounted before   0.315    20",
-        "qemu-read-4k  us/request   119  1437  FUSE mount                 0.0826     5",
+        "fuse-read-4k  us/request   119  1437  FUSE mount                 0.0826     5",
     ]
 
 
@@ -88,20 +89,116 @@ def test_an_answer_of_qemu_img_without_a_time_is_refused(output: str) -> None:
         figures.qemu_seconds(output)
 
 
+STAT = "305 (a) (b c) S 1 305 305 0 -1 4194560 1 2 3 4 {user} {system} 9 9 20 0 12 0 77"
+ROLLUP = """\
+5581e000-7ffd3000 ---p 00000000 00:00 0                                  [rollup]
+Rss:               16120 kB
+Pss:                5520 kB
+Pss_Dirty:          5400 kB
+"""
+
+
+def test_the_processor_time_is_that_of_user_and_system() -> None:
+    assert figures.processor_seconds(STAT.format(user=150, system=27), 100) == 1.77
+
+
+def test_shared_memory_counts_by_its_part() -> None:
+    assert figures.memory_bytes(ROLLUP) == 5520 * 1024
+
+
+@pytest.mark.parametrize("text", ["", ROLLUP.replace("Pss:", "Uss:")])
+def test_a_process_without_memory_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="the memory of a process is not told"):
+        figures.memory_bytes(text)
+
+
+def test_the_command_asks_for_the_requests() -> None:
+    assert disk_requests.argv("nbd+unix:///?socket=/s", MEASURES["write-4k-d32"]) == [
+        *("stdbuf", "--output=L", "qemu-img", "bench", "-f", "raw", "-t", "none"),
+        *("-d", "32", "-s", "4096", "-S", "4182016", "-c", "5000", "-w", "nbd+unix:///?socket=/s"),
+    ]
+
+
+def test_reads_do_not_write() -> None:
+    for name, measure in MEASURES.items():
+        assert ("-w" in disk_requests.argv("image", measure)) == name.startswith("write")
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_every_block_is_met_before_one_is_met_again(measure: disk_requests.Measure) -> None:
+    blocks = (256 << 20) // measure.request
+    met = {index * measure.stride % blocks for index in range(min(measure.count, blocks))}
+    assert len(met) == min(measure.count, blocks)
+
+
+OURS_TAKEN, DRIVER_TAKEN, FUSE_TAKEN = Taken(1.0, 2.0), Taken(3.0, 4.0), Taken(5.0, 6.0)
+
+
+def test_the_same_runs_of_ours_stand_against_driver_and_mount() -> None:
+    found = {"ours": [OURS_TAKEN], "disk": [DRIVER_TAKEN], "fuse": [FUSE_TAKEN]}
+    assert disk_requests.samples(found, "read-1m") == {
+        "disk-read-1m": samples([1.0], [3.0]),
+        "disk-cpu-read-1m": samples([2.0], [4.0]),
+        "fuse-read-1m": samples([1.0], [5.0]),
+    }
+
+
+def test_without_the_driver_there_is_the_mount_alone() -> None:
+    found = {"ours": [OURS_TAKEN], "fuse": [FUSE_TAKEN]}
+    assert list(disk_requests.samples(found, "read-1m")) == ["fuse-read-1m"]
+
+
+@pytest.mark.parametrize(
+    ("why", "rows", "lines"),
+    [
+        ("", ["disk-read-4k-d32", "fuse-read-4k-d32", "disk-cpu-read-4k"], []),
+        (
+            "qemu-img version 11.1.3 has no gluster driver",
+            ["fuse-read-4k-d32"],
+            [
+                "%s: not measured: qemu-img version 11.1.3 has no gluster driver" % row
+                for row in ("disk-read-4k-d32", "disk-cpu-read-4k")
+            ],
+        ),
+    ],
+)
+def test_what_was_not_measured_is_said(why: str, rows: list[str], lines: list[str]) -> None:
+    name = "read-4k-d32"
+    ((_, measured),) = catalogue.wanted(
+        ["disk-read-4k-d32", "fuse-read-4k-d32", "disk-cpu-read-4k"]
+    )
+    found = {"ours": [OURS_TAKEN], "fuse": [FUSE_TAKEN]}
+    if not why:
+        found["disk"] = [DRIVER_TAKEN]
+    answer = {**disk_requests.samples(found, name), "skipped": disk_requests.skipped(name, why)}
+    given, said = bench.rows_of(answer, measured)
+    assert [row.name for row in given] == rows
+    assert said == lines
+
+
+def test_memory_is_told_in_mebibytes() -> None:
+    ((_, measured),) = catalogue.wanted(["memory-open-image"])
+    ((row,), _) = bench.rows_of({"memory-open-image": samples([3 << 20], [6 << 20])}, measured)
+    assert (row.unit, row.ours, row.peer, row.ratio) == ("MiB", 3.0, 6.0, 0.5)
+
+
 def test_every_row_has_a_name_of_its_own() -> None:
     names = catalogue.names()
     assert len(set(names)) == len(names)
     assert set(names) >= {
         *("create", "attach", "size", "grow", "remove"),
-        *("list-10000", "verify-10000", "gnt-instance-list", "qemu-read-4k", "qemu-write-4k"),
+        *("%s-%s" % (peer, name) for peer in ("disk", "fuse") for name in MEASURES),
+        *("disk-cpu-read-4k", "disk-cpu-write-4k", "memory-open-image", "stop-qemu"),
+        *("list-10000", "verify-10000", "gnt-instance-list", "attach-open", "size-open"),
     }
 
 
 def test_only_what_is_named_is_run() -> None:
-    found = catalogue.wanted(["size", "qemu-write-4k"])
+    found = catalogue.wanted(["size", "disk-cpu-write-4k", "attach-open"])
     assert [(benchmark.script, [part.row for part in parts]) for benchmark, parts in found] == [
         ("disks.py", ["size"]),
-        ("qemu.py", ["qemu-write-4k"]),
+        ("disks.py", ["attach-open"]),
+        ("qemu.py", ["disk-cpu-write-4k"]),
     ]
 
 

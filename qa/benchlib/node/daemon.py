@@ -76,6 +76,14 @@ def measure(path: str, size: int) -> None:
         raise AssertionError("%s has %s, not %d MiB" % (path, found, size))
 
 
+def open_image(path: str, size: int) -> None:
+    bdev.FindDevice(disk(path, size), []).Open()
+
+
+def close_image(path: str, size: int) -> None:
+    bdev.FindDevice(disk(path, size), []).Close()
+
+
 def grow(path: str, size: int) -> None:
     backend.BlockdevGrow(disk(path, size), GROWTH_MIB, False, True, False)
 
@@ -87,6 +95,8 @@ def remove(path: str, size: int) -> None:
 OPERATIONS = {
     "request": nothing,
     "create": create,
+    "open": open_image,
+    "close": close_image,
     "attach": attach,
     "size": measure,
     "grow": grow,

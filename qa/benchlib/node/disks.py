@@ -1,10 +1,11 @@
-"""disks.py VOLUME ROUNDS cold|mounted: the life of a disk, ours and stock's in turn.
+"""disks.py VOLUME ROUNDS cold|mounted|open: the life of a disk, ours and stock's in turn.
 
 With `cold` nothing is mounted when stock Ganeti creates and removes, as on a
 node without another disk of the volume; what it leaves mounted after the
 creation is there for the operations between.  With `mounted` a file of the
 mount is open all the time, as by a virtual machine with access=kernelspace, so
 stock's own umount, which it tries after each creation and removal, fails.
+With `open` it is as with `cold`, but the disk is open: ours has its server then.
 Ours mounts nothing.
 """
 
@@ -30,6 +31,14 @@ OPERATIONS = (
     ("size", SIZE_MIB),
     ("grow", SIZE_MIB),
     ("remove", SIZE_MIB + GROWTH_MIB),
+)
+OPEN_OPERATIONS = (
+    ("create", SIZE_MIB),
+    ("open", SIZE_MIB),
+    ("attach", SIZE_MIB),
+    ("size", SIZE_MIB),
+    ("close", SIZE_MIB),
+    ("remove", SIZE_MIB),
 )
 PROGRAMS = {OURS: "ours", PEER: "stock"}
 
@@ -80,12 +89,17 @@ def busy_mount(volume: str, daemon: Daemon) -> Iterator[None]:
         mount.unmount()
 
 
-def life(daemons: dict[str, Daemon], index: int, *, cold: bool) -> dict[str, dict[str, float]]:
+def operations(state: str) -> tuple[tuple[str, int], ...]:
+    """What is done with a disk, in order."""
+    return OPEN_OPERATIONS if state == "open" else OPERATIONS
+
+
+def life(daemons: dict[str, Daemon], index: int, state: str) -> dict[str, dict[str, float]]:
     """Create, use and remove a disk on each side; the seconds by operation and side."""
     seconds: dict[str, dict[str, float]] = {}
-    for operation, size in OPERATIONS:
+    for operation, size in operations(state):
         for side in order(index):
-            if cold and side == PEER and operation in ("create", "remove"):
+            if state != "mounted" and side == PEER and operation in ("create", "remove"):
                 mount.unmount()
             path = "%s/bench-%s-%d.0" % (DIRECTORY, side, index)
             taken = daemons[side].seconds(operation, path, size)
@@ -95,18 +109,17 @@ def life(daemons: dict[str, Daemon], index: int, *, cold: bool) -> dict[str, dic
 
 def main() -> None:
     volume, rounds, state = sys.argv[1:]
-    cold = state == "cold"
-    samples: dict[str, Samples] = {name: {OURS: [], PEER: []} for name, _ in OPERATIONS}
+    samples: dict[str, Samples] = {name: {OURS: [], PEER: []} for name, _ in operations(state)}
     mount.unmount()
     with contextlib.ExitStack() as stack:
         daemons = {side: stack.enter_context(Daemon(side, volume)) for side in PROGRAMS}
-        if cold:
-            stack.callback(mount.unmount)
-        else:
+        if state == "mounted":
             stack.enter_context(busy_mount(volume, daemons[OURS]))
-        life(daemons, 0, cold=cold)  # fills the file caches, and is not counted
+        else:
+            stack.callback(mount.unmount)
+        life(daemons, 0, state)  # fills the file caches, and is not counted
         for index in range(int(rounds)):
-            for operation, by_side in life(daemons, index, cold=cold).items():
+            for operation, by_side in life(daemons, index, state).items():
                 for side, seconds in by_side.items():
                     samples[operation][side].append(seconds)
     answer(samples)

@@ -1,25 +1,24 @@
 """live.py VOLUME RUNS: what a live snapshot costs the guest, in the latency of its writes.
 
-A QEMU with a virtio disk on gluster and no system in it: its monitor writes through
-the device's own block backend, 4 KiB at a time, strewn over a written image, as a
-guest would.  A run is the 99th percentile of these writes: while another process takes
-snapshots of the disk to the same volume, one after the other, and with none.
+A QEMU with a virtio disk, which the image's server serves, and no system in it: its
+monitor writes through the device's own block backend, 4 KiB at a time, strewn over a
+written image, as a guest would.  A run is the 99th percentile of these writes: while
+another process takes snapshots of the disk to the same volume, one after the other, and
+with none.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 
-from sides import OURS, answer, in_turn, wait_for
-
-sys.path.insert(0, os.path.realpath("/usr/share/ganeti/default"))
+import served
+from served import DISK
+from sides import OURS, answer, in_turn
 
 from ganeti_gluster import image
 from ganeti_gluster.copy import Options, copy
@@ -30,69 +29,38 @@ from ganeti_gluster.snapshot.work import LIVE_THREADS
 from ganeti_gluster.storage import qmp
 from ganeti_gluster.volume import VolumeSpec, connect
 
-SERVER = "127.0.0.1"
 PATH, TARGET = "bench-live.0", "bench-live.snapshot"
 SIZE = 256 << 20
 REQUEST = 4096
 # Odd, in requests, so that every block is met before one is met again.
 STRIDE = 1021 * REQUEST
 WRITES = 300
-DISK = "disk0"
 
 
 def main() -> None:
     volume, words = sys.argv[1], sys.argv[2:]
-    spec = VolumeSpec.from_params({"host": SERVER, "volume": volume})
+    spec = served.spec_of(volume)
     if words[0] == "copy":
         take_snapshots(spec, words[1])
         os._exit(0)
-    with written_image(spec), running_qemu(spec) as sockets:
-        samples = in_turn(lambda side: measure(side == OURS, volume, *sockets), int(words[0]))
+    remove_target(spec)  # of a run that was interrupted
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove_target, spec)
+        stack.enter_context(served.written_image(spec, PATH, SIZE))
+        server = stack.enter_context(served.server(spec, PATH))
+        guest = stack.enter_context(served.qemu(served.served_node(server), monitors=2))
+        samples = in_turn(
+            lambda side: measure(side == OURS, volume, *guest.sockets), int(words[0])
+        )
     answer({"live-snapshot-p99": samples})
     sys.stdout.flush()
     os._exit(0)  # without the ten seconds that libgfapi takes
 
 
-@contextlib.contextmanager
-def written_image(spec: VolumeSpec) -> Iterator[None]:
-    data = os.urandom(4 << 20)
+def remove_target(spec: VolumeSpec) -> None:
     with connect(spec) as volume:
-        for path in (PATH, TARGET, TARGET + ".partial"):
-            image.remove(volume, path)  # of a run that was interrupted
-        image.create(volume, PATH, SIZE)
-        with volume.open(PATH, write=True) as file:
-            for offset in range(0, SIZE, len(data)):
-                file.pwrite(data, offset)
-        try:
-            yield
-        finally:
-            image.remove(volume, PATH)
-            image.remove(volume, TARGET)
-
-
-@contextlib.contextmanager
-def running_qemu(spec: VolumeSpec) -> Iterator[tuple[str, str]]:
-    """A QEMU with the image, and the sockets of its two monitors."""
-    with tempfile.TemporaryDirectory() as folder:
-        sockets = ("%s/guest" % folder, "%s/snapshot" % folder)
-        node = {
-            "driver": "raw",
-            "node-name": DISK,
-            "cache": {"direct": True},
-            "file": {**spec.qemu_blockdev(PATH), "cache": {"direct": True}},
-        }
-        argv = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-m", "64", "-S"]
-        argv += ["-blockdev", json.dumps(node), "-device", "virtio-blk-pci,id=%s,drive=%s"]
-        argv[-1] %= (DISK, DISK)
-        for path in sockets:
-            argv += ["-qmp", "unix:%s,server=on,wait=off" % path]
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-        try:
-            wait_for(lambda: all(map(os.path.exists, sockets)), 60, "QEMU is there")
-            yield sockets
-        finally:
-            process.kill()
-            process.wait()
+        for path in (TARGET, TARGET + ".partial"):
+            image.remove(volume, path)
 
 
 def measure(snapshots: bool, volume: str, guest: str, other: str) -> float:

@@ -1,90 +1,105 @@
-"""qemu.py VOLUME RUNS read|write: QEMU's block layer over libgfapi and over FUSE.
+"""qemu.py VOLUME RUNS NAME: requests of QEMU's block layer, by three ways to one image.
 
-One preallocated image, `qemu-img bench` with 4 KiB requests at depth 32 and
-cache=none on gluster://… and on the file in stock Ganeti's mount, for which
-Ganeti's default is aio=threads.  The requests are strewn over the image.  What
-counts is the time that qemu-img gives for the run: it leaves out the opening of
-the image and the closing, which takes 10 s by libgfapi.
+NAME is one of `disk_requests.MEASURES`: `read-4k-d32` are reads of 4 KiB, 32 at a time.
+By turns, each alone on the image: our server of the image, which is started and ended each
+time; QEMU's own gluster driver, where there is one; and the file in stock Ganeti's mount, by
+aio=threads, Ganeti's default, which is mounted for that.  `qemu-img bench` with cache=none
+makes the requests, strewn over a written image.
+
+What counts is the time that qemu-img gives for the run: opening and closing are left out.
+The processor's time is that of qemu-img and of our server between the two lines that
+qemu-img prints before and after the run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import mount
-from sides import OURS, PEER, answer, in_turn
+import served
+from sides import OURS, answer, order
 
-# The package of this script's folder: the parsing is tested there.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-
-from benchlib.figures import qemu_seconds
+from benchlib import disk_requests
+from benchlib.disk_requests import DRIVER, FUSE, MEASURES, Measure, Taken
+from benchlib.figures import SKIPPED, qemu_seconds
 
 PATH = "bench-qemu.0"
 SIZE = 256 << 20
-REQUEST = 4096
-DEPTH = 32
-# Odd, in requests, so that every block is met before one is met again.
-STRIDE = 1021 * REQUEST
-COUNTS = {"read": 20000, "write": 5000}
 RUN_SECONDS = 120
 
 
-def argv(target: str, kind: str) -> list[str]:
-    """The measured command; by `stdbuf` it tells its time before it closes the image."""
-    return [
-        *["stdbuf", "--output=L", "qemu-img", "bench", "-f", "raw", "-t", "none"],
-        *["-d", str(DEPTH), "-s", str(REQUEST), "-S", str(STRIDE), "-c", str(COUNTS[kind])],
-        *(["-w"] if kind == "write" else []),
-        target,
-    ]
+@contextlib.contextmanager
+def target(side: str, volume: str) -> Iterator[tuple[str, list[int]]]:
+    """Where qemu-img finds the image by a way, and the processes that serve it there."""
+    if side == OURS:
+        with served.server(served.spec_of(volume), PATH) as server:
+            yield "nbd+unix:///?socket=%s" % server.socket_path, [served.process_of(server)]
+    elif side == DRIVER:
+        yield "gluster://%s:%d/%s/%s" % (mount.SERVER, mount.PORT, volume, PATH), []
+    else:
+        with mount.mount_of(volume):
+            yield "%s/%s" % (mount.MOUNT_POINT, PATH), []
 
 
-def seconds_per_request(target: str, kind: str) -> float:
+def run(where: str, servers: list[int], measure: Measure) -> Taken:
     """One run, to its end: a client that is killed leaves work for the healer.
 
-    How it ends does not count: on a sharded volume of GlusterFS 11.1 it crashes
-    while it disconnects, long after the run.
+    How it ends does not count: QEMU's gluster driver, on a sharded volume of GlusterFS 11.1,
+    crashes while it disconnects, long after the run.
     """
-    done = subprocess.run(
-        argv(target, kind),
+    command = disk_requests.argv(where, measure)
+    with subprocess.Popen(
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
-    output = done.stdout.decode("utf-8", "replace")
+        text=True,
+        errors="replace",
+    ) as process:
+        killer = threading.Timer(RUN_SECONDS, process.kill)
+        killer.start()
+        assert process.stdout is not None
+        marks, said = [], []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith(("Sending ", "Run completed ")):
+                processes = [process.pid, *servers]
+                marks.append(sum(map(served.processor_seconds, processes)))
+        process.wait()
+        killer.cancel()
     try:
-        return qemu_seconds(output) / COUNTS[kind]
+        passed = qemu_seconds("".join(said))
+        begun, ended = marks
     except ValueError as err:
-        sys.exit("%s: exit code %d: %s" % (target, done.returncode, err))
+        sys.exit("%s: exit code %d: %s" % (where, process.returncode, err))
+    return Taken(passed / measure.count, (ended - begun) / measure.count)
 
 
-def fill(volume: str) -> None:
-    """Write all of the image, so that every block is there, through the mount."""
-    data = os.urandom(1 << 20)
-    with open("%s/%s" % (mount.MOUNT_POINT, PATH), "wb") as stream:
-        for _ in range(SIZE // len(data)):
-            stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+def samples_of(volume: str, runs: int, name: str, sides: list[str]) -> dict[str, list[Taken]]:
+    """`runs` of each side, by turns."""
+    found: dict[str, list[Taken]] = {side: [] for side in sides}
+    for index in range(runs):
+        for side in order(index, sides):
+            with target(side, volume) as (where, servers):
+                found[side].append(run(where, servers, MEASURES[name]))
+    return found
 
 
 def main() -> None:
-    volume, runs, kind = sys.argv[1:]
-    targets = {
-        OURS: "gluster://%s:%d/%s/%s" % (mount.SERVER, mount.PORT, volume, PATH),
-        PEER: "%s/%s" % (mount.MOUNT_POINT, PATH),
-    }
-    with mount.mount_of(volume):
-        fill(volume)
-        try:
-            samples = in_turn(lambda side: seconds_per_request(targets[side], kind), int(runs))
-        finally:
-            os.unlink(targets[PEER])
-    answer({"qemu-%s-4k" % kind: samples})
+    volume, runs, name = sys.argv[1:]
+    why = served.why_no_driver()
+    sides = [OURS, FUSE] if why else [OURS, DRIVER, FUSE]
+    mount.unmount()
+    with served.written_image(served.spec_of(volume), PATH, SIZE):
+        found = samples_of(volume, int(runs), name, sides)
+    answer({**disk_requests.samples(found, name), SKIPPED: disk_requests.skipped(name, why)})
+    sys.stdout.flush()
+    os._exit(0)  # without the ten seconds that libgfapi takes
 
 
 if __name__ == "__main__":

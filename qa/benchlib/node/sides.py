@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 OURS = "ours"
 PEER = "peer"
@@ -30,9 +30,10 @@ def in_turn(measure: Callable[[str], float], runs: int) -> Samples:
     return samples
 
 
-def order(index: int) -> tuple[str, str]:
-    """Which side goes first in round `index`."""
-    return (OURS, PEER) if index % 2 == 0 else (PEER, OURS)
+def order(index: int, sides: Sequence[str] = (OURS, PEER)) -> list[str]:
+    """In which order the sides go in round `index`."""
+    first = index % len(sides)
+    return [*sides[first:], *sides[:first]]
 
 
 def command_seconds(
@@ -63,6 +64,9 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def answer(samples: dict[str, Samples]) -> None:
-    """Print the samples of each benchmark, by name, as this script's only output."""
+def answer(samples: Mapping[str, object]) -> None:
+    """Print the samples of each benchmark, by name, as this script's only output.
+
+    Under `figures.SKIPPED` it may say, by name, why others were not measured.
+    """
     json.dump(samples, sys.stdout)
