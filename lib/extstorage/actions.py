@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from ganeti_gluster import image
+from ganeti_gluster import image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.extstorage import device, node
 from ganeti_gluster.extstorage.request import Request
@@ -122,15 +122,20 @@ def close(request: Request) -> None:
 
 
 def grow(request: Request) -> None:
-    """Grow the image to the new size, by its server where it is open here."""
+    """Grow the image to the new size, by its server where it is open here.
+
+    Ganeti opens the disks of an instance that is stopped as well; blocks are set aside
+    for those, and not for a running guest.
+    """
     size = request.new_size
     in_use = _in_use(request)
-    if in_use.size() is not None:
+    is_open = in_use.size() is not None
+    if not is_open or (request.preallocation != names.PREALLOCATION_OFF and not in_use.has_user()):
+        with connect(request.spec) as volume:
+            image.grow(volume, request.path, size, preallocation=request.preallocation)
+    if is_open:
         in_use.grow(size)
         node.tell_size(request.uuid, size)
-        return
-    with connect(request.spec) as volume:
-        image.grow(volume, request.path, size, preallocation=request.preallocation)
 
 
 def setinfo(request: Request) -> None:

@@ -34,6 +34,7 @@ class Node:
     def __init__(self) -> None:
         self.exists = True
         self.served = False
+        self.used = False
         self.reachable = True
         self.startable = True
         self.running = False
@@ -74,6 +75,9 @@ class InUse:
 
     def size(self) -> int | None:
         return MIB if self._node.served else None
+
+    def has_user(self) -> bool:
+        return self._node.used
 
     def show_device(self) -> str:
         self._do("show")
@@ -269,6 +273,17 @@ def test_an_open_image_grows_by_its_server_and_qemu_is_told(node: Node) -> None:
     node.served = True
     assert run("grow") == 0
     assert node.calls == [("grow", "", 2 * MIB), ("tell", "u1", 2 * MIB)]
+
+
+@pytest.mark.parametrize(
+    ("used", "grown"), [(True, []), (False, [("grow closed", IMAGE, 2 * MIB)])]
+)
+def test_blocks_are_set_aside_unless_a_guest_runs(
+    node: Node, used: bool, grown: list[Any]
+) -> None:
+    node.served, node.used = True, used
+    assert run("grow", EXTP_PREALLOCATION="falloc") == 0
+    assert node.calls == [*grown, ("grow", "", 2 * MIB), ("tell", "u1", 2 * MIB)]
 
 
 def test_a_closed_image_grows_on_its_volume(node: Node) -> None:
