@@ -50,6 +50,8 @@
 #define SHORT_HOLD 500
 #define LONG_HOLD 25000
 #define END_HOLD 5000
+/* Seconds without a refusal after which a volume that was full has room. */
+#define ROOM_SECONDS 2.5
 /* Seconds for a client to go before its image is closed. */
 #define CLIENT_SECONDS 5.0
 
@@ -70,7 +72,7 @@ static enum state state = OPENING;
 static enum outcome outcome;
 static struct reason reason;
 static double opened_at;
-static double full_since;
+static double full_since, full_last;
 static char trouble[TEXT_LENGTH];
 static bool is_opened, is_trouble, is_denied, leaving;
 
@@ -169,8 +171,9 @@ static void on_trouble(bool full, const char *why)
 {
 	pthread_mutex_lock(&lock);
 	if (full) {
+		full_last = state_now();
 		if (!full_since)
-			full_since = state_now();
+			full_since = full_last;
 	} else if (!is_trouble) {
 		is_trouble = true;
 	}
@@ -467,21 +470,19 @@ static bool take_brick_in(void)
 	return true;
 }
 
-/* Requests that wait for room are sent again and again. */
+/* Requests that wait for room are sent again and again; there is room when none was refused
+ * for a while. */
 static void watch_room(void)
 {
 	bool over;
 
 	pthread_mutex_lock(&lock);
 	over = full_since && state_now() - full_since > config.patience;
+	if (full_since && state_now() - full_last > ROOM_SECONDS && !storage_waiting())
+		full_since = 0;
 	pthread_mutex_unlock(&lock);
-	if (storage_waiting()) {
+	if (storage_waiting())
 		storage_again(over);
-		return;
-	}
-	pthread_mutex_lock(&lock);
-	full_since = 0;
-	pthread_mutex_unlock(&lock);
 }
 
 /* When a process started, in the kernel's clock; 0 if there is none of that number. */

@@ -60,7 +60,8 @@ class Writer:
     `acknowledged` are the numbers that were answered, at the offsets that they went to.
     """
 
-    def __init__(self, server: ImageServer, offset: int, blocks: int) -> None:
+    def __init__(self, server: ImageServer, offset: int, blocks: int, size: int = BLOCK) -> None:
+        self._size = size
         self._server = server
         self._offset = offset
         self._blocks = blocks
@@ -94,7 +95,7 @@ class Writer:
                 try:
                     if handle is None:
                         handle = client(self._server)
-                    handle.pwrite(self.record(number), offset)
+                    handle.pwrite(self.record(number).ljust(self._size, b"-"), offset)
                     break
                 except nbd.Error as err:
                     if err.errnum in (5, 28) and "pwrite" in str(err) and not _is_gone(err):
@@ -453,6 +454,25 @@ def test_a_full_volume_is_waited_for(make_volume, small_disk, opened, wait) -> N
         wait("that is told", lambda: server.status().state == control.SERVING)
         assert not writer.errors
     server.close(force=True)
+
+
+def test_a_full_volume_is_an_error_when_patience_ends(
+    make_volume, small_disk, opened, wait
+) -> None:
+    full = make_volume("serveover", 1, under=small_disk, storage__reserve="0")
+    with connect(full.spec) as volume:
+        image.create(volume, "disk.0", 2048 * MIB)
+    server = opened(full.spec, "disk.0", patience=4)
+    try:
+        with Writer(server, 0, 500000, size=MIB) as writer:
+            wait("they wait", lambda: server.status().state == control.WAITING)
+            assert not writer.errors
+            wait("an error", lambda: writer.errors)
+            assert "No space left" in writer.errors[0]
+    finally:
+        server.close(force=True)
+        with connect(full.spec) as volume:
+            image.remove(volume, "disk.0")
 
 
 def test_an_image_that_was_removed_gives_errors_at_once(replica, opened, wait) -> None:
