@@ -55,6 +55,22 @@ class ImageInUse:
         found = self.status()
         return (found.size or None) if found is not None else None
 
+    def has_user(self) -> bool:
+        """Whether anything has the image open here, by its server or by its device."""
+        device = self.export.device()
+        if device is None:
+            found = self.status()
+            return found is not None and bool(found.peers)
+        from ganeti_gluster.export import ExportFailed, users
+
+        if users.of(device):
+            return True
+        try:
+            self.export.flush()
+        except ExportFailed:  # the kernel itself has it
+            return True
+        return False
+
     def show_device(self) -> str:
         """Give the image, which is served, a block device of its size; returns its path."""
         return self.export.start(self.size())

@@ -137,6 +137,16 @@ def write(path: str, text: str, *, mode: int = FILE_MODE, durable: bool = False)
         _sync_directory(parent)
 
 
+def link(target: str, path: str) -> None:
+    """Make a link, in the place of one that is there: a reader sees the old or the new one."""
+    _make_place(path)
+    new = "%s.%d" % (path, os.getpid())
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    os.symlink(target, new)
+    os.replace(new, path)
+
+
 def _make_place(path: str) -> None:
     """The directory of a file, unless it is somebody else's."""
     parent = os.path.dirname(path)

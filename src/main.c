@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,6 +30,9 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
 #ifndef VERSION
 #define VERSION "?"
 #endif
@@ -665,6 +669,9 @@ int main(int argc, char **argv)
 	sigaddset(&stopping, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &stopping, NULL);
 	signals = signalfd(-1, &stopping, SFD_CLOEXEC);
+	/* Behind a loop device memory is written back through this process: an allocation of
+	 * ours must not wait for that.  Kernels before 5.6 cannot be told. */
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN); /* a helper's end */
 	if (wake < 0 || signals < 0 || get_sockets() < 0)

@@ -591,6 +591,7 @@ static bool serve_one(struct connection *connection)
 	case COMMAND_ZERO:
 		call->request.kind = ZERO;
 		call->request.keep = flags & COMMAND_NO_HOLE;
+		call->request.fast = flags & COMMAND_FAST_ZERO;
 		/* Zeroes that keep their blocks may have to be written. */
 		if (!error && call->request.keep && flags & COMMAND_FAST_ZERO)
 			error = EOPNOTSUPP;

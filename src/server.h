@@ -106,6 +106,7 @@ struct request {
 	enum kind kind;
 	bool fua;
 	bool keep;               /* ZERO: blocks are to be allocated */
+	bool fast;               /* ZERO: nothing is to be written */
 	uint64_t offset;
 	uint32_t length;
 	char *data;

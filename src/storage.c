@@ -420,7 +420,7 @@ static void on_done(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
 	(void)before, (void)after;
 	if (!error && request->kind <= WRITE && result != (ssize_t)request->length)
 		error = EIO;
-	if (error == EOPNOTSUPP && request->kind == ZERO && !request->keep) {
+	if (error == EOPNOTSUPP && request->kind == ZERO && !request->keep && !request->fast) {
 		request->keep = true; /* the bricks cannot punch holes */
 		start(request);
 		return;

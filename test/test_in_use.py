@@ -9,6 +9,7 @@ import pytest
 
 from ganeti_gluster import in_use
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.export import ExportFailed
 from ganeti_gluster.in_use import ImageInUse
 from ganeti_gluster.serve import control
 from ganeti_gluster.volume import VolumeSpec
@@ -24,6 +25,8 @@ class Node:
         self.state: str | None = None
         self.size = 4096
         self.device: str | None = None
+        self.peers: tuple[int, ...] = ()
+        self.users: list[str] = []
         self.calls: list[Any] = []
         self.failing: dict[str, GanetiGlusterError] = {}
 
@@ -43,7 +46,7 @@ class Server:
 
     def status(self) -> Any:
         node = self._node
-        return node.state and SimpleNamespace(state=node.state, size=node.size)
+        return node.state and SimpleNamespace(state=node.state, size=node.size, peers=node.peers)
 
     def open(self, **wanted: Any) -> None:
         self._node.do("open", wanted)
@@ -139,6 +142,31 @@ def test_a_device_is_made_in_the_images_size(image: ImageInUse, node: Node) -> N
 def test_the_device_is_flushed_before_the_server(image: ImageInUse, node: Node) -> None:
     image.flush()
     assert node.calls == ["device flush", "server flush"]
+
+
+@pytest.mark.parametrize(
+    ("state", "peers", "expected"),
+    [(None, (), False), (control.SERVING, (), False), (control.SERVING, (17,), True)],
+)
+def test_a_client_of_the_server_is_a_user(
+    image: ImageInUse, node: Node, state: str | None, peers: tuple[int, ...], expected: bool
+) -> None:
+    node.state, node.peers = state, peers
+    assert image.has_user() is expected
+    assert node.calls == []
+
+
+def test_what_has_the_device_is_a_user_and_what_feeds_it_is_none(
+    image: ImageInUse, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.state, node.peers, node.device = control.SERVING, (17,), "/dev/nbd0"
+    monkeypatch.setattr("ganeti_gluster.export.users.of", lambda device: node.users)
+    assert not image.has_user()
+    node.failing = {"device flush": ExportFailed("the kernel itself has it")}
+    assert image.has_user()
+    node.failing, node.users = {}, ["qemu-system-x86 (process 4)"]
+    assert image.has_user()
+    assert node.calls == ["device flush", "device flush"]
 
 
 def test_the_device_grows_after_the_image(image: ImageInUse, node: Node) -> None:

@@ -131,3 +131,12 @@ def test_what_cannot_be_written_leaves_nothing(run: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         private.write(str(run / "file"), "text")
     assert [path.name for path in run.iterdir()] == ["file"]
+
+
+def test_a_link_takes_the_place_of_another(run: Path) -> None:
+    path = run / "devices" / "x"
+    for target in ("/dev/loop1", "/dev/loop2"):
+        private.link(target, str(path))
+        assert os.readlink(path) == target
+    assert os.listdir(path.parent) == ["x"]
+    assert mode(path.parent) == 0o700

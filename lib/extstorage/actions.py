@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from ganeti_gluster import image
+from ganeti_gluster import image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.extstorage import node
+from ganeti_gluster.extstorage import device, node
 from ganeti_gluster.extstorage.request import Request
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.in_use import ImageInUse
@@ -59,13 +59,13 @@ def remove(request: Request) -> None:
 def attach(request: Request) -> None:
     """Say how the image is reached: a device of the kernel, or a URI for QEMU.
 
-    There is a device while the image is open; a snapshot, which no virtual machine runs
-    on, is opened for it.  Nothing is said of an image that is not there.  For Ganeti an
-    attachment that fails is a disk that does not exist: it would forget an image whose
+    The device can be used while the image is open; a snapshot, which no virtual machine
+    runs on, is opened for it.  Nothing is said of an image that is not there.  For Ganeti
+    an attachment that fails is a disk that does not exist: it would forget an image whose
     volume cannot be reached for the moment.  So that is told on stderr alone, and the
     next action fails with the reason.
     """
-    device, uri = "", ""
+    path, uri = "", ""
     in_use = _in_use(request)
     try:
         if in_use.size() is None:
@@ -78,24 +78,30 @@ def attach(request: Request) -> None:
                 node.open_image(request)
         if request.in_userspace:
             uri = in_use.uri
-        elif in_use.size() is not None:
-            device = in_use.show_device()
+        else:
+            found = in_use.show_device() if in_use.size() is not None else None
+            path = device.show(in_use.server.key, found)
     except (GanetiGlusterError, OSError) as err:
         _say("attach", request.name, err)
-    if device:
-        print(device)
+    if path:
+        print(path)
     else:
-        _answer(device, uri)
+        _answer(path, uri)
 
 
-def _answer(device: str, uri: str) -> None:
+def _answer(path: str, uri: str) -> None:
     # An empty URI is no device either, but makes a disk that Ganeti keeps.
-    print("%s\nkvm:%s" % (device, uri))
+    print("%s\nkvm:%s" % (path, uri))
 
 
 def detach(request: Request) -> None:
     """End the image's use; needs no volume where there is none."""
-    _in_use(request).end()
+    _end(_in_use(request))
+
+
+def _end(in_use: ImageInUse) -> None:
+    in_use.end()
+    device.forget(in_use.server.key)
 
 
 def open_(request: Request) -> None:
@@ -106,7 +112,8 @@ def open_(request: Request) -> None:
     _check_startable(request)
     node.open_image(request)
     if not request.in_userspace:
-        _in_use(request).show_device()
+        in_use = _in_use(request)
+        device.show(in_use.server.key, in_use.show_device())
 
 
 def close(request: Request) -> None:
@@ -115,15 +122,20 @@ def close(request: Request) -> None:
 
 
 def grow(request: Request) -> None:
-    """Grow the image to the new size, by its server where it is open here."""
+    """Grow the image to the new size, by its server where it is open here.
+
+    Ganeti opens the disks of an instance that is stopped as well; blocks are set aside
+    for those, and not for a running guest.
+    """
     size = request.new_size
     in_use = _in_use(request)
-    if in_use.size() is not None:
+    is_open = in_use.size() is not None
+    if not is_open or (request.preallocation != names.PREALLOCATION_OFF and not in_use.has_user()):
+        with connect(request.spec) as volume:
+            image.grow(volume, request.path, size, preallocation=request.preallocation)
+    if is_open:
         in_use.grow(size)
         node.tell_size(request.uuid, size)
-        return
-    with connect(request.spec) as volume:
-        image.grow(volume, request.path, size, preallocation=request.preallocation)
 
 
 def setinfo(request: Request) -> None:
@@ -139,7 +151,7 @@ def snapshot(request: Request) -> None:
     Ganeti does with LVM's.
     """
     target = request.snapshot
-    ImageInUse(request.spec, target, request.patience).end()
+    _end(ImageInUse(request.spec, target, request.patience))
     with connect(request.spec) as volume:
         _stat(volume, request)
         image.remove(volume, target)

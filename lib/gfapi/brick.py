@@ -14,7 +14,7 @@ from ganeti_gluster.gfapi.volume import Volume
 
 _AT_ONCE = 8
 
-# Without the parser of `topology`, which takes more memory than a lock's keeper.
+# Without the parser of `topology`, which takes long to load.
 _CLIENT = re.compile(
     r"^volume +\S+\n\s*type +protocol/client\n.*?^end-volume$", re.MULTILINE | re.DOTALL
 )

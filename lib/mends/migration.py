@@ -29,8 +29,7 @@ from typing import Any
 from ganeti_gluster.plugin import Refused
 
 #: Seconds for which a target may leave the question unanswered, as one that is cut
-#: off, or whose QEMU the keeper of the lock has stopped.  Then Ganeti does what it
-#: does without us.
+#: off.  Then Ganeti does what it does without us.
 TARGET_SECONDS = 60.0
 
 #: Seconds without any progress before the target is asked whether it is there at all, and

@@ -23,8 +23,7 @@ from ganeti_gluster.pool.steps import Say
 
 OPTION = "cluster.post-op-delay-secs"
 _NONE = "0"
-#: Seconds until all that have the volume open have used it once more: keepers of locks
-#: do so every three.
+#: Seconds until all that have the volume open have heard of it, and used it once more.
 SWITCH_SECONDS = 8.0
 
 

@@ -386,20 +386,26 @@ class GlusterStorage(base.BlockDev):
         with _translated("grow image %s" % self._path):
             names.size_mib(amount)
             target = names.size_mib(self.size + amount) * MIB
-        with _translated("grow image %s" % self._path):
-            size = self._in_use().size()
-            if size is not None:
-                if not dryrun and size < target:
-                    self._grow_in_use(target)
-                return
         preallocation = self.params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF)
-        with self._volume("grow") as (volume, path):
-            image.grow(volume, path, target, preallocation=preallocation, dry_run=dryrun)
+        with _translated("grow image %s" % self._path):
+            in_use = self._in_use()
+            size = in_use.size()
+            # Ganeti opens the disks of an instance that is stopped as well.
+            on_volume = size is None or (
+                preallocation != names.PREALLOCATION_OFF and not in_use.has_user()
+            )
+        if on_volume:
+            with self._volume("grow") as (volume, path):
+                image.grow(volume, path, target, preallocation=preallocation, dry_run=dryrun)
+        # The device may not show a size that the image has already.
+        if size is not None and not dryrun and size <= target:
+            with _translated("grow image %s" % self._path):
+                self._grow_in_use(target)
 
     def _grow_in_use(self, size: int) -> None:
         """Let the image's server grow it, and QEMU see that, whose guest then does.
 
-        Its new part is sparse, whatever the preallocation.
+        A new part that is not there yet is sparse, whatever the preallocation.
         """
         # Late, since only this one operation needs Ganeti's KVM code.
         from ganeti_gluster.storage import running_disk

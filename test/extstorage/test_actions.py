@@ -34,6 +34,7 @@ class Node:
     def __init__(self) -> None:
         self.exists = True
         self.served = False
+        self.used = False
         self.reachable = True
         self.startable = True
         self.running = False
@@ -64,6 +65,7 @@ class InUse:
 
     def __init__(self, node: Node, path: str) -> None:
         self._node, self._path = node, path
+        self.server = SimpleNamespace(key=path)
 
     def _do(self, what: str, *details: Any) -> None:
         self._node.calls.append((what, self._path.removeprefix(IMAGE), *details))
@@ -73,6 +75,9 @@ class InUse:
 
     def size(self) -> int | None:
         return MIB if self._node.served else None
+
+    def has_user(self) -> bool:
+        return self._node.used
 
     def show_device(self) -> str:
         self._do("show")
@@ -121,6 +126,20 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     return found
 
 
+@pytest.fixture(autouse=True)
+def links(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """Where the paths of devices lead, by image."""
+    found: dict[str, str | None] = {}
+
+    def show(key: str, device: str | None) -> str:
+        found[key] = device
+        return "/devices/" + key
+
+    fake = SimpleNamespace(show=show, forget=lambda key: found.pop(key, None))
+    monkeypatch.setattr(actions, "device", fake)
+    return found
+
+
 def run(action: str, **changed: str) -> int:
     return actions.main(action, {**ENVIRON, **changed})
 
@@ -138,26 +157,31 @@ def test_in_userspace_qemu_is_told_the_socket(
     assert node.calls == []
 
 
-def test_an_open_image_has_a_device(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_open_image_has_a_device(
+    node: Node, capsys: pytest.CaptureFixture[str], links: dict[str, str | None]
+) -> None:
     node.served = True
     assert run("attach") == 0
-    assert capsys.readouterr().out == "/dev/nbd0\n"
+    assert capsys.readouterr().out == "/devices/%s\n" % IMAGE
+    assert links == {IMAGE: "/dev/nbd0"}
     assert node.calls == [("show", "")]
 
 
-def test_an_image_that_is_not_open_has_none(
-    node: Node, capsys: pytest.CaptureFixture[str]
+def test_an_image_that_is_not_open_has_the_path_already(
+    node: Node, capsys: pytest.CaptureFixture[str], links: dict[str, str | None]
 ) -> None:
     assert run("attach") == 0
-    assert capsys.readouterr().out == "\nkvm:\n"
+    assert capsys.readouterr().out == "/devices/%s\n" % IMAGE
+    assert links == {IMAGE: None}
     assert node.calls == []
 
 
 def test_a_snapshot_is_opened_for_its_device(
-    node: Node, capsys: pytest.CaptureFixture[str]
+    node: Node, capsys: pytest.CaptureFixture[str], links: dict[str, str | None]
 ) -> None:
     assert run("attach", VOL_NAME=NAME + ".snap") == 0
-    assert capsys.readouterr().out == "/dev/nbd0\n"
+    assert capsys.readouterr().out == "/devices/%s.snap\n" % IMAGE
+    assert links == {IMAGE + ".snap": "/dev/nbd0"}
     assert node.calls == [("open", True), ("show", ".snap")]
 
 
@@ -191,10 +215,15 @@ def test_a_volume_that_is_away_makes_no_image_forgotten(
     ],
 )
 def test_an_image_is_opened_and_has_its_device(
-    node: Node, changed: dict[str, str], exclusive: bool, shown: list[Any]
+    node: Node,
+    changed: dict[str, str],
+    exclusive: bool,
+    shown: list[Any],
+    links: dict[str, str | None],
 ) -> None:
     assert run("open", **changed) == 0
     assert node.calls == [("open", exclusive), *shown]
+    assert links == ({IMAGE: "/dev/nbd0"} if shown else {})
 
 
 def test_an_image_of_another_node_has_no_device(
@@ -222,10 +251,14 @@ def test_a_ganeti_that_does_not_know_the_uri_gets_no_disk(
 
 
 @pytest.mark.parametrize("action", ["close", "detach"])
-def test_the_end_of_an_images_use_needs_no_volume(node: Node, action: str) -> None:
+def test_the_end_of_an_images_use_needs_no_volume(
+    node: Node, action: str, links: dict[str, str | None]
+) -> None:
     node.reachable = False
+    links[IMAGE] = "/dev/nbd0"
     assert run(action) == 0
     assert node.calls == [("end", "")]
+    assert links == {}
 
 
 def test_an_image_is_removed_once_its_use_has_ended(node: Node) -> None:
@@ -240,6 +273,17 @@ def test_an_open_image_grows_by_its_server_and_qemu_is_told(node: Node) -> None:
     node.served = True
     assert run("grow") == 0
     assert node.calls == [("grow", "", 2 * MIB), ("tell", "u1", 2 * MIB)]
+
+
+@pytest.mark.parametrize(
+    ("used", "grown"), [(True, []), (False, [("grow closed", IMAGE, 2 * MIB)])]
+)
+def test_blocks_are_set_aside_unless_a_guest_runs(
+    node: Node, used: bool, grown: list[Any]
+) -> None:
+    node.served, node.used = True, used
+    assert run("grow", EXTP_PREALLOCATION="falloc") == 0
+    assert node.calls == [*grown, ("grow", "", 2 * MIB), ("tell", "u1", 2 * MIB)]
 
 
 def test_a_closed_image_grows_on_its_volume(node: Node) -> None:

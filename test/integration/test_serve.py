@@ -170,13 +170,13 @@ def test_what_is_written_is_read(spec, path, opened, volume) -> None:
     handle = client(server, meta=True)
     assert handle.get_size() == SIZE
     data = os.urandom(MIB)
-    for offset in (0, 64 * MIB - 512 * 1024, FAR + 512):
+    for offset in (0, 64 * MIB - 512 * 1024, FAR + BLOCK):
         handle.pwrite(data, offset, nbd.CMD_FLAG_FUA)
         assert handle.pread(MIB, offset) == data
         with volume.open(path) as file:
             assert file.pread(MIB, offset) == data
-    handle.zero(MIB, FAR + 512)
-    assert handle.pread(MIB, FAR + 512) == bytes(MIB)
+    handle.zero(MIB, FAR + BLOCK)
+    assert handle.pread(MIB, FAR + BLOCK) == bytes(MIB)
     handle.trim(64 * 1024, 0)
     handle.flush()
     with pytest.raises(nbd.Error, match="Operation not supported"):

@@ -23,6 +23,7 @@ class Node:
     def __init__(self) -> None:
         self.size: int | None = None
         self.device: str | None = None
+        self.used = False
         self.calls: list[Any] = []
         self.failing: dict[str, Exception] = {}
 
@@ -45,6 +46,9 @@ class InUse:
 
     def size(self) -> int | None:
         return self._node.size
+
+    def has_user(self) -> bool:
+        return self._node.used
 
     def show_device(self) -> str:
         self._node.do("show")
@@ -197,7 +201,7 @@ def test_an_open_image_grows_by_its_server_and_qemu_is_told(
 
 @pytest.mark.parametrize(
     ("size", "dry_run", "backing"),
-    [(4 * MIB, True, True), (6 * MIB, False, True), (4 * MIB, False, False)],
+    [(4 * MIB, True, True), (8 * MIB, False, True), (4 * MIB, False, False)],
 )
 def test_what_is_not_to_grow_stays(
     gluster: ModuleType, node: Node, size: int, dry_run: bool, backing: bool
@@ -207,12 +211,40 @@ def test_what_is_not_to_grow_stays(
     assert node.calls == []
 
 
+def test_a_device_that_does_not_show_what_the_image_has_grown_to_is_told_again(
+    gluster: ModuleType, node: Node
+) -> None:
+    node.size = 6 * MIB
+    disk(gluster).Grow(2, False, True, False)
+    assert node.calls == [("grow", 6 * MIB), ("tell", "u1", 6 * MIB)]
+
+
 def test_a_closed_image_grows_on_its_volume(gluster: ModuleType, node: Node) -> None:
     disk(gluster, preallocation="full").Grow(2, True, True, False)
     assert node.calls == [
         "connect",
         ("grow closed", 6 * MIB, {"preallocation": "full", "dry_run": True}),
     ]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_blocks_are_set_aside_for_a_stopped_instance_whose_disk_ganeti_has_opened(
+    gluster: ModuleType, node: Node, dry_run: bool
+) -> None:
+    node.size = 4 * MIB
+    disk(gluster, preallocation="full").Grow(2, dry_run, True, False)
+    assert node.calls[:2] == [
+        "connect",
+        ("grow closed", 6 * MIB, {"preallocation": "full", "dry_run": dry_run}),
+    ]
+    shown = [("grow", 6 * MIB), ("tell", "u1", 6 * MIB)]
+    assert node.calls[2:] == ([] if dry_run else shown)
+
+
+def test_a_running_guests_disk_grows_sparse(gluster: ModuleType, node: Node) -> None:
+    node.size, node.used = 4 * MIB, True
+    disk(gluster, preallocation="full").Grow(2, False, True, False)
+    assert node.calls == [("grow", 6 * MIB), ("tell", "u1", 6 * MIB)]
 
 
 def test_a_guest_that_does_not_see_the_size_is_an_error(

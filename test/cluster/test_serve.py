@@ -1,0 +1,125 @@
+"""The servers of images under running guests: killed, upgraded, and while other things happen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from demolib import guest
+from demolib.console import Boot
+from testbedlib import wait_for
+
+from .conftest import Cluster, package
+
+NAME = "vm9"
+GLUSTERFS = "/usr/lib/x86_64-linux-gnu/glusterfs"
+
+pytestmark = pytest.mark.qemu
+
+
+def kill_servers(cluster: Cluster, node: str) -> None:
+    """As a crash does; there may be none at the moment."""
+    cluster.testbed.exec(node, ["pkill", "-9", "-x", "image-server"])
+
+
+def goes_on(boot: Boot) -> None:
+    before = guest.last_acknowledged(boot.events())
+    boot.wait(lambda events: guest.last_acknowledged(events) > before + 2, 60, "more records")
+
+
+def whole(boot: Boot) -> None:
+    """The guest wrote one record after the other, and no write failed."""
+    events = boot.events()
+    guest.check_unbroken(events)
+    assert not [event for event in events if "lost" in str(event)]
+
+
+def test_the_servers_go_on_as_what_is_installed(cluster: Cluster) -> None:
+    boot = cluster.boot(NAME, "node1")
+    cluster.add(NAME)
+    try:
+        boot.wait(lambda events: guest.last_acknowledged(events) > 3, 60, "records")
+        pid = cluster.run("pgrep", "-x", "image-server").stdout
+        program = ("stat", "-Lc", "%i", "/proc/%s/exe" % pid.strip())
+        before = cluster.run(*program).stdout
+        # This package, the same release anew.
+        cluster.testbed.push("node1", package(), "/root/again.deb")
+        cluster.run("dpkg", "-i", "/root/again.deb", max_seconds=180)
+        assert cluster.run("pgrep", "-x", "image-server").stdout == pid
+        assert cluster.run(*program).stdout != before  # the file that was unpacked now
+        goes_on(boot)
+        # GlusterFS: what its packages' new files set off.
+        cluster.run("dpkg-trigger", "--no-await", "--by-package=libglusterfs0", GLUSTERFS)
+        cluster.run("dpkg", "--triggers-only", "ganeti-gluster", max_seconds=120)
+        assert cluster.run("pgrep", "-x", "image-server").stdout == pid
+        goes_on(boot)
+        whole(boot)
+        boot.close()
+    finally:
+        cluster.remove(NAME)
+
+
+def during(cluster: Cluster, node: str, action: Callable[[], object]) -> None:
+    """Do something while the servers on a node are killed again and again."""
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not ended.wait(1.5):
+            kill_servers(cluster, node)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        action()
+    finally:
+        ended.set()
+        killer.join()
+
+
+@pytest.mark.one_suite
+def test_a_server_is_killed_while_its_disk_grows_is_copied_and_moves(cluster: Cluster) -> None:
+    boot = cluster.boot(NAME, "node1")
+    cluster.add(NAME)
+    try:
+        boot.wait(lambda events: guest.last_acknowledged(events) > 3, 60, "records")
+        kill_servers(cluster, "node1")
+        goes_on(boot)
+        snapshot = ("gnt-gluster", "disk", "snapshot", "--name=s1", NAME)
+        done: list[int] = []
+
+        def copy() -> None:
+            done.append(cluster.testbed.exec("node1", list(snapshot), timeout=300).exit_code)
+
+        during(cluster, "node1", copy)
+        assert done in ([0], [1])  # whole, or undone with a reason
+        goes_on(boot)
+        grow = ("gnt-instance", "grow-disk", "--no-wait", NAME, "0", "128M")
+
+        def grown() -> bool:
+            cluster.testbed.exec("node1", list(grow), timeout=120)
+            return cluster.disk_info(NAME)[0]["size"] > 1 << 30
+
+        during(cluster, "node1", lambda: wait_for(grown, 120, "it has grown"))
+        goes_on(boot)
+        whole(boot)
+        boot.close()
+        second = cluster.boot(NAME, "node2")
+
+        def move() -> bool:
+            argv = ["gnt-instance", "migrate", "-f", "-n", "node2", NAME]
+            if cluster.testbed.exec("node1", argv, timeout=180).exit_code != 0:
+                cluster.testbed.exec(
+                    "node1", ["gnt-instance", "migrate", "-f", "--cleanup", NAME], timeout=180
+                )
+                return False
+            return True
+
+        during(cluster, "node1", lambda: wait_for(move, 300, "it has moved"))
+        second.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "it goes on there")
+        goes_on(second)
+        assert cluster.disk_info(NAME)[0]["open_on"] == "node node2 (exclusive)"
+        second.close()
+    finally:
+        cluster.remove(NAME)
