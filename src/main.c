@@ -460,7 +460,8 @@ static bool take_brick_in(void)
 		return false;
 	if (!fence_brick_is_back())
 		return true;
-	pthread_mutex_lock(&operation);
+	if (pthread_mutex_trylock(&operation) != 0)
+		return false; /* after what is being done now */
 	if (storage_hold(SHORT_HOLD) && storage_flush() == 0) {
 		say("a brick is back: the image is opened anew");
 		replace();
