@@ -50,6 +50,8 @@
 #define SHORT_HOLD 500
 #define LONG_HOLD 25000
 #define END_HOLD 5000
+/* Seconds between two times that requests are sent to a full volume. */
+#define AGAIN_SECONDS 0.9
 /* Seconds without a refusal after which a volume that was full has room. */
 #define ROOM_SECONDS 2.5
 /* Seconds for a client to go before its image is closed. */
@@ -72,7 +74,7 @@ static enum state state = OPENING;
 static enum outcome outcome;
 static struct reason reason;
 static double opened_at;
-static double full_since, full_last;
+static double full_since, full_last, sent_again;
 static char trouble[TEXT_LENGTH];
 static bool is_opened, is_trouble, is_denied, leaving;
 
@@ -482,8 +484,11 @@ static void watch_room(void)
 	if (full_since && state_now() - full_last > ROOM_SECONDS && !storage_waiting())
 		full_since = 0;
 	pthread_mutex_unlock(&lock);
-	if (storage_waiting())
+	/* Each refusal wakes us up, and is no reason to try at once. */
+	if (storage_waiting() && (over || state_now() - sent_again >= AGAIN_SECONDS)) {
+		sent_again = state_now();
 		storage_again(over);
+	}
 }
 
 /* When a process started, in the kernel's clock; 0 if there is none of that number. */
