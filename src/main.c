@@ -54,6 +54,8 @@
 #define AGAIN_SECONDS 0.9
 /* Seconds without a refusal after which a volume that was full has room. */
 #define ROOM_SECONDS 2.5
+/* Seconds for a server that opens its image anew to serve it, before a question is refused. */
+#define OPENING_SECONDS 20.0
 /* Seconds for a client to go before its image is closed. */
 #define CLIENT_SECONDS 5.0
 
@@ -316,6 +318,23 @@ static void close_image(bool force, char *text, size_t size)
 	end(); /* the connection's end is the answer */
 }
 
+/* A server that has just been started again is asked what it was asked before. */
+static bool wait_until_serving(void)
+{
+	double until = state_now() + OPENING_SECONDS;
+	struct timespec tick = {0, 20000000};
+	enum state now;
+
+	for (;;) {
+		pthread_mutex_lock(&lock);
+		now = state;
+		pthread_mutex_unlock(&lock);
+		if (now != OPENING || state_now() > until)
+			return now == SERVING;
+		nanosleep(&tick, NULL);
+	}
+}
+
 void answer(const char *question, char *text, size_t size)
 {
 	bool serving;
@@ -325,9 +344,8 @@ void answer(const char *question, char *text, size_t size)
 		return;
 	}
 	pthread_mutex_lock(&operation);
-	pthread_mutex_lock(&lock);
-	serving = state == SERVING;
-	pthread_mutex_unlock(&lock);
+	serving = strncmp(question, "close", 5) != 0 && strcmp(question, "leave") != 0 &&
+		  wait_until_serving();
 	if (!strncmp(question, "close", 5))
 		close_image(!strcmp(question, "close force"), text, size);
 	else if (!strcmp(question, "leave")) {

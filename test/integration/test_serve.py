@@ -89,7 +89,7 @@ class Writer:
         handle = None
         while not self._stop.is_set():
             number = self.count + 1
-            offset = self._offset + BLOCK * (number * 7 % self._blocks)
+            offset = self._offset + self._size * (number * 7 % self._blocks)
             began = time.monotonic()
             while True:
                 try:
@@ -376,7 +376,7 @@ def test_every_brick_that_comes_back_is_used_again(replica, replica_path, opened
             before = writer.count
             wait("it goes on", lambda before=before: writer.count > before + 10)
             replica.revive()
-            wait("it is used", lambda: server.status().connected == 3)
+            wait("it is used", lambda: _serves_all(server))
             with connect(replica.spec) as volume:
                 assert holder_of(volume, replica_path) == Holder(HERE, "exclusive")
             wait(
@@ -398,6 +398,11 @@ def test_every_brick_that_comes_back_is_used_again(replica, replica_path, opened
                 seconds=120,
             )
         assert not writer.errors
+
+
+def _serves_all(server: ImageServer) -> bool:
+    found = server.status()
+    return found is not None and (found.state, found.connected) == (control.SERVING, 3)
 
 
 def _heal(replica: GlusterVolume) -> bool:
@@ -464,7 +469,7 @@ def test_a_full_volume_is_an_error_when_patience_ends(
         image.create(volume, "disk.0", 2048 * MIB)
     server = opened(full.spec, "disk.0", patience=4)
     try:
-        with Writer(server, 0, 500000, size=MIB) as writer:
+        with Writer(server, 0, 2047, size=MIB) as writer:
             wait("they wait", lambda: server.status().state == control.WAITING)
             assert not writer.errors
             wait("an error", lambda: writer.errors)
