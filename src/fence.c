@@ -37,6 +37,8 @@
 static int management[MANAGEMENT_PORTS] = {GLUSTERD_PORT};
 static int management_count = 1;
 static atomic_bool sealed;
+/* What looks whether a brick is back, and carries nothing. */
+static atomic_int probe = -1;
 static void (*on_denied)(void);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -166,6 +168,7 @@ bool fence_brick_is_back(void)
 	waiting.events = POLLOUT;
 	if (waiting.fd < 0)
 		return false;
+	atomic_store(&probe, waiting.fd);
 	if (really_connect(waiting.fd, (struct sockaddr *)&address, length) < 0) {
 		error = errno;
 		if (error == EINPROGRESS && poll(&waiting, 1, PROBE_MILLISECONDS) == 1 &&
@@ -173,6 +176,7 @@ bool fence_brick_is_back(void)
 			error = errno;
 	}
 	close(waiting.fd);
+	atomic_store(&probe, -1);
 	return error == 0;
 }
 
@@ -187,7 +191,8 @@ int fence_bricks_connected(void)
 		socklen_t length = sizeof(peer);
 		int port;
 
-		if (getpeername(atoi(entry->d_name), (struct sockaddr *)&peer, &length) < 0)
+		if (atoi(entry->d_name) == atomic_load(&probe) ||
+		    getpeername(atoi(entry->d_name), (struct sockaddr *)&peer, &length) < 0)
 			continue;
 		port = port_of((struct sockaddr *)&peer);
 		if (port >= 0 && !is_management(port))

@@ -344,8 +344,9 @@ void answer(const char *question, char *text, size_t size)
 		return;
 	}
 	pthread_mutex_lock(&operation);
-	serving = strncmp(question, "close", 5) != 0 && strcmp(question, "leave") != 0 &&
-		  wait_until_serving();
+	/* To be closed it is not waited for when its storage is away. */
+	serving = strcmp(question, "leave") != 0 &&
+		  (strncmp(question, "close", 5) != 0 || !held.waiting) && wait_until_serving();
 	if (!strncmp(question, "close", 5))
 		close_image(!strcmp(question, "close force"), text, size);
 	else if (!strcmp(question, "leave")) {
