@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from ganeti_gluster import image, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.extstorage import device, node
-from ganeti_gluster.extstorage.request import Request
+from ganeti_gluster.extstorage.request import USERSPACE, Request
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.in_use import ImageInUse
 from ganeti_gluster.volume import connect
@@ -76,14 +76,14 @@ def attach(request: Request) -> None:
                     return
             if request.is_snapshot:
                 node.open_image(request)
-        if request.in_userspace:
+        if request.access == USERSPACE:  # Ganeti wants a URI of a snapshot as well then
             uri = in_use.uri
-        else:
+        if not request.in_userspace:
             found = in_use.show_device() if in_use.size() is not None else None
             path = device.show(in_use.server.key, found)
     except (GanetiGlusterError, OSError) as err:
         _say("attach", request.name, err)
-    if path:
+    if path and not uri:
         print(path)
     else:
         _answer(path, uri)

@@ -185,6 +185,14 @@ def test_a_snapshot_is_opened_for_its_device(
     assert node.calls == [("open", True), ("show", ".snap")]
 
 
+def test_ganeti_gets_a_uri_of_a_snapshot_of_a_disk_in_userspace_as_well(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("attach", VOL_NAME=NAME + ".snap", EXTP_ACCESS="userspace") == 0
+    assert capsys.readouterr().out == "/devices/%s.snap\nkvm:%s\n" % (IMAGE, URI)
+    assert node.calls == [("open", True), ("show", ".snap")]
+
+
 def test_nothing_is_said_of_an_image_that_is_not_there(
     node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -161,9 +161,10 @@ def test_the_life_of_a_disk_in_kernelspace(
 
     # A snapshot has a device whatever the access, since it is for scripts.
     snapshot = Disk(disk.name + ".snap", access="userspace")
-    device = snapshot.good("attach").rstrip("\n")
+    device, uri, _ = snapshot.good("attach").split("\n")
     try:
         assert stat.S_ISBLK(os.stat(device).st_mode)
+        assert uri == "kvm:" + snapshot.uri
     finally:
         snapshot.good("detach")
     snapshot.good("remove")
