@@ -30,7 +30,7 @@ for line in sys.stdin:
 def used(cluster: Cluster) -> Iterator[None]:
     """Files of every kind that is made while the package is used, once open to all."""
     cluster.add("walk1")
-    cluster.run("gnt-gluster", "disk", "snapshot", "walk1", max_seconds=120)
+    cluster.run("gnt-gluster", "disk", "snapshot", "--name=walk", "walk1", max_seconds=120)
     # The volume is not distributed: the pool's lock and log are left, and nothing else.
     cluster.run("gnt-gluster", "pool", "rebalance", "--force", "gv0", fail=True)
     cluster.run("gnt-gluster", "verify", max_seconds=120)
@@ -42,6 +42,7 @@ def used(cluster: Cluster) -> Iterator[None]:
     for node in cluster.nodes:
         wait_for(partial(cluster.status_known, node), 60, "the node daemon of %s is back" % node)
     yield
+    cluster.run("gnt-gluster", "disk", "remove-snapshot", "-f", "walk1", "walk", max_seconds=120)
     cluster.remove("walk1")
 
 

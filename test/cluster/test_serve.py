@@ -11,7 +11,7 @@ from demolib import guest
 from demolib.console import Boot
 from testbedlib import wait_for
 
-from .conftest import Cluster, package
+from .conftest import TIMERS, Cluster, package
 
 NAME = "vm9"
 GLUSTERFS = "/usr/lib/x86_64-linux-gnu/glusterfs"
@@ -41,24 +41,25 @@ def test_the_servers_go_on_as_what_is_installed(cluster: Cluster) -> None:
     cluster.add(NAME)
     try:
         boot.wait(lambda events: guest.last_acknowledged(events) > 3, 60, "records")
-        pid = cluster.run("pgrep", "-x", "image-server").stdout
+        pid = cluster.run("pgrep", "--oldest", "-x", "image-server").stdout
         program = ("stat", "-Lc", "%i", "/proc/%s/exe" % pid.strip())
         before = cluster.run(*program).stdout
         # This package, the same release anew.
         cluster.testbed.push("node1", package(), "/root/again.deb")
         cluster.run("dpkg", "-i", "/root/again.deb", max_seconds=180)
-        assert cluster.run("pgrep", "-x", "image-server").stdout == pid
+        assert cluster.run("pgrep", "--oldest", "-x", "image-server").stdout == pid
         assert cluster.run(*program).stdout != before  # the file that was unpacked now
         goes_on(boot)
         # GlusterFS: what its packages' new files set off.
         cluster.run("dpkg-trigger", "--no-await", "--by-package=libglusterfs0", GLUSTERFS)
         cluster.run("dpkg", "--triggers-only", "ganeti-gluster", max_seconds=120)
-        assert cluster.run("pgrep", "-x", "image-server").stdout == pid
+        assert cluster.run("pgrep", "--oldest", "-x", "image-server").stdout == pid
         goes_on(boot)
         whole(boot)
         boot.close()
     finally:
         cluster.remove(NAME)
+        cluster.run("systemctl", "stop", *TIMERS)  # the package's scripts start them
 
 
 def during(cluster: Cluster, node: str, action: Callable[[], object]) -> None:
@@ -122,4 +123,6 @@ def test_a_server_is_killed_while_its_disk_grows_is_copied_and_moves(cluster: Cl
         assert cluster.disk_info(NAME)[0]["open_on"] == "node node2 (exclusive)"
         second.close()
     finally:
+        remove = ["gnt-gluster", "disk", "remove-snapshot", "-f", NAME, "s1"]
+        cluster.testbed.exec("node1", remove, timeout=120)  # there may be none
         cluster.remove(NAME)
