@@ -4,6 +4,9 @@
  * Python (ganeti_gluster.serve.extents), which runs as long as somebody wants to know.  It is
  * asked "OFFSET LENGTH\n" and answers pieces in order, "d4096 h8192\n".  Where it fails there
  * is data everywhere: that is always right.
+ *
+ * While QEMU asks, for a snapshot, the guest's writes to that place wait, and if they wait for
+ * seconds the snapshot is given up.  So a helper that is slow to start is not waited for.
  */
 #include "server.h"
 
@@ -18,7 +21,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ANSWER_MILLISECONDS 20000
+/* Less than QEMU lets a guest's write wait for its snapshot (snapshot/graph.py). */
+#define ANSWER_MILLISECONDS 3000
+/* What QEMU saves at a time of what a guest overwrites: not worth a question. */
+#define SMALL_BYTES (1u << 20)
 /* After a failure it is not started anew for as long. */
 #define REST_SECONDS 30
 
@@ -131,7 +137,7 @@ int extents_of(uint64_t offset, uint32_t length, struct extent *found, int most)
 	pthread_mutex_lock(&lock);
 	if (helper && has_ended())
 		end_helper();
-	if (state_now() >= resting && (helper || start_helper())) {
+	if (length > SMALL_BYTES && state_now() >= resting && (helper || start_helper())) {
 		size = snprintf(question, sizeof(question), "%llu %u\n",
 				(unsigned long long)offset, length);
 		if (send(channel, question, (size_t)size, MSG_NOSIGNAL) == size &&
