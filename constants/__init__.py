@@ -52,7 +52,6 @@ SERVICES_MASTER = RUN_DIR + "/services-master"
 SERVICES_SYNC_WANTED = RUN_DIR + "/services-sync-wanted"
 # The servers of open images: what they are to serve, and their sockets.
 IMAGE_SERVER_DIR = RUN_DIR + "/images"
-LOCK_DIR = RUN_DIR + "/locks"
 # Paths of the provider's disks, which stay while their block devices come and go.
 DEVICE_DIR = RUN_DIR + "/devices"
 

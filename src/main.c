@@ -75,7 +75,6 @@ static pthread_mutex_t operation = PTHREAD_MUTEX_INITIALIZER;
 static enum state state = OPENING;
 static enum outcome outcome;
 static struct reason reason;
-static double opened_at;
 static double full_since, full_last, sent_again;
 static char trouble[TEXT_LENGTH];
 static bool is_opened, is_trouble, is_denied, leaving;
@@ -385,7 +384,6 @@ static void set_failing(bool failing)
 static void begin_to_serve(void)
 {
 	state = SERVING;
-	opened_at = state_now();
 	state_write_held(&config, &held);
 	set_failing(false);
 	nbd_drop_all(); /* clients that were given errors meanwhile */

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from ganeti_gluster import command, constants
+from ganeti_gluster import command, constants, transient_unit
 from ganeti_gluster.errors import GanetiGlusterError
 
 #: This package's exporter, a module that is run as a program.
@@ -96,16 +96,7 @@ def start_argv(
     name: str, description: str, argv: Sequence[str], properties: Sequence[str]
 ) -> list[str]:
     """The command that starts a unit and returns when it is ready."""
-    return [
-        "systemd-run",
-        "--quiet",
-        "--collect",
-        "--unit=%s" % name,
-        "--description=%s" % description,
-        *("--property=%s" % value for value in (*_COMMON, *properties)),
-        "--",
-        *argv,
-    ]
+    return transient_unit.run_argv(name, description, argv, properties=(*_COMMON, *properties))
 
 
 def last_words(name: str, run: Run) -> str:
