@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from ganeti_gluster.errors import InvalidParameter
 
 _RESTART = "Restart="
+_NEVER = "Restart=no"
 _PLAIN = r"[A-Za-z0-9_./:@%+=-]+"
 
 
@@ -31,7 +32,7 @@ def run_argv(
     `options` are systemd-run's own.  Raises `InvalidParameter` for a `$` where systemd
     starts the program again by itself: see above.
     """
-    again = any(value.startswith(_RESTART) for value in properties)
+    again = any(value.startswith(_RESTART) and value != _NEVER for value in properties)
     if again and any("$" in word for word in program):
         raise InvalidParameter("a unit that is started again can have no '$': %s" % list(program))
     return [

@@ -31,3 +31,8 @@ def test_what_is_started_again_has_no_word_that_changes_by_that() -> None:
         transient_unit.run_argv("u.service", "Text", ["/bin/x", "a$b"], properties=properties)
     argv = transient_unit.run_argv("u.service", "Text", ["/bin/x"], properties=properties)
     assert argv[-3:] == ["--property=Restart=always", "--", "/bin/x"]
+
+
+def test_a_unit_that_never_starts_again_may_have_any_word() -> None:
+    argv = transient_unit.run_argv("u", "d", ["true", "a$b"], properties=["Restart=no"])
+    assert argv[-2:] == ["true", "a$$b"]
