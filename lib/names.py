@@ -52,11 +52,11 @@ RESERVED_VOLUME_NAMES = frozenset(
 # Characters of a volume's name in a key, for people: a socket's path has 107 bytes at most.
 _KEY_NAME = 32
 
+# Each request of the node daemon is a process of its own, and checks a volume's name.
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 # Compiled when they are needed: most of Ganeti's processes check none of these.
-_VOLUME_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _SNAPSHOT_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 _HOST_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_DIGITS = r"[0-9]{1,20}"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -115,7 +115,7 @@ def volume_name(name: object) -> str:
     """A volume's name by glusterd's rules."""
     what = "volume name"
     text = _text(what, name)
-    if not re.fullmatch(_VOLUME_NAME, text):
+    if not _VOLUME_NAME.fullmatch(text):
         _refuse(what, text, "only letters, digits, '_' and (not first) '-' are allowed")
     if len(text) > VOLUME_NAME_LENGTH:
         _refuse(what, text, "it is longer than %d characters" % VOLUME_NAME_LENGTH)
@@ -256,13 +256,17 @@ def _number(what: str, value: object, largest: int, *, smallest: int = 1) -> int
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
-    elif isinstance(value, str) and re.fullmatch(_DIGITS, value):
+    elif isinstance(value, str) and _is_digits(value):
         number = int(value)
     if number is None:
         _refuse(what, value, "it is not a whole number")
     if not smallest <= number <= largest:
         _refuse(what, value, "it is not between %d and %d" % (smallest, largest))
     return number
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 20
 
 
 def _one_of(what: str, value: object, choices: tuple[str, ...]) -> str:

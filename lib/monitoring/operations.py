@@ -58,7 +58,10 @@ def record(method: str, seconds: float, *, failed: bool, directory: str = DIRECT
         index = METHODS.index(method)
         for number in range(FILES):
             path = os.path.join(directory, "%d" % ((os.getpid() + number) % FILES))
-            descriptor = private.open_file(path, os.O_RDWR | os.O_CREAT)
+            try:
+                descriptor = private.open_file(path, os.O_RDWR)
+            except FileNotFoundError:
+                descriptor = private.open_file(path, os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _add(descriptor, index, seconds, failed=failed)
