@@ -296,6 +296,7 @@ static void end(void)
 	}
 	for (int which = 0; which < SOCKETS; which++)
 		unlink(state_path(&config, socket_names[which]));
+	unlink(state_path(&config, "unflushed"));
 	unlink(state_path(&config, "held"));
 	_exit(0);
 }

@@ -3,6 +3,7 @@
  * storage.c  the volume, the image, its lock, requests to it
  * fence.c    no connection to a brick is made behind the lock's back
  * nbd.c      the NBD protocol on a unix socket
+ * unflushed.c  what was written and not flushed, by the process before, too
  * state.c    files below the run directory, words to systemd
  * main.c     the order of things
  */
@@ -107,6 +108,7 @@ struct request {
 	bool fua;
 	bool keep;               /* ZERO: blocks are to be allocated */
 	bool fast;               /* ZERO: nothing is to be written */
+	bool settles;            /* its flush is the one that unflushed.c goes by */
 	uint64_t offset;
 	uint32_t length;
 	char *data;
@@ -134,6 +136,19 @@ void storage_again(bool give_up);
 /* Called, in any thread, when requests wait: for room, or else for a new connection. */
 extern void (*storage_trouble)(bool full, const char *why);
 extern int storage_patience;
+
+/* -- unflushed.c -------------------------------------------------------------- */
+
+/* At a restart what is noted is kept.  An errno, or 0. */
+int unflushed_init(const struct config *config, bool first, int64_t size);
+/* To be called once the bricks have it, and before a client is told. */
+void unflushed_note(uint64_t offset, uint64_t length);
+/* What is noted when a flush begins counts no more when that has succeeded.  Of flushes at
+ * one time only the first does this: the others are given false, and have no end. */
+bool unflushed_begin(void);
+void unflushed_end(bool flushed);
+/* Call `take` with the offset of each piece that is noted; stops at its first errno. */
+int unflushed_each(int64_t size, int (*take)(int64_t offset));
 
 /* -- nbd.c -------------------------------------------------------------------- */
 

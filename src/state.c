@@ -2,6 +2,7 @@
  *
  * KEY.conf   what is to be served, by whoever starts the server
  * KEY.held   what is held, written once the lock is; so a start that finds it is a restart
+ * KEY.unflushed  what was written and not flushed (unflushed.c)
  * KEY.error  why a first start failed: one line, a word and a text
  *
  * All are lines of NAME=VALUE.  They are of this boot: the directory is in memory.

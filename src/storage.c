@@ -30,6 +30,9 @@
 #define PATIENT_MILLISECONDS 15000
 #define POLL_MILLISECONDS 50
 #define VOLFILE_TRIES 100
+/* Of files an image is made of: the smallest there may be, and what GlusterFS makes itself. */
+#define LEAST_SHARD (4 << 20)
+#define DEFAULT_SHARD (64 << 20)
 /* libgfapi's level "info". */
 #define LOG_INFO 7
 
@@ -39,6 +42,8 @@ int storage_patience;
 static glfs_t *volume;
 static glfs_fd_t *file;
 static int brick_count;
+/* Bytes of one of the files that the image is made of. */
+static int64_t shard_bytes;
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -58,6 +63,11 @@ static enum outcome failed(struct reason *reason, enum outcome outcome, const ch
 {
 	snprintf(reason->text, sizeof(reason->text), "%s: %s", what, strerror(error));
 	return outcome;
+}
+
+static bool is_full(int error)
+{
+	return error == ENOSPC || error == EDQUOT;
 }
 
 /* -- open --------------------------------------------------------------------- */
@@ -97,8 +107,27 @@ static int connect_volume(const struct config *config)
 	return glfs_init(volume);
 }
 
-/* How many bricks the volume's graph has, 0 if it does not tell. */
-static int count_bricks(void)
+/* The size of a shard, by the volume's graph. */
+static int64_t find_shard_bytes(const char *graph)
+{
+	static const char option[] = "option shard-block-size ";
+	const char *found = strstr(graph, option), *unit;
+	char *end;
+	int64_t bytes;
+
+	if (!strstr(graph, "type features/shard"))
+		return INT64_MAX;
+	if (!found)
+		return DEFAULT_SHARD;
+	bytes = strtoll(found + strlen(option), &end, 10);
+	unit = *end ? strchr("KMGT", *end) : NULL;
+	if (unit)
+		bytes <<= 10 * (unit - "KMGT" + 1);
+	return bytes > LEAST_SHARD ? bytes : LEAST_SHARD;
+}
+
+/* Read the volume's graph: how many bricks it has, 0 if it does not tell. */
+static int read_graph(void)
 {
 	char *text = NULL, *found;
 	ssize_t size = 0, answer;
@@ -113,10 +142,11 @@ static int count_bricks(void)
 		free(text);
 		text = calloc(1, (size_t)size + 1);
 		if (!text)
-			return 0;
+			break;
 		if (answer == 0)
 			pause_ms(10);
 	}
+	shard_bytes = text ? find_shard_bytes(text) : LEAST_SHARD;
 	for (found = text; found && (found = strstr(found, "type protocol/client")); found++)
 		count++;
 	free(text);
@@ -272,20 +302,35 @@ static enum outcome lock_again(const struct config *config, const struct held *h
 	return OPENED;
 }
 
+/* Have our next flush reach a piece that a process before us wrote: by what changes nothing.
+ * On a full volume that may fail where the piece is empty, which nobody has to wait for. */
+static int own(int64_t offset)
+{
+	static int64_t last = -1;
+
+	if (offset / shard_bytes == last)
+		return 0;
+	last = offset / shard_bytes;
+	if (glfs_fallocate(file, 0, offset, 1) < 0 && !is_full(errno))
+		return errno;
+	return 0;
+}
+
 enum outcome storage_open(const struct config *config, struct held *held, bool first,
 			  struct reason *reason)
 {
 	char owner[WORD_LENGTH + 16];
 	struct stat found;
 	enum outcome outcome = OPENED;
+	int error;
 
 	memset(reason, 0, sizeof(*reason));
 	if (connect_volume(config) < 0)
 		return failed(reason, FAILED, "cannot connect to the volume", errno);
-	brick_count = count_bricks();
+	brick_count = read_graph();
 	file = glfs_open(volume, config->image, O_RDWR | O_DIRECT);
 	if (!file) {
-		int error = errno;
+		error = errno;
 		bool gone = error == ENOENT && all_bricks_connected();
 
 		return failed(reason, gone ? GONE : FAILED, "cannot open the image", error);
@@ -305,6 +350,12 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 		return failed(reason, FAILED, "cannot measure the image", errno);
 	held->size = found.st_size;
 	held->block = probe_block();
+	error = unflushed_init(config, first, held->size);
+	if (error)
+		return failed(reason, FAILED, "cannot note what is not flushed", error);
+	error = unflushed_each(held->size, own);
+	if (error)
+		return failed(reason, FAILED, "cannot take over what is not flushed", error);
 	return OPENED;
 }
 
@@ -360,11 +411,6 @@ static void park(struct request *request)
 	pthread_mutex_unlock(&gate);
 }
 
-static bool is_full(int error)
-{
-	return error == ENOSPC || error == EDQUOT;
-}
-
 /* Whether an error stays one, however often the request is made. */
 static bool is_final(int error)
 {
@@ -402,13 +448,27 @@ static void completed(struct request *request, int error)
 	one_less();
 }
 
-static void on_synced(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
+static void on_flushed(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
 		      struct glfs_stat *after, void *data)
 {
+	struct request *request = data;
 	int error = result < 0 ? errno : 0;
 
 	(void)fd, (void)before, (void)after;
-	completed(data, error);
+	if (request->settles)
+		unflushed_end(error == 0);
+	completed(request, error);
+}
+
+static int flush(struct request *request)
+{
+	int result;
+
+	request->settles = unflushed_begin();
+	result = glfs_fdatasync_async(file, on_flushed, request);
+	if (result < 0 && request->settles)
+		unflushed_end(false);
+	return result;
 }
 
 static void on_done(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
@@ -417,7 +477,7 @@ static void on_done(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
 	struct request *request = data;
 	int error = result < 0 ? errno : 0;
 
-	(void)before, (void)after;
+	(void)fd, (void)before, (void)after;
 	if (!error && request->kind <= WRITE && result != (ssize_t)request->length)
 		error = EIO;
 	if (error == EOPNOTSUPP && request->kind == ZERO && !request->keep && !request->fast) {
@@ -425,9 +485,11 @@ static void on_done(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
 		start(request);
 		return;
 	}
+	if (!error && request->kind != READ)
+		unflushed_note(request->offset, request->length);
 	if (!error && request->fua) {
 		request->fua = false;
-		if (glfs_fdatasync_async(fd, on_synced, request) == 0)
+		if (flush(request) == 0)
 			return;
 		error = errno;
 	}
@@ -448,7 +510,7 @@ static void start(struct request *request)
 					   (off_t)request->offset, 0, on_done, request);
 		break;
 	case FLUSH:
-		result = glfs_fdatasync_async(file, on_done, request);
+		result = flush(request);
 		break;
 	case TRIM:
 		result = glfs_discard_async(file, (off_t)request->offset, request->length, on_done,
@@ -516,7 +578,12 @@ void storage_go_on(void)
 
 int storage_flush(void)
 {
-	return glfs_fdatasync(file, NULL, NULL) < 0 ? errno : 0;
+	bool settles = unflushed_begin();
+	int error = glfs_fdatasync(file, NULL, NULL) < 0 ? errno : 0;
+
+	if (settles)
+		unflushed_end(error == 0);
+	return error;
 }
 
 int storage_grow(int64_t size)

@@ -1,6 +1,7 @@
 """What an image's server and those who start it leave for each other (src/state.c).
 
-KEY.conf says what is to be served, KEY.held what is, KEY.error why a first start failed;
+KEY.conf says what is to be served, KEY.held what is, KEY.unflushed what was
+written since the last flush, KEY.error why a first start failed;
 KEY.nbd and KEY.ctl are the server's sockets.  All are of this boot: the directory is in
 memory.
 """
@@ -93,7 +94,7 @@ def parse(text: str) -> dict[str, str]:
 
 def forget(key: str) -> None:
     """Remove what there is of a server that has ended."""
-    for suffix in ("conf", "held", "error", "nbd", "ctl"):
+    for suffix in ("conf", "held", "unflushed", "error", "nbd", "ctl"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path(key, suffix))
 

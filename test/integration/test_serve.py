@@ -32,7 +32,7 @@ from ganeti_gluster.serve.holder import (  # noqa: E402
 from ganeti_gluster.serve.server import ImageServer, InUse  # noqa: E402
 from ganeti_gluster.volume import VolumeSpec, connect  # noqa: E402
 
-from .conftest import ANOTHER_NODE, MIB, VOLUME, GlusterVolume  # noqa: E402
+from .conftest import ANOTHER_NODE, MIB, VOLUME, GlusterVolume, gluster  # noqa: E402
 
 HERE, THERE = 1177, 2288
 BLOCK = 4096
@@ -283,6 +283,60 @@ def test_no_acknowledged_byte_is_lost_when_it_is_killed(spec, path, opened, volu
     with volume.open(path) as file:
         for offset, number in writer.acknowledged.items():
             assert file.pread(BLOCK, offset) == Writer.record(number)
+
+
+@pytest.fixture
+def one_brick(make_volume) -> GlusterVolume:
+    made: GlusterVolume = make_volume(
+        "unflushed", 1, features__shard="on", features__shard_block_size="64MB"
+    )
+    return made
+
+
+def test_a_flush_reaches_what_a_killed_server_wrote(one_brick, opened) -> None:
+    """GlusterFS flushes those of an image's files alone that the same process wrote to."""
+    with connect(one_brick.spec) as volume:
+        image.create(volume, "disk.0", SIZE)
+    server = opened(one_brick.spec, "disk.0")
+    with gluster_profile(one_brick.spec.name) as flushed:
+        handle = client(server)
+        handle.pwrite(b"x" * BLOCK, FAR)
+        handle.pwrite(b"x" * BLOCK, 2 * FAR)
+        assert flushed() == 0
+        kill(server)
+        client(server).flush()
+        assert flushed() == 3  # the image's first file, and two others
+        kill(server)
+        client(server).flush()
+        assert flushed() == 4
+
+
+@contextlib.contextmanager
+def gluster_profile(volume: str) -> Iterator[Callable[[], int]]:
+    """How many files the only brick was asked to flush, as a function."""
+
+    def flushed() -> int:
+        fops = gluster("volume", "profile", volume, "info", "cumulative").iter("fop")
+        return sum(int(fop.findtext("hits", "")) for fop in fops if fop.findtext("name") == "FSYNC")
+
+    gluster("volume", "profile", volume, "start")
+    try:
+        yield flushed
+    finally:
+        gluster("volume", "profile", volume, "stop")
+
+
+def kill(server: ImageServer) -> None:
+    """End the server's process, and wait for the one that follows."""
+    before = main_pid(server)
+    os.kill(before, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = server.status()
+        if main_pid(server) not in (0, before) and found is not None and found.state == "serving":
+            return
+        time.sleep(0.02)
+    raise AssertionError("the server did not come back")
 
 
 def test_it_goes_on_as_what_is_installed_now(spec, path, opened) -> None:
