@@ -317,7 +317,9 @@ def gluster_profile(volume: str) -> Iterator[Callable[[], int]]:
 
     def flushed() -> int:
         fops = gluster("volume", "profile", volume, "info", "cumulative").iter("fop")
-        return sum(int(fop.findtext("hits", "")) for fop in fops if fop.findtext("name") == "FSYNC")
+        return sum(
+            int(fop.findtext("hits", "")) for fop in fops if fop.findtext("name") == "FSYNC"
+        )
 
     gluster("volume", "profile", volume, "start")
     try:
