@@ -14,7 +14,6 @@
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -32,6 +31,7 @@
 /* Seconds for a host to answer: the kernel tries for minutes, and others wait for it. */
 #define CONNECT_SECONDS 2.0
 #define MAX_ATTEMPTS 64
+#define MAX_BRICKS 1024
 #define PROBE_MILLISECONDS 1000
 
 static int management[MANAGEMENT_PORTS] = {GLUSTERD_PORT};
@@ -46,6 +46,11 @@ static struct {
 	double until;
 } attempts[MAX_ATTEMPTS];
 static int attempt_count;
+static struct {
+	struct sockaddr_storage address;
+	int fd;                  /* of the latest attempt */
+} bricks[MAX_BRICKS];
+static int brick_count;
 static struct sockaddr_storage refused;
 static socklen_t refused_length;
 
@@ -90,6 +95,37 @@ static void watch(int fd)
 	pthread_mutex_unlock(&lock);
 }
 
+static bool is_same(const struct sockaddr_storage *one, const struct sockaddr_storage *other)
+{
+	const struct sockaddr_in *one4 = (const void *)one, *other4 = (const void *)other;
+	const struct sockaddr_in6 *one6 = (const void *)one, *other6 = (const void *)other;
+
+	if (one->ss_family != other->ss_family ||
+	    port_of((const void *)one) != port_of((const void *)other))
+		return false;
+	if (one->ss_family == AF_INET)
+		return one4->sin_addr.s_addr == other4->sin_addr.s_addr;
+	return !memcmp(&one6->sin6_addr, &other6->sin6_addr, sizeof(one6->sin6_addr));
+}
+
+static void remember(int fd, const struct sockaddr *address, socklen_t length)
+{
+	struct sockaddr_storage brick = {0};
+	int index = 0;
+
+	memcpy(&brick, address, length);
+	pthread_mutex_lock(&lock);
+	while (index < brick_count && !is_same(&bricks[index].address, &brick))
+		index++;
+	if (index < MAX_BRICKS) {
+		bricks[index].address = brick;
+		bricks[index].fd = fd;
+		if (index == brick_count)
+			brick_count++;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
 __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *address,
 						   socklen_t length)
 {
@@ -106,6 +142,8 @@ __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr
 		errno = ECONNREFUSED;
 		return -1;
 	}
+	if (!is_management(port))
+		remember(fd, address, length);
 	result = really_connect(fd, address, length);
 	error = errno;
 	if (result < 0 && error == EINPROGRESS && !atomic_load(&sealed))
@@ -183,22 +221,18 @@ bool fence_brick_is_back(void)
 int fence_bricks_connected(void)
 {
 	struct sockaddr_storage peer;
-	struct dirent *entry;
-	DIR *folder = opendir("/proc/self/fd");
 	int count = 0;
 
-	while (folder && (entry = readdir(folder))) {
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < brick_count; i++) {
 		socklen_t length = sizeof(peer);
-		int port;
 
-		if (atoi(entry->d_name) == atomic_load(&probe) ||
-		    getpeername(atoi(entry->d_name), (struct sockaddr *)&peer, &length) < 0)
-			continue;
-		port = port_of((struct sockaddr *)&peer);
-		if (port >= 0 && !is_management(port))
+		/* Its descriptor may have become another's. */
+		if (bricks[i].fd != atomic_load(&probe) &&
+		    getpeername(bricks[i].fd, (struct sockaddr *)&peer, &length) == 0 &&
+		    is_same(&peer, &bricks[i].address))
 			count++;
 	}
-	if (folder)
-		closedir(folder);
+	pthread_mutex_unlock(&lock);
 	return count;
 }

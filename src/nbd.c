@@ -464,7 +464,7 @@ static void *tell_status(void *data)
 	return NULL;
 }
 
-static bool start_thread(void *(*run)(void *), void *data)
+bool start_thread(void *(*run)(void *), void *data)
 {
 	pthread_attr_t attributes;
 	pthread_t thread;

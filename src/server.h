@@ -3,6 +3,7 @@
  * storage.c  the volume, the image, its lock, requests to it
  * fence.c    no connection to a brick is made behind the lock's back
  * nbd.c      the NBD protocol on a unix socket
+ * absent.c     what a brick that is away lacks is noted in time
  * unflushed.c  what was written and not flushed, by the process before, too
  * state.c    files below the run directory, words to systemd
  * main.c     the order of things
@@ -109,6 +110,7 @@ struct request {
 	bool keep;               /* ZERO: blocks are to be allocated */
 	bool fast;               /* ZERO: nothing is to be written */
 	bool settles;            /* its flush is the one that unflushed.c goes by */
+	int error;               /* of absent.c */
 	uint64_t offset;
 	uint32_t length;
 	char *data;
@@ -116,15 +118,27 @@ struct request {
 	struct request *next;    /* of those that wait */
 };
 
+/* -- absent.c ----------------------------------------------------------------- */
+
+/* Whether a change of the image, which is done, is answered later: by `storage_noted`. */
+bool absent_defer(struct request *request);
+
 enum outcome storage_open(const struct config *config, struct held *held, bool first,
 			  struct reason *reason);
 enum outcome storage_set_mode(const struct config *config, struct held *held, bool shared,
 			      struct reason *reason);
 /* How many bricks the volume has, 0 where that is not known yet. */
 int storage_bricks(void);
+/* How long the files are that the image is made of. */
+int64_t storage_shard_bytes(void);
+/* Have the copies note what others lack of a request that is done: an errno, or 0.  To be
+ * called while requests are held back. */
+int storage_note(const struct request *request);
+/* Answer a request that was deferred. */
+void storage_noted(struct request *request, int error);
 /* May wait while requests are held back. */
 void storage_submit(struct request *request);
-/* Hold new requests back until `storage_go_on`; whether those under way have ended in time. */
+/* Hold new requests back until as many calls of `storage_go_on`; whether those under way have ended in time. */
 bool storage_hold(int milliseconds);
 void storage_go_on(void);
 int storage_flush(void);
@@ -165,6 +179,9 @@ void nbd_drop_all(void);
 int nbd_clients(void);
 /* The clients' process IDs, in words. */
 void nbd_peers(char *text, size_t size);
+
+/* A detached thread with a small stack. */
+bool start_thread(void *(*run)(void *), void *data);
 
 /* -- main.c -------------------------------------------------------------------------- */
 

@@ -48,7 +48,7 @@ static int64_t shard_bytes;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static atomic_int under_way;
-static atomic_bool held_back;
+static atomic_int held_back;
 static struct request *parked;
 static int parked_count;
 
@@ -156,6 +156,11 @@ static int read_graph(void)
 int storage_bricks(void)
 {
 	return brick_count;
+}
+
+int64_t storage_shard_bytes(void)
+{
+	return shard_bytes;
 }
 
 static bool all_bricks_connected(void)
@@ -471,6 +476,23 @@ static int flush(struct request *request)
 	return result;
 }
 
+static void finish(struct request *request, int error)
+{
+	if (!error && request->fua) {
+		request->fua = false;
+		if (flush(request) == 0)
+			return;
+		error = errno;
+	}
+	completed(request, error);
+}
+
+void storage_noted(struct request *request, int error)
+{
+	atomic_fetch_add(&under_way, 1);
+	finish(request, error);
+}
+
 static void on_done(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
 		    struct glfs_stat *after, void *data)
 {
@@ -485,15 +507,14 @@ static void on_done(glfs_fd_t *fd, ssize_t result, struct glfs_stat *before,
 		start(request);
 		return;
 	}
-	if (!error && request->kind != READ)
+	if (!error && request->kind != READ) {
 		unflushed_note(request->offset, request->length);
-	if (!error && request->fua) {
-		request->fua = false;
-		if (flush(request) == 0)
+		if (absent_defer(request)) {
+			one_less();
 			return;
-		error = errno;
+		}
 	}
-	completed(request, error);
+	finish(request, error);
 }
 
 static void start(struct request *request)
@@ -559,7 +580,7 @@ bool storage_hold(int milliseconds)
 		until.tv_nsec -= 1000000000L;
 	}
 	pthread_mutex_lock(&gate);
-	atomic_store(&held_back, true);
+	atomic_fetch_add(&held_back, 1);
 	while (atomic_load(&under_way) > 0 &&
 	       pthread_cond_timedwait(&changed, &gate, &until) != ETIMEDOUT)
 		;
@@ -571,7 +592,7 @@ bool storage_hold(int milliseconds)
 void storage_go_on(void)
 {
 	pthread_mutex_lock(&gate);
-	atomic_store(&held_back, false);
+	atomic_fetch_sub(&held_back, 1);
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&gate);
 }
@@ -586,9 +607,41 @@ int storage_flush(void)
 	return error;
 }
 
+/* An operation whose note GlusterFS does not put off, and another that waits for it. */
+static int note_at(off_t offset)
+{
+	for (int i = 0; i < 2; i++)
+		if (glfs_fallocate(file, 0, offset, 1) < 0)
+			return errno;
+	return 0;
+}
+
+int storage_note(const struct request *request)
+{
+	off_t offset = (off_t)request->offset, end = offset + request->length;
+
+	if (request->kind != WRITE && !request->keep) { /* what was given back stays so */
+		for (int i = 0; i < 2; i++)
+			if (glfs_discard(file, offset, request->length) < 0)
+				return errno;
+		return 0;
+	}
+	while (offset < end) {
+		int error = note_at(offset);
+
+		if (error)
+			return error;
+		offset = (offset / shard_bytes + 1) * shard_bytes;
+	}
+	return 0;
+}
+
 int storage_grow(int64_t size)
 {
-	return glfs_ftruncate(file, size, NULL, NULL) < 0 ? errno : 0;
+	if (glfs_ftruncate(file, size, NULL, NULL) < 0)
+		return errno;
+	/* The image's first file has the size. */
+	return fence_bricks_connected() < brick_count ? note_at(0) : 0;
 }
 
 int storage_waiting(void)

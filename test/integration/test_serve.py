@@ -461,6 +461,50 @@ def test_every_brick_that_comes_back_is_used_again(replica, replica_path, opened
         assert not writer.errors
 
 
+@pytest.fixture
+def without_healing(replica: GlusterVolume) -> Iterator[None]:
+    replica.set("cluster.self-heal-daemon", "off")
+    yield
+    replica.set("cluster.self-heal-daemon", "on")
+
+
+def test_what_an_absent_brick_lacks_is_noted_before_a_write_is_answered(
+    replica, replica_path, opened, wait, without_healing
+) -> None:
+    """Else a brick that is back passes for whole when the server died meanwhile."""
+    server = opened(replica.spec, replica_path)
+    replica.kill(0)
+    wait("it is seen", lambda: server.status().connected == 2)
+    try:
+        for first in (16 * MIB, 70 * MIB, 140 * MIB):
+            with Writer(server, first, 50) as writer:
+                wait("records", lambda: writer.count > 100)  # noqa: B023
+                pid = main_pid(server)
+                os.kill(pid, signal.SIGSTOP)  # what is there now is there when it is killed
+                time.sleep(1)
+                pieces = {
+                    piece(brick, replica_path, offset)[0]
+                    for brick in replica.bricks[1:]
+                    for offset in dict(writer.acknowledged)
+                }
+                without = [file for file in pieces if not blamed(file, replica.name, 0)]
+                os.kill(pid, signal.SIGKILL)
+                wait("it goes on", lambda: writer.count > 200)  # noqa: B023
+            assert not writer.errors
+            assert pieces and not without
+    finally:
+        replica.revive()
+        wait("it is used", lambda: _serves_all(server))
+
+
+def blamed(file: Path, volume: str, brick: int) -> bool:
+    """Whether a copy of a file says that another brick lacks writes."""
+    with contextlib.suppress(OSError):
+        pending = os.getxattr(file, "trusted.afr.%s-client-%d" % (volume, brick))
+        return pending[:4] != bytes(4)
+    return False
+
+
 def _serves_all(server: ImageServer) -> bool:
     found = server.status()
     return found is not None and (found.state, found.connected) == (control.SERVING, 3)
