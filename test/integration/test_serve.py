@@ -478,7 +478,7 @@ def test_what_an_absent_brick_lacks_is_noted_before_a_write_is_answered(
     try:
         for first in (16 * MIB, 70 * MIB, 140 * MIB):
             with Writer(server, first, 50) as writer:
-                wait("records", lambda: writer.count > 100)  # noqa: B023
+                wait("records", lambda: writer.count > 100)
                 pid = main_pid(server)
                 os.kill(pid, signal.SIGSTOP)  # what is there now is there when it is killed
                 time.sleep(1)
@@ -489,7 +489,7 @@ def test_what_an_absent_brick_lacks_is_noted_before_a_write_is_answered(
                 }
                 without = [file for file in pieces if not blamed(file, replica.name, 0)]
                 os.kill(pid, signal.SIGKILL)
-                wait("it goes on", lambda: writer.count > 200)  # noqa: B023
+                wait("it goes on", lambda: writer.count > 200)
             assert not writer.errors
             assert pieces and not without
     finally:
