@@ -311,6 +311,34 @@ def test_a_flush_reaches_what_a_killed_server_wrote(one_brick, opened) -> None:
         assert flushed() == 4
 
 
+def test_an_image_lives_on_after_a_flush_that_failed(make_volume, opened, wait) -> None:
+    """QEMU's own driver gave it up until QEMU was started anew."""
+    failing = make_volume(
+        "failing",
+        1,
+        features__shard="on",
+        debug__error_gen="posix",
+        debug__error_fops="fsync",
+        debug__error_failure="0",
+    )
+    with connect(failing.spec) as volume:
+        image.create(volume, "disk.0", SIZE)
+    server = opened(failing.spec, "disk.0")
+    for number in range(4):
+        handle = client(server)
+        handle.pwrite(bytes([number]) * BLOCK, FAR)
+        failing.set("debug.error-failure", "100")
+        # The brick picks an error: the guest is given one that stays, the server
+        # opens the image anew for others.
+        with pytest.raises(nbd.Error):
+            handle.flush()
+        failing.set("debug.error-failure", "0")
+        wait("it serves", lambda: server.status().state == control.SERVING)
+        handle = client(server)
+        handle.flush()
+        assert handle.pread(BLOCK, FAR) == bytes([number]) * BLOCK
+
+
 @contextlib.contextmanager
 def gluster_profile(volume: str) -> Iterator[Callable[[], int]]:
     """How many files the only brick was asked to flush, as a function."""
