@@ -26,6 +26,10 @@ DISK_PARAMETERS = {PARAM_PREALLOCATION: "off", PARAM_LOCKING: "on", PARAM_PATIEN
 
 # The directory of the images on the volume, as in stock Ganeti.
 IMAGE_DIRECTORY = "ganeti"
+# Those of the ExtStorage provider's disks: no name of the one can be a name of the other.
+EXT_DIRECTORY = "ganeti-ext"
+# The name under which the provider is installed.
+EXT_PROVIDER = "gluster"
 
 # Ganeti's releases (major, minor) that this package knows.
 SUPPORTED_GANETI = ((3, 0), (3, 1))

@@ -26,6 +26,10 @@ class GanetiGlusterError(Exception):
         return "%s; %s" % (self.message, self.hint) if self.hint else self.message
 
 
+class Refused(Exception):
+    """Why a module of Ganeti is left as it is; never raised to a caller of Ganeti's."""
+
+
 class InvalidParameter(GanetiGlusterError):
     """A name, path, size or parameter that is refused before anything is touched."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 # What the template can do beyond what Ganeti knows of it: have snapshots, and adopt.
 _TEMPLATE_SETS = ("DTS_SNAPSHOT_CAPABLE", "DTS_MAY_ADOPT")

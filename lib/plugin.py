@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from ganeti_gluster import __version__, constants, private
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, Refused
 
 # Module of Ganeti -> (module of ours, what its function `extend` does there).
 # `extend(module)` does all of its work or none, and raises `Refused` otherwise.
@@ -54,10 +54,6 @@ EXTENSIONS = {
 TEMPLATE_MODULE = "ganeti.storage.bdev"
 
 NODED = "ganeti-noded"
-
-
-class Refused(Exception):
-    """Why a module of Ganeti is left as it is."""
 
 
 # Module of Ganeti -> None once extended, or the reason why it was not.

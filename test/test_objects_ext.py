@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import objects_ext
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 DEFAULTS = {"host": "127.0.0.1", "port": 24007, "volume": "gv0", "access": "kernelspace"}
 

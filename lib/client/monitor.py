@@ -8,8 +8,7 @@ from typing import Any
 from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT
-from ganeti_gluster.cmdlib import agent
-from ganeti_gluster.monitoring import metrics, report
+from ganeti_gluster.monitoring import agent, metrics, report
 
 WRITE_OPT = cli.cli_option(
     "--write",

@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 from ganeti import cli, constants, errors, pathutils, ssconf
 
 from ganeti_gluster.cmdlib import group_params
-from ganeti_gluster.extstorage.request import DIRECTORY
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
+from ganeti_gluster.storage.disks import place
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.facts import Disk
 from ganeti_gluster.volume import VolumeSpec
 
 MIB = 1024 * 1024
-#: The name under which the ExtStorage provider is installed.
-EXT_PROVIDER = "gluster"
 
 
 @dataclass(frozen=True)
@@ -156,21 +154,3 @@ def _disks_in(
                 group,
                 params,
             )
-
-
-def place(
-    disk: Mapping[str, Any], template: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], str] | None:
-    """A disk's volume and path, None if it is not on Gluster."""
-    kind = disk.get("dev_type")
-    if kind == constants.DT_GLUSTER:
-        return template, disk["logical_id"][1]
-    params = ext_params(disk)
-    return None if params is None else (params, "%s/%s" % (DIRECTORY, disk["logical_id"][1]))
-
-
-def ext_params(disk: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The volume of a disk of our ExtStorage provider, None for any other disk."""
-    if disk.get("dev_type") != constants.DT_EXT or disk["logical_id"][0] != EXT_PROVIDER:
-        return None
-    return {"host": "127.0.0.1", **(disk.get("params") or {})}

@@ -9,6 +9,7 @@ from typing import Any
 from ganeti import cli, constants, errors, utils
 
 from ganeti_gluster.cmdlib import configuration, group_params
+from ganeti_gluster.storage.disks import place
 from ganeti_gluster.volume import VolumeSpec
 
 
@@ -74,7 +75,7 @@ def gluster_disks(
     found = []
     for index, uuid in enumerate(instance.get("disks", ())):
         disk = disks[uuid]
-        where = configuration.place(disk, template)
+        where = place(disk, template)
         if where is None:
             continue
         params, path = where

@@ -6,7 +6,6 @@ from typing import Any
 
 from ganeti_gluster import constants, image
 from ganeti_gluster.cmdlib import pool_state, pool_use
-from ganeti_gluster.extstorage.request import DIRECTORY
 from ganeti_gluster.gluster_cli import VolumeInfo
 from ganeti_gluster.pool import destroy
 from ganeti_gluster.pool.crew import Crew
@@ -57,7 +56,7 @@ def _images(volume: VolumeInfo) -> list[str]:
     with connect(spec) as connection:
         return [
             found.path
-            for directory in (constants.IMAGE_DIRECTORY, DIRECTORY)
+            for directory in (constants.IMAGE_DIRECTORY, constants.EXT_DIRECTORY)
             if connection.access(directory)
             for found in image.list_images(connection, directory).images
         ]

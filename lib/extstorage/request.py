@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ganeti_gluster import names
+from ganeti_gluster import constants, names
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.volume import VolumeSpec
 
-#: The directory of the images on the volume.  The native template's is another, so
-#: that no name of the one can be a name of the other.
-DIRECTORY = "ganeti-ext"
 #: What Ganeti appends to a disk's name for its snapshot.
 SNAPSHOT_SUFFIX = ".snap"
 USERSPACE = "userspace"
@@ -66,7 +63,7 @@ class Request:
     @property
     def path(self) -> str:
         """The image's path on the volume."""
-        return "%s/%s" % (DIRECTORY, self.name)
+        return "%s/%s" % (constants.EXT_DIRECTORY, self.name)
 
     @property
     def is_snapshot(self) -> bool:
@@ -111,7 +108,7 @@ class Request:
             raise InvalidParameter(
                 "snapshot name '%s': it does not end with %s" % (name, SNAPSHOT_SUFFIX)
             )
-        return "%s/%s" % (DIRECTORY, name)
+        return "%s/%s" % (constants.EXT_DIRECTORY, name)
 
     def check_parameters(self) -> None:
         """Refuse parameters that would not be heeded; raises `InvalidParameter`."""

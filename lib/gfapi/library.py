@@ -131,7 +131,7 @@ def _load_soname() -> ctypes.CDLL:
 
 def _load(path: Path) -> Library:
     first = _load_soname()
-    spec = importlib.util.spec_from_file_location("ganeti_gluster.gfapi._api", path)
+    spec = importlib.util.spec_from_file_location("gfapi.api", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with _answering_find_library():

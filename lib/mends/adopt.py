@@ -11,8 +11,7 @@ import functools
 from typing import Any
 
 from ganeti_gluster import names
-from ganeti_gluster.errors import InvalidParameter
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import InvalidParameter, Refused
 
 _MIB = 1 << 20
 

@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import transfer
-from ganeti_gluster.plugin import Refused
 
 # Functions during which every gluster disk has a path.
 WITH_PATHS = ("InstanceOsAdd", "RunRenameInstance", "BlockdevImage")

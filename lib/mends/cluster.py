@@ -6,8 +6,7 @@ import inspect
 from typing import Any
 
 from ganeti_gluster import constants, names
-from ganeti_gluster.errors import InvalidParameter
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import InvalidParameter, Refused
 from ganeti_gluster.volume import VolumeSpec
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganeti_gluster.decode import NotUnderstood, printable
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 #: Words of ours in the warnings, by which the watcher's log gets them.
 MARK = "Gluster disk"

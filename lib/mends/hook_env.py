@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster import __version__, constants
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 #: Ganeti puts GANETI_ before each of them.
 PREFIX = "INSTANCE_GLUSTER_"

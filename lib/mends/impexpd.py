@@ -12,7 +12,7 @@ import functools
 import re
 from typing import Any
 
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 _NAME = re.compile(r"\bopenssl-commonname=[^,]*")
 

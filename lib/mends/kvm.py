@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import migration
-from ganeti_gluster.plugin import Refused
 from ganeti_gluster.serve.server import qemu_blockdev
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 _METHODS = ("CreateSnapshots", "_RemoveSnapshot", "_SnapshotsReady")
 

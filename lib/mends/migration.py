@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 #: Seconds for which a target may leave the question unanswered, as one that is cut
 #: off.  Then Ganeti does what it does without us.

@@ -12,10 +12,9 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from ganeti_gluster.errors import LibraryMissing
+from ganeti_gluster.errors import LibraryMissing, Refused
 from ganeti_gluster.gfapi.library import preload
 from ganeti_gluster.gfapi.memory import lock_all_as_used
-from ganeti_gluster.plugin import Refused
 
 # What the original does, and all that it does.
 _CALLS = {"utils", "Mlockall", "http", "server", "HttpServerRequestExecutor", "__init__"}

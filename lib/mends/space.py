@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, Refused
 from ganeti_gluster.gfapi.stat import Space
-from ganeti_gluster.plugin import Refused
 from ganeti_gluster.volume import VolumeSpec, connect
 
 #: Beside the template's parameters of a volume: the names of the nodes that use it.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ganeti_gluster.decode import NotUnderstood
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.finding import ERROR, MARK, Finding, found, from_json
 
@@ -66,7 +66,7 @@ def extend(module: Any) -> None:
 def _params(unit: Any, constants: Any) -> Iterator[Mapping[str, Any]]:
     """The parameters of volumes that the group's nodes should reach."""
     # Late: it needs Ganeti's modules, and this one only its functions.
-    from ganeti_gluster.cmdlib.configuration import ext_params
+    from ganeti_gluster.storage.disks import ext_params
 
     enabled = unit.cfg.GetClusterInfo().enabled_disk_templates
     if constants.DT_GLUSTER in enabled:

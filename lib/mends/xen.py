@@ -10,7 +10,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import Refused
 
 
 def extend(module: Any) -> None:

@@ -18,7 +18,7 @@ from ganeti_gluster import constants
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, VolumeInfo
 from ganeti_gluster.gluster_cli.profile import BrickProfile
-from ganeti_gluster.monitoring import operations
+from ganeti_gluster.storage import operations
 from ganeti_gluster.verify import backlog
 from ganeti_gluster.verify.bounded import look
 from ganeti_gluster.verify.facts import Disk, NodeFacts

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganeti_gluster.monitoring.collect import Collected
-from ganeti_gluster.monitoring.operations import BOUNDS, Operation
 from ganeti_gluster.serve.control import SERVING
+from ganeti_gluster.storage.operations import BOUNDS, Operation
 from ganeti_gluster.verify.facts import RUNNING
 
 PREFIX = "ganeti_gluster_"

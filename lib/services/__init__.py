@@ -1,6 +1,6 @@
 """Groups of services on the cluster's nodes: Gluster Swift, Gluster's own, others.
 
 `model` has the entities and the algebra of statuses, `config` the master list of
-services, `systemd` and `sysv` a node's own view, `control` starts and stops there,
+services, `systemd` and `units` a node's own view, `control` starts and stops there,
 `events` tells what changed, `store` keeps it.
 """

@@ -11,7 +11,8 @@ from ganeti_gluster import decode
 from ganeti_gluster.decode import Name, OneOf
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.model import Service, Status
-from ganeti_gluster.services.units import Manager, UnitState, read
+from ganeti_gluster.services.systemd import Systemd, UnitState
+from ganeti_gluster.services.units import read
 
 START, STOP, RESTART = "start", "stop", "restart"
 VERBS = (START, STOP, RESTART)
@@ -61,7 +62,7 @@ class Outcome:
 class Controller:
     """Changes services of this node by `manager`; `type` is for the outcomes."""
 
-    manager: Manager
+    manager: Systemd
     type: str
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic

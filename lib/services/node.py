@@ -23,6 +23,7 @@ from ganeti_gluster.services import config, units
 from ganeti_gluster.services.config import Configuration
 from ganeti_gluster.services.control import VERBS, Controller
 from ganeti_gluster.services.model import ServerService, Service, ServiceType, Status
+from ganeti_gluster.services.systemd import Systemd, UnitState
 
 FORMAT = 1
 STATUS_COMMAND = "gluster-services-status"
@@ -58,9 +59,7 @@ def commands(configuration: Configuration) -> dict[str, tuple[str, ServiceType, 
     }
 
 
-def status(
-    configuration: Configuration, manager: units.Manager, *, master: str = ""
-) -> dict[str, Any]:
+def status(configuration: Configuration, manager: Systemd, *, master: str = "") -> dict[str, Any]:
     """This node's services as plain data; what cannot be read is UNKNOWN.
 
     `master` is the node that this one takes for the master.
@@ -82,7 +81,7 @@ def status(
     return answer
 
 
-def of_unit(type: str, name: str, state: units.UnitState) -> ServerService:
+def of_unit(type: str, name: str, state: UnitState) -> ServerService:
     """A service as its unit says; which node this is, the master knows."""
     return ServerService(
         type=type,
@@ -98,7 +97,7 @@ def of_unit(type: str, name: str, state: units.UnitState) -> ServerService:
     )
 
 
-def control(name: str, configuration: Configuration, manager: units.Manager) -> dict[str, Any]:
+def control(name: str, configuration: Configuration, manager: Systemd) -> dict[str, Any]:
     """Do what the command called `name` is for; the outcomes as plain data.
 
     Raises GanetiGlusterError.
@@ -188,7 +187,7 @@ def known_master() -> str:
 
 def answer_status() -> dict[str, Any]:
     """For the restricted command `STATUS_COMMAND`."""
-    return status(config.load(), units.manager(), master=known_master())
+    return status(config.load(), Systemd(), master=known_master())
 
 
 def answer_commands() -> dict[str, Any]:
@@ -203,4 +202,4 @@ def answer_commands() -> dict[str, Any]:
 
 def answer_control() -> dict[str, Any]:
     """For the links to `CONTROL_SCRIPT`."""
-    return control(os.path.basename(sys.argv[0]), config.load(), units.manager())
+    return control(os.path.basename(sys.argv[0]), config.load(), Systemd())

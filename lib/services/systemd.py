@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from ganeti_gluster import command
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.model import Status
-from ganeti_gluster.services.units import UnitState
 
 READ_SECONDS = 4
 # What a start or a stop may take; systemd's own limit is 90 s by default.
@@ -56,12 +55,33 @@ class SystemdSilent(GanetiGlusterError):
 
 
 @dataclass(frozen=True)
+class UnitState:
+    """One unit of a node; `status` is the one before while there is a `transition`.
+
+    `cpu` is what all its processes have used of a processor, in seconds, where
+    systemd knows that.
+    """
+
+    name: str
+    installed: bool
+    status: Status = Status.NOT_INSTALLED
+    message: str = ""
+    since: float | None = None
+    enabled: bool | None = None
+    masked: bool = False
+    pid: int | None = None
+    transition: str = ""
+    cpu: float | None = None
+
+
+@dataclass(frozen=True)
 class Systemd:
-    """systemd as a service manager."""
+    """systemd, as a node's services are read and changed through it."""
 
     run: Run = command.run
 
     def read(self, units: Sequence[str]) -> Mapping[str, UnitState]:
+        """The state of each unit, installed or not; raises GanetiGlusterError."""
         done = self.run(show_argv(units), timeout=READ_SECONDS)
         blocks = parse_show(done.stdout)
         if len(blocks) != len(units):
@@ -75,11 +95,16 @@ class Systemd:
         }
 
     def start(self, unit: str) -> None:
+        """Ask for the start of a unit, and wait for the answer: that it runs is not certain then.
+
+        Raises GanetiGlusterError, as `stop` does.
+        """
         # systemd refuses to start what has failed too often of late.
         self.run(act_argv("reset-failed", unit), timeout=READ_SECONDS, check=False)
         self.run(act_argv("start", unit), timeout=ACT_SECONDS)
 
     def stop(self, unit: str) -> None:
+        """As `start`."""
         self.run(act_argv("stop", unit), timeout=ACT_SECONDS)
 
 

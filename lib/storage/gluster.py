@@ -18,9 +18,8 @@ from ganeti import errors, objects
 from ganeti.storage import base
 
 from ganeti_gluster import constants, image, names
-from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.monitoring import operations
-from ganeti_gluster.plugin import Refused
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, Refused
+from ganeti_gluster.storage import operations
 from ganeti_gluster.volume import VolumeSpec, connect
 
 if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, export or open

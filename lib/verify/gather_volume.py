@@ -10,7 +10,6 @@ from typing import Any
 from ganeti_gluster import command, constants, image
 from ganeti_gluster.command import CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.extstorage.request import DIRECTORY
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gluster_cli import BrickHeal, Gluster, HealEntries, VolumeInfo
 from ganeti_gluster.verify import facts as f
@@ -27,7 +26,7 @@ SETTLE_SECONDS = 8.0
 LIST_SECONDS = 60.0
 
 #: Where images are: the template's, and the ExtStorage provider's.
-DIRECTORIES = (constants.IMAGE_DIRECTORY, DIRECTORY)
+DIRECTORIES = (constants.IMAGE_DIRECTORY, constants.EXT_DIRECTORY)
 
 #: An image's GFID as text, by which its shards are named.
 GFID_XATTR = "glusterfs.gfid.string"

@@ -14,8 +14,8 @@ from ganeti import cli
 
 from ganeti_gluster.cmdlib import configuration
 from ganeti_gluster.cmdlib import services as cluster_services
-from ganeti_gluster.cmdlib.agent import METRICS_FILE
 from ganeti_gluster.gluster_cli import Gluster
+from ganeti_gluster.monitoring.agent import METRICS_FILE
 from ganeti_gluster.services import control
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order, Outcome

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import backend
-from ganeti_gluster.plugin import Refused
 
 
 class DevCacheManager:

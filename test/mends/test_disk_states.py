@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import disk_states
-from ganeti_gluster.plugin import Refused
 
 CONSTANTS = SimpleNamespace(DT_GLUSTER="gluster", LDS_FAULTY=2, LDS_UNKNOWN=1)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import __version__
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import hook_env
-from ganeti_gluster.plugin import Refused
 
 PARAMS = {
     "host": "node1,node2",

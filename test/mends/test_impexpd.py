@@ -7,8 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import impexpd
-from ganeti_gluster.plugin import Refused
 
 OURS = "/var/lib/ganeti/server.pem"
 ADDRESS = "OPENSSL:192.0.2.12:1234,keepalive,cert=%s,openssl-commonname=node2"

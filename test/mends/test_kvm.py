@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import kvm
-from ganeti_gluster.plugin import Refused
 from ganeti_gluster.serve.server import qemu_blockdev, qemu_uri
 
 SOCKET = "/run/ganeti-gluster/images/gv0-0123456789abcdef.nbd"

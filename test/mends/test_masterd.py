@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import masterd
-from ganeti_gluster.plugin import Refused
 
 
 def module(fails=()):

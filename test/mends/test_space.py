@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, Refused
 from ganeti_gluster.gfapi.stat import Space
 from ganeti_gluster.mends import space
-from ganeti_gluster.plugin import Refused
 
 KNOWN = SimpleNamespace(
     ST_GLUSTER="gluster",

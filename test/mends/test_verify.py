@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import verify
-from ganeti_gluster.plugin import Refused
 from ganeti_gluster.verify.finding import MARK, found
 
 ERROR = found("BRICK_DOWN", "node1:/b", "it does not run", volume="gv0")

@@ -12,7 +12,7 @@ import pytest
 from ganeti_gluster.gluster_cli import BrickHeal, VolumeInfo
 from ganeti_gluster.gluster_cli.profile import BrickProfile, Calls
 from ganeti_gluster.monitoring import collect, metrics, report
-from ganeti_gluster.monitoring.operations import BOUNDS, Operation
+from ganeti_gluster.storage.operations import BOUNDS, Operation
 from ganeti_gluster.verify import facts as f
 from ganeti_gluster.verify import last
 from ganeti_gluster.verify.finding import CODES, found

@@ -13,7 +13,7 @@ from ganeti_gluster.services import node as on_node
 from ganeti_gluster.services.answers import Answer
 from ganeti_gluster.services.config import Configuration
 from ganeti_gluster.services.model import Node, Status
-from ganeti_gluster.services.units import UnitState
+from ganeti_gluster.services.systemd import UnitState
 
 SWIFT = config.BUILT_IN[0]
 

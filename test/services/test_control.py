@@ -20,7 +20,7 @@ from ganeti_gluster.services.control import (
     Controller,
 )
 from ganeti_gluster.services.model import Status
-from ganeti_gluster.services.units import UnitState
+from ganeti_gluster.services.systemd import UnitState
 
 SWIFT = BUILT_IN[0]
 R, S, N, U = Status.RUNNING, Status.STOPPED, Status.NOT_INSTALLED, Status.UNKNOWN

@@ -9,8 +9,14 @@ import pytest
 
 from ganeti_gluster.command import CommandFailed, CommandResult
 from ganeti_gluster.services.model import Status
-from ganeti_gluster.services.systemd import Systemd, SystemdSilent, parse_show, show_argv, state
-from ganeti_gluster.services.units import UnitState
+from ganeti_gluster.services.systemd import (
+    Systemd,
+    SystemdSilent,
+    UnitState,
+    parse_show,
+    show_argv,
+    state,
+)
 
 DATA = sorted((Path(__file__).parent / "data").glob("systemd-*.txt"))
 R, S, N = Status.RUNNING, Status.STOPPED, Status.NOT_INSTALLED

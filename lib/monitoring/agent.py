@@ -12,8 +12,9 @@ from ganeti import errors, ssconf
 
 from ganeti_gluster import constants, private
 from ganeti_gluster.cmdlib import configuration, node_verify
-from ganeti_gluster.monitoring import metrics, operations, report
+from ganeti_gluster.monitoring import metrics, report
 from ganeti_gluster.monitoring.collect import Collected, bricks_up, of_master
+from ganeti_gluster.storage import operations
 from ganeti_gluster.verify import last
 from ganeti_gluster.verify.facts import Disk
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.monitoring import operations
+from ganeti_gluster.storage import operations
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""Imports point downwards only, and no two modules import each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "ganeti_gluster"
+
+#: The package's wings by layer, the highest first; within a layer they may import each other.
+LAYERS = {
+    "edges": "client web monitoring extstorage gnt-gluster services-sync hooks scripts",
+    "cluster logic": "cmdlib",
+    "adapters to Ganeti": ("storage mends objects_ext plugin plugin_status hook with_path"),
+    "domain": (
+        "plugin_state image health volume in_use copy snapshot serve export pool verify services"
+    ),
+    "tools": (
+        "gfapi gluster_cli command decode processes transient_unit sd_notify private names"
+        " errors constants "
+    ),
+}
+RANK = {wing: number for number, wings in enumerate(LAYERS.values()) for wing in wings.split()}
+
+#: Programs that a lower layer has to name, since systemd starts them.
+PROGRAMS = {("snapshot.service", "cmdlib.snapshot_worker")}
+
+
+def sources() -> dict[str, ast.Module]:
+    """The parsed source of each module and program, by its name within the package."""
+    found = {}
+    for path in sorted((ROOT / "lib").rglob("*")):
+        if path.suffix == ".py" or (path.is_file() and is_program(path)):
+            name = ".".join(path.relative_to(ROOT / "lib").with_suffix("").parts)
+            found[name.removesuffix("__init__").rstrip(".")] = ast.parse(path.read_text())
+    for folder in ("hooks", "extstorage"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and is_program(path):
+                wing = "hooks" if folder == "hooks" else "scripts"
+                found["%s.%s" % (wing, path.name)] = ast.parse(path.read_text())
+    return found
+
+
+def is_program(path: Path) -> bool:
+    return path.read_bytes().startswith(b"#!/usr/bin/python3")
+
+
+def imports(tree: ast.Module, modules: set[str]) -> Iterator[str]:
+    """What a module imports of the package, late imports and modules named in strings too."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if id(node) in docstrings:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            for alias in node.names:
+                yield from named("%s.%s" % (node.module, alias.name), modules)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from named(alias.name, modules)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for word in re.findall(r"\b%s(?:\.\w+)+" % PACKAGE, node.value):
+                yield from named(word, modules)
+
+
+def named(dotted: str, modules: set[str]) -> Iterator[str]:
+    """The module of the package that a dotted name is, or is in."""
+    if dotted != PACKAGE and not dotted.startswith(PACKAGE + "."):
+        return
+    name = dotted[len(PACKAGE) :].lstrip(".")
+    while name and name not in modules and name.partition(".")[0] != "constants":
+        name = name.rpartition(".")[0]
+    if name:
+        yield name
+
+
+SOURCES = sources()
+MODULES = set(SOURCES)
+IMPORTS = {name: sorted(set(imports(tree, MODULES)) - {name}) for name, tree in SOURCES.items()}
+
+
+def wing(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_each_module_has_its_layer() -> None:
+    assert {wing(module) for module in MODULES if module} <= set(RANK)
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name))
+def test_no_import_runs_upwards(module: str) -> None:
+    upwards = [
+        other
+        for other in IMPORTS[module]
+        if RANK[wing(other)] < RANK[wing(module)] and (module, other) not in PROGRAMS
+    ]
+    assert upwards == []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert [
+        cycle for cycle in cycles() if not any(pair <= cycle for pair in map(set, PROGRAMS))
+    ] == []
+
+
+def cycles() -> list[set[str]]:
+    """The sets of modules each of which leads to all others of its set."""
+    reach = {module: {module} for module in IMPORTS}
+    changed = True
+    while changed:
+        changed = False
+        for module, others in IMPORTS.items():
+            known = (other for other in others if (module, other) not in PROGRAMS)
+            found = reach[module].union(*(reach.get(other, set()) for other in known))
+            if found != reach[module]:
+                reach[module] = found
+                changed = True
+    found_cycles = []
+    for module in reach:
+        same = {other for other in reach[module] if other in reach and module in reach[other]}
+        if len(same) > 1 and same not in found_cycles:
+            found_cycles.append(same)
+    return found_cycles
