@@ -186,12 +186,6 @@ class File:
         self._call("glfs_fsync", None, None)
         self._dirty = False
 
-    def fdatasync(self) -> None:
-        """As `fsync`, without the times."""
-        wait_idle()
-        self._call("glfs_fdatasync", None, None)
-        self._dirty = False
-
     def stat(self) -> FileStat:
         """Size, blocks, owner and mode as they are now."""
         raw = self._connection.library.Stat()

@@ -22,10 +22,6 @@ class FileStat(NamedTuple):
     def is_file(self) -> bool:
         return stat.S_ISREG(self.mode)
 
-    @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
 
 class Space(NamedTuple):
     """A volume's room in bytes; `free` is what an image can still take."""

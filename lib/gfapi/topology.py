@@ -96,11 +96,6 @@ class Topology:
     def sharded(self) -> bool:
         return self.shard_size is not None
 
-    @property
-    def replica_count(self) -> int:
-        """Bricks that hold each file in full or as an arbiter; 1 if not replicated."""
-        return len(self.subvolumes[0].bricks) if self.replicated else 1
-
 
 @lru_cache(maxsize=4)
 def parse(volfile: str) -> Topology:

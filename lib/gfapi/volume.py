@@ -163,10 +163,6 @@ class Volume:
         """Remove an empty directory."""
         self._call("glfs_rmdir", path)
 
-    def chmod(self, path: str, mode: int) -> None:
-        """Set the permissions."""
-        self._call("glfs_chmod", path, mode)
-
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set user and group."""
         self._call("glfs_chown", path, uid, gid)
@@ -215,13 +211,6 @@ class Volume:
             library.functions["glfs_h_close"](found)
         return buffer.raw
 
-    def clear_locks(self, path: str) -> None:
-        """Take every posix lock on a file from its holder, who is not told.
-
-        As `gluster volume clear-locks` does, by a virtual attribute.
-        """
-        self.getxattr(path, "glusterfs.clrlk.tposix.kgranted")
-
     # extended attributes
 
     def getxattr(self, path: str, name: str) -> bytes:
@@ -231,15 +220,6 @@ class Volume:
     def setxattr(self, path: str, name: str, value: bytes, flags: int = 0) -> None:
         """Set an attribute; `flags` is XATTR_CREATE or XATTR_REPLACE."""
         self._call("glfs_setxattr", path, name.encode(), value, len(value), flags)
-
-    def removexattr(self, path: str, name: str) -> None:
-        """Remove an attribute; ENODATA if there is none."""
-        self._call("glfs_removexattr", path, name.encode())
-
-    def listxattr(self, path: str) -> list[str]:
-        """The names of all attributes."""
-        names = self._sized("glfs_listxattr", path).split(b"\0")
-        return [name.decode("utf-8", "surrogateescape") for name in names if name]
 
     def _sized(self, function: str, path: str, *args: bytes) -> bytes:
         size = _XATTR_ROOM
@@ -260,13 +240,6 @@ class Volume:
         raw = self._connection.library.Statvfs()
         self._call("glfs_statvfs", "/", ctypes.byref(raw))
         return space(raw)
-
-    def identity(self) -> bytes:
-        """The volume's UUID, 16 bytes."""
-        buffer = ctypes.create_string_buffer(16)
-        handle = self._connection.handle
-        self._connection.library.call("glfs_get_volumeid", None, handle, buffer, 16)
-        return buffer.raw
 
     def volfile(self) -> str:
         """The client's volume graph as text; it holds the volume's password.

@@ -51,11 +51,6 @@ def summary_words(volume: str) -> tuple[str, ...]:
     return ("volume", "heal", volume, "info", "summary")
 
 
-def entries_words(volume: str) -> tuple[str, ...]:
-    """The question for paths."""
-    return ("volume", "heal", volume, "info")
-
-
 def split_brain_words(volume: str) -> tuple[str, ...]:
     """The question for the paths that need a decision."""
     return ("volume", "heal", volume, "info", "split-brain")

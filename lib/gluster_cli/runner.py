@@ -17,7 +17,7 @@ from typing import NoReturn
 from ganeti_gluster import command, decode
 from ganeti_gluster.command import CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import heal, peers, profile, status, tasks, volumes
+from ganeti_gluster.gluster_cli import heal, peers, profile, status, volumes
 from ganeti_gluster.gluster_cli.volumes import VolumeInfo
 
 #: Seconds a command may take. The gluster command itself gives up after 120
@@ -177,10 +177,6 @@ class Gluster:
         """How much each brick knows to be behind; slow on a large backlog."""
         return heal.parse_summary(self.ask(*heal.summary_words(name), timeout=timeout))
 
-    def heal_entries(self, name: str, *, timeout: float = TIMEOUT) -> list[heal.HealEntries]:
-        """Which files each brick knows to be behind; slow on a large backlog."""
-        return heal.parse_entries(self.ask(*heal.entries_words(name), timeout=timeout))
-
     def split_brains(self, name: str, *, timeout: float = TIMEOUT) -> list[heal.HealEntries]:
         """Which files each brick knows to be in split-brain."""
         return heal.parse_entries(self.ask(*heal.split_brain_words(name), timeout=timeout))
@@ -205,7 +201,3 @@ class Gluster:
             if profile.is_off(err.reason):
                 return None
             raise
-
-    def removal(self, name: str, words: Sequence[str]) -> tasks.TaskStatus:
-        """How far a remove-brick is; `words` names what it removes."""
-        return tasks.parse(self.ask("volume", "remove-brick", name, *words, "status"))

@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 COMPLETED = "completed"
-IN_PROGRESS = "in progress"
 
 
 @dataclass(frozen=True)

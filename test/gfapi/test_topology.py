@@ -38,7 +38,6 @@ def test_the_subvolumes(version, shape, subvolumes):
     assert found.replicated == (subvolumes[0][0] == "replicate")
     assert found.dispersed == (subvolumes[0][0] == "disperse")
     assert found.sharded == (shape == "sharded")
-    assert found.replica_count == (3 if found.replicated else 1)
     assert not found.encrypted
 
 

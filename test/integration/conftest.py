@@ -20,6 +20,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, TypeVar
 
 import pytest
@@ -182,7 +183,7 @@ def _remove_tree(volume: Volume, path: str) -> None:
         return
     for entry in volume.scandir(path):
         below = "%s/%s" % (path, entry.name)
-        if entry.stat.is_directory:
+        if S_ISDIR(entry.stat.mode):
             _remove_tree(volume, below)
         else:
             volume.unlink(below)
