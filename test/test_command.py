@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from ganeti_gluster.command import CommandFailed, run
@@ -40,3 +43,25 @@ def test_a_failure_says_what_and_why(argv: list[str], message: str, exit_code: i
         run(argv, timeout=0.1 if argv[0] == "sleep" else 10)
     assert str(caught.value) == message
     assert caught.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_program_that_writes_without_end_is_ended(stream: int, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    endless = "echo $$ > %s; while :; do echo yes; done >&%d" % (pid, stream)
+    with pytest.raises(CommandFailed) as caught:
+        run(["sh", "-c", endless], timeout=20, longest=100_000)
+    assert str(caught.value) == "sh -c %s: more than 100000 bytes of output" % endless
+    assert caught.value.exit_code is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_as_much_as_a_program_may_write_comes_back_whole() -> None:
+    done = run(["head", "-c", "300000", "/dev/zero"], timeout=20, longest=300_000)
+    assert done.stdout == "\0" * 300_000
+
+
+def test_output_is_read_as_text() -> None:
+    done = run(["printf", r"a\r\nb\rc\377"], timeout=10)
+    assert done.stdout == "a\nb\nc\N{REPLACEMENT CHARACTER}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from ganeti import constants, pathutils, ssconf, ssh
 
-from ganeti_gluster import command, private
+from ganeti_gluster import command, decode, private
 from ganeti_gluster import constants as our_constants
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.crew import Crew
@@ -24,6 +24,8 @@ LOCK_FILE = our_constants.RUN_DIR + "/pool.lock"
 LOG_FILE = os.path.join(pathutils.LOG_DIR, "gluster-pool.log")
 
 LOOK_SECONDS = 60
+#: Bytes that a node may answer: as many as the answer may have characters.
+LONGEST_ANSWER = decode.LONGEST
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class SshChannel:
         self._ports = store.GetSshPortMap()
 
     def __call__(self, node: str, argv: Sequence[str], *, timeout: float) -> command.CommandResult:
-        """Run `argv` on a node, whatever its exit status (255: not reached)."""
+        """Run `argv` on a node, whatever its exit status (255: not reached).
+
+        A node that answers more than `LONGEST_ANSWER` raises `CommandFailed`.
+        """
         if node != self._own_name:
             argv = self._runner.BuildCmd(
                 node,
@@ -62,7 +67,7 @@ class SshChannel:
                 port=self._ports.get(node),
                 quiet=False,
             )
-        return command.run(argv, timeout=timeout, check=False)
+        return command.run(argv, timeout=timeout, check=False, longest=LONGEST_ANSWER)
 
 
 def crew() -> Crew:
