@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,20 @@ def generous() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+# A brick's directory is the administrator's.
+ELSEWHERE = {"private.py", "pool/place.py"}
+LIB = Path(private.__file__).parent
+
+
+def test_our_directories_are_made_in_one_place() -> None:
+    making = {
+        str(path.relative_to(LIB))
+        for path in LIB.rglob("*.py")
+        if re.search(r"\bos\.(makedirs|mkdir)\(", path.read_text())
+    }
+    assert making == ELSEWHERE
 
 
 @pytest.fixture

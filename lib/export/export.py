@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ganeti_gluster import command, constants, names
+from ganeti_gluster import command, constants, names, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, loop, nbd, unit, users
 from ganeti_gluster.serve.control import LOST, NoAnswer
@@ -359,7 +359,7 @@ class Export:
 
     def _new_record(self, suffix: str) -> str:
         record = "%s.%s" % (self.key, suffix)
-        os.close(os.open(self._path(record), os.O_CREAT | os.O_WRONLY, 0o600))
+        private.touch(self._path(record))
         return record
 
     @contextlib.contextmanager
@@ -369,12 +369,8 @@ class Export:
         Locks are shared by few images, so that one that hangs does not hold up
         all; they are files that stay, since removing a lock is a race.
         """
-        locks = os.path.join(constants.RUN_DIR, "locks")
-        for directory in (constants.EXPORT_DIR, locks):
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-        descriptor = os.open(
-            os.path.join(locks, self.key[-2:]), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
-        )
+        private.directory(constants.EXPORT_DIR)
+        descriptor = private.open_lock(os.path.join(constants.RUN_DIR, "locks", self.key[-2:]))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

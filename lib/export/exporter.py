@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ganeti_gluster import command
+from ganeti_gluster import command, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, fuse, loop
 from ganeti_gluster.export.served import ServedImage
@@ -51,7 +51,8 @@ class Exporter:
     def start(self) -> str:
         """Serve the image and return its block device."""
         # What the node sees at the path, while this process sees the image there.
-        with open(self._path, "w", encoding="ascii") as record:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(private.open_file(self._path, flags), "w", encoding="ascii") as record:
             descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
             mount(descriptor, self._path)
             server = Server(descriptor, self._image)

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot import graph
 from ganeti_gluster.snapshot.graph import Command, Device
@@ -91,7 +91,7 @@ def frozen(
     """
     check_space(directory)
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="nbd-", dir=_run_dir()))
+        work = stack.enter_context(_socket_directory())
         address = os.path.join(work, "socket")
         with connect() as monitor:
             clear(monitor)
@@ -196,8 +196,7 @@ def check_space(directory: str) -> None:
 
     Called again and again while a snapshot lasts, since the guest goes on writing.
     """
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    found = os.statvfs(directory)
+    found = os.statvfs(private.directory(directory))
     total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
     reserved = int(min(RESERVED_BYTES, RESERVED_PART * total))
     if free < reserved + NEEDED_BYTES:
@@ -216,9 +215,8 @@ def _nameless_file(directory: str, size: int) -> Iterator[int]:
         yield file.fileno()
 
 
-def _run_dir() -> str:
-    os.makedirs(constants.RUN_DIR, mode=0o755, exist_ok=True)
-    return constants.RUN_DIR
+def _socket_directory() -> AbstractContextManager[str]:
+    return tempfile.TemporaryDirectory(prefix="nbd-", dir=private.directory(constants.RUN_DIR))
 
 
 def _nodes(monitor: Monitor) -> Any:

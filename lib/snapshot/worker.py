@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ganeti_gluster import constants
+from ganeti_gluster import private
 from ganeti_gluster.copy import Progress, signals
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot import live, service, work
@@ -66,9 +66,7 @@ def undo(instance: str, guests: work.Guests) -> int:
 @contextlib.contextmanager
 def _marked(instance: str) -> Iterator[None]:
     """Leave the mark, which goes when QEMU is known to have nothing of ours."""
-    os.makedirs(constants.SNAPSHOT_DIR, mode=0o700, exist_ok=True)
-    with open(service.mark(instance), "w", encoding="ascii") as stream:
-        stream.write("%d\n" % os.getpid())
+    private.write(service.mark(instance), "%d\n" % os.getpid())
     yield
     # Not after an error: `undo`, which follows, looks at QEMU first.
     _unmark(instance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,21 @@ FRESH = [*STOPPED, *CLEAN, "systemd-run"]
 
 def left() -> list[str]:
     return os.listdir(constants.EXPORT_DIR)
+
+
+def test_its_files_are_root_s_alone_whatever_was_there(node: Node, tmp_path: Path) -> None:
+    locks = tmp_path / "locks"
+    for directory in (locks, tmp_path / "exports"):
+        directory.mkdir()
+        directory.chmod(0o755)
+    export = an_export(node)
+    lock = locks / export.key[-2:]
+    lock.touch()
+    lock.chmod(0o666)
+    export.start()
+    (record,) = (tmp_path / "exports").iterdir()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (locks, lock, record.parent, record)]
+    assert modes == [0o700, 0o600, 0o700, 0o600]
 
 
 def test_constructing_one_does_nothing(node: Node) -> None:
