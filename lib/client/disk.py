@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, errors, utils
 
-from ganeti_gluster import health, image, names
+from ganeti_gluster import decode, health, image, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import evict, evictions, instance_disks, open_images
 from ganeti_gluster.cmdlib.pool_nodes import SshChannel
@@ -151,7 +151,8 @@ def _print(disk: dict[str, Any]) -> None:
             ("info", disk["info"] or "-"),
         ]
     for name, value in lines:
-        cli.ToStdout("  %-12s %s", name + ":", value)
+        # Attributes on the volume may hold anything.
+        cli.ToStdout("  %-12s %s", name + ":", decode.printable(value))
 
 
 def _size(size: int) -> str:

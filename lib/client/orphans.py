@@ -9,6 +9,7 @@ from typing import Any
 
 from ganeti import cli, utils
 
+from ganeti_gluster import decode, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import configuration, orphans
 from ganeti_gluster.cmdlib.orphans import Candidate
@@ -61,7 +62,8 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
 def _remove(candidates: Sequence[Candidate], still: Collection[tuple[VolumeSpec, str]]) -> int:
     result = 0
     for candidate in candidates:
-        name = "%s of volume %s" % (candidate.image.path, candidate.spec.name)
+        path = decode.printable(candidate.image.path, longest=names.PATH_BYTES)
+        name = "%s of volume %s" % (path, candidate.spec.name)
         try:
             if (candidate.spec, candidate.image.path) in still and orphans.remove(candidate):
                 cli.ToStderr("Removed %s", name)
@@ -91,10 +93,12 @@ def _print_table(opts: Any, rows: Sequence[dict[str, Any]]) -> None:
     data = [
         {
             **row,
+            # Whoever made the image has chosen its name.
+            "path": decode.printable(row["path"], longest=names.PATH_BYTES),
             "size": utils.FormatUnit(row["size"] / MIB, "h"),
             "allocated": utils.FormatUnit(row["allocated"] / MIB, "h"),
             "age": duration(now - row["last_written"]),
-            "origin": row["origin"] or "-",
+            "origin": decode.printable(row["origin"]) or "-",
         }
         for row in rows
     ]

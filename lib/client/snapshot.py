@@ -10,7 +10,7 @@ from typing import Any
 
 from ganeti import cli, errors, utils
 
-from ganeti_gluster import constants, image, names
+from ganeti_gluster import constants, decode, image, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import snapshots
 from ganeti_gluster.copy import Progress
@@ -173,7 +173,7 @@ def _print_table(opts: Any, found: list[dict[str, Any]]) -> None:
         rows.append(
             [
                 each["instance"],
-                each["name"],
+                decode.printable(each["name"]),
                 time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each["taken"])),
                 ",".join(each["disks"]) or "-",
                 _state(each),

@@ -13,10 +13,10 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
-from ganeti_gluster import constants, image, names
+from ganeti_gluster import constants, decode, image, names
 from ganeti_gluster.copy.interface import PARTIAL
+from ganeti_gluster.decode import Count, Moment, Name, NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.gfapi import Volume
 
@@ -50,10 +50,10 @@ class About:
     `live` whether the guest ran, `rotated` whether it gives way to newer ones.
     """
 
-    instance: str
-    name: str
-    taken: float
-    disks: tuple[int, ...]
+    instance: Name
+    name: Name
+    taken: Moment
+    disks: tuple[Count, ...]
     live: bool = False
     rotated: bool = False
 
@@ -240,14 +240,6 @@ def _about(volume: Volume, found: str) -> About | None:
 def parse(value: bytes) -> About | None:
     """What an image's attribute tells; None for what this version cannot read."""
     try:
-        data: dict[str, Any] = json.loads(value.rstrip(b"\0"))
-        return About(
-            instance=str(data["instance"]),
-            name=str(data["name"]),
-            taken=float(data["taken"]),
-            disks=tuple(int(index) for index in data["disks"]),
-            live=bool(data.get("live")),
-            rotated=bool(data.get("rotated")),
-        )
-    except (ValueError, KeyError, TypeError):
+        return decode.build(About, decode.plain(value.rstrip(b"\0")))
+    except NotUnderstood:
         return None

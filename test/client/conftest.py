@@ -111,7 +111,7 @@ def person(client: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Per
 
 def table(*, data: Sequence[Sequence[str]], **options: Any) -> list[str]:
     """A table without its looks."""
-    return [" ".join(row) for row in data]
+    return [" ".join(map(str, row)) for row in data]
 
 
 @pytest.fixture

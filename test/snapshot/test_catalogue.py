@@ -114,6 +114,22 @@ def test_default_names_sort_by_time() -> None:
     assert catalogue.check_name(catalogue.default_name(1795251612)) == "20261121-090012"
 
 
-@pytest.mark.parametrize("value", [b"", b"x", b"[]", b'{"name": "a"}', b'{"disks": 1}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"x",
+        b"\xff",
+        b"[]",
+        b'{"name": "a"}',
+        b'{"disks": 1}',
+        b"[" * 100_000,
+        b'{"instance": "i", "name": "a\\u001b[2J", "taken": 5.5, "disks": [0]}',
+        # No calendar has it.
+        b'{"instance": "i", "name": "a", "taken": 1e300, "disks": [0]}',
+        b'{"instance": "i", "name": "a", "taken": NaN, "disks": [0]}',
+    ],
+    ids=lambda value: repr(value[:60]),
+)
 def test_what_an_image_does_not_tell_is_no_snapshot(value: bytes) -> None:
     assert catalogue.parse(value) is None
