@@ -2,11 +2,13 @@
 
 A hook is an executable file of root's in /etc/ganeti/gluster-events.d, run in the
 order of the names, as run-parts(8) does, with the event in its environment.  What a
-hook does or fails to do changes nothing; it has a time limit.
+hook does or fails to do changes nothing; it has a time limit.  It is the administrator's,
+and may do what the sync may not: it runs in a unit of its own.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -14,16 +16,19 @@ import stat
 import subprocess
 import syslog
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, transient_unit
 from ganeti_gluster.services.events import FETCH_FAILED, Event
 from ganeti_gluster.services.model import Status
 
 IDENTIFIER = "gluster-services"
 # The name of all these messages for journalctl and catalogues.
 MESSAGE_ID = "5e1e0f5c0f0b4e0c9d0a7f1a3f6d2b84"
+
+#: How the units of hooks begin.
+HOOK_UNIT = "gluster-services-hook"
 
 # How long one sync tells events at most; the next one goes on with the rest.
 PUBLISH_SECONDS = 30.0
@@ -101,7 +106,36 @@ def _is_ours(path: str) -> bool:
     )
 
 
-def run_hook(path: str, event: Event, *, seconds: float) -> str:
+def hook_argv(path: str, environment: Mapping[str, str], seconds: float) -> list[str]:
+    """The command that runs a hook in a unit of its own, and ends when that does.
+
+    systemd ends the unit as well, a little after those that wait for it have given up.
+    """
+    return transient_unit.run_argv(
+        "%s-%s.service" % (HOOK_UNIT, os.urandom(8).hex()),
+        "Hook %s for an event of the services" % os.path.basename(path),
+        [path],
+        options=[
+            "--pipe",
+            "--wait",
+            *("--setenv=%s=%s" % pair for pair in environment.items()),
+        ],
+        properties=[
+            "RuntimeMaxSec=%d" % math.ceil(seconds + 1),
+            "KillSignal=SIGKILL",
+            # Whoever stops the sync stops what it waits for.
+            "PartOf=gluster-services-sync.service",
+        ],
+    )
+
+
+def run_hook(
+    path: str,
+    event: Event,
+    *,
+    seconds: float,
+    argv: Callable[[str, Mapping[str, str], float], list[str]] = hook_argv,
+) -> str:
     """Run a hook and return what went wrong, "" if nothing did.
 
     After `seconds` it is killed with all that it has started.
@@ -109,7 +143,7 @@ def run_hook(path: str, event: Event, *, seconds: float) -> str:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", **fields(event)}
     try:
         process = subprocess.Popen(
-            [path],
+            argv(path, environment, seconds),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -153,6 +187,7 @@ def publish(
     """
     journal = sinks.get("journal", to_journal)
     warn = sinks.get("warn", lambda text: log(syslog.LOG_WARNING, text))
+    run = sinks.get("run", run_hook)
     deadline = clock() + PUBLISH_SECONDS
     for event in events:
         if clock() > deadline:
@@ -161,7 +196,7 @@ def publish(
             journal(event)
             logged(event)
         for path in hooks(directory):
-            problem = run_hook(path, event, seconds=hook_seconds)
+            problem = run(path, event, seconds=hook_seconds)
             if problem:
                 warn("hook %s for event %s: %s" % (path, event.uid, problem))
         told(event)

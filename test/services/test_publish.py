@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import syslog
 import types
@@ -28,6 +29,11 @@ EVENT = Event(
     uid="0123",
 )
 LINE = "GLUSTER_SWIFT proxy on node1: RUNNING -> STOPPED: failed: signal, signal SIGKILL"
+
+
+def run_directly(path: str, event: Event, *, seconds: float) -> str:
+    """As `publish.run_hook`, without systemd."""
+    return publish.run_hook(path, event, seconds=seconds, argv=lambda path, *rest: [path])
 
 
 def hook(directory: Path, name: str, text: str, mode: int = 0o755) -> Path:
@@ -103,22 +109,33 @@ def test_an_event_that_no_environment_can_have_keeps_no_other() -> None:
     assert found == "cannot be started: embedded null byte"
 
 
+def test_a_hook_runs_in_a_unit_of_its_own_for_as_long_as_it_may() -> None:
+    argv = publish.hook_argv("/etc/x/10-mail", {"A": "b c", "D": "$e %f"}, 0.5)
+    assert argv[:3] == ["systemd-run", "--quiet", "--collect"]
+    assert {"--pipe", "--wait", "--setenv=A=b c", "--setenv=D=$e %f"} < set(argv)
+    (unit,) = (word for word in argv if word.startswith("--unit="))
+    assert re.fullmatch(r"--unit=gluster-services-hook-[0-9a-f]{16}\.service", unit)
+    assert "--property=RuntimeMaxSec=2" in argv
+    assert argv[-2:] == ["--", "/etc/x/10-mail"]
+    assert publish.hook_argv("/etc/x/10-mail", {}, 0.5) != argv
+
+
 @pytest.mark.allow_process  # a hook is a process
 def test_a_hook_gets_the_event_and_its_failures_are_reported(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     good = hook(tmp_path, "good", 'env | grep ^GLUSTER_ | sort >%s; [ -z "$HOME" ]; cat' % seen)
-    assert publish.run_hook(str(good), EVENT, seconds=20) == ""
+    assert run_directly(str(good), EVENT, seconds=20) == ""
     assert seen.read_text().splitlines() == sorted(
         "%s=%s" % pair for pair in publish.fields(EVENT).items()
     )
     bad = hook(tmp_path, "bad", "echo no mail >&2; exit 3")
-    assert publish.run_hook(str(bad), EVENT, seconds=20) == "exit status 3: no mail"
+    assert run_directly(str(bad), EVENT, seconds=20) == "exit status 3: no mail"
     slow = hook(tmp_path, "slow", "sleep 60 & sleep 60")
-    assert publish.run_hook(str(slow), EVENT, seconds=0.2) == "killed after 0.2 s"
+    assert run_directly(str(slow), EVENT, seconds=0.2) == "killed after 0.2 s"
     (tmp_path / "broken").write_text("#!/no/such/shell\n")
     (tmp_path / "broken").chmod(0o755)
     assert (
-        publish.run_hook(str(tmp_path / "broken"), EVENT, seconds=20)
+        run_directly(str(tmp_path / "broken"), EVENT, seconds=20)
         == "cannot be started: No such file or directory"
     )
 
@@ -156,6 +173,7 @@ def test_a_hook_that_fails_does_not_keep_the_event_from_being_told(tmp_path: Pat
         directory=str(tmp_path),
         journal=lambda event: None,
         warn=warned.append,
+        run=run_directly,
     )
     assert told == [EVENT]
     assert warned == ["hook %s for event 0123: exit status 1" % path]
