@@ -39,6 +39,8 @@ GLUSTERD_DIR = Path("/var/lib/glusterd")
 #: Where GlusterFS looks for its keys: Debian's 11.1, and its 10.3, which takes OpenSSL's own.
 TLS_DIR = Path("/etc/ssl")
 TLS_DIR_10 = Path("/usr/lib/ssl")
+#: What is mounted where, as the system itself has it.
+SYSTEM_MOUNTS = Path("/proc/1/mountinfo")
 TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
 
 _EXPORT = "ganeti-gluster-export-"
@@ -266,7 +268,7 @@ def look_at_brick(volume: str, name: str, path: str) -> f.BrickPlace:
         # A directory without the volume's mark is the empty mount point, or a disk that
         # is not the brick's.
         mounted=mine,
-        read_only=bool(space.f_flag & os.ST_RDONLY),
+        read_only=bool(space.f_flag & os.ST_RDONLY) and is_read_only(path),
         size=space.f_blocks * space.f_frsize,
         free=space.f_bavail * space.f_frsize,
         inodes=space.f_files,
@@ -274,6 +276,23 @@ def look_at_brick(volume: str, name: str, path: str) -> f.BrickPlace:
         behind=count_behind(path),
         pieces=pieces_behind(path),
     )
+
+
+def is_read_only(path: str, mounts: Path = SYSTEM_MOUNTS) -> bool:
+    """Whether the system has the file system at `path` read-only, as a brick's process sees it.
+
+    The monitoring agent's own unit may write nowhere but in some places.
+    """
+    place = os.path.realpath(path)
+    options, longest = {"ro"}, ""
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.split()
+        point = words[4].encode().decode("unicode_escape")
+        # The last one at a place is on top of the others.
+        if len(point) >= len(longest) and os.path.commonpath((place, point)) == point:
+            # Of this mount, and of the file system itself.
+            options, longest = {*words[5].split(","), *words[-1].split(",")}, point
+    return "ro" in options
 
 
 def count_behind(path: str) -> int | None:

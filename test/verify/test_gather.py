@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,14 @@ from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.serve import control
 from ganeti_gluster.serve.server import PROGRAM
 from ganeti_gluster.verify import facts as f
-from ganeti_gluster.verify.gather import look_at_glusterd, look_at_servers, server_problem
+from ganeti_gluster.verify import gather
+from ganeti_gluster.verify.gather import (
+    is_read_only,
+    look_at_brick,
+    look_at_glusterd,
+    look_at_servers,
+    server_problem,
+)
 
 DATA = Path(__file__).parents[1] / "gluster_cli" / "data" / "11.1"
 REFUSED = (
@@ -112,3 +121,50 @@ def test_all_servers_of_open_images_are_asked(
         f.ServerView("b", "lost", 7.0, "another has had the image meanwhile", "?/?"),
         f.ServerView("d", "waiting", 0.0, "its server does not answer in 5 s", "?/?"),
     )
+
+
+def test_a_brick_is_not_read_only_because_this_process_may_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        os,
+        "statvfs",
+        lambda path: SimpleNamespace(
+            f_flag=os.ST_RDONLY, f_blocks=1, f_frsize=1, f_bavail=1, f_files=1, f_favail=1
+        ),
+    )
+    seen = []
+    monkeypatch.setattr(gather, "is_read_only", lambda path: bool(seen.append(path)))
+    assert look_at_brick("gv0", "n:/x", str(tmp_path)).read_only is False
+    assert seen == [str(tmp_path)]
+
+
+ROOT_MOUNT = "20 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], False),
+        (["30 20 8:2 / %s rw shared:2 - xfs /dev/sdb rw,noquota"], False),
+        (["30 20 8:2 / %s ro shared:2 - xfs /dev/sdb rw,noquota"], True),
+        (["30 20 8:2 / %s rw shared:2 - ext4 /dev/sdb ro,errors=remount-ro"], True),
+        # Another's place, and one that is only called alike.
+        (
+            ["30 20 8:2 / %s/brick/x ro - xfs /dev/sdb ro", "31 20 8:3 / %s/br ro - xfs x ro"],
+            False,
+        ),
+        # One on top of another.
+        (["30 20 8:2 / %s ro - xfs x ro", "31 20 8:3 / %s/brick rw - xfs x rw"], False),
+        (["30 20 8:2 / %s/brick rw - xfs x rw", "31 30 8:3 / %s/brick ro - xfs x ro"], True),
+    ],
+)
+def test_whether_the_system_has_a_brick_read_only(
+    tmp_path: Path, lines: list[str], expected: bool
+) -> None:
+    place = tmp_path / "with blank"
+    (place / "brick").mkdir(parents=True)
+    mounts = tmp_path / "mountinfo"
+    escaped = str(place).replace(" ", "\\040")
+    mounts.write_text("\n".join([ROOT_MOUNT, *(line % escaped for line in lines), ""]))
+    assert is_read_only(str(place / "brick"), mounts) is expected
