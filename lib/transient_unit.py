@@ -1,4 +1,4 @@
-"""The commands by which systemd runs a program of ours in a unit of its own.
+"""The commands by which systemd runs a program of ours in a unit of its own, and its rights.
 
 systemd replaces `$NAME`, `${NAME}` and `$$` in the words of a command, and `%` with the
 letter after it in a unit's file; what we are given to run a program on may have both.
@@ -12,7 +12,75 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ganeti_gluster import constants
 from ganeti_gluster.errors import InvalidParameter
+
+# What each unit may do is said here for all transient ones, as in debian/*.service for the
+# others; doc/security.rst has what `systemd-analyze security` makes of it.
+_CLOSED = (
+    "UMask=0077",
+    "NoNewPrivileges=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "ProtectClock=yes",
+    "ProtectControlGroups=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "RestrictNamespaces=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "LockPersonality=yes",
+    "MemoryDenyWriteExecute=yes",
+    "SystemCallArchitectures=native",
+)
+# Its image is at the server's socket: it needs no network, and has none.
+_SERVED_BY_SOCKET = ("RestrictAddressFamilies=AF_UNIX", "PrivateNetwork=yes", "IPAddressDeny=any")
+
+#: A worker of snapshots, which needs Ganeti's files and QEMU's monitor whoever they belong
+#: to; a port of its own below 1024, which bricks ask of a client they trust; and these
+#: places: its own, those that Ganeti's hypervisor sees to whenever it is asked, and
+#: libgfapi's logs.
+SNAPSHOT_WORKER = (
+    *_CLOSED,
+    "PrivateDevices=yes",
+    "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "SystemCallFilter=@system-service",
+    "ReadWritePaths=-%s -%s" % (constants.RUN_DIR, constants.STATE_DIR),
+    "ReadWritePaths=-/run/ganeti/kvm-hypervisor -/var/log/glusterfs",
+)
+
+#: An exporter by FUSE and a loop device, which mounts the one and makes the other, tells
+#: the kernel that memory is written back through it, and opens a socket that is QEMU's
+#: user's.  Its mount is in a namespace that nobody else sees: no `df` or backup of the node
+#: can get stuck in it.
+LOOP_EXPORTER = (
+    *_CLOSED,
+    *_SERVED_BY_SOCKET,
+    "PrivateMounts=yes",
+    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RESOURCE CAP_DAC_OVERRIDE",
+    "SystemCallFilter=@system-service @mount",
+    "DevicePolicy=closed",
+    "DeviceAllow=/dev/fuse rw",
+    "DeviceAllow=/dev/loop-control rw",
+    "DeviceAllow=block-loop rw",
+    "ReadWritePaths=%s" % constants.EXPORT_DIR,
+)
+
+#: An exporter by the kernel's nbd, qemu-nbd, which may set a device up as CAP_SYS_ADMIN
+#: alone, opens a socket that is QEMU's user's, and makes one of its own in /run/lock.
+NBD_EXPORTER = (
+    *_CLOSED,
+    *_SERVED_BY_SOCKET,
+    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE",
+    "SystemCallFilter=@system-service",
+    "DevicePolicy=closed",
+    "DeviceAllow=block-nbd rw",
+    "ReadWritePaths=-/run/lock",
+)
 
 _RESTART = "Restart="
 _NEVER = "Restart=no"

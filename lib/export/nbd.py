@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Callable
 
-from ganeti_gluster import command
+from ganeti_gluster import command, transient_unit
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.serve.server import qemu_blockdev, qemu_uri
 
@@ -27,7 +27,7 @@ SYSFS = "/sys/block"
 LOAD_SECONDS = 10
 _NAME = re.compile(r"nbd[0-9]+")
 #: Of the unit.
-PROPERTIES = ("Type=exec",)
+PROPERTIES = ("Type=exec", *transient_unit.NBD_EXPORTER)
 
 
 def is_nbd(name: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from ganeti_gluster import command, constants, transient_unit
+from ganeti_gluster import command, transient_unit
 from ganeti_gluster.errors import GanetiGlusterError
 
 #: This package's exporter, a module that is run as a program.
@@ -32,32 +32,9 @@ _COMMON = (
     "TimeoutStopSec=%d" % _TIMEOUT_STOP,
     # What waits for this device may hold the memory that is missing.
     "OOMScoreAdjust=-900",
-    "UMask=0077",
-    "NoNewPrivileges=yes",
-    "LockPersonality=yes",
-    "RestrictRealtime=yes",
-    "RestrictSUIDSGID=yes",
-    "SystemCallArchitectures=native",
-    "RestrictAddressFamilies=AF_UNIX",
 )
-#: For this package's own.  Its mount is in a namespace that nobody else sees: no
-#: `df` or backup of the node can get stuck in it.
-EXPORTER_PROPERTIES = (
-    "Type=notify",
-    "NotifyAccess=main",
-    "PrivateMounts=yes",
-    "ProtectSystem=strict",
-    "ReadWritePaths=%s" % constants.EXPORT_DIR,
-    "PrivateTmp=yes",
-    "ProtectHome=yes",
-    "ProtectKernelTunables=yes",
-    "ProtectKernelModules=yes",
-    "ProtectKernelLogs=yes",
-    "ProtectControlGroups=yes",
-    "RestrictNamespaces=yes",
-    # mount and loop devices; PR_SET_IO_FLUSHER; a socket that is QEMU's user's
-    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RESOURCE CAP_DAC_OVERRIDE",
-)
+#: For this package's own.
+EXPORTER_PROPERTIES = ("Type=notify", "NotifyAccess=main", *transient_unit.LOOP_EXPORTER)
 
 Run = Callable[..., command.CommandResult]
 

@@ -81,6 +81,7 @@ def worker_argv(instance: str) -> list[str]:
         properties=[
             "TimeoutStopSec=%d" % END_SECONDS,
             transient_unit.command_property("ExecStopPost", undo_argv(instance)),
+            *transient_unit.SNAPSHOT_WORKER,
         ],
     )
 
