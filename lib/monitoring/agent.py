@@ -14,7 +14,7 @@ from ganeti_gluster import constants, private
 from ganeti_gluster.cmdlib import configuration, node_verify
 from ganeti_gluster.monitoring import metrics, report
 from ganeti_gluster.monitoring.collect import Collected, bricks_up, of_master
-from ganeti_gluster.storage import operations
+from ganeti_gluster.storage import lost_guests, operations
 from ganeti_gluster.verify import last
 from ganeti_gluster.verify.facts import Disk
 
@@ -81,7 +81,8 @@ def exposition() -> str:
 
 
 def write() -> Collected:
-    """Collect, and replace the files, each as a whole."""
+    """Collect, and replace the files, each as a whole; ends guests whose image is lost."""
+    lost_guests.end()
     seen = collect()
     text = metrics.exposition(metrics.families(seen))
     private.write(METRICS_FILE, text)

@@ -50,3 +50,32 @@ def test_a_guest_whose_exporter_was_killed_runs_again_after_a_reboot(
         cluster.remove(NAME)
     assert set(cluster.exports().values()) == {""}
     assert cluster.images() == []
+
+
+def test_a_guest_whose_image_was_taken_is_ended(
+    cluster: Cluster, set_access: Callable[[str], None]
+) -> None:
+    set_access("kernelspace")
+    boot = cluster.boot(NAME, NODE)
+    cluster.add(NAME)
+    try:
+        boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
+        cluster.run("gnt-gluster", "disk", "evict", "-f", NAME, max_seconds=90)
+        wait_for(
+            lambda: any(event.kind == guest.LOST for event in boot.events()), 60, "it has errors"
+        )
+        boot.close()
+        # What the agent's timer does every minute.
+        cluster.run("systemctl", "start", "ganeti-gluster-monitor.service", node=NODE)
+        wait_for(lambda: not pids(cluster, NODE, "qemu-system-x86_64"), 30, "the guest is ended")
+        cluster.run("gnt-instance", "start", NAME, max_seconds=120)
+        assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
+    finally:
+        boot.close()
+        cluster.remove(NAME)
+    assert set(cluster.exports().values()) == {""}
+
+
+def pids(cluster: Cluster, node: str, name: str) -> str:
+    """The processes of a name on a node."""
+    return cluster.testbed.exec(node, ["ps", "-C", name[:15], "-o", "pid="]).stdout.strip()
