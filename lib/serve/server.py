@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ START_SECONDS = 100
 STOP_SECONDS = 30
 #: Seconds for a change: a brick that falls silent holds it up for the ping-timeout.
 CHANGE_SECONDS = 60
+#: Seconds for a server that opens its image anew to do what it is asked: it replaces itself
+#: for that, over and over while the storage is away, and leaves the question unanswered.
+ANEW_SECONDS = 20.0
+_ANEW_POLL = 0.1
 #: Seconds more than the server's own that QEMU waits for it, so that the server tells.
 CLIENT_SECONDS = 60
 
@@ -169,18 +174,40 @@ class ImageServer:
             )
         if found.mode in (mode, "none"):
             return
-        self._ask("mode %s" % mode, "opened %s" % mode)
+        self._ask("mode %s" % mode, "opened in %s mode" % mode)
 
     def _ask(self, question: str, done: str) -> None:
-        answer = control.ask(self.key, question, timeout=CHANGE_SECONDS)
+        answer = self._answer(question)
         if "held" in answer:
             raise Held(self.path, _holder(answer["held"]))
         if "ok" not in answer:
             raise ServerFailed(
                 "image %s of volume %s could not be %s: %s"
-                % (self.path, self.spec.name, done, answer.get("error", "its server ended")),
+                % (self.path, self.spec.name, done, answer["error"]),
                 hint="see %s" % self.journal,
             )
+
+    def _answer(self, question: str) -> dict[str, str]:
+        """What the server answers, if need be after it has replaced itself.
+
+        It may be asked for the same twice.
+        """
+        deadline = time.monotonic() + ANEW_SECONDS
+        answer = control.ask(self.key, question, timeout=CHANGE_SECONDS)
+        while not answer and time.monotonic() < deadline:
+            time.sleep(_ANEW_POLL)
+            try:
+                answer = control.ask(self.key, question, timeout=CHANGE_SECONDS)
+            except control.NoServer:
+                break
+        return answer or {"error": self._silence()}
+
+    def _silence(self) -> str:
+        """Why the server has not answered what it was asked."""
+        found = self.status()
+        if found is not None and found.state == control.WAITING:
+            return "the storage is away: %s" % found.why
+        return "its server ended"
 
     def _start(self, wanted: Wanted) -> None:
         files.write(self.key, wanted)

@@ -276,18 +276,40 @@ def test_a_mode_that_another_keeps_out_is_held(
     assert systemd.commands == []
 
 
+@pytest.mark.parametrize("now", [{}, {"state": "waiting", "why": "x"}])
+def test_a_server_that_replaces_itself_is_asked_again(
+    image: ImageServer, systemd: Systemd, serve: Serve, now: dict[str, str]
+) -> None:
+    answers = ["", "", "ok\n"]
+    told = status(mode=SHARED, **now)
+    served = serve(KEY, {"status": [told], "mode exclusive": answers})
+    image.open(number=7, mode=EXCLUSIVE)
+    assert served.asked == ["mode exclusive"] * 3
+    assert systemd.commands == []
+
+
+@pytest.fixture
+def not_asked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ANEW_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("not_asked_for_long")
 @pytest.mark.parametrize(
-    ("answer", "why"),
-    [("error=the storage is away: x\n", "the storage is away: x"), ("", "its server ended")],
+    ("now", "answer", "why"),
+    [
+        ({}, "error=the storage is away: x\n", "the storage is away: x"),
+        ({"state": "waiting", "why": "x"}, "", "the storage is away: x"),
+        ({}, "", "its server ended"),
+    ],
 )
 def test_a_mode_that_does_not_change_is_an_error(
-    image: ImageServer, serve: Serve, answer: str, why: str
+    image: ImageServer, serve: Serve, now: dict[str, str], answer: str, why: str
 ) -> None:
-    serve(KEY, {"status": [status(mode=SHARED)], "mode exclusive": [answer]})
+    serve(KEY, {"status": [status(mode=SHARED, **now)], "mode exclusive": [answer]})
     with pytest.raises(ServerFailed) as caught:
         image.open(number=7, mode=EXCLUSIVE)
     assert str(caught.value) == (
-        "image ganeti/x.0 of volume gv0 could not be opened exclusive: %s; %s" % (why, SEE)
+        "image ganeti/x.0 of volume gv0 could not be opened in exclusive mode: %s; %s" % (why, SEE)
     )
 
 
@@ -343,6 +365,7 @@ def test_without_a_server_nothing_grows(image: ImageServer, systemd: Systemd) ->
     assert systemd.commands == []
 
 
+@pytest.mark.usefixtures("not_asked_for_long")
 @pytest.mark.parametrize(
     ("question", "answer", "why"),
     [
