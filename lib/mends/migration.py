@@ -1,10 +1,11 @@
 """Mends of a live migration whose target does not go on with the guest, or is dead.
 
 Ganeti ends the QEMU that had the guest as soon as that has sent it, and never asks the
-other one.  Where the target's cannot open the image at that moment, since the node was
-cut off and libgfapi has no connection again yet, QEMU says so in its log and leaves the
-guest stopped: for ever, as nobody else knows (seen with QEMU 10.0, where the state stays
-`inmigrate` and `cont` does nothing; before, QEMU is `paused` and `cont` tries again).
+other one.  Where the target's cannot take its disks over at that moment, QEMU says so in its
+log and leaves the guest stopped: for ever, as nobody else knows (seen with QEMU 10.0, where
+the state stays `inmigrate` and `cont` does nothing; before, QEMU is `paused` and `cont` tries
+again).  Storage that is away is no such case where an image's server stands between: the
+guest goes on there, and its requests wait.
 
 So the job asks the target before it believes the source.  A target on which the guest has
 never run is a migration that failed, which Ganeti has known how to undo all along: it ends

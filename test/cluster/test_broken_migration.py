@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -97,48 +98,78 @@ def disk(cluster: Cluster, **options: Any) -> str:
     return found
 
 
-# Has the kernel end all connections of the process but that to one port, over and over, as
-# long as it lives, or for a minute.
-DROP = """
-import os, subprocess, sys, time
-pid, kept = sys.argv[1:]
-end = time.monotonic() + 60
-while os.path.exists("/proc/" + pid) and time.monotonic() < end:
-    lines = subprocess.check_output(["ss", "-Htnp"], text=True).splitlines()
-    ours = [line.split()[3] for line in lines if "pid=%s," % pid in line]
-    wanted = ["sport = " + name[name.rindex(":"):] for name in ours if not name.endswith(kept)]
-    if wanted:
-        subprocess.check_output(["ss", "-K", " or ".join(wanted)])
-    time.sleep(0.02)
-"""
+def servers_bricks(cluster: Cluster) -> list[tuple[str, str]]:
+    """The bricks that the target's server of the image is connected to: addresses and ports."""
+    argv = ("ss", "-Htnp", "state", "established")
+    lines = cluster.run(*argv, node=TARGET).stdout.splitlines()
+    peers = [line.split()[3].rsplit(":", 1) for line in lines if "image-server" in line]
+    return [(address, port) for address, port in peers if port != "24007"]
 
 
-def fail_on_target(cluster: Cluster) -> None:
-    """Migrate to a node whose QEMU has lost the volume when the guest is there."""
-    migration = Migration(cluster)
-    pid = cluster.run("pgrep", "-x", "qemu-system-x86", node=TARGET).stdout.strip()
-    # It does not notice before the guest has arrived, and nobody else does.
-    cluster.run("kill", "-STOP", pid, node=TARGET)
-    argv = ["/usr/bin/python3", "-c", DROP, pid, MIGRATION_PORT]
-    drop = threading.Thread(
-        target=cluster.testbed.exec, args=(TARGET, argv), kwargs={"timeout": 90}
-    )
-    drop.start()
-    let_go_on(cluster)
-    cluster.run("kill", "-CONT", pid, node=TARGET)
-    ended = migration.ended()
-    drop.join()
-    assert ended.exit_code != 0
-    assert "the new node's QEMU does not go on" in ended.stderr, ended.describe()
+@contextlib.contextmanager
+def without_bricks(cluster: Cluster) -> Iterator[None]:
+    """The target reaches no brick of another host in the block, and loses its connections."""
+    found = servers_bricks(cluster)
+    assert len(found) == 3
+    rules = [
+        ("to", address, "ipproto", "tcp", "dport", port, "prohibit") for address, port in found
+    ]
+    try:
+        for rule in rules:
+            cluster.run("ip", "rule", "add", *rule, node=TARGET)
+        for address, port in found:
+            cluster.run("ss", "-K", "dst", address, "dport", "=", port, node=TARGET)
+        yield
+    finally:
+        for rule in rules:
+            cluster.run("ip", "rule", "del", *rule, node=TARGET)
 
 
-def test_the_target_cannot_open_the_image_and_dies_the_next_time(
+def boots_again(cluster: Cluster, boot: Boot, node: str) -> None:
+    """End the guest and start it: it finds all its records."""
+    written = boot.events()
+    guest.check_unbroken(written)
+    cluster.run("gnt-instance", "stop", "--timeout=0", NAME, max_seconds=60)
+    again = cluster.boot(NAME, node)
+    cluster.run("gnt-instance", "start", NAME, max_seconds=60)
+    again.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "its records")
+    again.close()
+    guest.check_reboot(written, again.events())
+
+
+def test_the_target_has_its_storage_back_soon_after_the_guest_came(
     cluster: Cluster, boot: Boot
 ) -> None:
-    fail_on_target(cluster)
+    boot.follow_to(cluster.testbed.node(TARGET))
+    migration = Migration(cluster)
+    with without_bricks(cluster):
+        let_go_on(cluster)
+        wait_for(lambda: not has_qemu(cluster, "node1"), 60, "the guest is on the target")
+    ended = migration.ended()
+    assert ended.exit_code == 0, ended.describe()
     goes_on(boot)
-    assert not has_qemu(cluster, TARGET)
-    assert disk(cluster) == "node node1 (exclusive)"
+    assert disk(cluster) == "node %s (exclusive)" % TARGET
+    boots_again(cluster, boot, TARGET)
+
+
+def test_the_target_has_no_storage_when_the_guest_comes(cluster: Cluster, boot: Boot) -> None:
+    boot.follow_to(cluster.testbed.node(TARGET))
+    migration = Migration(cluster)
+    with without_bricks(cluster):
+        let_go_on(cluster)
+        ended = migration.ended()
+        assert ended.exit_code != 0
+        assert "could not be opened in exclusive mode: the storage is away" in ended.stderr
+        # The guest waits there for the storage.
+        assert has_qemu(cluster, TARGET)
+        assert not has_qemu(cluster, "node1")
+    goes_on(boot)
+    undo(cluster)
+    assert disk(cluster) == "node %s (exclusive)" % TARGET
+    boots_again(cluster, boot, TARGET)
+
+
+def test_the_target_dies(cluster: Cluster, boot: Boot) -> None:
     migration = Migration(cluster)
     cluster.run("sync", node=TARGET)
     cluster.testbed.kill(TARGET)
@@ -189,11 +220,4 @@ def test_a_brick_dies_and_the_network_fails_for_a_while(cluster: Cluster, boot: 
         cluster.run("gnt-instance", "migrate", "-f", "-n", TARGET, NAME, max_seconds=120)
     goes_on(boot)
     assert disk(cluster) == "node %s (exclusive)" % TARGET
-    # The guest finds all its records as it boots.
-    written = boot.events()
-    cluster.run("gnt-instance", "stop", "--timeout=0", NAME, max_seconds=60)
-    again = cluster.boot(NAME, TARGET)
-    cluster.run("gnt-instance", "start", NAME, max_seconds=60)
-    again.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "its records")
-    again.close()
-    guest.check_reboot(written, again.events())
+    boots_again(cluster, boot, TARGET)
