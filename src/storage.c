@@ -28,6 +28,8 @@
 #define EVICTED "evicted"
 /* The lock that a former connection of ours had is gone when the bricks noticed its end. */
 #define PATIENT_MILLISECONDS 15000
+/* The same where the bricks have not seen its end, as when this node was cut off. */
+#define FORGOTTEN_MILLISECONDS 25000
 #define POLL_MILLISECONDS 50
 #define VOLFILE_TRIES 100
 /* Of files an image is made of: the smallest there may be, and what GlusterFS makes itself. */
@@ -364,6 +366,15 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 	return OPENED;
 }
 
+/* The lock may be on some bricks alone: all is locked anew before anything else is done. */
+static enum outcome unlocked(struct reason *reason, int error)
+{
+	enum outcome outcome = failed(reason, FAILED, "cannot lock the image", error);
+
+	storage_trouble(false, reason->text);
+	return outcome;
+}
+
 enum outcome storage_set_mode(const struct config *config, struct held *held, bool shared,
 			      struct reason *reason)
 {
@@ -372,11 +383,18 @@ enum outcome storage_set_mode(const struct config *config, struct held *held, bo
 		held->shared = shared;
 		return OPENED;
 	}
-	if (set_lock(config, F_SETLK, type_of(shared)) < 0) {
+	for (int waited = 0; set_lock(config, F_SETLK, type_of(shared)) < 0;
+	     waited += POLL_MILLISECONDS) {
 		if (!is_refusal(errno))
-			return failed(reason, FAILED, "cannot lock the image", errno);
+			return unlocked(reason, errno);
 		find_holder(shared, reason);
-		return HELD;
+		/* Where one brick refuses, replication takes the lock away from the others. */
+		if (set_lock(config, F_SETLK, type_of(held->shared)) < 0)
+			return unlocked(reason, errno);
+		if ((reason->number && reason->number != config->number) ||
+		    waited >= FORGOTTEN_MILLISECONDS)
+			return HELD;
+		pause_ms(POLL_MILLISECONDS);
 	}
 	if (!shared && write_word(config) < 0)
 		return failed(reason, FAILED, "cannot note who has the image", errno);

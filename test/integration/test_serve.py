@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ nbd = pytest.importorskip("nbd")
 
 from ganeti_gluster import image  # noqa: E402
 from ganeti_gluster.gfapi import Volume  # noqa: E402
+from ganeti_gluster.gfapi.brick import ask_each  # noqa: E402
 from ganeti_gluster.serve import control, files  # noqa: E402
 from ganeti_gluster.serve.files import SHARED  # noqa: E402
 from ganeti_gluster.serve.holder import (  # noqa: E402
@@ -27,6 +29,7 @@ from ganeti_gluster.serve.holder import (  # noqa: E402
     Holder,
     LastUser,
     holder_of,
+    new_owner,
     word_of,
 )
 from ganeti_gluster.serve.server import ImageServer, InUse  # noqa: E402
@@ -698,6 +701,59 @@ def test_both_ends_of_a_migration(spec, path, opened, volume, start_program) -> 
     opened(spec, path)
     assert holder_of(volume, path) == Holder(HERE, "exclusive")
     assert word_of(volume, path)[1] == HERE
+
+
+def test_a_lock_left_by_its_own_former_connection_is_waited_for(
+    spec, path, opened, volume, start_program
+) -> None:
+    opened(spec, path, mode=SHARED)
+    left = start_program(ANOTHER_NODE, VOLUME, path, str(HERE), "shared")
+    assert left.stdout.readline() == "locked\n"
+    forgotten = threading.Timer(2, left.kill)
+    forgotten.start()
+    opened(spec, path)  # exclusive
+    forgotten.join()
+    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+
+
+# Another node, whose lock the last of three bricks alone knows.  Arguments as above.
+ANOTHER_ON_LAST_BRICK = """
+import fcntl
+from ganeti_gluster.gfapi.brick import ask_each
+from ganeti_gluster.serve import holder
+
+def lock(brick):
+    if "client-2" not in brick.target.graph:
+        return
+    file = brick.open(sys.argv[2], write=True)
+    file.set_lock_owner(holder.new_owner())
+    file.lock(fcntl.F_RDLCK, pid=int(sys.argv[3]))
+    print("locked", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+ask_each(connect(sys.argv[1]), lock)
+"""
+
+
+def test_a_lock_that_it_cannot_change_it_keeps_on_every_brick(
+    replica, replica_path, opened, start_program
+) -> None:
+    opened(replica.spec, replica_path, mode=SHARED)
+    other = start_program(ANOTHER_ON_LAST_BRICK, replica.name, replica_path, str(THERE))
+    assert other.stdout.readline() == "locked\n"
+    with pytest.raises(Held):
+        opened(replica.spec, replica_path)
+    other.kill()
+    other.wait()
+
+    def lock(brick: Volume) -> tuple[int, int] | None:
+        with brick.open(replica_path, write=True) as file:
+            file.set_lock_owner(new_owner())
+            return file.conflicting_lock(fcntl.F_WRLCK)
+
+    with connect(replica.spec) as volume:
+        assert ask_each(volume, lock) == [(fcntl.F_RDLCK, HERE)] * 3
 
 
 def test_it_cannot_be_closed_under_a_client(spec, path, opened) -> None:
