@@ -39,7 +39,7 @@ class Node:
 class Server:
     """Stands for `ImageServer`."""
 
-    socket_path = "/run/ganeti-gluster/images/gv0-01.nbd"
+    socket_path = "/run/ganeti-gluster-nbd/gv0-01.nbd"
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -104,7 +104,7 @@ def image(node: Node, monkeypatch: pytest.MonkeyPatch) -> ImageInUse:
 
 def test_an_image_needs_neither_to_be_named(image: ImageInUse, node: Node) -> None:
     assert image.uri == (
-        "nbd+unix:///?socket=/run/ganeti-gluster/images/gv0-01.nbd,file.reconnect-delay=120"
+        "nbd+unix:///?socket=/run/ganeti-gluster-nbd/gv0-01.nbd,file.reconnect-delay=120"
     )
     assert image.status() is image.size() is None
     assert node.calls == []

@@ -349,7 +349,7 @@ def test_the_uri_names_the_socket_of_the_images_server(
     create(new)
     made = found(new)
     uri = made.GetUserspaceAccessUri(constants.HT_KVM)
-    assert uri.startswith("nbd+unix:///?socket=/run/ganeti-gluster/")
+    assert uri.startswith("nbd+unix:///?socket=/run/ganeti-gluster-nbd/")
     assert uri.endswith(".nbd,file.reconnect-delay=960")
     made.Open()
     client = nbd.NBD()
