@@ -54,8 +54,10 @@ EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
 SERVICES_LOCK = RUN_DIR + "/services.lock"
 SERVICES_MASTER = RUN_DIR + "/services-master"
 SERVICES_SYNC_WANTED = RUN_DIR + "/services-sync-wanted"
-# The servers of open images: what they are to serve, and their sockets.
+# The servers of open images: what they are to serve, and the sockets at which they are asked.
 IMAGE_SERVER_DIR = RUN_DIR + "/images"
+# The sockets at which they serve, and nothing else (lib/private.py).
+IMAGE_SOCKET_DIR = "/run/ganeti-gluster-nbd"
 # Paths of the provider's disks, which stay while their block devices come and go.
 DEVICE_DIR = RUN_DIR + "/devices"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.serve import control
+from ganeti_gluster.serve import control, opening
 from ganeti_gluster.serve.server import ImageServer, qemu_uri
 from ganeti_gluster.volume import VolumeSpec
 
@@ -106,7 +106,9 @@ class ImageInUse:
         """
         with contextlib.ExitStack() as stack:
             if self.status() is None:
-                self.server.open(number=number, locking=locking, patience=self.patience)
+                opening.open_image(
+                    self.server, number=number, locking=locking, patience=self.patience
+                )
                 stack.enter_context(_undone(self.server.close))
             device = self.export.device()
             if device is None:

@@ -17,6 +17,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+PASSED_MODE = 0o711
 
 
 class NotPrivate(GanetiGlusterError):
@@ -30,9 +31,14 @@ class NotPrivate(GanetiGlusterError):
 def roots() -> dict[str, int]:
     """Our own directories, each with its mode; all that is below them is root's alone.
 
-    A mode that lets others pass needs its reason here.
+    But for the sockets of images' servers: one belongs to the user as whom QEMU runs, who
+    connects there again.  So anybody may pass the directory of these, and not list it.
     """
-    return {constants.RUN_DIR: DIRECTORY_MODE, constants.STATE_DIR: DIRECTORY_MODE}
+    return {
+        constants.RUN_DIR: DIRECTORY_MODE,
+        constants.STATE_DIR: DIRECTORY_MODE,
+        constants.IMAGE_SOCKET_DIR: PASSED_MODE,
+    }
 
 
 def directory(path: str) -> str:

@@ -17,3 +17,14 @@ def command_lines() -> Iterator[tuple[int, list[bytes]]]:
         except OSError:  # it has ended
             continue
         yield int(name), words
+
+
+def user_of(pid: int) -> int | None:
+    """The user whose rights a process has; None where there is no such process."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as stream:
+            lines = stream.read().splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith("Uid:")]
+    return int(found[0][2]) if found else None  # the effective one

@@ -49,7 +49,8 @@ SNAPSHOT_WORKER = (
     "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
     "SystemCallFilter=@system-service",
-    "ReadWritePaths=-%s -%s" % (constants.RUN_DIR, constants.STATE_DIR),
+    "ReadWritePaths=-%s -%s -%s"
+    % (constants.RUN_DIR, constants.IMAGE_SOCKET_DIR, constants.STATE_DIR),
     "ReadWritePaths=-/run/ganeti/kvm-hypervisor -/var/log/glusterfs",
 )
 

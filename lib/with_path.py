@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from ganeti_gluster import names
 from ganeti_gluster.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
 from ganeti_gluster.copy.signals import Interrupted, raised
 from ganeti_gluster.errors import GanetiGlusterError
@@ -35,12 +34,15 @@ def argv(
     *,
     number: int,
     locking: bool,
+    patience: int,
 ) -> list[str]:
     """The command that runs `command` with the image's path in `variables`.
 
-    `number` is the node's, by which its locks are known.
+    `number` is the node's, by which its locks are known; requests wait `patience` seconds
+    for storage that is away.
     """
     lock = ["--number", str(number), *([] if locking else ["--no-lock"])]
+    lock += ["--patience", str(patience)]
     setting = [word for name in variables for word in ("--set", name)]
     return [
         PYTHON,
@@ -62,13 +64,14 @@ def main(arguments: Sequence[str]) -> int:
     add_spec_arguments(parser)
     parser.add_argument("--number", type=int, required=True)
     parser.add_argument("--no-lock", action="store_true")
+    parser.add_argument("--patience", type=int, required=True)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("path")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     try:
         with raised():
-            in_use = ImageInUse(spec_of(options), options.path, names.PATIENCE)
+            in_use = ImageInUse(spec_of(options), options.path, options.patience)
             with in_use.with_device(options.number, locking=not options.no_lock) as device:
                 return _run(device, options.set, options.command)
     except (GanetiGlusterError, OSError) as err:

@@ -103,7 +103,7 @@ static int bind_socket(int which)
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	unlink(path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    (which == NBD_SOCKET && chown(path, config.uid, config.gid) < 0) ||
+	    (which == NBD_SOCKET && chown(path, held.owner, (gid_t)-1) < 0) ||
 	    listen(fd, 64) < 0) {
 		say("cannot listen at %s: %s", path, strerror(errno));
 		return -1;
@@ -282,6 +282,20 @@ static void grow(int64_t wanted, char *text, size_t size)
 		snprintf(text, size, "ok\n");
 }
 
+/* Let another user's QEMU connect, which is root's only until it has its devices. */
+static void change_owner(unsigned long owner, char *text, size_t size)
+{
+	if (chown(state_path(&config, socket_names[NBD_SOCKET]), (uid_t)owner, (gid_t)-1) < 0) {
+		snprintf(text, size, "error=%s\n", strerror(errno));
+		return;
+	}
+	pthread_mutex_lock(&lock);
+	held.owner = (uid_t)owner;
+	pthread_mutex_unlock(&lock);
+	state_write_held(&config, &held);
+	snprintf(text, size, "ok\n");
+}
+
 /* Give the image back and end.  Nobody is told that the connections ended in good order:
  * a client that is left believes that the server died, and tries to connect. */
 static void end(void)
@@ -360,6 +374,8 @@ void answer(const char *question, char *text, size_t size)
 		change_mode(!strcmp(question + 5, "shared"), text, size);
 	else if (!strncmp(question, "grow ", 5))
 		grow(strtoll(question + 5, NULL, 10), text, size);
+	else if (!strncmp(question, "owner ", 6))
+		change_owner(strtoul(question + 6, NULL, 10), text, size);
 	else if (!strcmp(question, "flush"))
 		snprintf(text, size, storage_flush() ? "error=not flushed\n" : "ok\n");
 	else if (!strcmp(question, "renew")) {
@@ -578,6 +594,16 @@ static void note_client(int pid)
 	state_write_held(&config, &held);
 }
 
+static bool may_connect(uid_t uid)
+{
+	bool may;
+
+	pthread_mutex_lock(&lock);
+	may = uid == 0 || uid == held.owner;
+	pthread_mutex_unlock(&lock);
+	return may;
+}
+
 static void take_client(void)
 {
 	int connection = accept4(sockets[NBD_SOCKET], NULL, NULL, SOCK_CLOEXEC);
@@ -586,7 +612,13 @@ static void take_client(void)
 
 	if (connection < 0)
 		return;
-	getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+	/* The socket's mode keeps others off; its owner might change that. */
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 ||
+	    !may_connect(peer.uid)) {
+		say("process %d of user %u is refused", (int)peer.pid, peer.uid);
+		close(connection);
+		return;
+	}
 	if (state == IS_LOST)
 		end_qemu((int)peer.pid);
 	else

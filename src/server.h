@@ -45,8 +45,6 @@ struct config {
 	bool shared;             /* at first */
 	bool wait;               /* for a holder that is being evicted */
 	int patience;            /* seconds */
-	uid_t uid;               /* whose QEMU may connect */
-	gid_t gid;
 };
 
 /* KEY.held, written once the lock is held: a start that finds it is a restart. */
@@ -59,6 +57,7 @@ struct held {
 	char why[TEXT_LENGTH];
 	bool lost;
 	char clients[TEXT_LENGTH]; /* processes: "PID/START PID/START", newest first */
+	uid_t owner;             /* who may connect beside root: the user of QEMU */
 };
 
 const char *state_path(const struct config *config, const char *suffix);

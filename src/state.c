@@ -1,4 +1,4 @@
-/* Files below the run directory.
+/* Files below the run directory; the socket for clients has a directory of its own.
  *
  * KEY.conf   what is to be served, by whoever starts the server
  * KEY.held   what is held, written once the lock is; so a start that finds it is a restart
@@ -19,12 +19,14 @@
 #include <unistd.h>
 
 #define RUN_DIR "/run/ganeti-gluster/images"
+#define SOCKET_DIR "/run/ganeti-gluster-nbd"
 
 const char *state_path(const struct config *config, const char *suffix)
 {
 	static __thread char path[256];
 
-	snprintf(path, sizeof(path), "%s/%s.%s", RUN_DIR, config->key, suffix);
+	snprintf(path, sizeof(path), "%s/%s.%s", strcmp(suffix, "nbd") ? RUN_DIR : SOCKET_DIR,
+		 config->key, suffix);
 	return path;
 }
 
@@ -118,10 +120,6 @@ static void take_config(void *target, const char *name, char *value)
 		config->wait = !strcmp(value, "yes");
 	} else if (!strcmp(name, "patience")) {
 		config->patience = atoi(value);
-	} else if (!strcmp(name, "uid")) {
-		config->uid = (uid_t)strtoul(value, NULL, 10);
-	} else if (!strcmp(name, "gid")) {
-		config->gid = (gid_t)strtoul(value, NULL, 10);
 	}
 }
 
@@ -158,6 +156,8 @@ static void take_held(void *target, const char *name, char *value)
 		copy(held->why, sizeof(held->why), value);
 	else if (!strcmp(name, "clients"))
 		copy(held->clients, sizeof(held->clients), value);
+	else if (!strcmp(name, "owner"))
+		held->owner = (uid_t)strtoul(value, NULL, 10);
 	else if (!strcmp(name, "lost"))
 		held->lost = !strcmp(value, "yes");
 }
@@ -173,10 +173,11 @@ void state_write_held(const struct config *config, const struct held *held)
 	char text[2048];
 
 	snprintf(text, sizeof(text),
-		 "mode=%s\nseen=%s\nsize=%lld\nblock=%u\nwaiting=%.3f\nwhy=%s\nlost=%s\nclients=%s\n",
+		 "mode=%s\nseen=%s\nsize=%lld\nblock=%u\nwaiting=%.3f\nwhy=%s\nlost=%s\nclients=%s\n"
+		 "owner=%u\n",
 		 held->shared ? "shared" : "exclusive", held->seen, (long long)held->size,
 		 held->block, held->waiting, held->why, held->lost ? "yes" : "no",
-		 held->clients);
+		 held->clients, held->owner);
 	write_lines(config, "held", text);
 }
 

@@ -11,11 +11,16 @@ from ganeti_gluster import in_use
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import ExportFailed
 from ganeti_gluster.in_use import ImageInUse
-from ganeti_gluster.serve import control
+from ganeti_gluster.serve import control, opening
+from ganeti_gluster.serve.files import EXCLUSIVE
+from ganeti_gluster.serve.holder import LastUser
 from ganeti_gluster.volume import VolumeSpec
 
 SPEC = VolumeSpec.from_params({"host": "node1", "volume": "gv0"})
-OPEN = ("open", {"number": 7, "locking": True, "patience": 60})
+OPEN: tuple[str, dict[str, Any]] = (
+    "open",
+    {"number": 7, "mode": EXCLUSIVE, "locking": True, "patience": 60},
+)
 
 
 class Node:
@@ -39,7 +44,7 @@ class Node:
 class Server:
     """Stands for `ImageServer`."""
 
-    socket_path = "/run/ganeti-gluster/images/gv0-01.nbd"
+    socket_path = "/run/ganeti-gluster-nbd/gv0-01.nbd"
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -104,7 +109,7 @@ def image(node: Node, monkeypatch: pytest.MonkeyPatch) -> ImageInUse:
 
 def test_an_image_needs_neither_to_be_named(image: ImageInUse, node: Node) -> None:
     assert image.uri == (
-        "nbd+unix:///?socket=/run/ganeti-gluster/images/gv0-01.nbd,file.reconnect-delay=120"
+        "nbd+unix:///?socket=/run/ganeti-gluster-nbd/gv0-01.nbd,file.reconnect-delay=120"
     )
     assert image.status() is image.size() is None
     assert node.calls == []
@@ -222,7 +227,7 @@ def test_a_server_that_has_lost_the_image_is_replaced(image: ImageInUse, node: N
     node.state = control.LOST
     with image.with_device(7, locking=False):
         pass
-    assert node.calls[0] == ("open", {"number": 7, "locking": False, "patience": 60})
+    assert node.calls[0] == ("open", {**OPEN[1], "locking": False})
     assert node.calls[-1] == "close"
 
 
@@ -242,6 +247,20 @@ def test_a_failure_undoes_what_was_done_and_no_more(
         node.calls.clear()
         raise KeyError("the script")
     assert node.calls == left
+
+
+def test_what_this_node_left_before_a_restart_is_taken(
+    image: ImageInUse, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "RETURN_SECONDS", 0.0)
+    node.failing = {"open": LastUser("ganeti/x.0", 7, "abc")}
+
+    def gone(*_: object) -> None:
+        node.failing = {}
+
+    monkeypatch.setattr(opening.logging, "warning", gone)
+    with image.with_device(7, locking=True):
+        assert node.calls == [OPEN, ("open", {**OPEN[1], "take": "abc"}), ("show", 4096)]
 
 
 def test_an_image_without_a_device_is_given_back(image: ImageInUse, node: Node) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster import names, with_path
+from ganeti_gluster import with_path
 from ganeti_gluster.serve.holder import Held
 from ganeti_gluster.volume import VolumeSpec
 
@@ -17,7 +17,9 @@ SPEC = VolumeSpec.from_params({"host": "node1,[::1]:24008", "volume": "gv0"})
 
 def argv(*, locking: bool = True) -> list[str]:
     script = ["bash", "-c", "dd of=$A --"]
-    return with_path.argv(SPEC, "ganeti/x.0", ["A", "B"], script, number=1177, locking=locking)
+    return with_path.argv(
+        SPEC, "ganeti/x.0", ["A", "B"], script, number=1177, locking=locking, patience=60
+    )
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_the_program_reads_what_its_command_says(used: list[Any], locking: bool)
     assert words[:4] == ["/usr/bin/python3", "-P", "-m", "ganeti_gluster.with_path"]
     assert with_path.main(words[4:]) == 3
     assert used == [
-        (SPEC, "ganeti/x.0", names.PATIENCE),
+        (SPEC, "ganeti/x.0", 60),
         (1177, locking),
         ("/dev/nbd0", ["A", "B"], ["bash", "-c", "dd of=$A --"]),
         "closed",

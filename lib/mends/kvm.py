@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganeti_gluster.errors import Refused
-from ganeti_gluster.mends import migration
+from ganeti_gluster.mends import kvm_user, migration
 from ganeti_gluster.serve.server import qemu_blockdev
 
 
@@ -33,6 +33,7 @@ def extend_utils(module: Any) -> None:
 
 def extend_hypervisor(module: Any) -> None:
     """Mend Ganeti's class for KVM: what QEMU is given, and how a migration has ended."""
+    kvm_user.extend_hypervisor(module.KVMHypervisor)
     migration.extend_hypervisor(module.KVMHypervisor)
     _mend_block_device(module.KVMHypervisor)
 

@@ -9,8 +9,10 @@ guest goes on there, and its requests wait.
 
 So the job asks the target before it believes the source.  A target on which the guest has
 never run is a migration that failed, which Ganeti has known how to undo all along: it ends
-the target's QEMU and lets the guest go on where it was.  Any other trouble there is left to
-stock Ganeti, since a guest that ran on the target, if for an instant, may have written.
+the target's QEMU and lets the guest go on where it was.  So is a target whose QEMU ended
+since it does not understand what it was sent, as its log says (QEMU 11.1.3 of what 10.0.13
+sends of its virtio devices).  Any other trouble there is left to stock Ganeti, since a guest
+that ran on the target, if for an instant, may have written.
 
 A target that lost its power takes no more of the guest, and says nothing: QEMU waits for
 the kernel, which may send the same bytes again for a quarter of an hour, and Ganeti waits
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +47,9 @@ _CANCEL_POLL = 0.1
 #: QEMU's states of a migration in which the guest runs where it was, and on its way out.
 _SENDING = ("setup", "active")
 _CANCELLING, _COMPLETED = "cancelling", "completed"
+
+#: What QEMU says before it ends because of that.
+_NOT_LOADED = ": load of migration failed"
 
 #: What QEMU's monitor calls itself as long as it waits for a guest, and a stopped one.
 _INCOMING, _PAUSED = "inmigrate", "paused"
@@ -167,15 +173,24 @@ def extend_hypervisor(hypervisor: Any) -> None:
     @functools.wraps(original)
     def get_migration_status(self: Any, instance: Any) -> Any:
         # Late: it needs Ganeti's modules.
-        from ganeti import constants
+        from ganeti import constants, errors, objects, pathutils
 
-        from ganeti_gluster.storage import qmp
-
-        status = original(self, instance)
+        try:
+            status = original(self, instance)
+        except (errors.GenericError, OSError):
+            if self._InstancePidAlive(instance.name)[2] or not refused(
+                os.path.join(pathutils.LOG_KVM_DIR, "%s.log" % instance.name),
+                hypervisor._InstanceQmpMonitor(instance.name),
+                str(instance.hvparams.get(constants.HV_KVM_MIGRATION_CAPS) or ""),
+            ):
+                raise
+            return objects.MigrationStatus(status=constants.HV_MIGRATION_CANCELLED)
         # Only a source tells how much it has sent.
         is_source = status.transferred_ram is not None
         if is_source or status.status != constants.HV_MIGRATION_COMPLETED:
             return status
+        from ganeti_gluster.storage import qmp
+
         # QEMU serves one connection at a time, and Ganeti 3.1 leaves its own open.
         if self.qmp.sock is not None:
             self.qmp.sock.close()
@@ -226,6 +241,22 @@ def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = ti
         sleep(_CANCEL_POLL)
     logging.warning("QEMU has not taken back what it sends in %d s: %s", CANCEL_SECONDS, status)
     return status
+
+
+def refused(log: str, socket: str, capabilities: str) -> bool:
+    """Whether a QEMU that has ended says last that it cannot load the guest it was sent.
+
+    It has never run the guest then; with postcopy it may have.  A log that is older than
+    `socket`, which this QEMU has made when it started, is of an earlier one.
+    """
+    try:
+        if "postcopy" in capabilities or os.stat(log).st_mtime < os.stat(socket).st_mtime:
+            return False
+        with open(log, encoding="utf-8", errors="replace") as stream:
+            lines = [line for line in stream.read().splitlines() if line.strip()]
+    except OSError:
+        return False
+    return bool(lines) and _NOT_LOADED in lines[-1]
 
 
 def goes_on(execute: Callable[[str], Any]) -> bool:

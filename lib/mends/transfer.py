@@ -85,6 +85,7 @@ def _script_with_path(module: Any) -> Callable[..., Any]:
             ["bash", "-c", script],
             number=one_writer.own_number(),
             locking=one_writer.enabled(device.params),
+            patience=one_writer.patience(device.params),
         )
         command = module.utils.ShellQuoteArgs(argv)
         if importing:

@@ -2,8 +2,8 @@
 
 KEY.conf says what is to be served, KEY.held what is, KEY.unflushed what was
 written since the last flush, KEY.error why a first start failed;
-KEY.nbd and KEY.ctl are the server's sockets.  All are of this boot: the directory is in
-memory.
+KEY.nbd, in a directory of its own, and KEY.ctl are the server's sockets.  All are of this
+boot: the directories are in memory.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ class Wanted:
     patience: int = 0
     take: str = ""
     wait: bool = False
-    uid: int = 0
-    gid: int = 0
 
     def lines(self) -> str:
         """As the server reads it."""
@@ -54,25 +52,25 @@ class Wanted:
             ("locking", "on" if self.locking else "off"),
             ("wait", "yes" if self.wait else "no"),
             ("patience", self.patience),
-            ("uid", self.uid),
-            ("gid", self.gid),
         ]
         return "".join("%s=%s\n" % value for value in values)
 
 
 def path(key: str, suffix: str) -> str:
     """The file of a server with this suffix: `conf`, `held`, `error`, `nbd` or `ctl`."""
-    return os.path.join(constants.IMAGE_SERVER_DIR, "%s.%s" % (key, suffix))
+    directory = constants.IMAGE_SOCKET_DIR if suffix == "nbd" else constants.IMAGE_SERVER_DIR
+    return os.path.join(directory, "%s.%s" % (key, suffix))
 
 
-def make_directory() -> None:
-    """Make the directory, root's alone."""
+def make_directories() -> None:
+    """Make the directories, where they are missing."""
     private.directory(constants.IMAGE_SERVER_DIR)
+    private.directory(constants.IMAGE_SOCKET_DIR)
 
 
 def write(key: str, wanted: Wanted) -> None:
     """Leave for a server that starts for the first time what it shall serve."""
-    make_directory()
+    make_directories()
     forget(key)
     private.write(path(key, "conf"), wanted.lines())
 

@@ -253,7 +253,7 @@ class ImageServer:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes of this node from starting or ending servers of this image."""
-        files.make_directory()
+        files.make_directories()
         # One file for all images: each has a byte of it.
         lock = private.open_lock(os.path.join(constants.IMAGE_SERVER_DIR, ".lock"))
         try:

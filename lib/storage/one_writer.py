@@ -6,24 +6,18 @@ closes it; `ganeti_gluster.serve` does the rest.
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import Any
 
 from ganeti import errors
 
 from ganeti_gluster import constants, names
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.serve import opening
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Held, LastUser, node_number
+from ganeti_gluster.serve.holder import Held, node_number
 from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import VolumeSpec
-
-#: Seconds for a server that was started again, or opens its image anew, to lock it: who has
-#: not by then is dead or cut off.
-RETURN_SECONDS = 10.0
-_POLL_SECONDS = 1.0
 
 
 def enabled(params: dict[str, Any]) -> bool:
@@ -43,50 +37,20 @@ def own_number() -> int:
 
 
 def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
-    """Have an image served on this node; raises `BlockDeviceError` where it cannot be.
-
-    What this node's own server held before a reboot is waited for, since the bricks forget
-    it.  What another left that is gone is taken once it has had time to come back.
-    """
+    """Have an image served on this node; raises `BlockDeviceError` where it cannot be."""
     try:
-        wanted: dict[str, Any] = {
-            "number": own_number(),
-            "mode": EXCLUSIVE if exclusive else SHARED,
-            "locking": enabled(params),
-            "patience": patience(params),
-        }
-        _open(ImageServer(VolumeSpec.from_params(params), path), wanted)
+        opening.open_image(
+            ImageServer(VolumeSpec.from_params(params), path),
+            number=own_number(),
+            mode=EXCLUSIVE if exclusive else SHARED,
+            locking=enabled(params),
+            patience=patience(params),
+            name_of=_node,
+        )
     except Held as err:
         raise errors.BlockDeviceError(_refusal(err)) from err
     except GanetiGlusterError as err:
         raise errors.BlockDeviceError(str(err)) from err
-
-
-def _open(server: ImageServer, wanted: dict[str, Any]) -> None:
-    try:
-        server.open(**wanted)
-    except Held as err:
-        if err.holder is None or err.holder.number != wanted["number"]:
-            raise
-        logging.warning("Image %s is still locked from before a restart of this node", err.path)
-        server.open(**wanted, wait=True)
-    except LastUser as err:
-        _take_over(server, wanted, err)
-
-
-def _take_over(server: ImageServer, wanted: dict[str, Any], left: LastUser) -> None:
-    """Take an image whose last user has gone without a word, if it does not come back."""
-    deadline = time.monotonic() + RETURN_SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        try:
-            server.open(**wanted)
-        except LastUser as err:
-            left = err
-        else:
-            return
-    logging.warning("Taking image %s, which %s has left open", left.path, _node(left.number))
-    server.open(**wanted, take=left.word)
 
 
 def _refusal(err: Held) -> str:

@@ -82,7 +82,7 @@ def test_ganeti_tells_where_the_disk_is(cluster: Cluster, running: Running) -> N
 
 def test_qemu_reaches_the_image_by_its_server(cluster: Cluster, running: Running) -> None:
     command = cluster.run("ps", "-C", "qemu-system-x86_64", "-o", "args=").stdout
-    socket = "/run/ganeti-gluster/images/gv0-"
+    socket = "/run/ganeti-gluster-nbd/gv0-"
     if cluster.testbed.suite == "bookworm":  # Ganeti 3.0 hands QEMU a URI
         assert "file=nbd+unix:///?socket=%s" % socket in command
     else:

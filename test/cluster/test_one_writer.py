@@ -104,7 +104,12 @@ def test_of_two_starts_at_once_one_is_refused(cluster: Cluster) -> None:
     finally:
         for node in cluster.nodes:
             cluster.run("systemctl", "stop", SERVERS_OF_IMAGES, node=node)
-            cluster.run("sh", "-c", "rm -f /run/ganeti-gluster/images/*", node=node)
+            cluster.run(
+                "sh",
+                "-c",
+                "rm -f /run/ganeti-gluster/images/* /run/ganeti-gluster-nbd/*",
+                node=node,
+            )
         cluster.remove(NAME)
 
 

@@ -1,4 +1,8 @@
-"""What a user of a node without any rights can do with what is ours there: nothing."""
+"""What a user of a node without any rights can do with what is ours there: nothing.
+
+The one directory that others pass has sockets alone, each of which is its user's
+(test_qemu_user.py).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from testbedlib import wait_for
 
 from .conftest import Cluster
 
-OURS = ("/run/ganeti-gluster", "/var/lib/ganeti-gluster")
+SOCKETS = "/run/ganeti-gluster-nbd"
+OURS = ("/run/ganeti-gluster", "/var/lib/ganeti-gluster", SOCKETS)
 
 # Says what of the paths on standard input can be used: of the package's, which anybody
 # may read, only what can be changed.
@@ -61,7 +66,7 @@ def test_another_user_can_open_nothing(cluster: Cluster, user: str) -> None:
             stdin="\n".join(lines).encode(),
             timeout=60,
         )
-        assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+        assert (done.exit_code, done.stdout) == (0, "X %s\n" % SOCKETS), done.stderr
 
 
 def test_a_lock_by_another_user_holds_nothing_up(cluster: Cluster) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,10 +13,28 @@ from demolib import guest
 from demolib.console import Boot
 from testbedlib import wait_for
 
+from . import packages
 from .conftest import TIMERS, Cluster, package
 
 NAME = "vm9"
-GLUSTERFS = "/usr/lib/x86_64-linux-gnu/glusterfs"
+UPGRADE = "/root/glusterfs"
+# A line for each server: its process, since when, and its files of GlusterFS's by inode.
+SERVERS = """
+import json
+from ganeti_gluster.serve import control, files
+from ganeti_gluster import command
+
+for key in files.served():
+    since = float(control.ask(key, "status", timeout=30)["started"])
+    unit = "ganeti-gluster-image@%s.service" % key
+    show = ["systemctl", "show", "--property=MainPID", "--value", unit]
+    pid = int(command.run(show, timeout=30).stdout)
+    with open("/proc/%d/maps" % pid) as stream:
+        lines = [line.split(maxsplit=5) for line in stream]
+    mapped = {(line[5].strip(), int(line[4])) for line in lines if "glusterfs" in line[-1]}
+    mapped |= {(line[5].strip(), int(line[4])) for line in lines if "/libgf" in line[-1]}
+    print(json.dumps([pid, since, sorted(mapped)]))
+"""
 
 pytestmark = pytest.mark.qemu
 
@@ -50,16 +70,62 @@ def test_the_servers_go_on_as_what_is_installed(cluster: Cluster) -> None:
         assert cluster.run("pgrep", "--oldest", "-x", "image-server").stdout == pid
         assert cluster.run(*program).stdout != before  # the file that was unpacked now
         goes_on(boot)
-        # GlusterFS: what its packages' new files set off.
-        cluster.run("dpkg-trigger", "--no-await", "--by-package=libglusterfs0", GLUSTERFS)
-        cluster.run("dpkg", "--triggers-only", "ganeti-gluster", max_seconds=120)
-        assert cluster.run("pgrep", "--oldest", "-x", "image-server").stdout == pid
-        goes_on(boot)
         whole(boot)
         boot.close()
     finally:
         cluster.remove(NAME)
         cluster.run("systemctl", "stop", *TIMERS)  # the package's scripts start them
+
+
+@dataclass(frozen=True)
+class Process:
+    """The process of an image's server: since when it runs this code, and by which libraries."""
+
+    pid: int
+    since: float
+    mapped: frozenset[tuple[str, int]]
+
+
+def servers(cluster: Cluster, node: str) -> list[Process]:
+    """The servers on a node, in the order of their keys."""
+    found = cluster.run("/usr/bin/python3", "-c", SERVERS, node=node).stdout.splitlines()
+    return [
+        Process(pid, since, frozenset((path, inode) for path, inode in mapped))
+        for pid, since, mapped in map(json.loads, found)
+    ]
+
+
+@pytest.mark.one_suite
+def test_the_servers_go_on_with_the_glusterfs_that_is_installed(cluster: Cluster) -> None:
+    names = packages.installed(cluster, "node1", "glusterfs")
+    assert {"libgfapi0", "libglusterfs0"} < set(names)
+    packages.repack(cluster, "node1", "glusterfs", UPGRADE)
+    with packages.kept(cluster, "node1", *names):
+        boot = cluster.boot(NAME, "node1")
+        cluster.add(NAME, disks=("size=1G", "size=64M", "size=64M"))
+        try:
+            boot.wait(lambda events: guest.last_acknowledged(events) > 3, 60, "records")
+            before = servers(cluster, "node1")
+            cluster.run("sh", "-c", "dpkg -i %s/*.deb" % UPGRADE, max_seconds=240)
+            version = cluster.run("dpkg-query", "-Wf", "${Version}", "libgfapi0").stdout
+            assert version.endswith("+again1")
+            after = servers(cluster, "node1")
+            assert [each.pid for each in after] == [each.pid for each in before]
+            # One after the other, each from the first to the last of its libraries anew.
+            assert [each.since for each in after] == sorted({each.since for each in after})
+            for old, new in zip(before, after, strict=True):
+                assert old.since < new.since
+                assert {path for path, _ in old.mapped} == {path for path, _ in new.mapped}
+                assert not old.mapped & new.mapped
+                for path, inode in new.mapped:
+                    assert cluster.run("stat", "-Lc", "%i", path).stdout.strip() == str(inode)
+            goes_on(boot)
+            whole(boot)
+            boot.close()
+        finally:
+            cluster.remove(NAME)
+            cluster.run("systemctl", "stop", *TIMERS)  # the package's scripts start them
+    cluster.run("rm", "-r", UPGRADE)
 
 
 def during(cluster: Cluster, node: str, action: Callable[[], object]) -> None:

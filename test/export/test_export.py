@@ -111,6 +111,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(constants, "RUN_DIR", str(tmp_path))
     monkeypatch.setattr(constants, "EXPORT_DIR", str(tmp_path / "exports"))
     monkeypatch.setattr(constants, "IMAGE_SERVER_DIR", str(tmp_path / "images"))
+    monkeypatch.setattr(constants, "IMAGE_SOCKET_DIR", str(tmp_path / "sockets"))
     monkeypatch.setattr(server_control, "status", node.server_status)
     monkeypatch.setattr(loop, "find", node.find)
     monkeypatch.setattr(nbd, "devices", lambda: sorted(node.nbd))
@@ -193,7 +194,7 @@ def test_the_exporter_waits_longer_for_the_server_than_the_server_for_its_volume
     files.write(an.key, files.Wanted(SPEC, IMAGE, 1, "word", patience=patience))
     an.start()
     assert "--seconds=%d" % (patience + 60) in node.argv
-    assert "--socket=%s/%s.nbd" % (constants.IMAGE_SERVER_DIR, an.key) in node.argv
+    assert "--socket=%s/%s.nbd" % (constants.IMAGE_SOCKET_DIR, an.key) in node.argv
 
 
 def test_an_export_ends_before_the_server_when_the_node_goes_down(node: Node) -> None:

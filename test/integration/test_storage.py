@@ -31,10 +31,9 @@ from ganeti.storage import gluster as stock  # noqa: E402
 
 from ganeti_gluster.cmdlib import orphans  # noqa: E402
 from ganeti_gluster.export import Export  # noqa: E402
-from ganeti_gluster.serve import files  # noqa: E402
+from ganeti_gluster.serve import files, opening  # noqa: E402
 from ganeti_gluster.serve.holder import Holder, holder_of, node_number  # noqa: E402
 from ganeti_gluster.serve.server import ImageServer  # noqa: E402
-from ganeti_gluster.storage import one_writer  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
 from .conftest import ANOTHER_NODE, HOST, VOLUME  # noqa: E402
@@ -120,7 +119,7 @@ def test_an_image_that_another_node_has_open_is_refused_with_its_name(
     volume: Volume,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(one_writer, "RETURN_SECONDS", 1)
+    monkeypatch.setattr(opening, "RETURN_SECONDS", 1)
     new = disk()
     created = create(new)
     path = new.logical_id[1]
@@ -349,7 +348,7 @@ def test_the_uri_names_the_socket_of_the_images_server(
     create(new)
     made = found(new)
     uri = made.GetUserspaceAccessUri(constants.HT_KVM)
-    assert uri.startswith("nbd+unix:///?socket=/run/ganeti-gluster/")
+    assert uri.startswith("nbd+unix:///?socket=/run/ganeti-gluster-nbd/")
     assert uri.endswith(".nbd,file.reconnect-delay=960")
     made.Open()
     client = nbd.NBD()

@@ -12,7 +12,7 @@ from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import kvm
 from ganeti_gluster.serve.server import qemu_blockdev, qemu_uri
 
-SOCKET = "/run/ganeti-gluster/images/gv0-0123456789abcdef.nbd"
+SOCKET = "/run/ganeti-gluster-nbd/gv0-0123456789abcdef.nbd"
 
 
 class HypervisorError(Exception):
@@ -69,6 +69,12 @@ def hypervisor_module() -> SimpleNamespace:
             found = qemu_blockdev(target) or {"driver": "file", "filename": target}
             return {"node-name": kvm_devid, "file": found}
 
+        def _RunKVMCmd(self, name: str, kvm_cmd: list[str], tap_fds: Any = None) -> None:
+            return None
+
+        def HotAddDevice(self, *args: Any) -> None:
+            return None
+
         def GetMigrationStatus(self, instance: Any) -> None:
             return None
 
@@ -99,7 +105,9 @@ def test_qemu_is_told_that_a_block_device_is_one(
 
 
 def test_ganeti_3_0_has_no_structures_to_mend() -> None:
-    members = dict.fromkeys(("GetMigrationStatus", "FinalizeMigrationSource"), lambda *args: None)
+    names = ("HotAddDevice", "GetMigrationStatus", "FinalizeMigrationSource")
+    members = dict.fromkeys(names, lambda *args: None)
+    members["_RunKVMCmd"] = lambda self, name, kvm_cmd, tap_fds: None
     module = SimpleNamespace(KVMHypervisor=type("KVMHypervisor", (), members))
     kvm.extend_hypervisor(module)
     assert not hasattr(module.KVMHypervisor, "_GenerateKVMBlockDevice")

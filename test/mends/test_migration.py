@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,6 +225,95 @@ def test_a_job_that_is_not_as_expected_is_refused(tasklet: Any) -> None:
 def test_a_hypervisor_that_is_not_as_expected_is_refused() -> None:
     with pytest.raises(Refused, match="GetMigrationStatus"):
         migration.extend_hypervisor(object)
+
+
+REFUSAL = (
+    "qemu-system-x86_64: VQ 0 vring.num 1024 exceeds allocated max 128\n"
+    "qemu-system-x86_64: load of migration failed: Invalid argument: error while loading state"
+    " for instance 0x0 of device '0000:00:03.0/virtio-balloon': Failed to load element of type"
+    " virtio for virtio\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "age", "capabilities", "expected"),
+    [
+        (REFUSAL, 0, "", True),
+        (REFUSAL, 0, "xbzrle", True),
+        (REFUSAL, 0, "postcopy-ram", False),  # it may have run before all had come
+        (REFUSAL, 10, "", False),  # an earlier QEMU's
+        (REFUSAL + "qemu-system-x86_64: warning: later\n", 0, "", False),
+        ("", 0, "", False),
+        (None, 0, "", False),
+    ],
+)
+def test_a_qemu_that_refused_its_guest_says_so_last(
+    tmp_path: Path, text: str | None, age: int, capabilities: str, expected: bool
+) -> None:
+    log, socket = tmp_path / "vm1.log", tmp_path / "vm1.qmp"
+    if text is not None:
+        log.write_text(text)
+        os.utime(log, (1000 - age, 1000 - age))
+    socket.touch()
+    os.utime(socket, (995, 995))
+    assert migration.refused(str(log), str(socket), capabilities) is expected
+
+
+class HypervisorError(Exception):
+    """Ganeti's."""
+
+
+def ended_target(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, alive: bool, text: str
+) -> Callable[[], Any]:
+    """What Ganeti's class says of a migration to a QEMU to whose monitor nothing connects."""
+    ganeti = ModuleType("ganeti")
+    ganeti.__dict__.update(
+        constants=SimpleNamespace(
+            HV_MIGRATION_CANCELLED="cancelled", HV_KVM_MIGRATION_CAPS="caps"
+        ),
+        errors=SimpleNamespace(GenericError=HypervisorError),
+        objects=SimpleNamespace(MigrationStatus=SimpleNamespace),
+        pathutils=SimpleNamespace(LOG_KVM_DIR=str(tmp_path)),
+    )
+    monkeypatch.setitem(sys.modules, "ganeti", ganeti)
+    (tmp_path / "vm1.qmp").touch()
+    (tmp_path / "vm1.log").write_text(text)
+
+    class KVMHypervisor:
+        def GetMigrationStatus(self, instance: Any) -> Any:
+            raise HypervisorError("KVM: socket error")
+
+        def FinalizeMigrationSource(self, instance: Any, success: bool, live: bool) -> None:
+            return None
+
+        def _InstancePidAlive(self, name: str) -> tuple[str, int, bool]:
+            return "/pid", 7, alive
+
+        @classmethod
+        def _InstanceQmpMonitor(cls, name: str) -> str:
+            return str(tmp_path / ("%s.qmp" % name))
+
+    migration.extend_hypervisor(KVMHypervisor)
+    instance = SimpleNamespace(name="vm1", hvparams={"caps": None})
+    kvm: Any = KVMHypervisor()
+    return lambda: kvm.GetMigrationStatus(instance)
+
+
+def test_a_target_that_refused_the_guest_has_not_taken_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status = ended_target(monkeypatch, tmp_path, alive=False, text=REFUSAL)
+    assert status().status == "cancelled"
+
+
+@pytest.mark.parametrize(("alive", "text"), [(True, REFUSAL), (False, "")])
+def test_of_a_target_that_does_not_answer_nothing_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, alive: bool, text: str
+) -> None:
+    status = ended_target(monkeypatch, tmp_path, alive=alive, text=text)
+    with pytest.raises(HypervisorError):
+        status()
 
 
 class Qemu:

@@ -35,6 +35,7 @@ def module(monkeypatch):
     one_writer = ModuleType("one_writer")
     one_writer.own_number = lambda: 1177
     one_writer.enabled = lambda params: params["locking"] == "on"
+    one_writer.patience = lambda params: int(params["patience"])
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.one_writer", one_writer)
 
     def io_command(instance, mode, ieio, ieargs):
@@ -62,7 +63,9 @@ def module(monkeypatch):
 
 def disk(template="gluster", *, has_path=False, locking="on"):
     device = SimpleNamespace(
-        place=(SPEC, "ganeti/u.0"), has_path_when_open=has_path, params={"locking": locking}
+        place=(SPEC, "ganeti/u.0"),
+        has_path_when_open=has_path,
+        params={"locking": locking, "patience": "60"},
     )
     return SimpleNamespace(dev_type=template, device=device, uuid="u")
 
@@ -94,6 +97,7 @@ def test_a_script_has_a_path_as_long_as_it_runs(module):
     assert words[:4] == ["/usr/bin/python3", "-P", "-m", "ganeti_gluster.with_path"]
     assert words[6:8] == ["--host", "node1:24007,[::1]:24008"]
     assert words[words.index("--number") + 1] == "1177"
+    assert words[words.index("--patience") + 1] == "60"
     assert "--no-lock" not in words
     assert words[-4:] == ["--", "bash", "-c", "( cd /os && ./script; )"]
     assert "EXPORT_DEVICE" in words and "ganeti/u.0" in words

@@ -81,13 +81,14 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the servers of this test leave their files."""
     monkeypatch.setattr(constants, "RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setattr(constants, "IMAGE_SERVER_DIR", str(tmp_path / "run/images"))
+    monkeypatch.setattr(constants, "IMAGE_SOCKET_DIR", str(tmp_path / "sockets"))
     return tmp_path / "run/images"
 
 
 @pytest.fixture
 def serve(directory: Path) -> Iterator[Serve]:
     """`serve(key, {question: [answer, …]})`: a server; it serves without more being said."""
-    files.make_directory()
+    files.make_directories()
     with contextlib.ExitStack() as stack:
 
         def start(key: str, answers: dict[str, list[str]] | None = None) -> FakeServer:

@@ -35,22 +35,19 @@ def test_the_file_has_all_that_a_server_is_to_know(directory: Path) -> None:
         patience=900,
         take="def",
         wait=True,
-        uid=64055,
-        gid=108,
     )
     files.write("k", wanted)
     assert (directory / "k.conf").read_text() == (
         "volume=gv0\ntransport=tls\nimage=ganeti/a b.0\n"
         "server=node2 24008\nserver=2001:db8::1 24007\nserver=node1 24007\n"
         "number=1177\nword=abc\ntake=def\nmode=shared\nlocking=off\nwait=yes\n"
-        "patience=900\nuid=64055\ngid=108\n"
+        "patience=900\n"
     )
 
 
 def test_what_is_not_said_is_the_careful_choice() -> None:
     lines = Wanted(SPEC, "a", 1, "abc").lines().splitlines()
     assert {"mode=" + EXCLUSIVE, "locking=on", "wait=no", "take=", "patience=0"} < set(lines)
-    assert {"uid=0", "gid=0"} < set(lines)
 
 
 def test_a_socket_of_glusterd_is_its_path() -> None:
@@ -67,6 +64,7 @@ def test_the_server_reads_each_name_that_is_written() -> None:
     written = files.parse(Wanted(SPEC, "a", 1, "abc").lines())
     assert set(re.findall(r'strcmp\(name, "(\w+)"\)', function)) == set(written)
     assert '#define RUN_DIR "%s"' % constants.IMAGE_SERVER_DIR in source
+    assert '#define SOCKET_DIR "%s"' % constants.IMAGE_SOCKET_DIR in source
 
 
 def test_the_server_has_room_for_the_longest_of_each() -> None:
@@ -84,20 +82,31 @@ def test_what_a_server_is_told_is_roots_alone(directory: Path) -> None:
     assert mode_of(directory) == 0o700
 
 
+def test_the_directory_of_sockets_can_be_passed_and_not_listed(directory: Path) -> None:
+    files.write("k", Wanted(SPEC, "a", 1, "abc"))
+    sockets = Path(constants.IMAGE_SOCKET_DIR)
+    assert Path(files.path("k", "nbd")).parent == sockets
+    assert mode_of(sockets) == 0o711
+    sockets.chmod(0o777)
+    files.make_directories()
+    assert mode_of(sockets) == 0o711
+
+
 def test_the_mode_of_a_directory_that_is_there_is_mended(directory: Path) -> None:
     directory.mkdir(parents=True, mode=0o777)
     directory.chmod(0o777)
-    files.make_directory()
+    files.make_directories()
     assert mode_of(directory) == 0o700
 
 
 def test_a_first_start_finds_nothing_of_an_earlier_one(directory: Path) -> None:
-    files.make_directory()
+    files.make_directories()
     for suffix in ("held", "error", "nbd", "ctl"):
-        (directory / ("k." + suffix)).touch()
+        Path(files.path("k", suffix)).touch()
     (directory / "other.held").touch()
     files.write("k", Wanted(SPEC, "a", 1, "abc"))
     assert sorted(os.listdir(directory)) == ["k.conf", "other.held"]
+    assert os.listdir(constants.IMAGE_SOCKET_DIR) == []
     files.forget("k")
     files.forget("k")
     assert os.listdir(directory) == ["other.held"]
@@ -105,14 +114,14 @@ def test_a_first_start_finds_nothing_of_an_earlier_one(directory: Path) -> None:
 
 def test_a_file_is_read_by_names(directory: Path) -> None:
     assert files.read("k", "held") == {}
-    files.make_directory()
+    files.make_directories()
     (directory / "k.held").write_bytes(b"mode=shared\nwhy=write: a=b \xff\nno sign\nseen=\n")
     assert files.read("k", "held") == {"mode": "shared", "why": "write: a=b \ufffd", "seen": ""}
 
 
 def test_servers_are_known_by_their_files(directory: Path) -> None:
     assert files.served() == []
-    files.make_directory()
+    files.make_directories()
     for name in ("b.conf", "a.conf", "a.held", "c.held", ".lock", "d.conf.12", "e.nbd"):
         (directory / name).touch()
     assert files.served() == ["a", "b"]

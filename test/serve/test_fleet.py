@@ -29,7 +29,7 @@ def test_each_server_is_asked(servers: list[FakeServer], action: str) -> None:
 def test_a_server_is_waited_for_before_the_next_is_renewed(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.make_directory()
+    files.make_directories()
     for key in ("a", "b"):
         (directory / (key + ".conf")).touch()
     calls: list[tuple[str, str]] = []
@@ -44,7 +44,7 @@ def test_a_server_is_waited_for_before_the_next_is_renewed(
 def test_one_that_does_not_answer_does_not_keep_the_others_from_it(
     directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files.make_directory()
+    files.make_directories()
     for key in ("a", "b"):
         (directory / (key + ".conf")).touch()
     asked = []

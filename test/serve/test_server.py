@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster import constants
 from ganeti_gluster.command import CommandFailed, CommandResult
 from ganeti_gluster.errors import GanetiGlusterError, VolumeNotFound
 from ganeti_gluster.serve import control, files, server
@@ -79,7 +80,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_all_of_a_server_is_named_for_its_image(image: ImageServer, directory: Path) -> None:
     assert image.key.startswith("gv0-")
     assert image.unit == UNIT
-    assert image.socket_path == "%s/%s.nbd" % (directory, KEY)
+    assert image.socket_path == "%s/%s.nbd" % (constants.IMAGE_SOCKET_DIR, KEY)
     assert image.journal == "journalctl --unit=%s" % UNIT
     assert ImageServer(SPEC, "ganeti/x.1").key != image.key
 
@@ -111,8 +112,6 @@ def test_a_server_is_started_with_what_it_is_to_serve(
         "locking": "off",
         "wait": "yes",
         "patience": "60",
-        "uid": "0",
-        "gid": "0",
     }
 
 
@@ -467,13 +466,13 @@ def test_a_server_that_does_not_answer_is_ended(
 
 
 def test_qemu_waits_longer_than_the_server() -> None:
-    uri = qemu_uri("/run/ganeti-gluster/images/gv0-01.nbd", 900)
+    uri = qemu_uri("/run/ganeti-gluster-nbd/gv0-01.nbd", 900)
     assert uri == (
-        "nbd+unix:///?socket=/run/ganeti-gluster/images/gv0-01.nbd,file.reconnect-delay=960"
+        "nbd+unix:///?socket=/run/ganeti-gluster-nbd/gv0-01.nbd,file.reconnect-delay=960"
     )
     assert qemu_blockdev(uri) == {
         "driver": "nbd",
-        "server": {"type": "unix", "path": "/run/ganeti-gluster/images/gv0-01.nbd"},
+        "server": {"type": "unix", "path": "/run/ganeti-gluster-nbd/gv0-01.nbd"},
         "reconnect-delay": 960,
     }
 

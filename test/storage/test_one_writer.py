@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.serve import opening
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
 from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number
 from ganeti_gluster.serve.server import ServerFailed
@@ -63,7 +64,7 @@ def one_writer(
     ganeti: SimpleNamespace, clock: Clock, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     module = ganeti.load("one_writer")
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(opening, "time", clock)
     monkeypatch.setattr(module, "ImageServer", servers)
     return module
 
@@ -154,14 +155,14 @@ def test_an_image_whose_last_user_is_gone_is_taken_once_it_had_time_to_come_back
     one_writer: Any, servers: Servers, clock: Clock
 ) -> None:
     left = LastUser(IMAGE, OTHER, "word1")
-    tries = int(one_writer.RETURN_SECONDS)
+    tries = int(opening.RETURN_SECONDS)
     servers.outcomes = [left] * (tries + 1)
     one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     *before, last = servers.opened
     assert len(before) == tries + 1
     assert all("take" not in wanted for wanted in before)
     assert last == {**before[0], "take": "word1"}
-    assert clock.now == 100.0 + one_writer.RETURN_SECONDS
+    assert clock.now == 100.0 + opening.RETURN_SECONDS
 
 
 def test_the_word_that_is_there_at_last_is_the_one_that_is_taken(
@@ -192,7 +193,7 @@ def test_a_last_user_that_ends_in_order_leaves_nothing_to_take(
     one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert len(servers.opened) == 3
     assert all("take" not in wanted for wanted in servers.opened)
-    assert clock.now < 100.0 + one_writer.RETURN_SECONDS
+    assert clock.now < 100.0 + opening.RETURN_SECONDS
 
 
 def test_an_image_that_another_takes_first_is_refused(
