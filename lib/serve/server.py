@@ -121,6 +121,16 @@ class ImageServer:
                 )
             )
 
+    def change(self, mode: str) -> None:
+        """Let it share the image, or have it alone; no-op where there is none.
+
+        Raises `Held` or `ServerFailed`.
+        """
+        with self._locked():
+            found = self.status()
+            if found is not None and found.state != control.LOST:
+                self._change(found, mode)
+
     def grow(self, size: int) -> bool:
         """Let it grow the image to `size` bytes; False where there is none.
 

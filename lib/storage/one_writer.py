@@ -6,14 +6,18 @@ closes it; `ganeti_gluster.serve` does the rest.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ganeti import errors
 
 from ganeti_gluster import constants, names
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.serve import hold
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
 from ganeti_gluster.serve.holder import Held, LastUser, node_number
 from ganeti_gluster.serve.server import ImageServer
@@ -57,7 +61,7 @@ def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
         }
         _open(ImageServer(VolumeSpec.from_params(params), path), wanted)
     except Held as err:
-        raise errors.BlockDeviceError(_refusal(err)) from err
+        raise errors.BlockDeviceError(refusal(err)) from err
     except GanetiGlusterError as err:
         raise errors.BlockDeviceError(str(err)) from err
 
@@ -89,15 +93,44 @@ def _take_over(server: ImageServer, wanted: dict[str, Any], left: LastUser) -> N
     server.open(**wanted, take=left.word)
 
 
-def _refusal(err: Held) -> str:
+def refusal(err: Held) -> str:
+    """Who has an image that is refused, and what to do about it."""
     if err.holder is None:
         return "Image %s was being opened by another node at the same time" % err.path
-    return (
-        "Image %s is open on %s (%s): stop the instance there; if that node is dead, or"
+    nodes = node_names.every()
+    said = "Image %s is open on %s (%s): " % (err.path, err.holder.name(nodes), err.holder.mode)
+    if err.holder.works(nodes):
+        return said + (
+            "wait for the end of that, or end it there (systemctl stop"
+            " 'ganeti-gluster-snapshot-*'); if that node cannot be reached, take the image from"
+            " it (gnt-gluster disk evict)"
+        )
+    return said + (
+        "stop the instance there; if that node is dead, or"
         " cannot be reached, mark it offline (gnt-node modify --offline=yes) and fail the"
         " instance over, or take the image from it (gnt-gluster disk evict)"
-        % (err.path, err.holder.name(node_names.every()), err.holder.mode)
     )
+
+
+@contextlib.contextmanager
+def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]:
+    """Keep all others from an image in the block; `BlockDeviceError` where one has it.
+
+    What this node had before it restarted is waited for.  An image that is gone is nobody's.
+    """
+    if not enabled(params):
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(
+                hold.held(volume, path, node=node_names.own(), own_seconds=hold.OWN_SECONDS)
+            )
+        except FileNotFoundError:
+            pass
+        except Held as err:
+            raise errors.BlockDeviceError(refusal(err)) from err
+        yield
 
 
 def _node(number: int) -> str:

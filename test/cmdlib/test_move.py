@@ -226,7 +226,7 @@ def master(node: Node, monkeypatch: pytest.MonkeyPatch) -> Master:
     vars(evictions).update(take_from=found.take_from)
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", names)
     monkeypatch.setitem(sys.modules, "ganeti_gluster.cmdlib.evictions", evictions)
-    monkeypatch.setattr(evict, "last_holder", lambda spec, path: found.holder)
+    monkeypatch.setattr(evict, "last_holder", lambda spec, path, nodes: found.holder)
     return found
 
 

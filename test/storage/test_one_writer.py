@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from local_volume import LocalVolume
 
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number
+from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number, work_number
 from ganeti_gluster.serve.server import ServerFailed
 
 PARAMS = {"host": "node1", "volume": "gv0"}
@@ -140,6 +143,42 @@ def test_an_image_of_another_node_is_refused(
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert str(caught.value) == message
     assert len(servers.opened) == 1
+
+
+def test_work_on_an_image_is_waited_for_by_who_reads_it(
+    one_writer: Any, servers: Servers, refused: type[Exception]
+) -> None:
+    servers.outcomes = [Held(IMAGE, Holder(work_number("node2"), SHARED))]
+    with pytest.raises(refused) as caught:
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert str(caught.value) == (
+        "Image ganeti/x.0 is open on node node2 for a snapshot, copy or removal (shared): wait"
+        " for the end of that, or end it there (systemctl stop 'ganeti-gluster-snapshot-*'); if"
+        " that node cannot be reached, take the image from it (gnt-gluster disk evict)"
+    )
+
+
+@pytest.mark.parametrize("locking", ["on", "off"])
+def test_an_image_is_kept_from_others(
+    one_writer: Any, refused: type[Exception], tmp_path: Path, locking: str
+) -> None:
+    volume: Any = LocalVolume(tmp_path)
+    params = {**PARAMS, "locking": locking}
+    with one_writer.holding(params, volume, IMAGE):
+        pass  # there is no such image
+    volume.write(IMAGE, b"content")
+    with one_writer.holding(params, volume, IMAGE), volume.open(IMAGE, write=True) as file:
+        assert bool(file.conflicting_lock(fcntl.F_RDLCK)) == (locking == "on")
+    with volume.elsewhere(IMAGE, OTHER):
+        if locking == "off":
+            with one_writer.holding(params, volume, IMAGE):
+                pass
+            return
+        with (
+            pytest.raises(refused, match=r"is open on node node2 \(exclusive\)"),
+            one_writer.holding(params, volume, IMAGE),
+        ):
+            pytest.fail("another has it")
 
 
 def test_any_other_failure_is_ganetis_with_its_reason(
