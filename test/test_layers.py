@@ -18,7 +18,7 @@ LAYERS = {
     "cluster logic": "cmdlib",
     "adapters to Ganeti": ("storage mends objects_ext plugin plugin_status hook with_path"),
     "domain": (
-        "plugin_state image health volume at_rest in_use copy snapshot serve export pool"
+        "plugin_state image health volume readable at_rest in_use copy snapshot serve export pool"
         " verify services"
     ),
     "tools": (
