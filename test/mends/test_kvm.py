@@ -19,6 +19,13 @@ class HypervisorError(Exception):
     """Ganeti's."""
 
 
+class QmpConnection:
+    """Ganeti's, as far as it is extended."""
+
+    def GetMigrationStatus(self) -> dict[str, Any]:
+        return {}
+
+
 def utils_module() -> SimpleNamespace:
     """The function of Ganeti 3.1's kvm_utils."""
 
@@ -75,7 +82,7 @@ def hypervisor_module() -> SimpleNamespace:
         def FinalizeMigrationSource(self, instance: Any, success: bool, live: bool) -> None:
             return None
 
-    return SimpleNamespace(KVMHypervisor=KVMHypervisor)
+    return SimpleNamespace(KVMHypervisor=KVMHypervisor, QmpConnection=QmpConnection)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,8 @@ def test_qemu_is_told_that_a_block_device_is_one(
 
 def test_ganeti_3_0_has_no_structures_to_mend() -> None:
     members = dict.fromkeys(("GetMigrationStatus", "FinalizeMigrationSource"), lambda *args: None)
-    module = SimpleNamespace(KVMHypervisor=type("KVMHypervisor", (), members))
+    module = SimpleNamespace(
+        KVMHypervisor=type("KVMHypervisor", (), members), QmpConnection=QmpConnection
+    )
     kvm.extend_hypervisor(module)
     assert not hasattr(module.KVMHypervisor, "_GenerateKVMBlockDevice")
