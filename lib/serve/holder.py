@@ -106,6 +106,19 @@ def holder_of(volume: Volume, path: str) -> Holder | None:
         return holder_in(volume, file, fcntl.F_WRLCK)
 
 
+def holders_of(volume: Volume, path: str) -> set[Holder]:
+    """All who have the image open, as far as each brick tells; ENOENT if there is none.
+
+    A brick names one of several, so that a lock that is about to go hides another's there;
+    it goes from one brick after the other.
+    """
+    with volume.open(path, write=True) as file:
+        file.set_lock_owner(new_owner())
+        answers = [file.conflicting_lock(fcntl.F_WRLCK)]
+    answers += ask_each(volume, lambda brick: _conflict(brick, path, fcntl.F_WRLCK))
+    return {_to_holder(answer) for answer in answers if answer is not None}
+
+
 def holder_in(volume: Volume, file: File, kind: int) -> Holder | None:
     """Who keeps `kind` out of an open file, which has a lock's owner.
 

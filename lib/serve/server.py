@@ -94,7 +94,6 @@ class ImageServer:
         locking: bool = True,
         patience: int = 0,
         take: str = "",
-        wait: bool = False,
     ) -> None:
         """Have the image served in `mode`; one that is served already is changed.
 
@@ -117,7 +116,6 @@ class ImageServer:
                     locking=locking,
                     patience=patience,
                     take=take,
-                    wait=wait,
                 )
             )
 

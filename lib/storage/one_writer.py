@@ -17,12 +17,19 @@ from ganeti import errors
 from ganeti_gluster import constants, names
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve import hold
+from ganeti_gluster.serve import control, hold
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Held, LastUser, node_number
+from ganeti_gluster.serve.holder import (
+    Held,
+    LastUser,
+    holders_of,
+    node_number,
+    word_of,
+    work_number,
+)
 from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.storage import node_names
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.volume import VolumeSpec, connect
 
 #: Seconds for a server that was started again, or opens its image anew, to lock it: who has
 #: not by then is dead or cut off.
@@ -50,7 +57,9 @@ def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
     """Have an image served on this node; raises `BlockDeviceError` where it cannot be.
 
     What this node's own server held before a reboot is waited for, since the bricks forget
-    it.  What another left that is gone is taken once it has had time to come back.
+    it; then, and where its word alone is left, the image is taken if nobody else shows for as
+    long as a server takes to come back, as the other end of a migration that was under way.
+    What another left that is gone is taken once it has had time to come back.
     """
     try:
         wanted: dict[str, Any] = {
@@ -67,15 +76,63 @@ def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
 
 
 def _open(server: ImageServer, wanted: dict[str, Any]) -> None:
+    number = wanted["number"]
+    if wanted["locking"] and wanted["mode"] == EXCLUSIVE and _was_open_here(server, number):
+        _await_former(server, number)
     try:
         server.open(**wanted)
     except Held as err:
-        if err.holder is None or err.holder.number != wanted["number"]:
+        if err.holder is None or err.holder.number not in _own_numbers(number):
             raise
-        logging.warning("Image %s is still locked from before a restart of this node", err.path)
-        server.open(**wanted, wait=True)
+        _await_former(server, number)
+        server.open(**wanted)
     except LastUser as err:
         _take_over(server, wanted, err)
+
+
+def _own_numbers(number: int) -> tuple[int, int]:
+    """The numbers of this node's locks: its servers', and those of its work on images."""
+    return number, work_number(node_names.own())
+
+
+def _was_open_here(server: ImageServer, number: int) -> bool:
+    """Whether this node had the image for itself and has not closed it; it restarted then.
+
+    Where the volume does not tell, opening the image does.
+    """
+    try:
+        found = server.status()
+        if found is not None and found.state != control.LOST:
+            return False
+        with connect(server.spec) as volume:
+            word, left_by = word_of(volume, server.path)
+    except (GanetiGlusterError, OSError):
+        return False
+    return bool(word) and left_by == number
+
+
+def _await_former(server: ImageServer, number: int) -> None:
+    """Wait until the bricks have forgotten what this node had before it restarted.
+
+    A lock of its own may hide that of the other end of a migration, and that one may lock
+    again just then: so nobody else may show on any brick for `RETURN_SECONDS`.  Raises
+    `Held`.
+    """
+    path, own = server.path, _own_numbers(number)
+    logging.warning("Image %s is still open from before a restart of this node", path)
+    end = time.monotonic() + hold.OWN_SECONDS
+    free_since: float | None = None
+    while True:
+        with connect(server.spec) as volume:
+            found = holders_of(volume, path)
+        now = time.monotonic()
+        other = next((one for one in sorted(found) if one.number not in own), None)
+        if other is not None or (found and now > end):
+            raise Held(path, other or next(iter(found)))
+        free_since = None if found else now if free_since is None else free_since
+        if free_since is not None and now - free_since >= RETURN_SECONDS:
+            return
+        time.sleep(_POLL_SECONDS)
 
 
 def _take_over(server: ImageServer, wanted: dict[str, Any], left: LastUser) -> None:
