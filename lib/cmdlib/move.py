@@ -83,7 +83,9 @@ def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
     """
     verdict = Verdict()
     if move.version != __version__:
-        verdict.refusals.append(
+        # From a dead node an instance moves or stands still.
+        dead = move.forced or move.old in offline
+        (verdict.warnings if dead else verdict.refusals).append(
             "ganeti-gluster is %s here and %s on the master; install the same"
             % (__version__, move.version or "not at work")
         )

@@ -106,6 +106,19 @@ def test_both_ends_have_the_same_release(node: Node, version: str, there: str) -
     ]
 
 
+@pytest.mark.parametrize(
+    "changed", [{"GANETI_OLD_PRIMARY": "node4"}, {"GANETI_IGNORE_CONSISTENCY": "True"}]
+)
+def test_from_a_dead_node_an_instance_moves_to_another_release(
+    node: Node, changed: dict[str, str]
+) -> None:
+    found = check(GANETI_INSTANCE_GLUSTER_VERSION="0.0", **changed)
+    assert found.refusals == []
+    assert found.warnings == [
+        "ganeti-gluster is %s here and 0.0 on the master; install the same" % __version__
+    ]
+
+
 def test_a_node_on_which_no_server_of_images_runs_is_refused(node: Node) -> None:
     node.lacking = "image-server --version: exit status 127"
     assert check().refusals == [
