@@ -28,6 +28,7 @@ DISK_PARAMETERS = {PARAM_PREALLOCATION: "off", PARAM_LOCKING: "on", PARAM_PATIEN
 IMAGE_DIRECTORY = "ganeti"
 # Those of the ExtStorage provider's disks: no name of the one can be a name of the other.
 EXT_DIRECTORY = "ganeti-ext"
+IMAGE_DIRECTORIES = (IMAGE_DIRECTORY, EXT_DIRECTORY)
 # The name under which the provider is installed.
 EXT_PROVIDER = "gluster"
 

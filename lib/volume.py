@@ -57,6 +57,10 @@ class VolumeSpec(NamedTuple):
         return ",".join(names.server(*server) for server in self.servers)
 
 
+#: As in the profile: a lock that the bricks have forgotten is not taken for one that is held.
+_OPTIONS = (("*-client-*", "strict-locks", "on"),)
+
+
 def connect(
     spec: VolumeSpec,
     *,
@@ -72,7 +76,12 @@ def connect(
     from ganeti_gluster import gfapi
 
     target = gfapi.Target(
-        spec.name, spec.servers, spec.transport, log_file=log_file, log_level=log_level
+        spec.name,
+        spec.servers,
+        spec.transport,
+        log_file=log_file,
+        log_level=log_level,
+        options=_OPTIONS,
     )
     return gfapi.connect(target, timeout=gfapi.CONNECT_TIMEOUT if timeout is None else timeout)
 

@@ -42,6 +42,8 @@ if os.environ.get("GANETI_GLUSTER_INSTALLED") != "1":
 
 # testbedlib, through which tests reach the testbed
 sys.path.insert(0, str(ROOT / "qa"))
+# what stands for real parts in several folders' tests
+sys.path.insert(0, str(ROOT / "test" / "fakes"))
 
 
 def _may_start_processes(request: pytest.FixtureRequest) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,7 @@ class Node:
 class Server:
     """Stands for `ImageServer`."""
 
+    spec, path = SPEC, "ganeti/x.0"
     socket_path = "/run/ganeti-gluster-nbd/gv0-01.nbd"
 
     def __init__(self, node: Node) -> None:
@@ -103,6 +105,8 @@ def node() -> Node:
 @pytest.fixture
 def image(node: Node, monkeypatch: pytest.MonkeyPatch) -> ImageInUse:
     monkeypatch.setattr(in_use, "ImageServer", lambda spec, path: Server(node))
+    monkeypatch.setattr(opening, "connect", lambda spec: contextlib.nullcontext("volume"))
+    monkeypatch.setattr(opening, "word_of", lambda volume, path: ("", 0))
     monkeypatch.setattr(ImageInUse, "export", property(lambda self: Export(node)))
     return ImageInUse(SPEC, "ganeti/x.0", 60)
 

@@ -18,7 +18,8 @@ LAYERS = {
     "cluster logic": "cmdlib",
     "adapters to Ganeti": ("storage mends objects_ext plugin plugin_status hook with_path"),
     "domain": (
-        "plugin_state image health volume in_use copy snapshot serve export pool verify services"
+        "plugin_state image health volume readable at_rest in_use copy snapshot serve export pool"
+        " verify services"
     ),
     "tools": (
         "gfapi gluster_cli command decode processes transient_unit sd_notify private names"

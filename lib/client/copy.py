@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ganeti import cli, errors
 
@@ -18,7 +19,9 @@ from ganeti_gluster.copy.signals import raised
 from ganeti_gluster.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.errors import CopyFailed, InvalidParameter
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.holder import holder_of
+from ganeti_gluster.serve.hold import held
+from ganeti_gluster.serve.holder import Held
+from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import VolumeSpec, connect
 
 MIB = 1 << 20
@@ -29,19 +32,21 @@ def Export(opts: Any, args: list[str]) -> int:
     """Copy an image to a file, a block device or standard output."""
     image, place = args
     with contextlib.ExitStack() as stack:
-        source = _source(stack, opts, image)
         if place == STREAM:
             target: Target = StreamTarget(sys.stdout.fileno(), "standard output")
         elif is_block_device(place):
+            # The image is not locked for as long as the answer takes.
+            with contextlib.ExitStack() as looking:
+                name = _source(looking, opts, image).image.name
             device = os.stat(place).st_rdev
-            _confirm(opts, "Overwrite %s with %s?" % (place, source.name))
+            _confirm(opts, "Overwrite %s with %s?" % (place, name))
             if not is_block_device(place) or os.stat(place).st_rdev != device:
                 raise CopyFailed("%s is another device than it was when asked" % place)
-            _check_closed(opts, *_place(stack, opts, image), source.name)
             target = ExistingFile(place)
         else:
             target = NewFile(place)
-        return _run(opts, source, target)
+        source, confirm = _source(stack, opts, image)
+        return _run(opts, source, target, confirm)
 
 
 def Import(opts: Any, args: list[str]) -> int:
@@ -58,26 +63,33 @@ def Import(opts: Any, args: list[str]) -> int:
 def Copy(opts: Any, args: list[str]) -> int:
     """Copy an image to a new one, on the same volume or another."""
     with contextlib.ExitStack() as stack:
-        source = _source(stack, opts, args[0])
-        return _run(opts, source, _target(stack, opts, args[1]))
+        source, confirm = _source(stack, opts, args[0])
+        return _run(opts, source, _target(stack, opts, args[1]), confirm)
 
 
-def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> ImageSource:
+class _Source(NamedTuple):
+    """An image, and what raises if it may have changed since it was opened."""
+
+    image: ImageSource
+    confirm: Callable[[], None] | None
+
+
+def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> _Source:
     volume, path = _place(stack, opts, text)
+    confirm = None
     try:
+        if not opts.force:
+            lock = held(volume, path, node=node_names.own(), shared=True)
+            confirm = stack.enter_context(lock).check
         source = stack.enter_context(ImageSource(volume, path))
     except FileNotFoundError as err:
         raise CopyFailed("there is no %s" % describe(volume, path)) from err
-    _check_closed(opts, volume, path, source.name)
-    return source
-
-
-def _check_closed(opts: Any, volume: Volume, path: str, name: str) -> None:
-    if holder_of(volume, path) is not None and not opts.force:
+    except Held as err:
         raise CopyFailed(
-            "%s is open on a node, and may change while it is copied" % name,
+            "%s is open on a node, and may change while it is copied" % describe(volume, path),
             hint="copy a snapshot of it, stop the instance, or use --force",
-        )
+        ) from err
+    return _Source(source, confirm)
 
 
 def _target(stack: contextlib.ExitStack, opts: Any, text: str) -> NewImage:
@@ -99,7 +111,12 @@ def _confirm(opts: Any, question: str) -> None:
         raise errors.OpPrereqError("Nothing was done", errors.ECODE_STATE)
 
 
-def _run(opts: Any, source: Source | Stream, target: Target) -> int:
+def _run(
+    opts: Any,
+    source: Source | Stream,
+    target: Target,
+    confirm: Callable[[], None] | None = None,
+) -> int:
     if opts.limit is not None and opts.limit < 1:
         raise errors.OpPrereqError("The limit is at least 1 MiB/s", errors.ECODE_INVAL)
     shown = Terminal()
@@ -107,6 +124,7 @@ def _run(opts: Any, source: Source | Stream, target: Target) -> int:
         progress=shown,
         checksum=opts.checksum,
         limit=opts.limit * MIB if opts.limit is not None else None,
+        confirm=confirm,
     )
     try:
         with raised():

@@ -89,10 +89,11 @@ def _ask_servers(disks: list[dict[str, Any]]) -> None:
 def Evict(opts: Any, args: list[str]) -> int:
     """Take the images of an instance from the node that has them; 1 if the answer is no."""
     disks = instance_disks.find(args)
-    by_number = {node_number(node): node for node in node_names.every()}
+    nodes = node_names.every()
+    by_number = {node_number(node): node for node in nodes}
     held: dict[str, list[Any]] = {}
     for disk in disks:
-        number = evict.last_holder(disk.spec, disk.path)
+        number = evict.last_holder(disk.spec, disk.path, nodes)
         if number and number not in by_number:
             raise GanetiGlusterError(
                 "image %s of volume %s is open on a machine that is no node of this cluster"
@@ -117,7 +118,7 @@ def Evict(opts: Any, args: list[str]) -> int:
         still = [
             (spec, path)
             for spec, path in images
-            if by_number.get(evict.last_holder(spec, path)) == node
+            if by_number.get(evict.last_holder(spec, path, nodes)) == node
         ]
         evictions.take_from(node, still)
         cli.ToStdout("Taken from %s; the instance can be started elsewhere.", node)

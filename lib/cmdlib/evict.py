@@ -26,9 +26,11 @@ from ganeti_gluster.gfapi import File, Volume
 from ganeti_gluster.serve.holder import (
     EVICTED,
     WORD_ATTRIBUTE,
+    holder_of,
     let_go,
     new_owner,
     new_word,
+    node_number,
     word_of,
 )
 from ganeti_gluster.serve.server import ImageServer
@@ -208,8 +210,15 @@ class _WaitingLock:
             let_go(self._file)
 
 
-def last_holder(spec: VolumeSpec, path: str) -> int:
-    """The number of the node whose image it is, by the word on it; 0 for nobody's."""
+def last_holder(spec: VolumeSpec, path: str, nodes: Sequence[str]) -> int:
+    """The number of the node whose image it is; 0 for nobody's.
+
+    That is the one of `nodes` that has it locked for work on it, else the one that the word
+    on it names.
+    """
     with connect(spec) as volume:
+        holder = holder_of(volume, path)
+        if holder is not None and holder.works(nodes):
+            return node_number(holder.nodes(nodes)[0])
         word, number = word_of(volume, path)
         return 0 if not word or word.startswith(EVICTED) else number

@@ -17,7 +17,7 @@ from ganeti_gluster import __version__, health, image
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import Export
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.holder import holder_of, node_number
+from ganeti_gluster.serve.holder import holder_of, node_number, work_number
 from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.verify.gather import server_problem
 from ganeti_gluster.volume import VolumeSpec, connect
@@ -83,7 +83,9 @@ def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
     """
     verdict = Verdict()
     if move.version != __version__:
-        verdict.refusals.append(
+        # From a dead node an instance moves or stands still.
+        dead = move.forced or move.old in offline
+        (verdict.warnings if dead else verdict.refusals).append(
             "ganeti-gluster is %s here and %s on the master; install the same"
             % (__version__, move.version or "not at work")
         )
@@ -125,6 +127,7 @@ def _check_disk(
         verdict.refusals.append("%s: image %s cannot be read: %s" % (disk, path, err.strerror))
         return
     allowed = {node_number(node) for node in (move.old, move.new, *offline)}
+    allowed |= set(map(work_number, offline))
     if holder is not None and holder.number not in allowed:
         verdict.refusals.append("%s: image %s is open on %s" % (disk, path, holder.name(nodes)))
     if Export(spec, path).device() and ImageServer(spec, path).status() is None:
@@ -143,13 +146,15 @@ def _take_from_old(move: Move, offline: list[str]) -> str:
     if move.old not in offline and not move.forced:
         return ""
     from ganeti_gluster.cmdlib import evict, evictions
+    from ganeti_gluster.storage import node_names
 
     try:
+        nodes = node_names.every()
         spec = VolumeSpec.from_params(move.params)
         held = [
             (spec, path)
             for path in move.paths.values()
-            if evict.last_holder(spec, path) == node_number(move.old)
+            if evict.last_holder(spec, path, nodes) == node_number(move.old)
         ]
         evictions.take_from(move.old, held)
     except (GanetiGlusterError, OSError) as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from ganeti import cli, constants
 
 from ganeti_gluster import image
 from ganeti_gluster.cmdlib.configuration import Configuration
-from ganeti_gluster.serve.holder import holder_of
+from ganeti_gluster.serve.hold import held
+from ganeti_gluster.serve.holder import Held
+from ganeti_gluster.storage import node_names
 from ganeti_gluster.verify.gather_volume import gather_images
 from ganeti_gluster.verify.image_checks import YOUNG, orphans
 from ganeti_gluster.volume import VolumeSpec, connect
@@ -89,13 +92,13 @@ def remove(candidate: Candidate) -> bool:
 
     Raises a `GanetiGlusterError` or OSError.
     """
-    with connect(candidate.spec) as volume:
+    path = candidate.image.path
+    with connect(candidate.spec) as volume, contextlib.ExitStack() as stack:
         try:
-            now = image.stat(volume, candidate.image.path)
-        except FileNotFoundError:
+            stack.enter_context(held(volume, path, node=node_names.own()))
+            now = image.stat(volume, path)
+        except (FileNotFoundError, Held):
             return False
         if (now.mtime, now.size) != (candidate.image.mtime, candidate.image.size):
             return False
-        if holder_of(volume, candidate.image.path) is not None:
-            return False
-        return image.remove(volume, candidate.image.path)
+        return image.remove(volume, path)

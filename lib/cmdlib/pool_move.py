@@ -86,7 +86,10 @@ def replacement(
             hint="gnt-gluster pool evacuate %s moves its bricks while it still has them; "
             "--force replaces it all the same" % old,
         )
-    mover = Mover(crew, found.pool, [name for name in found.names() if name != old], say)
+    # A node that answers is asked first, even where it shall go whatever it says.
+    answers = found.pool.state(old) == members.CONNECTED
+    others = [name for name in found.names() if name != old]
+    mover = Mover(crew, found.pool, found.names() if answers else others, say)
     bricks = found.pool.bricks_on(old)
     steps: list[Step] = []
     if bricks:
@@ -101,8 +104,10 @@ def replacement(
                     "node %s has a brick of the same set of volume %s" % (new, volume.name),
                     hint="name another node",
                 )
+            if not answers:
+                mover.need_others(volume, brick)
             steps += _move(
-                mover, found, volume, brick, new, directories[volume.name], heal_first=False
+                mover, found, volume, brick, new, directories[volume.name], heal_first=answers
             )
     else:
         steps += [

@@ -154,11 +154,45 @@ def look_at_volumes(
             volumes[answer.value.name] = answer.value
         elif isinstance(answer.value, ImageFacts):
             images[answer.value.volume] = answer.value
+    for name, reasons in _look_at_contents(config, volumes, nodes).items():
+        volumes[name] = replace(volumes[name], unreadable=reasons)
     for name, facts in volumes.items():
         if facts.split and name in images:
             volumes[name] = replace(facts, split=name_pieces(facts, nodes))
             images[name] = _with_gfids(config, images[name])
     return volumes, images, tuple(problems)
+
+
+def _look_at_contents(
+    config: Configuration, volumes: Mapping[str, VolumeFacts], nodes: Mapping[str, NodeFacts]
+) -> dict[str, dict[str, str]]:
+    """For each volume of which a copy may be behind, or is away, the images that it lacks."""
+    jobs: dict[str, Callable[[], Any]] = {}
+    for spec in config.specs:
+        facts = volumes.get(spec.name)
+        if facts is None or not may_lack(facts, nodes):
+            continue
+        paths = [disk.path for disk in config.disks if disk.volume == spec.name]
+        pieces = {
+            image
+            for node in nodes.values()
+            for brick in node.bricks
+            if brick.volume == spec.name
+            for image in brick.pieces.values()
+        }
+        jobs[spec.name] = partial(
+            gather_volume.bounded_unreadable, spec, paths, whole=frozenset(pieces)
+        )
+    answers = look(jobs, seconds=gather_volume.READ_SECONDS)
+    return {name: answer.value for name, answer in answers.items() if answer.value}
+
+
+def may_lack(facts: VolumeFacts, nodes: Mapping[str, NodeFacts]) -> bool:
+    """Whether the bricks of a started volume that answer may have no good copy of something."""
+    if facts.info is None or not facts.info.started:
+        return False
+    away = facts.status is None or bool(facts.status.offline(facts.info.bricks))
+    return away or may_be_behind(facts.name, nodes)
 
 
 def name_pieces(facts: VolumeFacts, nodes: Mapping[str, NodeFacts]) -> tuple[SplitFile, ...]:

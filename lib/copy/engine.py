@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,7 +33,8 @@ class Options:
     `threads` pieces are on their way at a time.  `limit` is in bytes a second.
     `progress` is called in the calling thread every `interval` seconds; what it
     raises ends the copy, which is then undone.  With `checksum` all is read back
-    and compared before the target gets its name.
+    and compared before the target gets its name.  `confirm` is called right before
+    that, and raises where the source may have changed.
     """
 
     threads: int = DEFAULT_THREADS
@@ -40,6 +42,7 @@ class Options:
     progress: Callback | None = None
     interval: float = 0.5
     checksum: bool = False
+    confirm: Callable[[], None] | None = None
 
 
 class Result(NamedTuple):
@@ -107,6 +110,8 @@ class _Run:
         target.sync(size)
         if sums is not None:
             self._verify(sums)
+        if self._options.confirm is not None:
+            self._options.confirm()
         target.publish()
         digest = sums.hexdigest() if sums is not None else None
         return Result(size, data, time.monotonic() - start, cloned, digest)

@@ -159,10 +159,42 @@ class NewImage:
         return _Open(self._open_file, self.name, self._open_file.stat().size)
 
     def publish(self) -> None:
-        # The lock is held until the partial name is gone.
-        image.rename(self._volume, self._partial, self._path)
+        # The lock is held until the partial name is gone.  Where it was lost, another copy
+        # may have the partial name by now: so that name never becomes the image's without
+        # the lock, and what became so is looked at.
+        self._check_lock()
+        try:
+            self._volume.link(self._partial, self._path)
+        except FileExistsError as err:
+            raise exists(self.name) from err
+        try:
+            if self._volume.lstat(self._path).inode != self._inode:
+                raise _lost(self.name)
+            self._check_lock()
+            self._volume.unlink(self._partial)
+        except BaseException as err:
+            self._take_name_back(err)
+            raise
         self._inode = None
         self._open_file.close()
+
+    def _take_name_back(self, cause: BaseException) -> None:
+        try:
+            self._volume.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as err:
+            raise IncompleteImage(
+                "%s; and %s could not be removed (%s)" % (cause, self.name, err.strerror),
+                path=self._path,
+                hint="remove it when volume %s is whole" % self._volume.name,
+            ) from cause
+
+    def _check_lock(self) -> None:
+        try:
+            self._open_file.lock(fcntl.F_WRLCK)
+        except OSError as err:
+            raise _lost(self.name) from err
 
     def abort(self) -> bool:
         if self._file is not None:
@@ -332,6 +364,13 @@ def _lock(file: File) -> bool:
 def exists(name: str) -> CopyFailed:
     """The error for a name that is not free."""
     return CopyFailed("%s exists already" % name, hint="remove it or choose another name")
+
+
+def _lost(name: str) -> CopyFailed:
+    return CopyFailed(
+        "the lock of the new %s was lost before it was whole" % name,
+        hint="try again when all bricks of its volume answer",
+    )
 
 
 def _busy(name: str) -> CopyFailed:

@@ -52,7 +52,7 @@ def create(request: Request) -> None:
 def remove(request: Request) -> None:
     """Remove the image; one that is gone already is no error."""
     detach(request)
-    with connect(request.spec) as volume:
+    with connect(request.spec) as volume, node.holding(request, volume):
         image.remove(volume, request.path)
 
 
@@ -154,12 +154,9 @@ def snapshot(request: Request) -> None:
     _end(ImageInUse(request.spec, target, request.patience))
     with connect(request.spec) as volume:
         _stat(volume, request)
-        image.remove(volume, target)
+        node.remove_snapshot(volume, target)
         if not node.copy_running(request, target):
-            # What was written to the device is safe on the volume afterwards.
-            if _in_use(request).status() is not None:
-                _in_use(request).flush()
-            node.copy_in_time(volume, request.path, target)
+            node.copy_in_time(volume, request, target)
 
 
 def _stat(volume: Volume, request: Request) -> image.ImageInfo:

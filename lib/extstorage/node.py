@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.extstorage.request import Request
@@ -94,9 +96,33 @@ def copy_running(request: Request, target: str) -> bool:
     return True
 
 
-def copy_in_time(volume: Volume, path: str, target: str) -> None:
-    """Copy an image, which nobody writes, within the time that Ganeti waits."""
+def copy_in_time(volume: Volume, request: Request, target: str) -> None:
+    """Copy an image, which nobody may write meanwhile, within the time that Ganeti waits."""
     use_ganeti()
     from ganeti_gluster.storage import snapshot
 
-    snapshot.copy_in_time(volume, path, target)
+    snapshot.copy_in_time(volume, request.spec, request.path, target)
+
+
+def remove_snapshot(volume: Volume, target: str) -> None:
+    """Remove a snapshot that is there; `GanetiGlusterError` where one reads it."""
+    use_ganeti()
+    from ganeti_gluster.storage import snapshot
+
+    snapshot.remove(volume, target)
+
+
+@contextlib.contextmanager
+def holding(request: Request, volume: Volume) -> Iterator[None]:
+    """Keep all others from an image in the block; `GanetiGlusterError` where one has it."""
+    use_ganeti()
+    from ganeti import errors
+
+    from ganeti_gluster.storage import one_writer
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(one_writer.holding(dict(request.parameters), volume, request.path))
+        except errors.BlockDeviceError as err:
+            raise GanetiGlusterError(str(err)) from err
+        yield

@@ -34,6 +34,7 @@ def extend_utils(module: Any) -> None:
 def extend_hypervisor(module: Any) -> None:
     """Mend Ganeti's class for KVM: what QEMU is given, and how a migration has ended."""
     kvm_user.extend_hypervisor(module.KVMHypervisor)
+    migration.extend_connection(getattr(module, "QmpConnection", None))
     migration.extend_hypervisor(module.KVMHypervisor)
     _mend_block_device(module.KVMHypervisor)
 

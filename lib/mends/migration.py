@@ -28,9 +28,11 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from ganeti_gluster.errors import Refused
+from ganeti_gluster.mends.migration_end import NOT_THERE, BothAsked, place
 
 #: Seconds for which a target may leave the question unanswered, as one that is cut
 #: off.  Then Ganeti does what it does without us.
@@ -40,19 +42,29 @@ TARGET_SECONDS = 60.0
 #: those after which one that does not answer is taken for dead.
 STALLED_SECONDS, DEAD_SECONDS = 20.0, 60.0
 
+#: Seconds for which a source may leave the question unanswered, with the guest not yet on
+#: the target.
+SOURCE_SECONDS = 60.0
+
 #: Seconds in which QEMU takes a migration back.
 CANCEL_SECONDS = 30.0
 _CANCEL_POLL = 0.1
 
 #: QEMU's states of a migration in which the guest runs where it was, and on its way out.
 _SENDING = ("setup", "active")
+#: One that cannot be taken back: the guest stands still, and the target gets the rest of it.
+_LAST_PART = ("pre-switchover", "device")
 _CANCELLING, _COMPLETED = "cancelling", "completed"
+#: What Ganeti does not know: QEMU 10 and later go through `device` at each migration's end.
+_UNDER_WAY = (*_SENDING, *_LAST_PART, "wait-unplug", _CANCELLING)
 
 #: What QEMU says before it ends because of that.
 _NOT_LOADED = ": load of migration failed"
 
 #: What QEMU's monitor calls itself as long as it waits for a guest, and a stopped one.
 _INCOMING, _PAUSED = "inmigrate", "paused"
+#: What it calls itself once it has sent its guest, and as it runs one.
+_SENT, _RUNNING = "postmigrate", "running"
 
 
 def extend(module: Any) -> None:
@@ -61,19 +73,40 @@ def extend(module: Any) -> None:
     original = getattr(tasklet, "_ExecMigration", None)
     if original is None or "call_instance_get_migration_status" not in original.__code__.co_names:
         raise Refused("instance_migration.TLMigrateInstance is not as expected")
+    original_cleanup = getattr(tasklet, "_ExecCleanup", None)
+    if original_cleanup is None or "_AbortMigration" not in original_cleanup.__code__.co_names:
+        raise Refused("instance_migration.TLMigrateInstance._ExecCleanup is not as expected")
 
     @functools.wraps(original)
     def exec_migration(self: Any) -> Any:
         if not has_image(self, module.constants):
             return original(self)
         stock = self.rpc
-        self.rpc = AskingTarget(stock, self.target_node_uuid, module.constants)
+        ending = BothAsked(
+            stock, self.source_node_uuid, self.target_node_uuid, module.constants, forwards=False
+        )
+        self.rpc = AskingTarget(ending, self.target_node_uuid, module.constants)
         try:
             return original(self)
         finally:
             self.rpc = stock
 
+    @functools.wraps(original_cleanup)
+    def exec_cleanup(self: Any) -> Any:
+        if not has_image(self, module.constants):
+            return original_cleanup(self)
+        stock = self.rpc
+        place(self)
+        self.rpc = BothAsked(
+            stock, self.source_node_uuid, self.target_node_uuid, module.constants, forwards=True
+        )
+        try:
+            return original_cleanup(self)
+        finally:
+            self.rpc = stock
+
     tasklet._ExecMigration = exec_migration
+    tasklet._ExecCleanup = exec_cleanup
 
 
 def has_image(tasklet: Any, constants: Any) -> bool:
@@ -109,6 +142,7 @@ class AskingTarget:
         self._answered: float | None = None
         self._sent: int | None = None
         self._moved = clock()
+        self._silent: float | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rpc, name)
@@ -117,12 +151,33 @@ class AskingTarget:
         """The source's status, once complete confirmed by the target."""
         result = self._rpc.call_instance_get_migration_status(node, instance)
         if result.fail_msg:
+            self._ask_instead(result, instance)
             return result
+        self._silent = None
         if result.payload.status == self._constants.HV_MIGRATION_COMPLETED:
             self._confirm(result, instance)
         elif result.payload.status == self._constants.HV_MIGRATION_ACTIVE:
             self._watch(result, instance)
         return result
+
+    def _ask_instead(self, result: Any, instance: Any) -> None:
+        """What a source that does not answer would say, as far as the target knows.
+
+        One question that was lost is no reason to end a target that may have the guest.
+        """
+        now = self._clock()
+        self._silent = now if self._silent is None else self._silent
+        there = self._rpc.call_instance_get_migration_status(self._target, instance)
+        status = self._constants.HV_MIGRATION_ACTIVE
+        if not there.fail_msg and there.payload.status == self._constants.HV_MIGRATION_COMPLETED:
+            status = self._constants.HV_MIGRATION_COMPLETED
+        elif now - self._silent > SOURCE_SECONDS:
+            return
+        logging.warning("The source does not tell of the migration: %s", result.fail_msg)
+        result.fail_msg = None
+        result.payload = SimpleNamespace(
+            status=status, postcopy_status=None, transferred_ram=None, total_ram=None
+        )
 
     def _watch(self, result: Any, instance: Any) -> None:
         """Let a migration fail that does not move, where the target does not answer either."""
@@ -160,8 +215,10 @@ class AskingTarget:
 def extend_hypervisor(hypervisor: Any) -> None:
     """Let a target's QEMU that does not go on with its guest count as `cancelled`.
 
-    Ganeti itself calls nothing so on a target.  And let a source that goes on with a
-    guest have taken back what it sends of it.  `hypervisor` is Ganeti's class for KVM.
+    Ganeti itself calls nothing so on a target.  The same on a source that had sent its guest
+    and runs it again.  And let a source that goes on with a guest have taken back what it
+    sends of it; one that has sent it goes on only if the target has said that it does not.
+    `hypervisor` is Ganeti's class for KVM.
     """
     original = getattr(hypervisor, "GetMigrationStatus", None)
     if original is None:
@@ -173,11 +230,13 @@ def extend_hypervisor(hypervisor: Any) -> None:
     @functools.wraps(original)
     def get_migration_status(self: Any, instance: Any) -> Any:
         # Late: it needs Ganeti's modules.
-        from ganeti import constants, errors, objects, pathutils
+        from ganeti import constants, errors
 
         try:
             status = original(self, instance)
         except (errors.GenericError, OSError):
+            from ganeti import objects, pathutils
+
             if self._InstancePidAlive(instance.name)[2] or not refused(
                 os.path.join(pathutils.LOG_KVM_DIR, "%s.log" % instance.name),
                 hypervisor._InstanceQmpMonitor(instance.name),
@@ -187,7 +246,7 @@ def extend_hypervisor(hypervisor: Any) -> None:
             return objects.MigrationStatus(status=constants.HV_MIGRATION_CANCELLED)
         # Only a source tells how much it has sent.
         is_source = status.transferred_ram is not None
-        if is_source or status.status != constants.HV_MIGRATION_COMPLETED:
+        if status.status != constants.HV_MIGRATION_COMPLETED:
             return status
         from ganeti_gluster.storage import qmp
 
@@ -195,12 +254,16 @@ def extend_hypervisor(hypervisor: Any) -> None:
         if self.qmp.sock is not None:
             self.qmp.sock.close()
         with qmp.connected(hypervisor._InstanceQmpMonitor(instance.name)) as monitor:
-            if not goes_on(monitor.execute):
+            if is_source:
+                over = monitor.execute("query-status")["status"] == _RUNNING
+            else:
+                over = not goes_on(monitor.execute)
+            if over:
                 status.status = constants.HV_MIGRATION_CANCELLED
         return status
 
     @functools.wraps(original_finalize)
-    def finalize_migration_source(self: Any, instance: Any, success: bool, live: bool) -> Any:
+    def finalize_migration_source(self: Any, instance: Any, success: bool, live: Any) -> Any:
         from ganeti import errors
 
         from ganeti_gluster.snapshot.live import MonitorFailed
@@ -209,11 +272,18 @@ def extend_hypervisor(hypervisor: Any) -> None:
         if not success:
             try:
                 with qmp.connected(hypervisor._InstanceQmpMonitor(instance.name)) as monitor:
-                    status = take_back(monitor.execute)
-            except MonitorFailed as err:  # where no QEMU runs, there is nothing to take back
+                    take_back(monitor.execute)
+                    sent = monitor.execute("query-status")["status"] == _SENT
+            except MonitorFailed as err:
+                if instance.name in self.ListInstances():
+                    raise errors.HypervisorError(
+                        "QEMU of instance %s does not say whether it has sent its guest: %s"
+                        % (instance.name, err)
+                    ) from err
+                # where no QEMU runs, there is nothing to take back
                 logging.warning("Cannot take back what is sent of %s: %s", instance.name, err)
             else:
-                if status == _COMPLETED:
+                if sent and live != NOT_THERE:
                     raise errors.HypervisorError(
                         "instance %s has been sent as a whole, and may run on the new node:"
                         " it does not go on here" % instance.name
@@ -227,16 +297,17 @@ def extend_hypervisor(hypervisor: Any) -> None:
 def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep) -> str:
     """Cancel what a QEMU still sends of its guest; the state of that afterwards, "" for none.
 
-    Only as long as the guest runs where it was, which it then goes on doing.  A guest that
-    was faster has been sent: `completed`, which is not told of what had completed before.
+    Only as long as the guest runs where it was, which it then goes on doing.  Whether a guest
+    that was faster has been sent is QEMU's state to tell, and not this one.
     """
     status = str(execute("query-migrate").get("status", ""))
-    if status not in _SENDING:
-        return "" if status == _COMPLETED else status
-    execute("migrate_cancel")
+    if status not in _UNDER_WAY:
+        return status
+    if status in _SENDING:
+        execute("migrate_cancel")
     for _ in range(int(CANCEL_SECONDS / _CANCEL_POLL)):
         status = str(execute("query-migrate").get("status", ""))
-        if status != _CANCELLING and status not in _SENDING:
+        if status not in _UNDER_WAY:
             return status
         sleep(_CANCEL_POLL)
     logging.warning("QEMU has not taken back what it sends in %d s: %s", CANCEL_SECONDS, status)
@@ -274,3 +345,23 @@ def goes_on(execute: Callable[[str], Any]) -> bool:
         except MonitorFailed as err:
             logging.warning("The guest does not go on: %s", err)
     return execute("query-status")["status"] not in (_INCOMING, _PAUSED)
+
+
+def extend_connection(connection: Any) -> None:
+    """Let what QEMU says of a migration under way be what Ganeti calls `active`.
+
+    It takes what it does not know for a failure after ten seconds.  `connection` is its
+    class for QMP.
+    """
+    original = getattr(connection, "GetMigrationStatus", None)
+    if original is None:
+        raise Refused("monitor.QmpConnection.GetMigrationStatus is missing")
+
+    @functools.wraps(original)
+    def get_migration_status(self: Any) -> Any:
+        found = original(self)
+        if isinstance(found, dict) and found.get("status") in _UNDER_WAY:
+            found = {**found, "status": "active"}
+        return found
+
+    connection.GetMigrationStatus = get_migration_status

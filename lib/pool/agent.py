@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti_gluster import __version__, command, names
+from ganeti_gluster import __version__, command, constants, image, names, readable
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.gfapi import without as hiding
 from ganeti_gluster.gfapi.probe import probe
 from ganeti_gluster.gluster_cli import Gluster, GlusterFailed
-from ganeti_gluster.pool import connections, place, self_heal
+from ganeti_gluster.pool import blame, connections, place, self_heal
 from ganeti_gluster.pool import discard as discarding
 from ganeti_gluster.pool.facts import NodeFacts
 from ganeti_gluster.volume import VolumeSpec, connect
@@ -112,6 +114,31 @@ def count(*, brick: str) -> dict[str, int]:
     return place.count(brick)
 
 
+def behind(*, brick: str, volume: str) -> dict[str, int]:
+    """See `blame.behind`."""
+    return blame.behind(brick, volume)
+
+
+def unreadable_without(*, volume: str, servers: Sequence[str], without: str) -> list[str]:
+    """The images that a client cannot read which does not know a brick, HOST:PATH."""
+    params = {"volume": volume, "host": ",".join(servers)}
+    with connect(VolumeSpec.from_params(params)) as connection:
+        less = hiding.without(connection, without)
+        paths = [
+            found.path
+            for directory in constants.IMAGE_DIRECTORIES
+            for found in _images(connection, directory)
+        ]
+        return ["%s (%s)" % found for found in readable.unreadable(less, paths)]
+
+
+def _images(volume: Volume, directory: str) -> list[image.ImageInfo]:
+    try:
+        return image.list_images(volume, directory).images
+    except FileNotFoundError:
+        return []
+
+
 def end_self_heal() -> int:
     """See `self_heal.end`."""
     return self_heal.end()
@@ -153,6 +180,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "discard": discard,
     "count": count,
+    "behind": behind,
+    "unreadable": unreadable_without,
     "end-self-heal": end_self_heal,
     "reach": reach,
     "end-connections": end_connections,

@@ -26,6 +26,8 @@ RESULTS: dict[str, Any] = {
     "prepare": bool,
     "discard": bool,
     "count": dict[Name, Count],
+    "behind": dict[str, Count],
+    "unreadable": list[Sentence],
     "end-self-heal": int,
     "reach": Sentence,
     "end-connections": None,

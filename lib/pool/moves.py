@@ -6,6 +6,7 @@ through, the set has a copy less: nothing is moved while another copy is missing
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from functools import partial
 
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, VolumeBrick, VolumeInfo
+from ganeti_gluster.pool import copies
 from ganeti_gluster.pool.build import BRICK_SECONDS
 from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.healing import HEAL_SECONDS, Healer
 from ganeti_gluster.pool.held import Held
 from ganeti_gluster.pool.members import CONNECTED, Pool
-from ganeti_gluster.pool.steps import Say, Step, wait
+from ganeti_gluster.pool.steps import NotInTime, Say, Step, wait
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Mover:
     def __init__(self, crew: Crew, pool: Pool, nodes: Sequence[str], say: Say) -> None:
         self._crew = crew
         self._pool = pool
+        self._nodes = tuple(nodes)
         self._say = say
         self._healer = Healer(crew, pool, nodes, say)
 
@@ -123,14 +126,14 @@ class Mover:
         return self._crew.gluster(self._pool.anchor)
 
     def steps(self, move: Move, *, heal_first: bool) -> list[Step]:
-        """Move one brick; `heal_first`: the old one is well and may be waited for."""
+        """Move one brick; `heal_first`: its node answers, and what it has is waited for."""
         steps = []
         if heal_first:
             steps.append(
                 Step(
                     "nothing of volume %s to heal" % move.volume,
                     partial(self._is_moved, move),
-                    lambda: self.heal(move.volume),
+                    partial(self._heal_before, move),
                 )
             )
         return [
@@ -155,6 +158,34 @@ class Mover:
         """See `Healer.heal`."""
         self._healer.heal(volume, node, path)
 
+    def need_others(self, volume: VolumeInfo, brick: VolumeBrick) -> None:
+        """See `copies.need_others`; as `MoveRefused`."""
+        try:
+            copies.need_others(self._crew, self._pool, self._nodes, volume, brick)
+        except copies.NotWhole as err:
+            raise MoveRefused(
+                "brick %s stays where it is: %s" % (brick, err.message), hint=err.hint
+            ) from err
+
+    def _heal_before(self, move: Move) -> None:
+        """Have all that the old brick has on the others, too, if it can be made to run."""
+        gluster = self._gluster
+        if self._is_down(move):
+            gluster.ask("volume", "start", move.volume, "force")
+            with contextlib.suppress(NotInTime):
+                wait(
+                    "brick %s" % move.old,
+                    lambda: "it does not run" if self._is_down(move) else "",
+                    seconds=BRICK_SECONDS,
+                )
+        if self._is_down(move):
+            self._say("  brick %s does not run, and cannot be started" % move.old)
+        else:
+            self.heal(move.volume)
+
+    def _is_down(self, move: Move) -> bool:
+        return bool(self._gluster.status(move.volume).offline([move.old]))
+
     def _is_moved(self, move: Move) -> bool:
         volume = self._gluster.volume(move.volume)
         return bool(volume) and move.new in map(str, volume.bricks if volume else ())
@@ -167,6 +198,7 @@ class Mover:
         reason = obstacle(gluster, volume, move.old)
         if reason:
             raise MoveRefused("brick %s stays where it is: %s" % (move.old, reason))
+        self.need_others(volume, move.old)
         words = ("volume", "replace-brick", move.volume, str(move.old), move.new)
         with Held(gluster, move.volume, self._say) as held:
             held.let_go()

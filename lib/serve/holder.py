@@ -21,6 +21,10 @@ WORD_ATTRIBUTE = "user.ganeti-gluster.holder"
 EVICTED = "evicted"
 
 
+#: What an image is in use for that no server has, but work on it.
+_WORK = "for a snapshot, copy or removal"
+
+
 class Holder(NamedTuple):
     """Who keeps a lock from being taken: the number of its choice, and how it holds it."""
 
@@ -29,8 +33,20 @@ class Holder(NamedTuple):
 
     def name(self, nodes: Iterable[str]) -> str:
         """The holder in words, by its name where it is one of `nodes`."""
-        found = [node for node in nodes if node_number(node) == self.number]
-        return "node %s" % " or ".join(found) if found else "an unknown node (%d)" % self.number
+        found = self.nodes(nodes)
+        if not found:
+            return "an unknown node (%d)" % self.number
+        name = "node %s" % " or ".join(found)
+        return "%s %s" % (name, _WORK) if self.works(found) else name
+
+    def nodes(self, nodes: Iterable[str]) -> list[str]:
+        """Those of `nodes` that may be the holder."""
+        return [node for node in nodes if self.number in (node_number(node), work_number(node))]
+
+    def works(self, nodes: Iterable[str]) -> bool:
+        """Whether it is not a server, but work on the image by one of `nodes`."""
+        by_server = self.number in map(node_number, nodes)
+        return not by_server and self.number in map(work_number, nodes)
 
 
 class Held(GanetiGlusterError):
@@ -61,6 +77,11 @@ def node_number(node: str) -> int:
     return zlib.crc32(node.encode()) & 0x7FFFFFFF or 1
 
 
+def work_number(node: str) -> int:
+    """The number of the locks by which a node works on images that no server of its has."""
+    return node_number("work on " + node)
+
+
 def new_word() -> str:
     """A word unlike any other."""
     return os.urandom(12).hex()
@@ -82,11 +103,24 @@ def holder_of(volume: Volume, path: str) -> Holder | None:
     """Who has the image open, as far as locks tell; ENOENT if there is none."""
     with volume.open(path, write=True) as file:
         file.set_lock_owner(new_owner())
-        return _holder(volume, file, fcntl.F_WRLCK)
+        return holder_in(volume, file, fcntl.F_WRLCK)
 
 
-def _holder(volume: Volume, file: File, kind: int) -> Holder | None:
-    """Who keeps `kind` out.
+def holders_of(volume: Volume, path: str) -> set[Holder]:
+    """All who have the image open, as far as each brick tells; ENOENT if there is none.
+
+    A brick names one of several, so that a lock that is about to go hides another's there;
+    it goes from one brick after the other.
+    """
+    with volume.open(path, write=True) as file:
+        file.set_lock_owner(new_owner())
+        answers = [file.conflicting_lock(fcntl.F_WRLCK)]
+    answers += ask_each(volume, lambda brick: _conflict(brick, path, fcntl.F_WRLCK))
+    return {_to_holder(answer) for answer in answers if answer is not None}
+
+
+def holder_in(volume: Volume, file: File, kind: int) -> Holder | None:
+    """Who keeps `kind` out of an open file, which has a lock's owner.
 
     Replication passes on what the last brick answers, and that may be back without
     the lock while its holder connects.  So where it has none each brick is asked.

@@ -99,7 +99,6 @@ class ImageServer:
         locking: bool = True,
         patience: int = 0,
         take: str = "",
-        wait: bool = False,
     ) -> None:
         """Have the image served in `mode`; one that is served already is changed.
 
@@ -122,9 +121,18 @@ class ImageServer:
                     locking=locking,
                     patience=patience,
                     take=take,
-                    wait=wait,
                 )
             )
+
+    def change(self, mode: str) -> None:
+        """Let it share the image, or have it alone; no-op where there is none.
+
+        Raises `Held` or `ServerFailed`.
+        """
+        with self._locked():
+            found = self.status()
+            if found is not None and found.state != control.LOST:
+                self._change(found, mode)
 
     def grow(self, size: int) -> bool:
         """Let it grow the image to `size` bytes; False where there is none.

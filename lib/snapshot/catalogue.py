@@ -7,6 +7,7 @@ attribute that tells of it, which is written when all are copied.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import re
@@ -19,6 +20,7 @@ from ganeti_gluster.copy.interface import PARTIAL
 from ganeti_gluster.decode import Count, Moment, Name, NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.serve.hold import held
 
 #: The attribute of each image of a snapshot, a JSON object.
 XATTR = "user.ganeti.snapshot"
@@ -214,10 +216,20 @@ def complete(volume: Volume, disks: Mapping[int, str], about: About) -> None:
         volume.setxattr(names.snapshot_path(disks[index], about.name), XATTR, text)
 
 
-def remove(volume: Volume, snapshot: Snapshot) -> None:
-    """Remove a snapshot; cut short, the rest of it is not whole and can be removed."""
-    for found in (*snapshot.images.values(), *snapshot.leftovers):
-        image.remove(volume, found.path)
+def remove(volume: Volume, snapshot: Snapshot, *, node: str) -> None:
+    """Remove a snapshot; cut short, the rest of it is not whole and can be removed.
+
+    Raises `Held` where an image of it is being read, or written still; for `node` see
+    `hold.held`.
+    """
+    every = (*snapshot.images.values(), *snapshot.leftovers)
+    with contextlib.ExitStack() as stack:
+        # All of them first, so that one that is refused leaves the snapshot whole.
+        for found in every:
+            with contextlib.suppress(FileNotFoundError):
+                stack.enter_context(held(volume, found.path, node=node))
+        for found in every:
+            image.remove(volume, found.path)
 
 
 def outdated(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:

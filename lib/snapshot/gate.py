@@ -3,6 +3,10 @@
 Ganeti runs them on the instance's node once it has the instance's lock.  They
 refuse an operation while there is a worker, and take out of QEMU what a worker
 left that systemd could not clean up after.
+
+What ends the guest is refused only for a worker that comes forward: one that does not, or
+that has been told to end, and what cannot be taken out of a QEMU that does not answer, never
+stand between an administrator and the end of an instance.
 """
 
 from __future__ import annotations
@@ -15,8 +19,13 @@ from ganeti_gluster import command
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot import service
 
-#: Seconds to take out of QEMU what is left there.
-_UNDO_SECONDS = 60
+#: Seconds to take out of QEMU what is left there, and where QEMU is to end anyway.
+_UNDO_SECONDS, _BRIEF_SECONDS = 60, 10
+#: Seconds without progress after which a worker does not keep a guest from being ended.
+STUCK_SECONDS = 300
+#: The operations that end the guest, by their hooks' paths.
+_ENDING = ("instance-stop", "instance-remove", "instance-reboot")
+_STOP_SECONDS = 10
 
 
 class Closed(GanetiGlusterError):
@@ -31,12 +40,40 @@ def check(instance: str) -> None:
     if not os.path.exists(service.mark(instance)):
         return
     if service.is_busy(instance):
-        raise Closed(
-            "a snapshot of instance %s is being taken, restored or removed" % instance,
-            hint="wait for its end, or stop it with systemctl stop %s on this node"
-            % service.unit(instance),
-        )
+        raise _closed(instance)
     command.run(service.undo_argv(instance), timeout=_UNDO_SECONDS)
+
+
+def clear_the_way(instance: str) -> None:
+    """As `check`, for an operation that ends the guest: `Closed` for a worker that goes on.
+
+    Any other is told to end.
+    """
+    if not os.path.exists(service.mark(instance)):
+        return
+    try:
+        if service.is_going_on(instance):
+            if service.idle_seconds(instance) < STUCK_SECONDS:
+                raise _closed(instance)
+            _say("the snapshot makes no progress and is given up")
+            argv = ["systemctl", "stop", "--no-block", service.unit(instance)]
+            command.run(argv, timeout=_STOP_SECONDS)
+        elif not service.is_busy(instance):
+            command.run(service.undo_argv(instance), timeout=_BRIEF_SECONDS)
+    except command.CommandFailed as err:
+        _say("what a snapshot has left in QEMU stays there until that ends: %s" % err)
+
+
+def _closed(instance: str) -> Closed:
+    return Closed(
+        "a snapshot of instance %s is being taken, restored or removed" % instance,
+        hint="wait for its end, or stop it with systemctl stop %s on this node"
+        % service.unit(instance),
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -44,9 +81,10 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     instance = environment.get("GANETI_INSTANCE_NAME", "")
     if not instance:
         return 0
+    ends = environment.get("GANETI_HOOKS_PATH") in _ENDING
     try:
-        check(instance)
+        (clear_the_way if ends else check)(instance)
     except GanetiGlusterError as err:
-        print(err, file=sys.stderr)
+        _say(str(err))
         return 1
     return 0

@@ -92,10 +92,32 @@ def undo_argv(instance: str) -> list[str]:
 
 
 def is_busy(instance: str, *, run: Callable[..., command.CommandResult] = command.run) -> bool:
-    """Whether a worker of the instance runs on this node."""
+    """Whether there is a worker of the instance on this node, be it one that ends."""
+    return _state(instance, run) not in ("inactive", "failed", "")
+
+
+def is_going_on(instance: str, *, run: Callable[..., command.CommandResult] = command.run) -> bool:
+    """Whether there is a worker of the instance on this node that has not been told to end."""
+    return _state(instance, run) in ("active", "activating", "reloading")
+
+
+def _state(instance: str, run: Callable[..., command.CommandResult]) -> str:
     argv = ["systemctl", "show", "--property=ActiveState", "--value", unit(instance)]
-    state = run(argv, timeout=_ASK_SECONDS).stdout.strip()
-    return state not in ("inactive", "failed", "")
+    return run(argv, timeout=_ASK_SECONDS).stdout.strip()
+
+
+def note_progress(instance: str) -> None:
+    """Leave with the mark when there was progress last."""
+    with contextlib.suppress(OSError):
+        os.utime(mark(instance))
+
+
+def idle_seconds(instance: str) -> float:
+    """For how long there has been no progress; 0 where there is no mark."""
+    try:
+        return max(0.0, time.time() - os.stat(mark(instance)).st_mtime)
+    except FileNotFoundError:
+        return 0.0
 
 
 def converse(

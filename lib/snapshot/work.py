@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ganeti_gluster import constants, errors, image, names
+from ganeti_gluster.at_rest import InUse, at_rest
 from ganeti_gluster.copy import Options, Progress, Source, copy
 from ganeti_gluster.copy.images import ImageSource, NewImage, remove_stale
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.holder import holder_of
+from ganeti_gluster.serve.hold import Hold, held
+from ganeti_gluster.serve.holder import Held
 from ganeti_gluster.snapshot import catalogue, live
 from ganeti_gluster.snapshot.catalogue import About
 from ganeti_gluster.snapshot.nbd import NbdSource
+from ganeti_gluster.snapshot.replace import Replacement, replace_all
 from ganeti_gluster.snapshot.request import (
     CLONE,
     COPY,
@@ -31,10 +34,6 @@ from ganeti_gluster.volume import connect
 #: us in the thread that serves its guest.
 LIVE_THREADS = 4
 
-#: What a disk's image is called while a restored one takes its place.
-_REPLACED = ".replaced"
-_RESTORED = ".restored"
-
 
 class NotNow(GanetiGlusterError):
     """The instance is not in the state that the operation needs; nothing was changed."""
@@ -45,7 +44,11 @@ class SizeMismatch(GanetiGlusterError):
 
 
 class Guests(Protocol):
-    """The virtual machines on this node."""
+    """The virtual machines on this node, which is `node` in Ganeti."""
+
+    @property
+    def node(self) -> str:
+        """Ganeti's name of this node."""
 
     def is_running(self, instance: str) -> bool:
         """Whether a QEMU runs for the instance here."""
@@ -81,12 +84,14 @@ def _take(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
         _check_space(volume, disks, target)
         made: list[str] = []
         try:
-            with _sources(request, guests, volume) as (taken, sources):
-                for disk, source in sources:
+            with _sources(request, guests, volume) as instant:
+                for disk, source in instant.sources:
                     report.message("Copying disk/%d" % disk.index)
                     where = names.snapshot_path(disk.path, name)
                     _copy(request, source, NewImage(target, where), disk.index, report)
                     made.append(where)
+                instant.confirm()
+            taken = instant.taken
             about = About(
                 instance=request.instance,
                 name=name,
@@ -99,7 +104,7 @@ def _take(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
         except BaseException as err:
             _take_back(target, made, err)
             raise
-        removed = _rotate(request, target, report)
+        removed = _rotate(request, guests, target, report)
         found = catalogue.find(target, uuid, paths, name)
     return {
         "name": name,
@@ -121,10 +126,17 @@ def _copy_disk(request: Request, guests: Guests, report: Report) -> dict[str, An
     (disk,) = request.disks
     with connect(request.disks_volume) as volume:
         _check_space(volume, request.disks, volume)
-        with _sources(request, guests, volume) as (taken, sources):
-            for _, source in sources:
-                _copy(request, source, NewImage(volume, request.target), disk.index, report)
-    return {"taken": taken}
+        with _sources(request, guests, volume) as instant:
+            for _, source in instant.sources:
+                _copy(
+                    request,
+                    source,
+                    NewImage(volume, request.target),
+                    disk.index,
+                    report,
+                    confirm=instant.confirm,
+                )
+    return {"taken": instant.taken}
 
 
 def _clone(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
@@ -135,47 +147,78 @@ def _clone(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
         )
         found = _image_of(snapshot, disk.index)
         image.check_free_space(target, found.allocated)
-        with ImageSource(source, found.path) as opened:
-            _copy(request, opened, NewImage(target, request.target), disk.index, report)
+        with _kept(source, found.path, guests) as kept, ImageSource(source, found.path) as opened:
+            new = NewImage(target, request.target)
+            _copy(request, opened, new, disk.index, report, confirm=kept.check)
     return {"path": request.target, "size": found.size}
 
 
 def _restore(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
     _check_running(request, guests)
-    with connect(request.snapshots_volume) as source, connect(request.disks_volume) as target:
+    with (
+        connect(request.snapshots_volume) as source,
+        connect(request.disks_volume) as target,
+        contextlib.ExitStack() as stack,
+    ):
         snapshot = catalogue.find_complete(
             source, request.instance_uuid, _paths(request), request.name
         )
         pairs = [(disk, _image_of(snapshot, disk.index)) for disk in request.disks]
         for disk, found in pairs:
             _check_size(target, disk, found)
-            _check_closed(target, disk)
+        # Whoever starts the instance meanwhile, here or elsewhere, is refused.
+        locks = [stack.enter_context(_closed(target, disk, guests)) for disk, _ in pairs]
         image.check_free_space(target, sum(found.allocated for _, found in pairs))
-        made: list[str] = []
+        replacements = [
+            Replacement(target, disk.path, lock)
+            for disk, lock in zip(request.disks, locks, strict=True)
+        ]
         try:
-            for disk, found in pairs:
+            for (disk, found), each in zip(pairs, replacements, strict=True):
                 report.message("Copying disk/%d" % disk.index)
-                where = disk.path + _RESTORED
-                image.remove(target, where)  # of a restoration that was cut short
+                each.clear(guests.node)
+                kept = stack.enter_context(_kept(source, found.path, guests))
                 with ImageSource(source, found.path) as opened:
-                    _copy(request, opened, NewImage(target, where), disk.index, report)
-                made.append(where)
+                    new = NewImage(target, each.restored)
+                    _copy(request, opened, new, disk.index, report, confirm=kept.check)
+                each.made = True
         except BaseException as err:
-            _take_back(target, made, err)
+            _take_back(target, [each.restored for each in replacements if each.made], err)
             raise
-        # From here on each disk has either its old or its restored content.
-        for disk, _ in pairs:
-            replace_image(target, disk.path + _RESTORED, disk.path)
+        replace_all(replacements, guests.node)
     return {"name": request.name, "disks": [disk.index for disk, _ in pairs]}
 
 
-def _check_closed(volume: Volume, disk: DiskRequest) -> None:
-    """Refuse to replace an image that a node has open, whatever Ganeti thinks of it."""
-    if holder_of(volume, disk.path) is not None:
-        raise GanetiGlusterError(
-            "disk/%d is open on a node, which gnt-gluster disk info names" % disk.index,
-            hint="deactivate it with gnt-instance deactivate-disks",
-        )
+@contextlib.contextmanager
+def _closed(volume: Volume, disk: DiskRequest, guests: Guests) -> Iterator[Hold]:
+    """Have an image that no node has open, whatever Ganeti thinks of it, for this process."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(held(volume, disk.path, node=guests.node))
+        except Held as err:
+            raise _in_use(disk) from err
+        yield lock
+
+
+def _in_use(disk: DiskRequest) -> GanetiGlusterError:
+    return GanetiGlusterError(
+        "disk/%d is open on a node, which gnt-gluster disk info names" % disk.index,
+        hint="deactivate it with gnt-instance deactivate-disks",
+    )
+
+
+@contextlib.contextmanager
+def _kept(volume: Volume, path: str, guests: Guests) -> Iterator[Hold]:
+    """Keep an image of a snapshot from being removed while it is read."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(held(volume, path, node=guests.node, shared=True))
+        except Held as err:
+            raise GanetiGlusterError(
+                "%s is in use, and may be changed or removed" % path,
+                hint="wait for the end of that",
+            ) from err
+        yield lock
 
 
 def _remove(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
@@ -183,8 +226,18 @@ def _remove(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
         live.undo(guests.connect(request.instance))
     with connect(request.snapshots_volume) as volume:
         snapshot = catalogue.find(volume, request.instance_uuid, _paths(request), request.name)
-        catalogue.remove(volume, snapshot)
+        _remove_snapshot(volume, snapshot, guests)
     return {"name": request.name}
+
+
+def _remove_snapshot(volume: Volume, snapshot: catalogue.Snapshot, guests: Guests) -> None:
+    try:
+        catalogue.remove(volume, snapshot, node=guests.node)
+    except Held as err:
+        raise GanetiGlusterError(
+            "%s of snapshot %s is in use" % (err.path, snapshot.name),
+            hint="wait for the end of what copies it",
+        ) from err
 
 
 _OPERATIONS: dict[str, Callable[[Request, Guests, Report], dict[str, Any]]] = {
@@ -196,37 +249,31 @@ _OPERATIONS: dict[str, Callable[[Request, Guests, Report], dict[str, Any]]] = {
 }
 
 
-def replace_image(volume: Volume, new: str, path: str) -> None:
-    """Put an image in the place of another, which is removed.
+class _Instant:
+    """The disks at one instant: `taken` in seconds since the epoch, `sources` to be read."""
 
-    At every moment there is a whole image at `path`: the old one gets a second
-    name first, by which it is removed in the end, since what a rename replaces
-    would leave its pieces on a sharded volume.  A repetition finishes what was
-    cut short.
-    """
-    aside = path + _REPLACED
-    try:
-        if volume.lstat(aside).inode == volume.lstat(path).inode:
-            volume.unlink(aside)
-        else:
-            image.remove(volume, aside)
-    except FileNotFoundError:
-        pass
-    info = image.get_info(volume, path)
-    if info:
-        image.set_info(volume, new, info)
-    volume.link(path, aside)
-    volume.rename(new, path)
-    image.remove(volume, aside)
+    def __init__(
+        self,
+        taken: float,
+        sources: Iterator[tuple[DiskRequest, Source]],
+        checks: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        self.taken = taken
+        self.sources = sources
+        self._checks = checks
+
+    def confirm(self) -> None:
+        """Raise a `GanetiGlusterError` if what was read may be of several instants."""
+        for check in self._checks:
+            check()
 
 
 @contextlib.contextmanager
-def _sources(
-    request: Request, guests: Guests, volume: Volume
-) -> Iterator[tuple[float, Iterator[tuple[DiskRequest, Source]]]]:
-    """The disks at one instant, and when that was."""
+def _sources(request: Request, guests: Guests, volume: Volume) -> Iterator[_Instant]:
+    """The disks at one instant."""
     if not request.running:
-        yield time.time(), _stopped(request, volume)
+        with _resting(request, guests, volume) as checks:
+            yield _Instant(time.time(), _stopped(request, volume), checks)
         return
     known = guests.identities(request.instance)
     missing = [disk.index for disk in request.disks if disk.uuid not in known]
@@ -238,7 +285,25 @@ def _sources(
         )
     identities = [known[disk.uuid] for disk in request.disks]
     with live.frozen(guests.connect(request.instance), identities) as frozen:
-        yield frozen.taken, _running(request, frozen, lambda: _explain(request, guests))
+        yield _Instant(frozen.taken, _running(request, frozen, lambda: _explain(request, guests)))
+
+
+@contextlib.contextmanager
+def _resting(
+    request: Request, guests: Guests, volume: Volume
+) -> Iterator[list[Callable[[], None]]]:
+    """Keep all disks of a stopped instance as they are; whoever starts it is refused."""
+    with contextlib.ExitStack() as stack:
+        checks = []
+        for disk in request.disks:
+            try:
+                resting = stack.enter_context(
+                    at_rest(volume, request.disks_volume, disk.path, node=guests.node)
+                )
+            except (Held, InUse) as err:
+                raise _in_use(disk) from err
+            checks.append(resting.check)
+        yield checks
 
 
 def _stopped(request: Request, volume: Volume) -> Iterator[tuple[DiskRequest, Source]]:
@@ -267,7 +332,15 @@ def _explain(request: Request, guests: Guests) -> str:
     return "QEMU could not keep what the guest overwrote, or not read its disk"
 
 
-def _copy(request: Request, source: Source, target: NewImage, index: int, report: Report) -> None:
+def _copy(
+    request: Request,
+    source: Source,
+    target: NewImage,
+    index: int,
+    report: Report,
+    *,
+    confirm: Callable[[], None] | None = None,
+) -> None:
     def progress(now: Progress) -> None:
         if request.running:
             live.check_space(constants.FLEECING_DIR)
@@ -278,7 +351,11 @@ def _copy(request: Request, source: Source, target: NewImage, index: int, report
         source,
         target,
         Options(
-            threads=threads, limit=request.limit, progress=progress, checksum=request.checksum
+            threads=threads,
+            limit=request.limit,
+            progress=progress,
+            checksum=request.checksum,
+            confirm=confirm,
         ),
     )
 
@@ -317,7 +394,7 @@ def _image_of(snapshot: catalogue.Snapshot, index: int) -> image.ImageInfo:
     return found
 
 
-def _rotate(request: Request, volume: Volume, report: Report) -> list[str]:
+def _rotate(request: Request, guests: Guests, volume: Volume, report: Report) -> list[str]:
     if request.keep is None:
         return []
     old = catalogue.outdated(
@@ -325,7 +402,7 @@ def _rotate(request: Request, volume: Volume, report: Report) -> list[str]:
     )
     for snapshot in old:
         report.message("Removing snapshot %s" % snapshot.name)
-        catalogue.remove(volume, snapshot)
+        _remove_snapshot(volume, snapshot, guests)
     return [snapshot.name for snapshot in old]
 
 

@@ -28,7 +28,7 @@ class Abandoned(GanetiGlusterError):
 
 def run(instance: str, guests: work.Guests) -> int:
     """Do what the first line of standard input asks for; the exit status."""
-    speaker = _Speaker()
+    speaker = _Speaker(instance)
     try:
         with signals.raised(), _marked(instance), speaker.heart():
             speaker.say(event=READY)
@@ -86,10 +86,12 @@ def _await_end(speaker: _Speaker) -> None:
 class _Speaker:
     """Reports on standard output, and ends the work once nobody listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, instance: str) -> None:
         self.abandoned = False
+        self._instance = instance
         self._lock = threading.Lock()
         self._next = 0.0
+        self._done = -1
 
     def say(self, **event: Any) -> None:
         with self._lock:
@@ -101,12 +103,16 @@ class _Speaker:
 
     def message(self, text: str) -> None:
         self._go_on()
+        service.note_progress(self._instance)
         self.say(event=MESSAGE, text=text)
 
     def progress(self, disk: int, progress: Progress) -> None:
         self._go_on()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _REPORT_SECONDS
+            if progress.done != self._done:  # a copy that hangs reports as well
+                service.note_progress(self._instance)
+            self._done = progress.done
             self.say(event=PROGRESS, disk=disk, **progress._asdict())
 
     def _go_on(self) -> None:

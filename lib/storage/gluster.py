@@ -311,10 +311,18 @@ class GlusterStorage(base.BlockDev):
         return device
 
     def Remove(self) -> bool:
-        """Remove the image; one that is gone already is no error."""
+        """Remove the image; one that is gone already is no error.
+
+        Refused where another has it open.
+        """
+        from ganeti_gluster.storage import one_writer
+
         with _translated("end the use of image %s" % self._path):
             self._in_use().end()
-        with self._volume("remove") as (volume, path):
+        with (
+            self._volume("remove") as (volume, path),
+            one_writer.holding(self.params, volume, path),
+        ):
             image.remove(volume, path)
         self._attached = False
         return True
@@ -322,16 +330,17 @@ class GlusterStorage(base.BlockDev):
     def Rename(self, new_id: Any) -> None:
         """Give the image another path on the same volume, which must be free.
 
-        Refused where another node has it open.
+        Refused where another has it open.
         """
         new_path = _path_of(new_id)
         from ganeti_gluster.storage import one_writer
 
-        if one_writer.enabled(self.params):
-            one_writer.open_image(self.params, self._path, exclusive=True)
         with _translated("end the use of image %s" % self._path):
             self._in_use().end()
-        with self._volume("rename") as (volume, path):
+        with (
+            self._volume("rename") as (volume, path),
+            one_writer.holding(self.params, volume, path),
+        ):
             image.rename(volume, path, new_path)
         self.unique_id = new_id
 

@@ -9,11 +9,15 @@ from typing import Any
 from ganeti.hypervisor import hv_kvm
 
 from ganeti_gluster.snapshot.live import Connect, GuestGone, Monitor, MonitorFailed
-from ganeti_gluster.storage import qmp, running_disk
+from ganeti_gluster.storage import node_names, qmp, running_disk
 
 
 class KvmGuests:
     """What `ganeti_gluster.snapshot.work.Guests` promises."""
+
+    @property
+    def node(self) -> str:
+        return node_names.own()
 
     def is_running(self, instance: str) -> bool:
         kvm: Any = hv_kvm.KVMHypervisor()

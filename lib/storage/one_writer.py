@@ -6,15 +6,18 @@ closes it; `ganeti_gluster.serve` does the rest.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ganeti import errors
 
 from ganeti_gluster import constants, names
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.serve import opening
+from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.serve import hold, opening
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Held, node_number
+from ganeti_gluster.serve.holder import Held, node_number, work_number
 from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import VolumeSpec
@@ -42,26 +45,56 @@ def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
         opening.open_image(
             ImageServer(VolumeSpec.from_params(params), path),
             number=own_number(),
+            work=work_number(node_names.own()),
             mode=EXCLUSIVE if exclusive else SHARED,
             locking=enabled(params),
             patience=patience(params),
             name_of=_node,
         )
     except Held as err:
-        raise errors.BlockDeviceError(_refusal(err)) from err
+        raise errors.BlockDeviceError(refusal(err)) from err
     except GanetiGlusterError as err:
         raise errors.BlockDeviceError(str(err)) from err
 
 
-def _refusal(err: Held) -> str:
+def refusal(err: Held) -> str:
+    """Who has an image that is refused, and what to do about it."""
     if err.holder is None:
         return "Image %s was being opened by another node at the same time" % err.path
-    return (
-        "Image %s is open on %s (%s): stop the instance there; if that node is dead, or"
+    nodes = node_names.every()
+    said = "Image %s is open on %s (%s): " % (err.path, err.holder.name(nodes), err.holder.mode)
+    if err.holder.works(nodes):
+        return said + (
+            "wait for the end of that, or end it there (systemctl stop"
+            " 'ganeti-gluster-snapshot-*'); if that node cannot be reached, take the image from"
+            " it (gnt-gluster disk evict)"
+        )
+    return said + (
+        "stop the instance there; if that node is dead, or"
         " cannot be reached, mark it offline (gnt-node modify --offline=yes) and fail the"
         " instance over, or take the image from it (gnt-gluster disk evict)"
-        % (err.path, err.holder.name(node_names.every()), err.holder.mode)
     )
+
+
+@contextlib.contextmanager
+def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]:
+    """Keep all others from an image in the block; `BlockDeviceError` where one has it.
+
+    What this node had before it restarted is waited for.  An image that is gone is nobody's.
+    """
+    if not enabled(params):
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(
+                hold.held(volume, path, node=node_names.own(), own_seconds=hold.OWN_SECONDS)
+            )
+        except FileNotFoundError:
+            pass
+        except Held as err:
+            raise errors.BlockDeviceError(refusal(err)) from err
+        yield
 
 
 def _node(number: int) -> str:

@@ -30,14 +30,17 @@ import logging
 import time
 
 from ganeti_gluster import image, names
+from ganeti_gluster.at_rest import at_rest
 from ganeti_gluster.copy import Options, Progress, copy
 from ganeti_gluster.copy.images import ImageSource, NewImage
 from ganeti_gluster.copy.progress import Callback, EachLine
-from ganeti_gluster.errors import TookTooLong
+from ganeti_gluster.errors import CopyFailed, TookTooLong
 from ganeti_gluster.gfapi import Volume
+from ganeti_gluster.serve import hold
+from ganeti_gluster.serve.holder import Held
 from ganeti_gluster.snapshot import service
 from ganeti_gluster.snapshot.request import COPY, PROGRESS, DiskRequest, Request
-from ganeti_gluster.storage import running_disk
+from ganeti_gluster.storage import node_names, one_writer, running_disk
 from ganeti_gluster.volume import VolumeSpec
 
 #: Seconds in which a snapshot has to be whole: less than `RPC_TMO_NORMAL`.
@@ -59,20 +62,34 @@ def take(
     """
     target = names.snapshot_path(path, name or names.BACKUP_SNAPSHOT)
     if name is None:
-        image.remove(volume, target)
+        remove(volume, target)
     instance = running_disk.user(disk_uuid) if disk_uuid is not None else None
     if disk_uuid is not None and instance is not None:
         copy_running(instance, spec, DiskRequest(0, disk_uuid, path), target)
         _describe(volume, path, target)
     else:
-        copy_in_time(volume, path, target)
+        copy_in_time(volume, spec, path, target)
     return target
 
 
-def copy_in_time(volume: Volume, path: str, target: str) -> None:
-    """Copy the image, which nobody writes, within the time that Ganeti has."""
-    with ImageSource(volume, path) as source:
-        result = copy(source, NewImage(volume, target), Options(progress=_in_time()))
+def remove(volume: Volume, target: str) -> None:
+    """Remove a snapshot that an earlier backup left; one that is being read is refused."""
+    try:
+        hold.remove(volume, target, node=node_names.own())
+    except Held as err:
+        raise CopyFailed(one_writer.refusal(err)) from err
+
+
+def copy_in_time(volume: Volume, spec: VolumeSpec, path: str, target: str) -> None:
+    """Copy the image, which nobody may write meanwhile, within the time that Ganeti has."""
+    with contextlib.ExitStack() as stack:
+        try:
+            resting = stack.enter_context(at_rest(volume, spec, path, node=node_names.own()))
+        except Held as err:
+            raise CopyFailed(one_writer.refusal(err)) from err
+        source = stack.enter_context(ImageSource(volume, path))
+        options = Options(progress=_in_time(), confirm=resting.check)
+        result = copy(source, NewImage(volume, target), options)
     _describe(volume, path, target)
     logging.info("Snapshot %s: %d MiB in %.1f s", target, result.data >> 20, result.seconds)
 

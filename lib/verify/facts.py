@@ -163,7 +163,11 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """One volume as its servers tell of it; None for what they did not tell."""
+    """One volume as its servers tell of it; None for what they did not tell.
+
+    `unreadable` has the reason for each image of an instance that cannot be read, though
+    enough bricks answer.
+    """
 
     name: str
     info: VolumeInfo | None
@@ -171,6 +175,7 @@ class VolumeFacts:
     status: VolumeStatus | None = None
     heal: tuple[BrickHeal, ...] | None = None
     split: tuple[SplitFile, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 

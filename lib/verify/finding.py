@@ -268,6 +268,14 @@ _TABLE = (
     ),
     # images
     Code(
+        "IMAGE_UNREADABLE",
+        ERROR,
+        "The bricks that answer have no good copy of an image, or of a piece of it: its guest"
+        " waits, or meets errors.",
+        "start the bricks that do not run, or their nodes; gluster volume heal %(volume)s info."
+        "  No brick may be replaced before that",
+    ),
+    Code(
         "IMAGE_MISSING",
         ERROR,
         "An instance's image is not on the volume.",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ganeti_gluster import command, constants, image
+from ganeti_gluster import command, constants, image, readable
 from ganeti_gluster.command import CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
@@ -24,9 +24,11 @@ HEAL_SECONDS = 30.0
 SETTLE_SECONDS = 8.0
 #: Seconds to list the images; 10,000 take some 2.
 LIST_SECONDS = 60.0
+#: Seconds to read the images of instances, some 3 ms each.
+READ_SECONDS = 60.0
 
 #: Where images are: the template's, and the ExtStorage provider's.
-DIRECTORIES = (constants.IMAGE_DIRECTORY, constants.EXT_DIRECTORY)
+DIRECTORIES = constants.IMAGE_DIRECTORIES
 
 #: An image's GFID as text, by which its shards are named.
 GFID_XATTR = "glusterfs.gfid.string"
@@ -195,6 +197,23 @@ def _shards_show(volume: Volume) -> bool:
         if err.errno in (errno.ENOENT, errno.EPERM, errno.EACCES):
             return False
         raise
+
+
+def bounded_unreadable(
+    spec: VolumeSpec, paths: Sequence[str], *, whole: Collection[str]
+) -> dict[str, str] | None:
+    """See `readable.unreadable`; None where the volume does not tell in time.
+
+    A volume of which nothing can be read has other findings.
+    """
+
+    def job() -> dict[str, str]:
+        with connect(spec) as volume:
+            return dict(readable.unreadable(volume, paths, whole=whole))
+
+    answer = look({"read": job}, seconds=READ_SECONDS)["read"]
+    found: dict[str, str] | None = answer.value
+    return found
 
 
 def bounded_images(spec: VolumeSpec, *, gfids_of: Sequence[str] = ()) -> f.ImageFacts | str:

@@ -51,7 +51,11 @@ def check_volume(
     yield from check_bricks(volume, info, offline, untold, spares)
     if volume.options is not None:
         yield from check_options(info, volume.options, images)
-    yield from check_backlog(volume, waiting or {})
+    unread = list(check_readable(volume, info, disks))
+    yield from unread
+    # What cannot be read is not healed by waiting.
+    if not unread:
+        yield from check_backlog(volume, waiting or {})
     yield from check_split_brain(volume, images, disks)
 
 
@@ -152,6 +156,22 @@ def check_options(
             option=option.name,
             value=option.value,
         )
+
+
+def check_readable(
+    volume: VolumeFacts, info: VolumeInfo, disks: Sequence[Disk]
+) -> Iterator[Finding]:
+    """Images of instances that cannot be read, though the volume works."""
+    split = {file.path.lstrip("/") for file in volume.split}
+    down = volume.status.offline(info.bricks) if volume.status is not None else []
+    for disk in disks:
+        reason = volume.unreadable.get(disk.path) if disk.volume == volume.name else None
+        if reason is None or disk.path in split:
+            continue
+        text = "%s cannot be read: %s" % (disk.title, reason)
+        if down:
+            text += "; its good copy may be on %s" % ", ".join(map(str, down))
+        yield found("IMAGE_UNREADABLE", disk.path, text, volume=volume.name)
 
 
 def check_backlog(volume: VolumeFacts, waiting: Mapping[str, float]) -> Iterator[Finding]:

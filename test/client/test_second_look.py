@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.errors import CopyFailed
+from ganeti_gluster.serve.holder import Held
 from ganeti_gluster.services import config, control
 from ganeti_gluster.snapshot.catalogue import About, Snapshot
 from ganeti_gluster.volume import VolumeSpec
@@ -79,6 +80,7 @@ class Export:
         self.place = place
         self.is_device = True
         self.holder: object = None
+        self.locked = False
         self.copied: list[str] = []
         source = contextlib.nullcontext(SimpleNamespace(name="image ganeti/x.0 of volume gv0"))
         monkeypatch.setattr(copy, "ImageSource", lambda volume, path: source)
@@ -86,9 +88,23 @@ class Export:
             copy, "connect", lambda spec: contextlib.nullcontext(SimpleNamespace(name="gv0"))
         )
         monkeypatch.setattr(copy, "is_block_device", lambda path: self.is_device)
-        monkeypatch.setattr(copy, "holder_of", lambda volume, path: self.holder)
+        monkeypatch.setattr(copy, "held", self.held)
+        monkeypatch.setattr(copy.node_names, "own", lambda: "node1")
         monkeypatch.setattr(copy, "ExistingFile", lambda path: path)
-        monkeypatch.setattr(copy, "_run", lambda opts, source, target: self.copied.append(target))
+        monkeypatch.setattr(copy, "_run", self.copy_to)
+
+    @contextlib.contextmanager
+    def held(self, volume: Any, path: str, *, node: str, shared: bool) -> Iterator[Any]:
+        assert (path, node, shared) == ("ganeti/x.0", "node1", True)
+        if self.holder is not None:
+            raise Held(path, None)
+        self.locked = True
+        yield SimpleNamespace(check=lambda: None)
+        self.locked = False
+
+    def copy_to(self, opts: Any, source: Any, target: str, confirm: object) -> None:
+        assert self.locked and confirm is not None
+        self.copied.append(target)
 
     def run(self, opts: Any) -> None:
         opts.host = "node1"
@@ -138,7 +154,11 @@ def test_another_device_of_the_same_name_is_not_overwritten(
 def test_an_image_that_was_opened_meanwhile_is_not_copied(
     export: Export, person: Person, opts: Any
 ) -> None:
-    person.meanwhile = lambda: setattr(export, "holder", "node2")
+    def open_it() -> None:
+        assert not export.locked  # for as long as the answer takes
+        export.holder = "node2"
+
+    person.meanwhile = open_it
     with pytest.raises(CopyFailed, match="is open on a node"):
         export.run(opts)
     assert not export.copied
@@ -231,7 +251,7 @@ def test_only_images_that_the_node_still_has_are_taken_from_it(
     monkeypatch.setattr(disk.instance_disks, "find", lambda names: disks)
     monkeypatch.setattr(disk.node_names, "every", lambda: ["node1"])
     monkeypatch.setattr(disk, "node_number", lambda node: 1)
-    monkeypatch.setattr(disk.evict, "last_holder", lambda spec, path: holder[path])
+    monkeypatch.setattr(disk.evict, "last_holder", lambda spec, path, nodes: holder[path])
     monkeypatch.setattr(disk.evictions, "take_from", lambda node, images: taken.append(images))
     person.meanwhile = lambda: holder.update({"ganeti/x.0": 0})
 

@@ -189,6 +189,46 @@ def test_the_target_dies(cluster: Cluster, boot: Boot) -> None:
     assert disk(cluster) == "node %s (exclusive)" % TARGET
 
 
+def kill_job(cluster: Cluster) -> None:
+    """End the job of the migration, as a master does that loses its power."""
+    rows = cluster.run("gnt-job", "list", "--no-headers", "-o", "id,status,summary").stdout
+    (job,) = [row.split()[0] for row in rows.splitlines() if "running" in row and "MIGRATE" in row]
+    cluster.run("gnt-job", "cancel", "--kill", "--yes-do-it", job)
+
+
+def test_a_migration_that_goes_on_without_its_job_is_finished(
+    cluster: Cluster, boot: Boot
+) -> None:
+    boot.follow_to(cluster.testbed.node(TARGET))
+    migration = Migration(cluster)
+    kill_job(cluster)
+    assert migration.ended().exit_code != 0
+    let_go_on(cluster)
+    wait_for(lambda: "postmigrate" in cluster.monitor(NAME, "info status"), 60, "all is sent")
+    goes_on(boot)
+    undo(cluster)
+    assert [node for node in cluster.nodes if has_qemu(cluster, node)] == [TARGET]
+    assert disk(cluster) == "node %s (exclusive)" % TARGET
+    goes_on(boot)
+    written = boot.events()
+    cluster.run("gnt-instance", "stop", "--timeout=0", NAME, max_seconds=60)
+    again = cluster.boot(NAME, TARGET)
+    cluster.run("gnt-instance", "start", NAME, max_seconds=60)
+    again.wait(lambda events: guest.last_acknowledged(events) > 0, 60, "its records")
+    again.close()
+    guest.check_reboot(written, again.events())
+
+
+def test_a_migration_is_taken_back_whose_job_is_dead(cluster: Cluster, boot: Boot) -> None:
+    migration = Migration(cluster)
+    kill_job(cluster)
+    assert migration.ended().exit_code != 0
+    undo(cluster)
+    assert [node for node in cluster.nodes if has_qemu(cluster, node)] == ["node1"]
+    assert disk(cluster) == "node node1 (exclusive)"
+    goes_on(boot)
+
+
 def test_a_brick_dies_and_the_network_fails_for_a_while(cluster: Cluster, boot: Boot) -> None:
     boot.follow_to(cluster.testbed.node(TARGET))
     migration = Migration(cluster)

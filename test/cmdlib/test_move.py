@@ -106,6 +106,19 @@ def test_both_ends_have_the_same_release(node: Node, version: str, there: str) -
     ]
 
 
+@pytest.mark.parametrize(
+    "changed", [{"GANETI_OLD_PRIMARY": "node4"}, {"GANETI_IGNORE_CONSISTENCY": "True"}]
+)
+def test_from_a_dead_node_an_instance_moves_to_another_release(
+    node: Node, changed: dict[str, str]
+) -> None:
+    found = check(GANETI_INSTANCE_GLUSTER_VERSION="0.0", **changed)
+    assert found.refusals == []
+    assert found.warnings == [
+        "ganeti-gluster is %s here and 0.0 on the master; install the same" % __version__
+    ]
+
+
 def test_a_node_on_which_no_server_of_images_runs_is_refused(node: Node) -> None:
     node.lacking = "image-server --version: exit status 127"
     assert check().refusals == [
@@ -226,7 +239,7 @@ def master(node: Node, monkeypatch: pytest.MonkeyPatch) -> Master:
     vars(evictions).update(take_from=found.take_from)
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", names)
     monkeypatch.setitem(sys.modules, "ganeti_gluster.cmdlib.evictions", evictions)
-    monkeypatch.setattr(evict, "last_holder", lambda spec, path: found.holder)
+    monkeypatch.setattr(evict, "last_holder", lambda spec, path, nodes: found.holder)
     return found
 
 

@@ -216,6 +216,19 @@ def test_a_stream_that_says_nothing_can_be_stopped(tmp_path):
         os.close(writing)
 
 
+def test_a_source_that_may_have_changed_makes_no_copy(sparse, tmp_path):
+    calls = []
+
+    def confirm():
+        calls.append(sorted(path.name for path in tmp_path.iterdir()))
+        raise CopyFailed("it may have changed")
+
+    with pytest.raises(CopyFailed, match="may have changed"), FileSource(str(sparse)) as source:
+        copy(source, NewFile(str(tmp_path / "new")), Options(confirm=confirm))
+    assert calls == [["new.partial", "source"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_a_limit_is_kept(sparse, tmp_path):
     with FileSource(str(sparse)) as source:
         # 5 pieces have data; the first is free.

@@ -19,6 +19,13 @@ class HypervisorError(Exception):
     """Ganeti's."""
 
 
+class QmpConnection:
+    """Ganeti's, as far as it is extended."""
+
+    def GetMigrationStatus(self) -> dict[str, Any]:
+        return {}
+
+
 def utils_module() -> SimpleNamespace:
     """The function of Ganeti 3.1's kvm_utils."""
 
@@ -81,7 +88,7 @@ def hypervisor_module() -> SimpleNamespace:
         def FinalizeMigrationSource(self, instance: Any, success: bool, live: bool) -> None:
             return None
 
-    return SimpleNamespace(KVMHypervisor=KVMHypervisor)
+    return SimpleNamespace(KVMHypervisor=KVMHypervisor, QmpConnection=QmpConnection)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,8 @@ def test_ganeti_3_0_has_no_structures_to_mend() -> None:
     names = ("HotAddDevice", "GetMigrationStatus", "FinalizeMigrationSource")
     members = dict.fromkeys(names, lambda *args: None)
     members["_RunKVMCmd"] = lambda self, name, kvm_cmd, tap_fds: None
-    module = SimpleNamespace(KVMHypervisor=type("KVMHypervisor", (), members))
+    module = SimpleNamespace(
+        KVMHypervisor=type("KVMHypervisor", (), members), QmpConnection=QmpConnection
+    )
     kvm.extend_hypervisor(module)
     assert not hasattr(module.KVMHypervisor, "_GenerateKVMBlockDevice")

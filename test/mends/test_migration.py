@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import migration
+from ganeti_gluster.mends.migration_end import NOT_THERE
 from ganeti_gluster.snapshot.live import MonitorFailed
 
 CONSTANTS = SimpleNamespace(
@@ -63,6 +65,12 @@ def module() -> Any:
             self.source_node_uuid, self.target_node_uuid = "old", "new"
             self.polls = 0
 
+        def _AbortMigration(self) -> None:
+            raise AssertionError("not in this test")
+
+        def _ExecCleanup(self) -> None:
+            self._AbortMigration()
+
         def _ExecMigration(self) -> str:
             while True:
                 self.polls += 1
@@ -94,10 +102,34 @@ def test_a_target_that_does_not_go_on_makes_the_migration_fail() -> None:
     )
 
 
-@pytest.mark.parametrize("source", ["failed", None])
-def test_what_fails_on_the_source_fails_as_ever(source: str | None) -> None:
-    tasklet = module().TLMigrateInstance(Rpc([source], []), [GLUSTER])
+def test_what_fails_on_the_source_fails_as_ever() -> None:
+    tasklet = module().TLMigrateInstance(Rpc(["failed"], []), [GLUSTER])
     assert tasklet._ExecMigration().startswith("aborted")
+
+
+def test_one_question_that_is_not_answered_fails_nothing() -> None:
+    tasklet = module().TLMigrateInstance(
+        Rpc(["active", None, "active", None, "completed"], ["active", None, "completed"]),
+        [GLUSTER],
+    )
+    assert tasklet._ExecMigration() == "other"
+
+
+@pytest.mark.parametrize("target", ["active", None, "failed"])
+def test_a_source_that_does_not_answer_is_asked_for_a_minute(target: str | None) -> None:
+    now = 100.0
+    asking = migration.AskingTarget(Rpc([None], [target]), "new", CONSTANTS, lambda: now)
+    result = asking.call_instance_get_migration_status("old", None)
+    assert (result.fail_msg, result.payload.status) == (None, "active")
+    now += migration.SOURCE_SECONDS
+    assert not asking.call_instance_get_migration_status("old", None).fail_msg
+    now += 1
+    assert asking.call_instance_get_migration_status("old", None).fail_msg == "timed out"
+
+
+def test_a_guest_that_is_on_the_target_is_there_whatever_the_source_says() -> None:
+    asking = migration.AskingTarget(Rpc([None], ["completed"]), "new", CONSTANTS, lambda: 1.0)
+    assert asking.call_instance_get_migration_status("old", None).payload.status == "completed"
 
 
 @pytest.mark.parametrize(
@@ -188,9 +220,12 @@ def test_a_guest_that_is_on_the_target_already_is_not_given_up() -> None:
         (["setup", "active", "cancelled"], "cancelled", True),
         (["active", "completed"], "completed", True),
         (["failed"], "failed", False),
-        (["completed"], "", False),
+        (["completed"], "completed", False),
         (["postcopy-active"], "postcopy-active", False),
-        (["device"], "device", False),
+        # the target may have all of it already
+        (["device", "device", "completed"], "completed", False),
+        (["device", "failed"], "failed", False),
+        (["active", "device", "completed"], "completed", True),
         ([""], "", False),
     ],
 )
@@ -350,3 +385,129 @@ def test_the_state_of_a_qemu_tells_whether_the_guest_goes_on(state: str, goes_on
 @pytest.mark.parametrize("activates", [True, False])
 def test_a_paused_guest_is_told_to_go_on(activates: bool) -> None:
     assert migration.goes_on(Qemu("paused", activates=activates).execute) is activates
+
+
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        ("device", "active"),
+        ("setup", "active"),
+        ("cancelling", "active"),
+        ("completed", "completed"),
+        ("failed", "failed"),
+    ],
+)
+def test_what_is_under_way_is_no_failure(told: str, heard: str) -> None:
+    class QmpConnection:
+        def GetMigrationStatus(self) -> Any:
+            return {"status": told, "ram": {"total": 7}}
+
+    migration.extend_connection(QmpConnection)
+    assert QmpConnection().GetMigrationStatus() == {"status": heard, "ram": {"total": 7}}
+    with pytest.raises(Refused, match="QmpConnection"):
+        migration.extend_connection(object)
+
+
+class Monitored(Qemu):
+    """A source's QEMU: its run state, and what it says of its migration."""
+
+    def __init__(self, state: str, migration: str) -> None:
+        super().__init__(state)
+        self.migration = migration
+
+    def execute(self, command: str) -> Any:
+        if command == "query-migrate":
+            return {"status": self.migration}
+        return super().execute(command)
+
+
+def source(monkeypatch: pytest.MonkeyPatch, qemu: Monitored | None, *, runs: bool = True) -> Any:
+    """Ganeti's class for KVM, with one QEMU, on a node where `cont` is Ganeti's own."""
+
+    @contextlib.contextmanager
+    def connected(path: str) -> Iterator[Any]:
+        if qemu is None:
+            raise MonitorFailed("no answer")
+        yield qemu
+
+    class HypervisorError(Exception):
+        pass
+
+    class Hypervisor:
+        qmp = SimpleNamespace(sock=None)
+
+        @staticmethod
+        def _InstanceQmpMonitor(name: str) -> str:
+            return name
+
+        def ListInstances(self) -> list[str]:
+            return ["vm1"] if runs else []
+
+        def GetMigrationStatus(self, instance: Any) -> Any:
+            assert qemu is not None
+            return SimpleNamespace(status=qemu.migration, transferred_ram=7)
+
+        def FinalizeMigrationSource(self, instance: Any, success: bool, live: Any) -> str:
+            return "ended" if success else "cont"
+
+    modules = {
+        "ganeti": SimpleNamespace(
+            errors=SimpleNamespace(HypervisorError=HypervisorError), constants=CONSTANTS
+        ),
+        "ganeti_gluster.storage.qmp": SimpleNamespace(connected=connected),
+        "ganeti_gluster.storage": SimpleNamespace(
+            qmp=SimpleNamespace(connected=connected), __path__=[]
+        ),
+    }
+    for name, found in modules.items():
+        monkeypatch.setitem(sys.modules, name, found)
+    migration.extend_hypervisor(Hypervisor)
+    return Hypervisor()
+
+
+VM = SimpleNamespace(name="vm1")
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_guest_that_has_been_sent_does_not_go_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    hypervisor = source(monkeypatch, Monitored("postmigrate", "completed"))
+    with pytest.raises(Exception, match="has been sent as a whole, and may run on the new node"):
+        hypervisor.FinalizeMigrationSource(VM, False, live)
+    assert hypervisor.FinalizeMigrationSource(VM, True, live) == "ended"
+
+
+def test_it_goes_on_once_the_target_said_that_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    hypervisor = source(monkeypatch, Monitored("postmigrate", "completed"))
+    assert hypervisor.FinalizeMigrationSource(VM, False, NOT_THERE) == "cont"
+
+
+@pytest.mark.parametrize(
+    ("state", "sent"), [("running", "completed"), ("running", "failed"), ("paused", "")]
+)
+def test_a_guest_that_is_here_goes_on(
+    monkeypatch: pytest.MonkeyPatch, state: str, sent: str
+) -> None:
+    hypervisor = source(monkeypatch, Monitored(state, sent))
+    assert hypervisor.FinalizeMigrationSource(VM, False, True) == "cont"
+
+
+def test_a_qemu_that_does_not_say_what_it_has_does_not_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(Exception, match="does not say whether it has sent its guest"):
+        source(monkeypatch, None).FinalizeMigrationSource(VM, False, True)
+    gone = source(monkeypatch, None, runs=False)
+    assert gone.FinalizeMigrationSource(VM, False, True) == "cont"
+
+
+@pytest.mark.parametrize(
+    ("state", "heard"),
+    [("postmigrate", "completed"), ("finish-migrate", "completed"), ("running", "cancelled")],
+)
+def test_a_source_that_runs_its_guest_again_has_not_sent_it(
+    monkeypatch: pytest.MonkeyPatch, state: str, heard: str
+) -> None:
+    hypervisor = source(monkeypatch, Monitored(state, "completed"))
+    assert hypervisor.GetMigrationStatus(VM).status == heard

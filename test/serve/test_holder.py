@@ -154,6 +154,13 @@ def test_an_image_without_a_lock_on_any_brick_is_nobodys(
     assert len(asked) == 2
 
 
+def test_all_holders_are_known_by_the_bricks(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask_bricks(monkeypatch, (fcntl.F_RDLCK, 1), (fcntl.F_RDLCK, 2), None)
+    found = holder.holders_of(volume((fcntl.F_RDLCK, 1)), IMAGE)
+    assert found == {Holder(1, SHARED), Holder(2, SHARED)}
+    assert holder.holders_of(volume(), IMAGE) == {Holder(1, SHARED), Holder(2, SHARED)}
+
+
 def test_a_file_is_let_go_whatever_its_brick_says() -> None:
     file = FakeFile(None)
     holder.let_go(cast(File, file))

@@ -91,7 +91,7 @@ def test_all_of_a_server_is_named_for_its_image(image: ImageServer, directory: P
 def test_a_server_is_started_with_what_it_is_to_serve(
     image: ImageServer, systemd: Systemd
 ) -> None:
-    image.open(number=7, mode=SHARED, locking=False, patience=60, take="abc", wait=True)
+    image.open(number=7, mode=SHARED, locking=False, patience=60, take="abc")
     assert systemd.commands == [STOP, RESET, START]
     assert systemd.options == [
         {"timeout": server.STOP_SECONDS, "check": False},
@@ -108,9 +108,9 @@ def test_a_server_is_started_with_what_it_is_to_serve(
         "server": "node1 24007",
         "number": "7",
         "take": "abc",
+        "wait": "no",
         "mode": SHARED,
         "locking": "off",
-        "wait": "yes",
         "patience": "60",
     }
 

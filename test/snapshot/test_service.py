@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -149,13 +150,14 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def run(argv: list[str], **options: Any) -> command.CommandResult:
         seen["ran"].append(argv)
-        if "fail" in seen:
+        if "fail" in seen and argv[0] != seen.get("works"):
             raise command.CommandFailed(argv, seen["fail"])
         return command.CommandResult(tuple(argv), 0, seen["state"] + "\n", "")
 
     monkeypatch.setattr(constants, "SNAPSHOT_DIR", str(tmp_path))
     monkeypatch.setattr(command, "run", run)
-    monkeypatch.setattr(service.is_busy, "__kwdefaults__", {"run": run})
+    for asks in (service.is_busy, service.is_going_on):
+        monkeypatch.setattr(asks, "__kwdefaults__", {"run": run})
     return seen
 
 
@@ -194,3 +196,77 @@ def test_a_hook_that_cannot_undo_stops_the_job(
     node["fail"] = "no end after 10 s"
     assert gate.main(ENVIRONMENT) == 1
     assert "no end after 10 s" in capsys.readouterr().err
+
+
+ENDING = ["instance-stop", "instance-remove", "instance-reboot"]
+
+
+def ends(path: str) -> int:
+    return gate.main({**ENVIRONMENT, "GANETI_HOOKS_PATH": path})
+
+
+@pytest.mark.parametrize("path", ENDING)
+@pytest.mark.parametrize("works", ["", "systemctl"])
+def test_a_qemu_that_does_not_answer_keeps_nobody_from_ending_it(
+    node: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    works: str,
+) -> None:
+    (tmp_path / "vm1").touch()
+    node["fail"], node["works"] = "no end after 10 s", works
+    assert ends(path) == 0
+    assert "stays there until that ends: " in capsys.readouterr().err
+    assert ends("instance-migrate") == 1
+
+
+@pytest.mark.parametrize("path", ENDING)
+def test_what_a_killed_worker_left_is_taken_away_before_the_end(
+    node: dict[str, Any], tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "vm1").touch()
+    assert ends(path) == 0
+    assert node["ran"][-1][-2:] == ["undo", "vm1"]
+
+
+def idle(mark: Path, seconds: float) -> None:
+    mark.touch()
+    os.utime(mark, (0, mark.stat().st_mtime - seconds))
+
+
+@pytest.mark.parametrize("path", ENDING)
+@pytest.mark.parametrize(
+    ("state", "seconds", "passes", "stopped"),
+    [
+        ("active", 0, False, False),
+        ("active", gate.STUCK_SECONDS - 10, False, False),
+        ("active", gate.STUCK_SECONDS + 10, True, True),
+        ("deactivating", 0, True, False),
+    ],
+)
+def test_a_worker_that_does_not_come_forward_keeps_nobody_from_ending_the_guest(
+    node: dict[str, Any],
+    tmp_path: Path,
+    path: str,
+    state: str,
+    seconds: float,
+    passes: bool,
+    stopped: bool,
+) -> None:
+    node["state"] = state
+    idle(tmp_path / "vm1", seconds)
+    assert ends(path) == (0 if passes else 1)
+    stop = ["systemctl", "stop", "--no-block", "ganeti-gluster-snapshot-vm1.service"]
+    assert (stop in node["ran"]) == stopped
+    assert not any("undo" in argv for argv in node["ran"])
+    assert ends("disk-grow") == 1
+
+
+def test_progress_is_kept_with_the_mark(node: dict[str, Any], tmp_path: Path) -> None:
+    idle(tmp_path / "vm1", 500)
+    assert service.idle_seconds("vm1") == pytest.approx(500, abs=5)
+    service.note_progress("vm1")
+    assert service.idle_seconds("vm1") < 5
+    service.note_progress("vm2")
+    assert service.idle_seconds("vm2") == 0.0

@@ -84,6 +84,12 @@ def gluster(ganeti: SimpleNamespace, node: Node, monkeypatch: pytest.MonkeyPatch
         node.do("open", path, exclusive)
 
     @contextlib.contextmanager
+    def holding(params: Any, volume: str, path: str) -> Iterator[None]:
+        node.do("lock", path)
+        yield
+        node.do("unlock")
+
+    @contextlib.contextmanager
     def connect(spec: Any) -> Iterator[str]:
         node.do("connect")
         yield "volume"
@@ -95,6 +101,7 @@ def gluster(ganeti: SimpleNamespace, node: Node, monkeypatch: pytest.MonkeyPatch
         stat=lambda volume, path: SimpleNamespace(size=7 * MIB),
     )
     monkeypatch.setattr(one_writer, "open_image", open_image)
+    monkeypatch.setattr(one_writer, "holding", holding)
     monkeypatch.setattr(one_writer, "own_number", lambda: 1177)
     monkeypatch.setattr(running_disk, "tell_size", lambda uuid, size: node.do("tell", uuid, size))
     monkeypatch.setattr(module, "_connect", connect)
@@ -168,15 +175,23 @@ def test_a_disk_that_is_still_in_use_is_ganetis_error(
 
 def test_what_is_in_use_is_ended_before_it_is_removed(gluster: ModuleType, node: Node) -> None:
     disk(gluster).Remove()
-    assert node.calls == ["end", "connect", ("remove", IMAGE)]
+    assert node.calls == ["end", "connect", ("lock", IMAGE), ("remove", IMAGE), "unlock"]
 
 
-@pytest.mark.parametrize(("locking", "opened"), [("on", [("open", IMAGE, True)]), ("off", [])])
-def test_an_image_is_renamed_by_whoever_has_it(
-    gluster: ModuleType, node: Node, locking: str, opened: list[Any]
+def test_an_image_is_renamed_by_whoever_has_it(gluster: ModuleType, node: Node) -> None:
+    disk(gluster).Rename(("gluster", "ganeti/y.0"))
+    renamed = ("rename", IMAGE, "ganeti/y.0")
+    assert node.calls == ["end", "connect", ("lock", IMAGE), renamed, "unlock"]
+
+
+@pytest.mark.parametrize("method", ["Remove", "Rename"])
+def test_an_image_that_another_has_stays(
+    gluster: ModuleType, node: Node, failed: type[Exception], method: str
 ) -> None:
-    disk(gluster, locking=locking).Rename(("gluster", "ganeti/y.0"))
-    assert node.calls == [*opened, "end", "connect", ("rename", IMAGE, "ganeti/y.0")]
+    node.failing = {"lock": failed("Image x is open on node node2")}
+    with pytest.raises(failed, match="node2"):
+        getattr(disk(gluster), method)(*([("gluster", "y")] if method == "Rename" else []))
+    assert node.calls == ["end", "connect", ("lock", IMAGE)]
 
 
 # -- size ------------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from local_volume import LocalVolume
 
 from ganeti_gluster.serve import opening
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number
+from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number, work_number
 from ganeti_gluster.serve.server import ServerFailed
 
 PARAMS = {"host": "node1", "volume": "gv0"}
@@ -37,10 +41,16 @@ class Servers:
     def __init__(self) -> None:
         self.outcomes: list[Exception | None] = []
         self.opened: list[dict[str, Any]] = []
+        self.state: str | None = None
+        self.path = IMAGE
 
     def __call__(self, spec: Any, path: str) -> Servers:
         assert (spec.name, path) == ("gv0", IMAGE)
+        self.spec = spec
         return self
+
+    def status(self) -> Any:
+        return None if self.state is None else SimpleNamespace(state=self.state)
 
     def open(self, **wanted: Any) -> None:
         self.opened.append(wanted)
@@ -59,11 +69,39 @@ def servers() -> Servers:
     return Servers()
 
 
+class OnVolume:
+    """The word on the image, and who has it open at a time, by the bricks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.word = ("", 0)
+        self.holders: list[tuple[float, float, Holder]] = []
+        self.asked: list[float] = []
+
+    def holders_of(self, volume: Any, path: str) -> set[Holder]:
+        assert path == IMAGE
+        now = self._clock.now - 100.0
+        self.asked.append(now)
+        return {holder for begin, end, holder in self.holders if begin <= now < end}
+
+
+@pytest.fixture
+def on_volume(clock: Clock) -> OnVolume:
+    return OnVolume(clock)
+
+
 @pytest.fixture
 def one_writer(
-    ganeti: SimpleNamespace, clock: Clock, servers: Servers, monkeypatch: pytest.MonkeyPatch
+    ganeti: SimpleNamespace,
+    clock: Clock,
+    servers: Servers,
+    on_volume: OnVolume,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
     module = ganeti.load("one_writer")
+    monkeypatch.setattr(opening, "connect", lambda spec: contextlib.nullcontext("volume"))
+    monkeypatch.setattr(opening, "word_of", lambda volume, path: on_volume.word)
+    monkeypatch.setattr(opening, "holders_of", on_volume.holders_of)
     monkeypatch.setattr(opening, "time", clock)
     monkeypatch.setattr(module, "ImageServer", servers)
     return module
@@ -100,13 +138,103 @@ def test_a_bad_parameter_opens_nothing(
 
 
 def test_what_this_node_had_before_it_restarted_is_waited_for(
-    one_writer: Any, servers: Servers
+    one_writer: Any, servers: Servers, on_volume: OnVolume, clock: Clock
 ) -> None:
     servers.outcomes = [Held(IMAGE, Holder(OWN, EXCLUSIVE))]
+    on_volume.holders = [(0, 20, Holder(OWN, EXCLUSIVE))]
     one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     first, second = servers.opened
-    assert "wait" not in first
-    assert second == {**first, "wait": True}
+    assert first == second
+    assert "wait" not in first  # that would be a place in the bricks' queue
+    assert clock.now == 100.0 + 20 + opening.RETURN_SECONDS
+
+
+LEFT = ("5fe0", OWN)
+
+
+@pytest.mark.parametrize("word", [LEFT, ("", 0)])
+@pytest.mark.parametrize(
+    "others",
+    [
+        [(0, 99)],
+        [(20, 99)],  # hidden for as long as the own one is there
+        [(25, 99)],  # it was locking again just then
+        [(29, 30)],
+    ],
+)
+def test_the_other_end_of_a_migration_keeps_its_image(
+    one_writer: Any,
+    servers: Servers,
+    on_volume: OnVolume,
+    refused: type[Exception],
+    others: list[tuple[float, float]],
+    word: tuple[str, int],
+) -> None:
+    """The node lost its power just after a migration, and is told to start the instance."""
+    servers.outcomes = [Held(IMAGE, Holder(OWN, SHARED))]
+    on_volume.word = word
+    on_volume.holders = [
+        (0, 20, Holder(OWN, SHARED)),
+        *((begin, end, Holder(OTHER, SHARED)) for begin, end in others),
+    ]
+    with pytest.raises(refused, match=r"is open on node node2 \(shared\)"):
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert len(servers.opened) <= 1
+    assert all("wait" not in wanted for wanted in servers.opened)
+
+
+def test_work_of_this_node_that_ended_with_it_is_waited_for(
+    one_writer: Any, servers: Servers, on_volume: OnVolume
+) -> None:
+    work = Holder(work_number("node1"), SHARED)
+    servers.outcomes = [Held(IMAGE, work)]
+    on_volume.holders = [(0, 20, work)]
+    one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert len(servers.opened) == 2
+
+
+def test_a_lock_of_this_node_that_stays_is_an_error(
+    one_writer: Any, servers: Servers, on_volume: OnVolume, refused: type[Exception]
+) -> None:
+    servers.outcomes = [Held(IMAGE, Holder(OWN, EXCLUSIVE))]
+    on_volume.holders = [(0, 999, Holder(OWN, EXCLUSIVE))]
+    with pytest.raises(refused, match="is open on node node1"):
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert len(servers.opened) == 1
+
+
+def test_a_word_of_this_node_alone_is_no_proof_that_nobody_has_the_image(
+    one_writer: Any, servers: Servers, on_volume: OnVolume, clock: Clock
+) -> None:
+    on_volume.word = LEFT
+    one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert len(servers.opened) == 1
+    assert clock.now == 100.0 + opening.RETURN_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "exclusive", "locking"),
+    [
+        (("", 0), None, True, "on"),
+        (("5fe0", OTHER), None, True, "on"),
+        (LEFT, "serving", True, "on"),
+        (LEFT, "waiting", True, "on"),
+        (LEFT, None, False, "on"),
+        (LEFT, None, True, "off"),
+    ],
+)
+def test_nobody_is_looked_for_where_no_restart_left_anything(
+    one_writer: Any,
+    servers: Servers,
+    on_volume: OnVolume,
+    word: tuple[str, int],
+    state: str | None,
+    exclusive: bool,
+    locking: str,
+) -> None:
+    on_volume.word, servers.state = word, state
+    one_writer.open_image({**PARAMS, "locking": locking}, IMAGE, exclusive=exclusive)
+    assert on_volume.asked == []
 
 
 @pytest.mark.parametrize(
@@ -141,6 +269,42 @@ def test_an_image_of_another_node_is_refused(
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert str(caught.value) == message
     assert len(servers.opened) == 1
+
+
+def test_work_on_an_image_is_waited_for_by_who_reads_it(
+    one_writer: Any, servers: Servers, refused: type[Exception]
+) -> None:
+    servers.outcomes = [Held(IMAGE, Holder(work_number("node2"), SHARED))]
+    with pytest.raises(refused) as caught:
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert str(caught.value) == (
+        "Image ganeti/x.0 is open on node node2 for a snapshot, copy or removal (shared): wait"
+        " for the end of that, or end it there (systemctl stop 'ganeti-gluster-snapshot-*'); if"
+        " that node cannot be reached, take the image from it (gnt-gluster disk evict)"
+    )
+
+
+@pytest.mark.parametrize("locking", ["on", "off"])
+def test_an_image_is_kept_from_others(
+    one_writer: Any, refused: type[Exception], tmp_path: Path, locking: str
+) -> None:
+    volume: Any = LocalVolume(tmp_path)
+    params = {**PARAMS, "locking": locking}
+    with one_writer.holding(params, volume, IMAGE):
+        pass  # there is no such image
+    volume.write(IMAGE, b"content")
+    with one_writer.holding(params, volume, IMAGE), volume.open(IMAGE, write=True) as file:
+        assert bool(file.conflicting_lock(fcntl.F_RDLCK)) == (locking == "on")
+    with volume.elsewhere(IMAGE, OTHER):
+        if locking == "off":
+            with one_writer.holding(params, volume, IMAGE):
+                pass
+            return
+        with (
+            pytest.raises(refused, match=r"is open on node node2 \(exclusive\)"),
+            one_writer.holding(params, volume, IMAGE),
+        ):
+            pytest.fail("another has it")
 
 
 def test_any_other_failure_is_ganetis_with_its_reason(

@@ -336,6 +336,22 @@ def test_a_backlog_and_its_age() -> None:
     assert old.severity is ERROR
 
 
+def test_an_image_that_cannot_be_read_is_no_backlog() -> None:
+    heal = (BrickHeal("node1:/b", True, "Connected", 3, 3, 0, 0),)
+    disks = [f.Disk("vm1", 0, "gv0", "ganeti/a", 1, "node1"),
+             f.Disk("vm2", 1, "gv0", "ganeti/b", 1, "node1"),
+             f.Disk("vm3", 0, "gv1", "ganeti/a", 1, "node1")]  # fmt: skip
+    facts = volume(heal=heal, status=status("node2"), unreadable={"ganeti/a": "I/O error"})
+    down, unread = check_volume(facts, disks=disks)
+    assert (down.code, unread.severity, unread.code) == ("BRICK_DOWN", ERROR, "IMAGE_UNREADABLE")
+    assert unread.object == "ganeti/a"
+    assert unread.text == (
+        "vm1 disk/0 cannot be read: I/O error; its good copy may be on node2:/b"
+    )
+    split = dataclasses.replace(facts, split=(f.SplitFile("/ganeti/a", "x"),))
+    assert "IMAGE_UNREADABLE" not in codes(check_volume(split, disks=disks))
+
+
 def test_since_when_a_backlog_is_there() -> None:
     def brick(name: str, total: int | None) -> BrickHeal:
         return BrickHeal(name, True, "", total, total, 0, 0)
