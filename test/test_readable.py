@@ -66,3 +66,10 @@ def test_the_beginning_is_read_and_all_pieces_where_one_is_behind(
     assert dict(readable.unreadable(volume, ALL, whole=whole)) == {}
     bad(monkeypatch, path, offset)
     assert dict(readable.unreadable(volume, ALL, whole=whole)) == expected
+
+
+def test_no_graph_is_needed_where_beginnings_are_read(
+    volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume, "volfile", lambda: pytest.fail("it has none to tell"))
+    assert dict(readable.unreadable(volume, ALL)) == {}
