@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -107,8 +108,9 @@ def check_outlives_its_servers(cluster: Cluster, node: str, boot: Boot) -> None:
     """QEMU reaches them again when they have been killed."""
     kill_servers(cluster, node)
     goes_on(boot)
-    block = cluster.monitor(NAME, "info block -n", node=node)
-    disks = {word.rstrip(":") for word in block.split() if word.startswith("disk-")}
+    # Ganeti 3.1 names the block node, Ganeti 3.0 the drive.
+    shown = [cluster.monitor(NAME, "info block" + option, node=node) for option in ("", " -n")]
+    disks = set(re.findall(r"\bdisk(?:-[0-9a-f]+){3}\b", "".join(shown)))
     assert len(disks) == len(sockets(cluster, node))
     pid = int(cluster.run("pgrep", "-o", "qemu-system", node=node).stdout)
 
