@@ -43,7 +43,6 @@ struct config {
 	char take[WORD_LENGTH + 1]; /* another's word that counts no more */
 	bool locking;
 	bool shared;             /* at first */
-	bool wait;               /* for a holder that is being evicted */
 	int patience;            /* seconds */
 };
 

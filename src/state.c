@@ -116,8 +116,6 @@ static void take_config(void *target, const char *name, char *value)
 		config->locking = !strcmp(value, "on");
 	} else if (!strcmp(name, "mode")) {
 		config->shared = !strcmp(value, "shared");
-	} else if (!strcmp(name, "wait")) {
-		config->wait = !strcmp(value, "yes");
 	} else if (!strcmp(name, "patience")) {
 		config->patience = atoi(value);
 	}

@@ -239,14 +239,14 @@ static int write_word(const struct config *config)
 	return glfs_fsetxattr(file, WORD_ATTRIBUTE, value, strlen(value), 0);
 }
 
-/* Take the lock at a first start; another's is waited for if that is wanted. */
+/* Take the lock at a first start. */
 static enum outcome lock_first(const struct config *config, struct held *held,
 			       struct reason *reason)
 {
 	char word[WORD_LENGTH + 1];
 	int number;
 
-	if (set_lock(config, config->wait ? F_SETLKW : F_SETLK, type_of(held->shared)) < 0) {
+	if (set_lock(config, F_SETLK, type_of(held->shared)) < 0) {
 		int error = errno;
 
 		if (!is_refusal(error))

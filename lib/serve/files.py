@@ -24,8 +24,8 @@ class Wanted:
     """What a server is to serve.
 
     `number` is the node's (`holder.node_number`); `word` is unlike any other's and stays on
-    the image for as long as it is open; `take` is a word of another use that counts no more;
-    with `wait` a lock that another has is waited for.  `patience` is in seconds.
+    the image for as long as it is open; `take` is a word of another use that counts no more.
+    `patience` is in seconds.
     """
 
     spec: VolumeSpec
@@ -36,7 +36,6 @@ class Wanted:
     locking: bool = True
     patience: int = 0
     take: str = ""
-    wait: bool = False
 
     def lines(self) -> str:
         """As the server reads it."""
@@ -50,7 +49,6 @@ class Wanted:
             ("take", self.take),
             ("mode", self.mode),
             ("locking", "on" if self.locking else "off"),
-            ("wait", "yes" if self.wait else "no"),
             ("patience", self.patience),
         ]
         return "".join("%s=%s\n" % value for value in values)

@@ -34,20 +34,19 @@ def test_the_file_has_all_that_a_server_is_to_know(directory: Path) -> None:
         locking=False,
         patience=900,
         take="def",
-        wait=True,
     )
     files.write("k", wanted)
     assert (directory / "k.conf").read_text() == (
         "volume=gv0\ntransport=tls\nimage=ganeti/a b.0\n"
         "server=node2 24008\nserver=2001:db8::1 24007\nserver=node1 24007\n"
-        "number=1177\nword=abc\ntake=def\nmode=shared\nlocking=off\nwait=yes\n"
+        "number=1177\nword=abc\ntake=def\nmode=shared\nlocking=off\n"
         "patience=900\n"
     )
 
 
 def test_what_is_not_said_is_the_careful_choice() -> None:
     lines = Wanted(SPEC, "a", 1, "abc").lines().splitlines()
-    assert {"mode=" + EXCLUSIVE, "locking=on", "wait=no", "take=", "patience=0"} < set(lines)
+    assert {"mode=" + EXCLUSIVE, "locking=on", "take=", "patience=0"} < set(lines)
 
 
 def test_a_socket_of_glusterd_is_its_path() -> None:

@@ -108,7 +108,6 @@ def test_a_server_is_started_with_what_it_is_to_serve(
         "server": "node1 24007",
         "number": "7",
         "take": "abc",
-        "wait": "no",
         "mode": SHARED,
         "locking": "off",
         "patience": "60",
