@@ -124,7 +124,7 @@ def check_outlives_its_servers(cluster: Cluster, node: str, boot: Boot) -> None:
     wait_for(lambda: clients() == [[pid] for _ in disks], 60, "QEMU is each server's client")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [pytest.param("user", marks=pytest.mark.slow), "pool"])
 def test_a_guest_of_another_user_outlives_its_servers(
     cluster: Cluster, start: Callable[..., Boot], model: str
 ) -> None:

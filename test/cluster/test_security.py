@@ -88,6 +88,7 @@ def test_the_agent_sees_bricks_as_they_are_and_reaches_the_volume(cluster: Clust
         assert "BRICK_READ_ONLY" not in report
 
 
+@pytest.mark.one_suite
 def test_an_exporter_at_work_is_as_closed(
     cluster: Cluster, set_access: Callable[[str], None]
 ) -> None:
