@@ -123,6 +123,14 @@ static int get_sockets(void)
 				sockets[which] = SD_LISTEN_FDS_START + i;
 	umask(0177);
 	for (int which = 0; which < SOCKETS; which++) {
+		/* One whose name is gone is of no use to anybody. */
+		if (sockets[which] >= 0 && access(state_path(&config, socket_names[which]), F_OK)) {
+			close(sockets[which]);
+			sockets[which] = -1;
+			snprintf(message, sizeof(message), "FDSTOREREMOVE=1\nFDNAME=%s",
+				 socket_names[which]);
+			sd_notify(0, message);
+		}
 		if (sockets[which] >= 0) {
 			fcntl(sockets[which], F_SETFD, FD_CLOEXEC);
 			continue;
@@ -312,6 +320,21 @@ static void end(void)
 		unlink(state_path(&config, socket_names[which]));
 	unlink(state_path(&config, "unflushed"));
 	unlink(state_path(&config, "held"));
+	_exit(0);
+}
+
+/* systemd ends us, perhaps to start us again, as needrestart and administrators do.  Whoever has
+ * the image goes on then as after our death; nothing of it is given back or taken away. */
+static void leave_for_another(void)
+{
+	if (state == SERVING) {
+		if (nbd_clients() == 0)
+			end();
+		storage_hold(END_HOLD);
+		storage_flush();
+	} else if (first || state == IS_LOST) {
+		end();
+	}
 	_exit(0);
 }
 
@@ -659,7 +682,7 @@ static int run(int signals)
 		if (events[0].revents && read(wake, &count, sizeof(count)) < 0)
 			return 1;
 		if (events[1].revents)
-			end();
+			leave_for_another();
 		if (events[2].revents) {
 			int connection = accept4(sockets[CONTROL_SOCKET], NULL, NULL, SOCK_CLOEXEC);
 
@@ -687,8 +710,10 @@ static int run(int signals)
 			denied = !take_brick_in();
 		if (full_since)
 			watch_room();
-		if (leaving && nbd_clients() == 0)
+		if (leaving && nbd_clients() == 0) {
+			unlink(state_path(&config, "conf")); /* nobody else is left to do so */
 			end();
+		}
 	}
 }
 

@@ -372,6 +372,25 @@ def kill(server: ImageServer) -> None:
     raise AssertionError("the server did not come back")
 
 
+@pytest.mark.parametrize("verbs", [("restart",), ("stop", "start")], ids=" ".join)
+def test_its_unit_is_restarted_under_a_client(spec, path, opened, volume, verbs) -> None:
+    """As needrestart does after an upgrade of a library."""
+    server = opened(spec, path)
+    with Writer(server, FAR, 100) as writer:
+        for _ in range(3):
+            before = writer.count
+            for verb in verbs:
+                subprocess.run(["systemctl", verb, server.unit], check=True, timeout=60)
+            deadline = time.monotonic() + 30
+            while writer.count < before + 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert writer.count >= before + 20
+    assert not writer.errors
+    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+    server.close(force=True)
+    assert holder_of(volume, path) is None and word_of(volume, path) == ("", 0)
+
+
 def test_it_goes_on_as_what_is_installed_now(spec, path, opened) -> None:
     server = opened(spec, path)
     pid = main_pid(server)
