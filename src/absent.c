@@ -63,11 +63,21 @@ static void mark(const struct request *request, int bricks)
 	pthread_mutex_unlock(&lock);
 }
 
+static bool has_work(void)
+{
+	bool has;
+
+	pthread_mutex_lock(&lock);
+	has = working = queue != NULL;
+	pthread_mutex_unlock(&lock);
+	return has;
+}
+
 static void *work(void *data)
 {
 	struct request *request, *next;
 
-	for (;;) {
+	while (has_work()) {
 		int bricks;
 
 		/* While bricks do not answer there is nobody to be told anything. */
@@ -76,7 +86,6 @@ static void *work(void *data)
 		pthread_mutex_lock(&lock);
 		request = queue;
 		queue = NULL;
-		working = request != NULL;
 		pthread_mutex_unlock(&lock);
 		bricks = fence_bricks_connected();
 		for (struct request *one = request; one; one = one->next) {
@@ -85,13 +94,12 @@ static void *work(void *data)
 				mark(one, bricks);
 		}
 		storage_go_on();
-		if (!request)
-			return data;
 		for (; request; request = next) {
 			next = request->next;
 			storage_noted(request, request->error);
 		}
 	}
+	return data;
 }
 
 bool absent_defer(struct request *request)
@@ -108,7 +116,7 @@ bool absent_defer(struct request *request)
 		queue = request;
 		if (!working)
 			working = start_thread(work, NULL);
-		/* Without a thread it is answered when the client has sent it again. */
+		/* Where there is no thread to be had, the next one to defer tries again. */
 	}
 	pthread_mutex_unlock(&lock);
 	return deferred;

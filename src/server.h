@@ -136,7 +136,8 @@ int storage_note(const struct request *request);
 void storage_noted(struct request *request, int error);
 /* May wait while requests are held back. */
 void storage_submit(struct request *request);
-/* Hold new requests back until as many calls of `storage_go_on`; whether those under way have ended in time. */
+/* Hold new requests back until as many calls of `storage_go_on`; whether those under way have
+ * ended in time. */
 bool storage_hold(int milliseconds);
 void storage_go_on(void);
 int storage_flush(void);
