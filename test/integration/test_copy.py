@@ -374,10 +374,11 @@ def test_a_copy_that_is_stopped_leaves_nothing_and_a_killed_one_is_cleaned_up(
 
 @pytest.mark.one_suite
 def test_memory_stays_small(sharded, run_program):
+    # GlusterFS itself takes up to 80 MiB for what the bricks have not written yet.
     with connect(sharded.spec) as volume:
-        image.create(volume, "source", 200 * MIB)
+        image.create(volume, "source", 400 * MIB)
         with volume.open("source", write=True) as file:
-            for offset in range(0, 200 * MIB, MIB):
+            for offset in range(0, 400 * MIB, MIB):
                 file.pwrite(os.urandom(MIB), offset)
         done = run_program(
             "from ganeti_gluster.copy import copy\n"
@@ -387,4 +388,4 @@ def test_memory_stays_small(sharded, run_program):
             "print([line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line][0])",
             sharded.name,
         )
-        assert int(done.stdout) < 100 << 10, done.stderr
+        assert int(done.stdout) < 200 << 10, done.stderr
