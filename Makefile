@@ -37,7 +37,7 @@ DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib cons
 DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
 
 # Python programs without a suffix, which ruff cannot tell by their names.
-SCRIPTS = $(shell grep -lsE '^\#!.*python' lib/* qa/* hooks/*/* extstorage/*/* .ci/* \
+SCRIPTS = $(shell grep -lsE '^\#!.*python' lib/* qa/* test/* hooks/*/* extstorage/*/* .ci/* \
   | grep -v '\.py$$')
 SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*/(ba)?sh' debian/* test/* qa/* qa/*/* qa/os/*/* \
   hooks/*/* extstorage/*/* .ci/*)
@@ -89,6 +89,19 @@ fmt: venv ## put the sources into the house format
 test: venv ## the unit tests, anywhere by anyone; ARGS="-k name" for pytest
 	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)
 
+# What has changed since SINCE needs these; NODES=yes has those on nodes run too.
+SINCE ?= HEAD
+.PHONY: test-changed
+test-changed: venv ## lint, and the tests that your changes need; SINCE=main NODES=yes
+	@$(MAKE) --no-print-directory lint
+	@tests=$$(test/changed --since $(SINCE) unit); \
+	[ -z "$$tests" ] || $(VENV) -m pytest -q $$tests
+	@tests=$$(test/changed --since $(SINCE) nodes | sed 's/^/--test /'); \
+	if [ -z "$$tests" ]; then :; \
+	elif [ -z "$(NODES)" ]; then echo "on nodes, with NODES=yes:" $$tests; \
+	else $(MAKE) --no-print-directory deb && \
+	  $(ON_TESTBED) --suite $(SUITE) --deb $(DEB) $$tests integration cluster; fi
+
 .PHONY: test-integration test-cluster
 test-integration: requirements venv deb ## tests on a real glusterd, within a node; SUITE=… QEMU=…
 	@$(ON_TESTBED) --suite $(SUITE) --deb $(DEB) integration
@@ -105,14 +118,16 @@ requirements:
 
 .PHONY: check
 check: requirements ## lint, test, and the tests on real nodes; SUITES="…"
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test
-	@$(MAKE) --no-print-directory deb
+	@rm -f build/check-times
+	@test/timed lint $(MAKE) --no-print-directory lint
+	@test/timed "unit tests" $(MAKE) --no-print-directory test
+	@test/timed package $(MAKE) --no-print-directory deb
 	@flock -o build/.testbed.lock test/in-parallel $(DEB) fast $(SUITES)
 	@echo "check: ok"
 
 .PHONY: check-slow
 check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=… QEMU=…
+	@rm -f build/check-times
 	@flock -o build/.testbed.lock test/in-parallel $(DEB) slow $(SUITE)
 	@echo "check-slow: ok"
 
