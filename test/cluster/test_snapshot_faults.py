@@ -49,7 +49,7 @@ def running(cluster: Cluster) -> Iterator[Guest]:
     found = Guest(cluster, boot, NAME, node="node1")
     found.written(150)
     yield found
-    boot.close()
+    found.boot.close()
     cluster.run(
         *("/usr/bin/python3", "-c", REMOVE, "node1"),
         *(path for path in cluster.images() if ".snap." in path),
@@ -192,3 +192,37 @@ def test_the_death_of_qemu_leaves_nothing(cluster: Cluster, running: Guest) -> N
     assert running.snapshots() == {}
     assert cluster.run("ls", FLEECING).stdout == ""
     assert cluster.run("ls", MARKS).stdout == ""
+
+
+@pytest.mark.slow
+def test_what_hangs_of_a_snapshot_does_not_keep_a_guest_from_being_ended(
+    cluster: Cluster, running: Guest
+) -> None:
+    """QEMU answers no more, so nothing can be taken out of it, and that keeps nobody waiting.
+
+    Ganeti itself cannot end a QEMU that is stopped: whoever has to kills it first.
+    """
+    cluster.run("gnt-instance", "start", NAME, max_seconds=90)
+    Taking(running, "--name=hung")
+    pid = cluster.run("cat", "/run/ganeti/kvm-hypervisor/pid/%s" % NAME).stdout.strip()
+    cluster.run("kill", "-STOP", pid)
+    cluster.run("kill", "-9", worker(cluster))
+    assert NAME in cluster.run("ls", MARKS).stdout
+    refused = cluster.run("gnt-instance", "grow-disk", NAME, "0", "1M", fail=True, max_seconds=120)
+    assert "a snapshot of instance %s is being taken" % NAME in refused.stderr
+    stop = ("gnt-instance", "shutdown", "--timeout=0", NAME)
+    failed = cluster.run(*stop, fail=True, max_seconds=150)
+    assert "Could not shutdown instance" in failed.stderr
+    assert "a snapshot of instance" not in failed.stderr
+    cluster.run("kill", "-9", pid)
+    cluster.run(*stop, max_seconds=150)
+    wait_for(lambda: not worker(cluster), 180, "what undoes the snapshot has ended")
+    running.boot.close()
+    running.boot = cluster.boot(NAME, "node1")
+    cluster.run("gnt-instance", "start", NAME, max_seconds=90)
+    running.written(90)
+    assert cluster.run("ls", MARKS).stdout == ""
+    # What the killed worker could not remove is told, and removed when asked.
+    assert not running.snapshots(fail=1)["hung"]["complete"]
+    running.disk("remove-snapshot", "-f", NAME, "hung")
+    assert running.snapshots() == {}
