@@ -319,7 +319,7 @@ def test_a_nodes_facts_can_be_checked_and_shown(output: str) -> None:
     assert all(is_fit(reason) for reason in told.strange.values())
     findings = [*check_pool(told.nodes)]
     for node in told.nodes.values():
-        findings += check_node(node, reserves={"gv0": 5})
+        findings += check_node(node)
     for finding in findings:
         assert is_fit(str(finding))
     config_of = SimpleNamespace(

@@ -125,7 +125,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     try:
         while True:
             seen = verify.look_at_cluster()
-            data = overview.describe(seen, verify.check_cluster(seen, nodes_too=True))
+            data = overview.describe(seen, verify.check_cluster(seen))
             bad = any(finding["severity"] == "ERROR" for finding in data["findings"])
             result = 1 if bad else 0
             if opts.json:

@@ -36,16 +36,11 @@ def Verify(opts: Any, args: list[str]) -> int:
             raise errors.OpPrereqError(
                 "The cluster has no node %s" % opts.node, errors.ECODE_NOENT
             )
-        findings = verify.check_cluster(verify.look_at_cluster(config), nodes_too=True)
+        findings = verify.check_cluster(verify.look_at_cluster(config))
         if opts.node:
-            findings = [each for each in findings if is_of(each, opts.node)]
+            findings = [each for each in findings if each.concerns(opts.node)]
     _show(opts, findings)
     return 1 if has_errors(findings) else 0
-
-
-def is_of(finding: Finding, node: str) -> bool:
-    """Whether a finding is about a node, or about a brick of it."""
-    return finding.object == node or finding.object.startswith(node + ":")
 
 
 def _show(opts: Any, findings: Sequence[Finding]) -> None:

@@ -1,7 +1,6 @@
 """Verify the cluster's Gluster storage: ask all nodes, look at the volumes, check.
 
-The hook of `gnt-cluster verify` and `gnt-gluster verify` run the same code; in the
-hook each node tells what is wrong with itself, and the master the rest.
+The hook of `gnt-cluster verify` on the master and `gnt-gluster verify` do the same.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from ganeti_gluster.verify.facts import (
 )
 from ganeti_gluster.verify.finding import Finding, found, ordered
 from ganeti_gluster.verify.image_checks import check_exports, check_images
-from ganeti_gluster.verify.node_checks import check_node, reserve_of
+from ganeti_gluster.verify.node_checks import check_node
 from ganeti_gluster.verify.pool_checks import check_pool
 from ganeti_gluster.verify.volume_checks import check_volume
 from ganeti_gluster.volume import VolumeSpec
@@ -263,12 +262,9 @@ def _waiting(volumes: Mapping[str, VolumeFacts]) -> dict[str, float]:
     return {brick: max(0.0, now - start) for brick, start in since.items()}
 
 
-def check_cluster(seen: Look, *, nodes_too: bool) -> list[Finding]:
-    """What is wrong; with `nodes_too` also what each node's own facts show.
-
-    Without, that is left to the hook on each node.
-    """
-    findings = ordered(_check(seen, nodes_too=nodes_too))
+def check_cluster(seen: Look) -> list[Finding]:
+    """What is wrong; also kept for whoever wants to know it later."""
+    findings = ordered(_check(seen))
     try:
         last.save(findings, now=time.time())
     except OSError as err:
@@ -276,7 +272,7 @@ def check_cluster(seen: Look, *, nodes_too: bool) -> list[Finding]:
     return findings
 
 
-def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
+def _check(seen: Look) -> Iterable[Finding]:
     config = seen.config
     yield from provided(config)
     if not config.used:
@@ -288,10 +284,8 @@ def _check(seen: Look, *, nodes_too: bool) -> Iterable[Finding]:
             yield found("NODE_SILENT", name, reason.removeprefix(_FAILED % (COMMAND, name)))
     for name, reason in seen.strange.items():
         yield found("NOT_UNDERSTOOD", name, reason)
-    if nodes_too:
-        reserves = {name: reserve_of(volume.options) for name, volume in seen.volumes.items()}
-        for node in seen.nodes.values():
-            yield from check_node(node, offline=config.offline, reserves=reserves)
+    for node in seen.nodes.values():
+        yield from check_node(node, offline=config.offline)
     yield from check_pool(seen.nodes)
     for problem in seen.problems:
         yield found("NOT_CHECKED", config.cluster, problem)

@@ -1,9 +1,10 @@
 """The hook of `gnt-cluster verify`.
 
-It runs on every node; each tells of itself, the master of the rest.  Ganeti shows a
-hook's output only if it failed, in one line with its line ends escaped.  Where the
-plugin is in the job (`mends.verify`), which shows in the environment, the hook
-hands it the findings and succeeds; else it prints them and fails for an ERROR.
+It runs on every node of a group.  The master's looks at the whole cluster; the others
+leave it to that one, and tell of themselves only where the master is not asked.  Ganeti
+shows a hook's output only if it failed, in one line with its line ends escaped.  Where
+the plugin is in the job (`mends.verify`), which shows in the environment, the hook hands
+it the findings and succeeds; else it prints them and fails for an ERROR.
 """
 
 from __future__ import annotations
@@ -37,20 +38,24 @@ def main(environment: Mapping[str, str]) -> int:
 def _findings(environment: Mapping[str, str]) -> list[Finding]:
     """A check that breaks is a finding as well: it must neither be silent nor an error."""
     master, myself = ssconf.GetMasterAndMyself()
-    findings: list[Finding] = []
     try:
         params = _params(environment, myself)
-        if not params:  # no group of this node uses Gluster
-            return list(verify.provided(configuration.load())) if master == myself else []
-        findings += node_verify.local_findings(node_verify.local_facts(params))
         if master == myself:
-            findings += verify.check_cluster(verify.look_at_cluster(), nodes_too=False)
+            return _of_cluster(configuration.load())
+        if params and not told.master_looks(environment, master):
+            return node_verify.local_findings(node_verify.local_facts(params))
     except (GanetiGlusterError, ganeti_errors.GenericError, OSError) as err:
-        findings.append(found("NOT_CHECKED", myself, str(err)))
+        return [found("NOT_CHECKED", myself, str(err))]
     except Exception as err:
         logging.exception("ganeti-gluster: the hook of gnt-cluster verify broke")
-        findings.append(found("NOT_CHECKED", myself, "%s: %s" % (type(err).__name__, err)))
-    return findings
+        return [found("NOT_CHECKED", myself, "%s: %s" % (type(err).__name__, err))]
+    return []
+
+
+def _of_cluster(config: configuration.Configuration) -> list[Finding]:
+    if not config.used:  # no node has anything to tell
+        return list(verify.provided(config))
+    return verify.check_cluster(verify.look_at_cluster(config))
 
 
 def _params(environment: Mapping[str, str], myself: str) -> list[dict[str, object]]:

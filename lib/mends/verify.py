@@ -2,8 +2,9 @@
 
 Ganeti shows the output of a hook only if it failed, as one line with its line ends
 escaped, and a hook that fails makes verification fail.  Here our hook is told which
-volumes the group's nodes should reach, and each of its findings becomes a line of
-verification's own: an ERROR that makes it fail, or a WARNING that does not.
+volumes the group's nodes should reach, and whether other groups are verified as well.
+Each of its findings becomes a line of verification's own, of the node that it is about:
+an ERROR that makes it fail, or a WARNING that does not.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def extend(module: Any) -> None:
         params = told.plain(_params(self, constants))
         if params:
             env[told.VARIABLE] = json.dumps(params)
+        # As part of the whole, a group waits for the verification of the configuration.
+        if self.op.depends:
+            env[told.WHOLE_VARIABLE] = "yes"
         return env
 
     def HooksCallBack(
@@ -46,9 +50,10 @@ def extend(module: Any) -> None:
         result = call_back(self, phase, hooks_results, feedback_fn, lu_result)
         if phase == constants.HOOKS_PHASE_POST:
             ignored = constants.CV_ENODEHOOKS[1] in self.op.ignore_errors
+            names = [self.cfg.GetNodeName(node) for node in self.cfg.GetNodeList()]
             for node, finding in handed_on(hooks_results or {}, self.cfg.GetNodeName):
                 is_error = finding.severity is ERROR and not ignored
-                name = self.cfg.GetNodeName(node)
+                name = next(filter(finding.concerns, names), self.cfg.GetNodeName(node))
                 self._ErrorMsgList(
                     (constants.CV_TNODE, finding.code, ""),
                     name,
@@ -65,13 +70,13 @@ def extend(module: Any) -> None:
 
 def _params(unit: Any, constants: Any) -> Iterator[Mapping[str, Any]]:
     """The parameters of volumes that the group's nodes should reach."""
-    # Late: it needs Ganeti's modules, and this one only its functions.
-    from ganeti_gluster.storage.disks import ext_params
-
     enabled = unit.cfg.GetClusterInfo().enabled_disk_templates
     if constants.DT_GLUSTER in enabled:
         yield unit.cfg.GetGroupDiskParams(unit.group_info)[constants.DT_GLUSTER]
     if constants.DT_EXT in enabled:
+        # Late: it needs Ganeti's modules, and this one only its functions.
+        from ganeti_gluster.storage.disks import ext_params
+
         for uuid in sorted(unit.my_inst_info):
             for disk in unit.cfg.GetInstanceDisks(uuid):
                 params = ext_params(disk.ToDict())

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from ganeti_gluster import decode
-from ganeti_gluster.decode import Count, Name, NotUnderstood, OneOf, Sentence
+from ganeti_gluster.decode import Between, Count, Name, NotUnderstood, OneOf, Sentence
 from ganeti_gluster.gluster_cli import BrickHeal, VolumeInfo, VolumeStatus
 from ganeti_gluster.image import ImageInfo
 from ganeti_gluster.plugin_state import PluginState
@@ -45,10 +45,10 @@ class BrickPlace:
     """A brick of this node on its file system; sizes in bytes.
 
     `problem` is the error that looking at it gave; `mounted` whether it is on a
-    file system that has the volume's mark; `behind` how many entries of other bricks
-    it knows to wait for a heal (counted up to a bound), None where it keeps no such
-    index.  `pieces`: the GFIDs of such entries that are pieces of images, each with its
-    image's (up to a bound).
+    file system that has the volume's mark; `reserve` what the volume leaves unused of
+    it, in per cent.  `behind`: how many entries of other bricks it knows to wait for a
+    heal (counted up to a bound), None where it keeps no such index.  `pieces`: the GFIDs
+    of such entries that are pieces of images, each with its image's (up to a bound).
     """
 
     volume: Name
@@ -61,6 +61,7 @@ class BrickPlace:
     free: Count = 0
     inodes: Count = 0
     inodes_free: Count = 0
+    reserve: Annotated[float, Between(0, 100)] = 0.0
     behind: Count | None = None
     pieces: Mapping[Name, Name] = field(default_factory=dict)
 

@@ -386,6 +386,10 @@ class Finding:
         """The object, what is wrong with it, and what to do."""
         return "%s: %s; %s" % (self.object, self.text, self.remedy)
 
+    def concerns(self, node: str) -> bool:
+        """Whether it is about a node, or about a brick of it."""
+        return self.object == node or self.object.startswith(node + ":")
+
     def to_dict(self) -> dict[str, str]:
         """Plain data for JSON."""
         return {

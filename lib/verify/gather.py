@@ -18,6 +18,7 @@ from ganeti_gluster.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
 from ganeti_gluster.gluster_cli.peers import REJECTED
 from ganeti_gluster.gluster_cli.volumes import parse_options
 from ganeti_gluster.plugin_state import PluginState
+from ganeti_gluster.pool import profile
 from ganeti_gluster.serve import control, files
 from ganeti_gluster.serve.server import PROGRAM
 from ganeti_gluster.verify import facts as f
@@ -241,14 +242,23 @@ def is_member(directory: Path = GLUSTERD_DIR) -> bool:
 def look_at_bricks(volumes: Sequence[VolumeInfo], uuid: str) -> list[f.BrickPlace]:
     """The bricks of this node on their file systems."""
     return [
-        look_at_brick(volume.name, str(brick), brick.path)
+        look_at_brick(volume.name, str(brick), brick.path, reserve=reserve(volume))
         for volume in volumes
         for brick in volume.bricks
         if brick.server_uuid == uuid
     ]
 
 
-def look_at_brick(volume: str, name: str, path: str) -> f.BrickPlace:
+def reserve(volume: VolumeInfo) -> float:
+    """How much of its bricks a volume leaves unused, in per cent; 0 if it does not say so."""
+    try:
+        share = float(profile.normal(volume.options.get("storage.reserve", "")))
+    except ValueError:
+        return 0.0
+    return share if 0 <= share <= 100 else 0.0  # beyond, it is a number of bytes
+
+
+def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) -> f.BrickPlace:
     """One brick's directory; a dead disk gives an error in `problem`."""
     try:
         os.stat(path)
@@ -273,6 +283,7 @@ def look_at_brick(volume: str, name: str, path: str) -> f.BrickPlace:
         free=space.f_bavail * space.f_frsize,
         inodes=space.f_files,
         inodes_free=space.f_favail,
+        reserve=reserve,
         behind=count_behind(path),
         pieces=pieces_behind(path),
     )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ganeti_gluster.pool import profile
 from ganeti_gluster.serve import control
 from ganeti_gluster.serve.server import UNIT
 from ganeti_gluster.verify import facts as f
@@ -23,17 +22,10 @@ _SWITCHED_OFF = "switched off"
 _UNSUPPORTED = "is not supported"
 
 
-def check_node(
-    node: f.NodeFacts,
-    *,
-    offline: Collection[str] = (),
-    reserves: Mapping[str, float] | None = None,
-) -> Iterator[Finding]:
+def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[Finding]:
     """All that a node's own facts show to be wrong.
 
-    `offline` are the nodes that Ganeti knows as offline: nobody expects their
-    glusterd.  `reserves`: per cent of a volume's bricks that are set aside, by
-    volume, where it is known.
+    `offline` are the nodes that Ganeti knows as offline: nobody expects their glusterd.
     """
     yield from check_plugin(node.node, node.plugin)
     if node.server_problem:
@@ -41,7 +33,7 @@ def check_node(
     yield from check_servers(node)
     yield from check_glusterd(node, offline)
     for brick in node.bricks:
-        yield from check_brick(brick, (reserves or {}).get(brick.volume, NOTHING_LEFT))
+        yield from check_brick(brick)
     for volume, reason in sorted(node.unreachable.items()):
         yield found("VOLUME_UNREACHABLE", node.node, "volume %s: %s" % (volume, reason))
     for export in node.exports:
@@ -119,7 +111,7 @@ def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Find
             )
 
 
-def check_brick(brick: f.BrickPlace, reserve: float) -> Iterator[Finding]:
+def check_brick(brick: f.BrickPlace) -> Iterator[Finding]:
     """The file system under a brick."""
     if brick.problem:
         yield found("BRICK_UNREADABLE", brick.name, brick.problem)
@@ -141,7 +133,7 @@ def check_brick(brick: f.BrickPlace, reserve: float) -> Iterator[Finding]:
         if total <= 0:  # some file systems do not count inodes
             continue
         left = 100 * free / total
-        severity = full_severity(left, reserve)
+        severity = full_severity(left, brick.reserve)
         if severity is not None:
             yield found(
                 "BRICK_FULL",
@@ -156,12 +148,3 @@ def full_severity(left: float, reserve: float) -> Severity | None:
     if left <= max(reserve, NOTHING_LEFT):
         return ERROR
     return WARNING if left < 100 - NEARLY_FULL else None
-
-
-def reserve_of(options: Mapping[str, str] | None) -> float:
-    """A volume's storage.reserve in per cent, from its options in force."""
-    value = profile.normal((options or {}).get("storage.reserve", ""))
-    try:
-        return float(value)
-    except ValueError:
-        return NOTHING_LEFT

@@ -21,6 +21,10 @@ PATH = constants.STATE_DIR + "/volumes.json"
 #: The variable of the hook's environment, without and with Ganeti's prefix.
 VARIABLE = "GLUSTER_VOLUMES"
 ENVIRONMENT = "GANETI_" + VARIABLE
+#: The variable that says that all groups of nodes are verified, the master's among them.
+WHOLE_VARIABLE = "GLUSTER_WHOLE_CLUSTER"
+# Ganeti tells the hook each node of the group.
+_MEMBER = "GANETI_NODE_TAGS_"
 
 _NAMES = (constants.PARAM_VOLUME, constants.PARAM_HOST, constants.PARAM_PORT)
 
@@ -54,6 +58,11 @@ def parse(text: str) -> list[dict[str, Any]]:
     if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
         raise ValueError("not a list of disk parameters")
     return plain(data)
+
+
+def master_looks(environment: Mapping[str, str], master: str) -> bool:
+    """Whether the master's hook runs in this verification too, by a hook's environment."""
+    return _MEMBER + master in environment or "GANETI_" + WHOLE_VARIABLE in environment
 
 
 def load(node: str, path: str = PATH) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 
 from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import verify
+from ganeti_gluster.verify import told
 from ganeti_gluster.verify.finding import MARK, found
 
 ERROR = found("BRICK_DOWN", "node1:/b", "it does not run", volume="gv0")
@@ -22,9 +23,12 @@ class Stock:
     ETYPE_ERROR, ETYPE_WARNING = "ERROR", "WARNING"
 
     def __init__(self, *, error_codes: bool = False, ignored: tuple[str, ...] = ()) -> None:
-        self.op = SimpleNamespace(error_codes=error_codes, ignore_errors=ignored)
+        self.op = SimpleNamespace(error_codes=error_codes, ignore_errors=ignored, depends=None)
         self.said: list[tuple[Any, ...]] = []
-        self.cfg = SimpleNamespace(GetNodeName=lambda uuid: uuid.removeprefix("uuid-"))
+        self.cfg = SimpleNamespace(
+            GetNodeName=lambda uuid: uuid.removeprefix("uuid-"),
+            GetNodeList=lambda: ["uuid-node1", "uuid-node2"],
+        )
 
     def BuildHooksEnv(self) -> dict[str, str]:
         return {"CLUSTER_TAGS": ""}
@@ -42,7 +46,11 @@ def unit() -> type[Stock]:
         pass
 
     constants = SimpleNamespace(
-        HOOKS_PHASE_POST="post", CV_ENODEHOOKS=("node", "ENODEHOOKS", ""), CV_TNODE="node"
+        HOOKS_PHASE_POST="post",
+        CV_ENODEHOOKS=("node", "ENODEHOOKS", ""),
+        CV_TNODE="node",
+        DT_GLUSTER="gluster",
+        DT_EXT="ext",
     )
     verify.extend(SimpleNamespace(LUClusterVerifyGroup=Own, constants=constants))
     return Own
@@ -114,17 +122,39 @@ def test_what_says_nothing_of_ours_is_left_to_ganeti(unit, changed) -> None:
 )
 def test_findings_that_are_none_are_one_of_that_node_alone(unit, text) -> None:
     lu = unit()
-    told = {
+    answers = {
         **results(payload=[(verify.HOOK, 0, MARK + text)]),
-        "uuid-node2": results(ERROR)["uuid-node1"],
+        "uuid-node2": results(found("GLUSTERD_DOWN", "node2", "down"))["uuid-node1"],
     }
-    assert lu.HooksCallBack("post", told, None, True) is False
+    assert lu.HooksCallBack("post", answers, None, True) is False
     assert [(kind, code, node) for kind, code, node, _ in lu.said] == [
         ("WARNING", "NOT_UNDERSTOOD", "node1"),
-        ("ERROR", "BRICK_DOWN", "node2"),
+        ("ERROR", "GLUSTERD_DOWN", "node2"),
     ]
     assert lu.said[0][3].startswith("NOT_UNDERSTOOD: its answer is not understood: ")
     assert lu.said[0][3].isprintable()
+
+
+def test_what_the_master_found_is_said_of_the_node_that_it_is_about(unit) -> None:
+    lu = unit()
+    brick = found("BRICK_FULL", "node2:/b", "full")
+    cluster = found("VOLUME_MISSING", "gv0", "gone")
+    lu.HooksCallBack("post", results(brick, cluster), None, True)
+    assert [(code, node) for _, code, node, _ in lu.said] == [
+        ("BRICK_FULL", "node2"),
+        ("VOLUME_MISSING", "node1"),
+    ]
+
+
+def test_the_hook_knows_whether_the_master_is_asked_as_well(unit) -> None:
+    lu = unit()
+    lu.cfg.GetClusterInfo = lambda: SimpleNamespace(enabled_disk_templates=[])
+    assert lu.BuildHooksEnv() == {"CLUSTER_TAGS": ""}
+    lu.op.depends = [(-1, [])]
+    assert lu.BuildHooksEnv() == {"CLUSTER_TAGS": "", told.WHOLE_VARIABLE: "yes"}
+    assert told.master_looks({"GANETI_" + told.WHOLE_VARIABLE: "yes"}, "node1")
+    assert told.master_looks({"GANETI_NODE_TAGS_node1": ""}, "node1")
+    assert not told.master_looks({"GANETI_NODE_TAGS_node2": ""}, "node1")
 
 
 @pytest.mark.parametrize("payload", ["x", [1], [("a", 0)], [(verify.HOOK, 0, None)], {"a": 1}])

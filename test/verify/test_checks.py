@@ -38,6 +38,7 @@ from ganeti_gluster.verify.gather import (
     count_behind,
     is_member,
     look_at_brick,
+    reserve,
 )
 from ganeti_gluster.verify.image_checks import check_images, orphans
 from ganeti_gluster.verify.node_checks import (
@@ -196,8 +197,16 @@ def test_peers_as_one_node_sees_them() -> None:
 )
 def test_a_brick_on_its_file_system(changed, reserve, expected) -> None:
     good = f.BrickPlace("gv0", "node1:/b", "/b", size=100, free=50, inodes=100, inodes_free=50)
-    brick = dataclasses.replace(good, **changed)
-    assert [(x.code, x.severity) for x in check_brick(brick, reserve)] == expected
+    brick = dataclasses.replace(good, reserve=reserve, **changed)
+    assert [(x.code, x.severity) for x in check_brick(brick)] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "per_cent"),
+    [("", 0), ("5", 5), ("7.5%", 7.5), ("10GB", 0), ("200000", 0), ("x", 0)],
+)
+def test_what_a_volume_leaves_unused_of_its_bricks(value, per_cent) -> None:
+    assert reserve(dataclasses.replace(INFO, options={"storage.reserve": value})) == per_cent
 
 
 def test_nodes_compared() -> None:
