@@ -85,6 +85,10 @@ fmt: venv ## put the sources into the house format
 	$(VENV) -m ruff check --fix-only --quiet . $(SCRIPTS)
 	$(VENV) -m ruff format . $(SCRIPTS)
 
+.PHONY: findings-doc
+findings-doc: ## doc/verify.rst from the table of what verification finds
+	@$(PYTHON) .ci/findings-doc
+
 .PHONY: test
 test: venv ## the unit tests, anywhere by anyone; ARGS="-k name" for pytest
 	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)

@@ -16,7 +16,8 @@ from typing import Any
 from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.errors import Refused
 from ganeti_gluster.verify import told
-from ganeti_gluster.verify.finding import ERROR, MARK, Finding, found, from_json
+from ganeti_gluster.verify.codes import ERROR
+from ganeti_gluster.verify.finding import MARK, Finding, found, from_json
 
 HOOK = "cluster-verify-post.d/ganeti-gluster"
 

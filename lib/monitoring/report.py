@@ -11,7 +11,7 @@ from typing import Any
 
 from ganeti_gluster import __version__
 from ganeti_gluster.monitoring.collect import Collected
-from ganeti_gluster.verify.finding import ERROR
+from ganeti_gluster.verify.codes import ERROR
 
 NAME = "gluster"
 CATEGORY = "storage"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ganeti_gluster.services.model import ServiceType, Snapshot, Status
-from ganeti_gluster.verify.finding import WARNING, Finding, found
+from ganeti_gluster.verify.codes import WARNING
+from ganeti_gluster.verify.finding import Finding, found
 
 
 def findings(

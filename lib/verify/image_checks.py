@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ganeti_gluster.copy.interface import PARTIAL
 from ganeti_gluster.image import ImageInfo
 from ganeti_gluster.names import BACKUP_SNAPSHOT, split_snapshot_path
+from ganeti_gluster.verify.codes import WARNING
 from ganeti_gluster.verify.facts import Disk, ImageFacts, NodeFacts
-from ganeti_gluster.verify.finding import WARNING, Finding, found
+from ganeti_gluster.verify.finding import Finding, found
 from ganeti_gluster.verify.volume_checks import duration
 
 #: Seconds for which an image without an instance may be one in the making.

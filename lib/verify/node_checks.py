@@ -9,7 +9,8 @@ from typing import Any
 from ganeti_gluster.serve import control
 from ganeti_gluster.serve.server import UNIT
 from ganeti_gluster.verify import facts as f
-from ganeti_gluster.verify.finding import ERROR, WARNING, Finding, Severity, found
+from ganeti_gluster.verify.codes import ERROR, WARNING, Severity
+from ganeti_gluster.verify.finding import Finding, found
 
 #: Per cent of a brick in use (data or inodes) from which it is nearly full.
 NEARLY_FULL = 85

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ganeti_gluster.gluster_cli import VolumeBrick, VolumeInfo
 from ganeti_gluster.pool import profile
+from ganeti_gluster.verify.codes import ERROR, WARNING
 from ganeti_gluster.verify.facts import SHARD_GFID, Disk, ImageFacts, VolumeFacts
-from ganeti_gluster.verify.finding import ERROR, WARNING, Finding, found
+from ganeti_gluster.verify.finding import Finding, found
 
 #: Seconds from which a backlog is an error.
 OLD_BACKLOG = 24 * 3600.0

@@ -15,7 +15,8 @@ from ganeti_gluster.monitoring import collect, metrics, report
 from ganeti_gluster.storage.operations import BOUNDS, Operation
 from ganeti_gluster.verify import facts as f
 from ganeti_gluster.verify import last
-from ganeti_gluster.verify.finding import CODES, found
+from ganeti_gluster.verify.codes import CODES
+from ganeti_gluster.verify.finding import found
 
 ROOT = Path(__file__).resolve().parents[2]
 BRICK = "node1:/b"
