@@ -88,6 +88,8 @@ class Matches:
 
 #: A text that may name all nodes, or what each of many servers answered.
 Sentence = Annotated[str, Longest(LONGEST_SENTENCE)]
+#: A text that is made of all the others.
+Summary = Annotated[str, Longest(LONGEST)]
 #: The name of something: a node, a volume, a service, a status.
 Name = Annotated[str, Longest(255)]
 #: Seconds since the epoch, up to the year 9999, which every calendar can write.
@@ -135,6 +137,15 @@ def build(kind: type[T], data: object, where: str = "") -> T:
         elif field.default is field.default_factory is dataclasses.MISSING:
             _refuse(_at(where, field.name), "it is missing")
     return kind(**values)
+
+
+def as_data(built: Any) -> dict[str, Any]:
+    """The inverse of `build`: a dataclass as plain data for JSON."""
+    return dataclasses.asdict(built, dict_factory=_plain_values)
+
+
+def _plain_values(items: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: each.value if isinstance(each, enum.Enum) else each for name, each in items}
 
 
 @functools.cache

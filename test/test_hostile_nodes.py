@@ -44,7 +44,6 @@ from ganeti_gluster.verify.finding import MARK, found
 from ganeti_gluster.verify.node_checks import check_node
 from ganeti_gluster.verify.pool_checks import check_pool
 from ganeti_gluster.web import facts as web_facts
-from ganeti_gluster.web import services as web_services
 
 SWIFT = config.BUILT_IN[0]
 
@@ -210,13 +209,13 @@ def test_a_nodes_services_can_be_stored_told_and_shown(output: str) -> None:
         assert other.snapshot() == kept
     for event in events:
         assert all(is_fit(text) for text in publish.fields(event).values())
-        assert is_fit(event.text()) and len(event.message) <= 1000
+        assert is_fit(event.line()) and len(event.message) <= 1000
     for each in config.BUILT_IN:
         lines = service_table.overview(kept, each.name, each.title, colour=False)
         assert all(is_fit(line) for line in lines)
     for one in kept.services:
         assert is_fit(service_table.moment(one.since)) and is_fit(one.message)
-    web_facts.encode("swift", web_facts.Part(web_services.services(kept, SWIFT), 1.0))
+    web_facts.encode("swift", web_facts.Part(kept.of_type(SWIFT), 1.0))
 
 
 @contextlib.contextmanager

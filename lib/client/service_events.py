@@ -91,5 +91,5 @@ def _print(opts: Any, events: Iterable[Event]) -> None:
         if opts.json:
             line = json.dumps(event.to_dict(), sort_keys=True)
         else:
-            line = "%s  %s" % (moment(event.time), event.text())
+            line = "%s  %s" % (moment(event.time), event.line())
         cli.ToStdout("%s", line)

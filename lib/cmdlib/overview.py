@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganeti_gluster.gluster_cli import VolumeInfo
-from ganeti_gluster.verify.facts import RUNNING, BrickPlace, Disk, ImageFacts, VolumeFacts
+from ganeti_gluster.pool.state import BrickState, VolumeState, of_bricks
+from ganeti_gluster.verify.facts import RUNNING, Disk, ImageFacts, VolumeFacts
 from ganeti_gluster.verify.finding import Finding
 from ganeti_gluster.verify.volume_checks import image_of
 
@@ -19,6 +20,8 @@ MISSING = "missing"
 SPLIT = "split-brain"
 UNKNOWN = "unknown"
 
+_ONLINE = {True: "online", False: "down", None: UNKNOWN}
+
 #: From good to bad, as the state of several disks together is the worst.
 ORDER = (OK, UNKNOWN, DEGRADED, SPLIT, MISSING)
 
@@ -28,20 +31,16 @@ def describe(seen: Look, findings: Sequence[Finding]) -> dict[str, Any]:
 
     Sizes are bytes; None is what could not be found out.
     """
-    places = {brick.name: brick for node in seen.nodes.values() for brick in node.bricks}
+    states = volume_states(seen)
     return {
         "cluster": seen.config.cluster,
         "nodes": _nodes(seen),
         "volumes": [
-            _volume(volume, seen.images.get(name), places)
+            _volume(name, volume, states.get(name), seen.images.get(name))
             for name, volume in sorted(seen.volumes.items())
         ],
-        "bricks": [
-            brick
-            for _, volume in sorted(seen.volumes.items())
-            for brick in _bricks(volume, places)
-        ],
-        "disks": _disks(seen),
+        "bricks": [brick for state in states.values() for brick in _bricks(state)],
+        "disks": _disks(seen, states),
         "exports": [
             {"node": name, "export": export.key, "running": export.answers}
             for name, node in sorted(seen.nodes.items())
@@ -88,71 +87,67 @@ def shape(info: VolumeInfo) -> str:
 
 
 def _volume(
-    volume: VolumeFacts, images: ImageFacts | None, places: Mapping[str, BrickPlace]
+    name: str, volume: VolumeFacts, state: VolumeState | None, images: ImageFacts | None
 ) -> dict[str, Any]:
-    info = volume.info
     row: dict[str, Any] = {
-        "volume": volume.name,
-        "state": UNKNOWN if volume.problems and info is None else "missing",
+        "volume": name,
+        "state": UNKNOWN if volume.problems else "missing",
         "images": None if images is None else len(images.images),
         "allocated": None if images is None else sum(each.allocated for each in images.images),
     }
-    if info is None:
+    if state is None or volume.info is None:
         return row
-    bricks = _bricks(volume, places)
-    behind = [brick["behind"] for brick in bricks if brick["behind"] is not None]
-    row.update(
-        state=info.state.lower(),
-        type=info.kind,
-        shape=shape(info),
-        bricks=len(bricks),
-        bricks_online=sum(brick["state"] == "online" for brick in bricks),
-        behind=max(behind) if behind else None,
-        split_brain=len(volume.split),
-        size=_space(info, places, "size"),
-        free=_space(info, places, "free"),
-    )
-    return row
+    return {
+        **row,
+        "state": state.status.lower(),
+        "type": state.kind,
+        "shape": shape(volume.info),
+        "bricks": len(state.bricks),
+        "bricks_online": state.online,
+        "behind": state.heals,
+        "split_brain": len(volume.split),
+        "size": state.total,
+        "free": state.free,
+    }
 
 
-def _space(info: VolumeInfo, places: Mapping[str, BrickPlace], what: str) -> int | None:
-    """The room of a volume: of each set what its smallest data brick has."""
-    total = 0
-    for bricks in info.sets:
-        sizes = [
-            getattr(places[str(brick)], what)
-            for brick in bricks
-            if not brick.arbiter and str(brick) in places and places[str(brick)].size
-        ]
-        if not sizes:
-            return None
-        total += min(sizes) * max(info.disperse - info.redundancy, 1)
-    return total
+def _bricks(state: VolumeState) -> list[dict[str, Any]]:
+    return [
+        {
+            "volume": state.name,
+            "brick": brick.name,
+            "state": _ONLINE[brick.online],
+            "arbiter": brick.arbiter,
+            "size": brick.total,
+            "free": brick.free,
+            "behind": brick.heals,
+        }
+        for brick in state.bricks
+    ]
 
 
-def _bricks(volume: VolumeFacts, places: Mapping[str, BrickPlace]) -> list[dict[str, Any]]:
-    if volume.info is None:
-        return []
-    down = volume.status.offline(volume.info.bricks) if volume.status else None
-    result = []
-    for brick in volume.info.bricks:
-        place = places.get(str(brick))
-        told = place if place is not None and not place.problem and place.mounted else None
-        result.append(
-            {
-                "volume": volume.name,
-                "brick": str(brick),
-                "state": UNKNOWN if down is None else "down" if brick in down else "online",
-                "arbiter": brick.arbiter,
-                "size": told.size if told else None,
-                "free": told.free if told else None,
-                "behind": told.behind if told else None,
-            }
-        )
-    return result
+def volume_states(seen: Look) -> dict[str, VolumeState]:
+    """The state of each volume that there is, its bricks as their nodes tell of them."""
+    places = {brick.name: brick for node in seen.nodes.values() for brick in node.bricks}
+    states = {}
+    for name, volume in sorted(seen.volumes.items()):
+        if volume.info is None:
+            continue
+        down = volume.status.offline(volume.info.bricks) if volume.status else None
+        bricks = []
+        for brick in volume.info.bricks:
+            online = None if down is None else brick not in down
+            place = places.get(str(brick))
+            bricks.append(
+                place.state(online=online, arbiter=brick.arbiter)
+                if place
+                else BrickState(brick.server, brick.path, online, brick.arbiter)
+            )
+        states[name] = of_bricks(volume.info, bricks, volume.status)
+    return states
 
 
-def _disks(seen: Look) -> list[dict[str, Any]]:
+def _disks(seen: Look, states: Mapping[str, VolumeState]) -> list[dict[str, Any]]:
     split = {
         (volume.name, image_of(file.path, file.gfid, _by_gfid(seen.images.get(volume.name))))
         for volume in seen.volumes.values()
@@ -172,25 +167,28 @@ def _disks(seen: Look) -> list[dict[str, Any]]:
             "path": disk.path,
             "size": disk.size,
             "allocated": allocated.get((disk.volume, disk.path)),
-            "state": _state(disk, seen, split, allocated),
+            "state": _state(disk, states.get(disk.volume), split, seen.images, allocated),
         }
         for disk in seen.config.disks
     ]
 
 
 def _state(
-    disk: Disk, seen: Look, split: set[tuple[str, str]], there: Mapping[tuple[str, str], int]
+    disk: Disk,
+    volume: VolumeState | None,
+    split: set[tuple[str, str]],
+    images: Collection[str],
+    there: Collection[tuple[str, str]],
 ) -> str:
-    volume = seen.volumes.get(disk.volume)
-    if volume is None or volume.info is None or disk.volume not in seen.images:
+    if volume is None or disk.volume not in images:
         return UNKNOWN
     if (disk.volume, disk.path) in split:
         return SPLIT
     if (disk.volume, disk.path) not in there:
         return MISSING
-    if volume.status is None:
+    if any(brick.online is None for brick in volume.bricks):
         return UNKNOWN
-    return DEGRADED if volume.status.offline(volume.info.bricks) else OK
+    return OK if volume.online == len(volume.bricks) else DEGRADED
 
 
 def _by_gfid(images: ImageFacts | None) -> dict[str, str]:

@@ -10,12 +10,19 @@ from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import pool_nodes, pool_use
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import GlusterFailed, VolumeInfo
+from ganeti_gluster.gluster_cli import (
+    BrickHeal,
+    Gluster,
+    GlusterFailed,
+    VolumeInfo,
+    VolumeStatus,
+)
 from ganeti_gluster.pool import members
 from ganeti_gluster.pool.crew import Crew
 from ganeti_gluster.pool.members import Pool
 from ganeti_gluster.pool.settings import Settings
 from ganeti_gluster.pool.shape import Shape
+from ganeti_gluster.pool.state import VolumeState, of_glusterd
 
 #: Seconds for an answer about heals, which takes long where there is much to heal.
 HEAL_SECONDS = 60
@@ -103,14 +110,15 @@ def _node(found: Found, node: pool_nodes.ClusterNode) -> dict[str, Any]:
 
 def _volume(found: Found, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
     kept = found.settings.get(volume.name)
-    gluster = crew.gluster(found.pool.anchor)
-    described: dict[str, Any] = {
+    state, error = look(crew.gluster(found.pool.anchor), volume)
+    known = volume.started and not any(brick.online is None for brick in state.bricks)
+    return {
         "name": volume.name,
         "shape": str(Shape.of(volume)),
         "state": volume.state,
         "bricks": [str(brick) for brick in volume.bricks],
-        "offline": [],
-        "heal_pending": None,
+        "offline": [brick.name for brick in state.down],
+        "heal_pending": state.heals,
         "on_node_add": kept.node_add if kept else None,
         "settings_refused": found.refused.get(volume.name),
         "spares": (
@@ -118,41 +126,24 @@ def _volume(found: Found, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
             if kept
             else []
         ),
+        **({"free": state.free} if known else {}),
+        **({"error": error} if error else {}),
     }
+
+
+def look(gluster: Gluster, volume: VolumeInfo) -> tuple[VolumeState, str]:
+    """The state of a volume as glusterd tells it, and what went wrong with that."""
+    status: VolumeStatus | None = None
+    heals: list[BrickHeal] = []
+    error = ""
     try:
         if volume.started:
             status = gluster.status(volume.name, detail=True)
-            described["offline"] = [str(brick) for brick in status.offline(volume.bricks)]
-            described["free"] = _free(volume, status.bricks)
-            described["heal_pending"] = _pending(crew, found, volume)
+            if volume.set_size > 1:
+                heals = gluster.heal_counts(volume.name, timeout=HEAL_SECONDS)
     except GlusterFailed as err:
-        described["error"] = str(err)
-    return described
-
-
-def _free(volume: VolumeInfo, bricks: Sequence[Any]) -> int | None:
-    """The bytes free on the fullest brick of each set, summed over the sets."""
-    free = {(brick.server_uuid, brick.path): brick.size_free for brick in bricks}
-    total = 0
-    for one_set in volume.sets:
-        known = [
-            size
-            for brick in one_set
-            if not brick.arbiter
-            and (size := free.get((brick.server_uuid, brick.path))) is not None
-        ]
-        if not known:
-            return None
-        total += min(known) * (volume.disperse - volume.redundancy or 1)
-    return total
-
-
-def _pending(crew: Crew, found: Found, volume: VolumeInfo) -> int | None:
-    if volume.set_size < 2:
-        return 0
-    counts = crew.gluster(found.pool.anchor).heal_counts(volume.name, timeout=HEAL_SECONDS)
-    known = [brick.total for brick in counts if brick.total is not None]
-    return max(known, default=None)
+        error = str(err)
+    return of_glusterd(volume, status, heals), error
 
 
 def need(found: Found, name: str) -> pool_nodes.ClusterNode:

@@ -18,6 +18,7 @@ from ganeti_gluster import constants
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, VolumeInfo
 from ganeti_gluster.gluster_cli.profile import BrickProfile
+from ganeti_gluster.pool.state import most
 from ganeti_gluster.storage import operations
 from ganeti_gluster.verify import backlog
 from ganeti_gluster.verify.bounded import look
@@ -55,7 +56,7 @@ class Collected:
     profiles: Mapping[str, Sequence[BrickProfile]] = field(default_factory=dict)
     disks: tuple[Disk, ...] = ()
     verified: float | None = None
-    verified_findings: tuple[Mapping[str, Any], ...] = ()
+    verified_findings: tuple[Finding, ...] = ()
 
 
 def bricks_up(facts: NodeFacts, directory: str = _PIDS) -> dict[str, bool]:
@@ -133,7 +134,7 @@ def split_brain(
             bricks = gluster.heal_counts(volume.name)
         except GanetiGlusterError:
             continue
-        counts[volume.name] = max((brick.split_brain or 0 for brick in bricks), default=0)
+        counts[volume.name] = most(brick.split_brain for brick in bricks) or 0
     backlog.write_json({"time": now, "counts": counts}, path)
     return counts
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ganeti_gluster.monitoring.collect import Collected
 from ganeti_gluster.serve.control import SERVING
 from ganeti_gluster.storage.operations import BOUNDS, Operation
 from ganeti_gluster.verify.facts import RUNNING
+from ganeti_gluster.verify.finding import Finding
 
 PREFIX = "ganeti_gluster_"
 GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
@@ -120,31 +120,28 @@ def _of_node(seen: Collected) -> Iterator[Family]:
 
 
 def _of_bricks(seen: Collected) -> Iterator[Family]:
-    columns = (
-        ("brick_up", "Whether a brick's process runs here.", "up"),
-        ("brick_readable", "Whether a brick's file system is mounted and can be read.", "good"),
-        ("brick_size_bytes", "Size of a brick's file system.", "size"),
-        ("brick_free_bytes", "Free space of a brick's file system.", "free"),
-        ("brick_inodes", "Inodes of a brick's file system.", "inodes"),
-        ("brick_inodes_free", "Free inodes of a brick's file system.", "inodes_free"),
-        (
-            "brick_heal_entries",
-            "Entries of other copies that a brick knows to wait for a heal.",
-            "behind",
-        ),
-    )
-    for name, text, attribute in columns:
-        family = Family(name, GAUGE, text)
-        for brick in seen.facts.bricks:
-            good = brick.mounted and not brick.problem
-            if attribute == "up":
-                value: float | None = seen.bricks_up.get(brick.name)
-            elif attribute == "good":
-                value = good
-            else:
-                value = getattr(brick, attribute) if good else None
+    families = [
+        Family(name, GAUGE, text)
+        for name, text in (
+            ("brick_up", "Whether a brick's process runs here."),
+            ("brick_readable", "Whether a brick's file system is mounted and can be read."),
+            ("brick_size_bytes", "Size of a brick's file system."),
+            ("brick_free_bytes", "Free space of a brick's file system."),
+            ("brick_inodes", "Inodes of a brick's file system."),
+            ("brick_inodes_free", "Free inodes of a brick's file system."),
+            (
+                "brick_heal_entries",
+                "Entries of other copies that a brick knows to wait for a heal.",
+            ),
+        )
+    ]
+    for brick in seen.facts.bricks:
+        state = brick.state(online=seen.bricks_up.get(brick.name))
+        inodes = (brick.inodes, brick.inodes_free) if brick.sound else (None, None)
+        values = (state.online, brick.sound, state.total, state.free, *inodes, state.heals)
+        for family, value in zip(families, values, strict=True):
             family.add(value, volume=brick.volume, brick=brick.name)
-        yield family
+    yield from families
     split = Family("volume_split_brain_entries", GAUGE, "Entries in split-brain, by the master.")
     for volume, count in seen.split_brain.items():
         split.add(count, volume=volume)
@@ -186,7 +183,7 @@ def _of_operations(operations: Iterable[Operation]) -> Iterator[Family]:
 
 def _of_findings(seen: Collected) -> Iterator[Family]:
     own = Family("findings", GAUGE, "What verification finds on this node, by code.")
-    _add_findings(own, [finding.to_dict() for finding in seen.findings])
+    _add_findings(own, seen.findings)
     yield own
     whole = Family("cluster_findings", GAUGE, "What the last verification found, by code.")
     _add_findings(whole, seen.verified_findings)
@@ -196,8 +193,8 @@ def _of_findings(seen: Collected) -> Iterator[Family]:
     yield when
 
 
-def _add_findings(family: Family, findings: Iterable[Mapping[str, Any]]) -> None:
-    counts = Counter((str(each["code"]), str(each["severity"])) for each in findings)
+def _add_findings(family: Family, findings: Iterable[Finding]) -> None:
+    counts = Counter((each.code, each.severity.value) for each in findings)
     for (code, severity), count in sorted(counts.items()):
         family.add(count, code=code, severity=severity)
 

@@ -65,7 +65,7 @@ class Event:
         """The inverse of `to_dict`; raises NotUnderstood."""
         return decode.build(cls, data)
 
-    def text(self) -> str:
+    def line(self) -> str:
         """One line for people, without the time."""
         return _sentence(self) + (": %s" % self.message if self.message else "")
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 from ganeti_gluster import decode
-from ganeti_gluster.decode import Between, Moment, Name
+from ganeti_gluster.decode import Between, Moment, Name, Summary
 
 
 class Status(enum.Enum):
@@ -173,12 +173,32 @@ class Aggregate:
     """The status of several services; `message` names every member that is UNKNOWN."""
 
     status: Status
-    message: str = ""
+    message: Summary = ""
     members: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"status": self.status.value, "message": self.message, "members": self.members}
+
+
+@dataclass(frozen=True)
+class Host(Aggregate):
+    """The services of a type on one node, and their status as one."""
+
+    node: Name = ""
+    services: tuple[ServerService, ...] = ()
+
+
+@dataclass(frozen=True)
+class TypeServices(Aggregate):
+    """The services of a type in the cluster: as one, by service over all nodes, by node.
+
+    Those over all nodes have no `node`.
+    """
+
+    type: Name = ""
+    services: tuple[ServerService, ...] = ()
+    hosts: tuple[Host, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,6 +233,22 @@ class Snapshot:
     ) -> Aggregate:
         """Those of `select` as one."""
         return together(self.select(type=type, node=node, service=service))
+
+    def of_type(self, type: ServiceType) -> TypeServices:
+        """All that is known of a type."""
+        hosts = []
+        for node in self.nodes(type.name):
+            found = self.select(type=type.name, node=node)
+            hosts.append(Host(**vars(together(found)), node=node, services=tuple(found)))
+        services = []
+        for service in type.services:
+            each = self.aggregate(type=type.name, service=service.name)
+            message = decode.printable(each.message, longest=decode.LONGEST_TEXT)
+            services.append(ServerService(type.name, service.name, "", each.status, message))
+        whole = self.aggregate(type=type.name)
+        return TypeServices(
+            **vars(whole), type=type.name, services=tuple(services), hosts=tuple(hosts)
+        )
 
     def types(self) -> list[str]:
         """The names of the types there are services of, in their order."""

@@ -64,10 +64,10 @@ def to_journal(event: Event) -> None:
     try:
         from systemd import journal
     except ImportError:
-        log(priority(event), event.text())
+        log(priority(event), event.line())
         return
     journal.send(
-        event.text(),
+        event.line(),
         MESSAGE_ID=MESSAGE_ID,
         PRIORITY=str(priority(event)),
         SYSLOG_IDENTIFIER=IDENTIFIER,

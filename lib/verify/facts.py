@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 from ganeti_gluster import decode
@@ -11,6 +11,7 @@ from ganeti_gluster.decode import Between, Count, Name, NotUnderstood, OneOf, Se
 from ganeti_gluster.gluster_cli import BrickHeal, VolumeInfo, VolumeStatus
 from ganeti_gluster.image import ImageInfo
 from ganeti_gluster.plugin_state import PluginState
+from ganeti_gluster.pool.state import BrickState
 
 #: Changes when a node's facts are no longer read by older releases.
 FORMAT = 1
@@ -64,6 +65,18 @@ class BrickPlace:
     reserve: Annotated[float, Between(0, 100)] = 0.0
     behind: Count | None = None
     pieces: Mapping[Name, Name] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        """Whether its file system is the brick's, and can be read."""
+        return self.mounted and not self.problem
+
+    def state(self, *, online: bool | None, arbiter: bool = False) -> BrickState:
+        """As it is shown; whether it is `online` is not to be seen on its file system."""
+        state = BrickState(self.name.partition(":/")[0], self.path, online, arbiter)
+        if not self.sound:
+            return state
+        return replace(state, total=self.size, free=self.free, heals=self.behind)
 
 
 @dataclass(frozen=True)
@@ -194,6 +207,16 @@ class ImageFacts:
     root: tuple[int, int]
     gfids: Mapping[str, str] = field(default_factory=dict)
     shards: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node in Ganeti's configuration; `role` is Ganeti's word for it."""
+
+    name: Name
+    role: str
+    offline: bool
+    group: Name
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, decode
+from ganeti_gluster.decode import Moment, NotUnderstood
 from ganeti_gluster.verify.backlog import write_json
 from ganeti_gluster.verify.finding import Finding
 
 PATH = constants.STATE_DIR + "/findings.json"
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What is in the file."""
+
+    time: Moment
+    findings: tuple[Finding, ...]
+
+
 def save(findings: Sequence[Finding], *, now: float, path: str = PATH) -> None:
     """Keep what was found at `now`, in seconds since the epoch."""
-    write_json({"time": now, "findings": [each.to_dict() for each in findings]}, path)
+    write_json(decode.as_data(_Kept(now, tuple(findings))), path)
 
 
-def load(path: str = PATH) -> tuple[float | None, tuple[Mapping[str, Any], ...]]:
+def load(path: str = PATH) -> tuple[float | None, tuple[Finding, ...]]:
     """When it was, and what was found; None and nothing where it never was."""
     try:
         with open(path, encoding="utf-8") as stream:
-            data = json.load(stream)
-        return float(data["time"]), tuple(data["findings"])
-    except (OSError, ValueError, KeyError, TypeError):
+            kept = decode.build(_Kept, json.load(stream))
+    except (OSError, ValueError, NotUnderstood):
         return None, ()
+    return kept.time, kept.findings

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from ganeti_gluster.gluster_cli import VolumeBrick, VolumeInfo
+from ganeti_gluster.gluster_cli import VolumeInfo
 from ganeti_gluster.pool import profile
+from ganeti_gluster.pool.state import lost_sets
 from ganeti_gluster.verify.codes import ERROR, WARNING
 from ganeti_gluster.verify.facts import SHARD_GFID, Disk, ImageFacts, VolumeFacts
 from ganeti_gluster.verify.finding import Finding, found
@@ -90,16 +91,14 @@ def check_bricks(
                 text += ", and could move to a spare: %s" % ", ".join(spares)
             yield found("BRICK_DOWN", str(brick), text, volume=info.name)
     # A new client asks a brick's glusterd for its port: without that it is down too.
-    for number, bricks in enumerate(info.sets):
-        absent = [brick for brick in bricks if brick in down]
-        if len(absent) > tolerated(info, bricks, absent):
-            yield found(
-                "VOLUME_NO_QUORUM",
-                info.name,
-                "%d of %d bricks of set %d cannot be reached: %s"
-                % (len(absent), len(bricks), number + 1, ", ".join(map(str, absent))),
-                volume=info.name,
-            )
+    for number, bricks, absent in lost_sets(info, down):
+        yield found(
+            "VOLUME_NO_QUORUM",
+            info.name,
+            "%d of %d bricks of set %d cannot be reached: %s"
+            % (len(absent), len(bricks), number, ", ".join(map(str, absent))),
+            volume=info.name,
+        )
     if info.replica > 1 or info.disperse:
         servers = {brick.server_uuid for brick in volume.status.bricks}
         for daemon in volume.status.daemons:
@@ -115,21 +114,6 @@ def check_bricks(
 def _named(info: VolumeInfo, uuid: str, otherwise: str) -> str:
     """The server's name: the one that was asked calls itself localhost."""
     return next((brick.server for brick in info.bricks if brick.server_uuid == uuid), otherwise)
-
-
-def tolerated(
-    info: VolumeInfo, bricks: Sequence[VolumeBrick], absent: Sequence[VolumeBrick]
-) -> int:
-    """How many bricks of a set may be down, by quorum-type auto for replica sets.
-
-    That is less than half of them; of exactly half the first brick must be there.
-    """
-    if info.disperse:
-        return info.redundancy
-    half, odd = divmod(len(bricks), 2)
-    if odd:
-        return half
-    return half if half and bricks[0] not in absent else half - 1 if half else 0
 
 
 def check_options(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request, url_for
 
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.web import access, openapi
 from ganeti_gluster.web.actions import Action, Busy, InvalidOrder, make_order
 from ganeti_gluster.web.pages import known_nodes, known_services
@@ -24,7 +24,7 @@ def description() -> Response:
 def _part() -> Response:
     name, _ = openapi.PARTS[request.path]
     part = site().board.snapshot.part(name)
-    data = None if part.data is None else asdict(part.data)
+    data = None if part.data is None else as_data(part.data)
     return jsonify(data=data, at=part.at, error=part.error)
 
 
@@ -38,7 +38,7 @@ def host(name: str) -> Response:
     found = site().board.snapshot.host(name)
     if found is None:
         abort(404, "The cluster has no such node, or its services are not known yet.")
-    return jsonify(asdict(found))
+    return jsonify(as_data(found))
 
 
 @blueprint.get("/api/v1/actions")
@@ -86,7 +86,7 @@ def metrics() -> Response:
     measured = site().board.snapshot.part("metrics").data
     if measured is None:
         abort(404, "Nothing has been measured yet: systemctl status ganeti-gluster-monitor.timer")
-    return Response(measured.text, content_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(measured, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _read_order(said: Any) -> tuple[str, list[str], list[str]]:
@@ -114,5 +114,5 @@ def plain(action: Action) -> dict[str, Any]:
         "ended": action.ended,
         "state": action.state,
         "error": action.error,
-        "outcomes": [asdict(outcome) for outcome in list(action.outcomes)],
+        "outcomes": [as_data(outcome) for outcome in list(action.outcomes)],
     }

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from ganeti_gluster.web import access, api, charts, health, login, pages, words
+from ganeti_gluster.web import access, api, charts, login, pages, words
 from ganeti_gluster.web.site import Site, attach, site
 
 #: No form of the page and no call of the API is longer, in bytes.
@@ -72,7 +72,6 @@ def _common() -> dict[str, Any]:
         "now": site().board.clock(),
         "words": words,
         "charts": charts,
-        "health": health,
     }
 
 

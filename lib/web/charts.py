@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from ganeti_gluster.services.model import Status
 from ganeti_gluster.web import words
+from ganeti_gluster.web.facts import Sample
 
 #: Width and height of charts over time, in the SVG's own units.
 WIDTH = 600
@@ -40,6 +41,16 @@ def bar(used: float | None, total: float | None, *, label: str) -> Markup:
         ' aria-label="%s"><rect class="ground" width="100" height="8"/>'
         '<rect class="fill-%s" width="%s" height="8"/></svg>'
     ) % (text, tone, _number(share * 100))
+
+
+def heals(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    """The points of the line of entries that wait for a heal."""
+    return [(one.at, float(one.heals)) for one in samples if one.heals is not None]
+
+
+def space(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    """The points of the line of GiB in use."""
+    return [(one.at, round(one.used / 2**30, 2)) for one in samples if one.used is not None]
 
 
 def line(points: Sequence[tuple[float, float]], *, label: str, unit: str = "") -> Markup:

@@ -7,7 +7,7 @@ sees to it that nobody waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ganeti import cli
@@ -31,45 +31,23 @@ SERVICES_EVERY = 5.0
 FINDINGS_EVERY = 10.0
 METRICS_EVERY = 15.0
 
-_ROLES = {
-    "M": "master",
-    "C": "master candidate",
-    "R": "regular",
-    "D": "drained",
-    "O": "offline",
-}
-
 
 def cluster_facts() -> facts.ClusterFacts:
     """Nodes and gluster disks, from Ganeti's master daemon; no job is needed."""
     client = cli.GetClient()
     known = configuration.load(client)
-    nodes = client.QueryNodes([], ["name", "role", "offline", "group"], False)
     # Their state is asked of the nodes, which takes a while.
     names = sorted({disk.instance for disk in known.disks})
     states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
     return facts.ClusterFacts(
         name=known.cluster,
         master=known.master,
-        nodes=[_node(row) for row in sorted(nodes)],
-        disks=[
-            facts.Disk(
-                instance=disk.instance,
-                index=disk.index,
-                node=disk.node,
-                status=str(states.get(disk.instance, "?")),
-                size=disk.size,
-                volume=disk.volume,
-                path=disk.path,
-            )
+        nodes=tuple(sorted(known.nodes, key=lambda node: node.name)),
+        disks=tuple(
+            facts.ShownDisk(**vars(disk), status=str(states.get(disk.instance, "?")))
             for disk in known.disks
-        ],
+        ),
     )
-
-
-def _node(row: Sequence[Any]) -> facts.Node:
-    name, role, offline, group = row
-    return facts.Node(name, _ROLES.get(role, str(role)), bool(offline), str(group or "?"))
 
 
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import types
 import typing
 from typing import Any
 
 from ganeti_gluster import __version__
+from ganeti_gluster.services.model import Host
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import VERBS, Outcome
 
@@ -32,7 +34,7 @@ def describe() -> dict[str, Any]:
         data = _schema(facts.KINDS[part], schemas)
         paths[path] = {"get": _operation(part, summary, _part_schema(data))}
     schemas.update(_actions(schemas))
-    host = _schema(facts.Host, schemas)
+    host = _schema(Host, schemas)
     paths["/api/v1/hosts/{name}"] = {
         "parameters": [_parameter("name", {"type": "string"})],
         "get": _operation("host", "The services of one node", host, errors=("404",)),
@@ -176,12 +178,14 @@ def _schema(hint: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     """The schema of a type; a class becomes a component, named once."""
     if hint in _PLAIN:
         return {"type": _PLAIN[hint]}
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (inner,) = (one for one in typing.get_args(hint) if one is not types.NoneType)
         return {**_schema(inner, schemas), "nullable": True}
-    if typing.get_origin(hint) is list:
-        (inner,) = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        inner, _ = typing.get_args(hint)
         return {"type": "array", "items": _schema(inner, schemas)}
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return {"type": "string", "enum": [each.value for each in hint]}
     assert dataclasses.is_dataclass(hint) and isinstance(hint, type)
     if hint.__name__ not in schemas:
         hints = typing.get_type_hints(hint)

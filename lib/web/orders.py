@@ -19,7 +19,6 @@ from ganeti_gluster import decode
 from ganeti_gluster.decode import Name, NotUnderstood, Serial
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web.actions import Order, Outcome, make_order
-from ganeti_gluster.web.facts import build
 
 #: The longest line of an order, in bytes; a hundred nodes with long names fit.
 MAX_LINE = 64 * 1024
@@ -70,7 +69,7 @@ class Orders:
             while True:
                 said = answers.get()
                 for outcome in said["outcomes"]:
-                    report(build(Outcome, outcome))
+                    report(decode.build(Outcome, outcome))
                 if said["end"]:
                     break
         finally:

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from ganeti_gluster.web import access
 from ganeti_gluster.web.actions import VERBS, Busy, InvalidOrder, Order, make_order
-from ganeti_gluster.web.facts import Snapshot
+from ganeti_gluster.web.facts import Known
 from ganeti_gluster.web.site import site
 
 blueprint = Blueprint("pages", __name__)
@@ -64,11 +64,7 @@ def host(name: str) -> str:
             for brick in volume.bricks
             if brick.node == node.name
         ],
-        findings=[
-            one
-            for one in snapshot.findings
-            if one.object == node.name or one.object.startswith(node.name + ":")
-        ],
+        findings=[one for one in snapshot.findings if one.concerns(node.name)],
         disks=[disk for disk in snapshot.cluster.disks if disk.node == node.name],
         events=[event for event in snapshot.events if event.node == node.name][:_EVENTS_SHOWN],
         **_timeline(),
@@ -121,12 +117,12 @@ def action(number: int) -> str:
     return render_template("action.html", action=found)
 
 
-def known_nodes(snapshot: Snapshot) -> list[str]:
+def known_nodes(snapshot: Known) -> list[str]:
     """The nodes on which services are managed."""
     return [host.node for host in snapshot.swift.hosts] if snapshot.swift else []
 
 
-def known_services(snapshot: Snapshot) -> list[str]:
+def known_services(snapshot: Known) -> list[str]:
     """The services that are managed."""
     return [service.name for service in snapshot.swift.services] if snapshot.swift else []
 
@@ -142,7 +138,7 @@ def _timeline() -> dict[str, Any]:
     return {"timeline_start": start, "timeline_changes": changes}
 
 
-def timeline_start(snapshot: Snapshot, now: float) -> float:
+def timeline_start(snapshot: Known, now: float) -> float:
     """When the timelines begin: a little before the first event that is known.
 
     What was before nobody has seen; a cluster that was set up this morning would
@@ -154,7 +150,7 @@ def timeline_start(snapshot: Snapshot, now: float) -> float:
     return now - min(TIMELINE, max(TIMELINE_LEAST, known))
 
 
-def changes(snapshot: Snapshot, node: str) -> list[tuple[float, str, str]]:
+def changes(snapshot: Known, node: str) -> list[tuple[float, str, str]]:
     """The changes of a node's status in Gluster Swift as one, the oldest first."""
     kind = snapshot.swift.type if snapshot.swift else ""
     return [

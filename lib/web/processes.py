@@ -21,6 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ganeti_gluster import decode
+from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
@@ -78,7 +79,7 @@ def receive(channel: socket.socket, board: Board, orders: Orders) -> None:
                     orders.hear(said)
                 else:
                     board.post(said)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, NotUnderstood):
                 log.exception("a line that is neither facts nor an outcome")
 
 

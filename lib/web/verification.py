@@ -16,17 +16,14 @@ def findings_facts() -> facts.Part:
         raise GanetiGlusterError(
             "the cluster has not been verified yet", hint="run gnt-cluster verify"
         )
-    findings = [facts.build(facts.Finding, dict(one)) for one in found]
-    return facts.Part(facts.FindingsFacts(findings), when)
+    return facts.Part(facts.FindingsFacts(found), when)
 
 
 def metrics_facts(path: str) -> facts.Part:
     """What the monitoring agent wrote last; its timer sees to it that it is new."""
     try:
         with open(path, encoding="utf-8") as stream:
-            return facts.Part(
-                facts.MetricsFacts(stream.read()), os.fstat(stream.fileno()).st_mtime
-            )
+            return facts.Part(stream.read(), os.fstat(stream.fileno()).st_mtime)
     except FileNotFoundError:
         raise GanetiGlusterError(
             "nothing has been measured yet",

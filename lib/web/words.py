@@ -8,7 +8,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from ganeti_gluster.pool.state import Verdict
 from ganeti_gluster.services.model import Status
+from ganeti_gluster.verify.codes import ERROR, WARNING, Severity
+from ganeti_gluster.verify.facts import Node
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,19 @@ _STATUS_WORDS = {
 }
 
 NOTHING_WRONG = Word("Nothing wrong", "good", "check")
-HEALTHY = Word("Healthy", "good", "check")
-DEGRADED = Word("Degraded", "warn", "half")
-BROKEN = Word("Out of service", "bad", "cross")
+_VERDICTS = {
+    Verdict.HEALTHY: Word("Healthy", "good", "check"),
+    Verdict.UNKNOWN: Word("Unknown", "off", "question"),
+    Verdict.DEGRADED: Word("Degraded", "warn", "half"),
+    Verdict.BROKEN: Word("Out of service", "bad", "cross"),
+}
 ONLINE = Word("Online", "good", "check")
 OFFLINE = Word("Offline", "bad", "cross")
 SET_OFFLINE = Word("Marked offline", "off", "dash")
 
 _SEVERITIES = {
-    "ERROR": Word("Error", "bad", "cross"),
-    "WARNING": Word("Warning", "warn", "half"),
+    ERROR: Word("Error", "bad", "cross"),
+    WARNING: Word("Warning", "warn", "half"),
 }
 ACTION_STATES = {
     "running": Word("At work", "off", "half"),
@@ -55,14 +61,24 @@ ACTION_WORDS = {"start": "Start", "stop": "Stop", "restart": "Restart"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def status_word(status: str) -> Word:
+def status_word(status: Status | str) -> Word:
     """The word of a service's status; of anything else, Unknown's."""
-    return _STATUS_WORDS.get(status, _STATUS_WORDS[Status.UNKNOWN.value])
+    return _STATUS_WORDS.get(str(status), _STATUS_WORDS[Status.UNKNOWN.value])
 
 
-def severity_word(severity: str) -> Word:
+def severity_word(severity: Severity) -> Word:
     """The word of a finding's severity."""
-    return _SEVERITIES.get(severity, Word(severity, "off", "question"))
+    return _SEVERITIES[severity]
+
+
+def verdict_word(verdict: Verdict) -> Word:
+    """The word of a volume's verdict, or the pool's."""
+    return _VERDICTS[verdict]
+
+
+def node_word(node: Node) -> Word:
+    """Whether Ganeti uses a node."""
+    return SET_OFFLINE if node.offline else ONLINE
 
 
 def size(value: int | float | None) -> str:

@@ -48,7 +48,7 @@ def collected(**values) -> collect.Collected:
         },
         "disks": (f.Disk('vm"1', 0, "gv0", "ganeti/x", 1 << 30, "node1"),),
         "verified": 1700000000.0,
-        "verified_findings": (found("IMAGE_ORPHAN", "x", "old").to_dict(),),
+        "verified_findings": (found("IMAGE_ORPHAN", "x", "old"),),
     }
     return collect.Collected(facts, **{**usual, **values})
 
@@ -133,7 +133,7 @@ def test_the_last_verification_is_kept(tmp_path) -> None:
     assert last.load(path) == (None, ())
     finding = found("NODED_STALE", "node1", "old")
     last.save([finding], now=7.0, path=path)
-    assert last.load(path) == (7.0, (finding.to_dict(),))
+    assert last.load(path) == (7.0, (finding,))
 
 
 def known_names() -> set[str]:

@@ -142,7 +142,7 @@ def test_a_new_type_is_recorded_without_events_and_one_that_goes_vanishes() -> N
     ],
 )
 def test_the_words_of_an_event(event: Event, text: str) -> None:
-    assert event.text() == text
+    assert event.line() == text
 
 
 def test_since_is_the_nodes_own_or_when_the_status_was_first_seen() -> None:

@@ -12,6 +12,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from ganeti_gluster.pool.state import BrickState, PeerState, PoolState, Verdict, VolumeState
+from ganeti_gluster.services import config
+from ganeti_gluster.services.model import ServerService, Snapshot, Status, TypeServices
+from ganeti_gluster.verify.codes import ERROR
+from ganeti_gluster.verify.facts import Node
+from ganeti_gluster.verify.finding import Finding
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.accounts import Account
 from ganeti_gluster.web.actions import Actions, Order, Outcome
@@ -54,93 +60,97 @@ class Users:
         return self.find(user) if self.users.get(user, ("", 0))[0] == password else None
 
 
-def host(node: str, status: str) -> facts.Host:
-    """A node with all services in one state."""
-    found = [facts.Service("GLUSTER_SWIFT", name, status) for name in SERVICES]
-    return facts.Host(node, status, "", found)
-
-
-def swift_facts() -> facts.ServicesFacts:
+def swift_facts() -> TypeServices:
     """One node that runs, one that does not, one that does not tell."""
-    return facts.ServicesFacts(
-        "GLUSTER_SWIFT",
-        "PARTIALLY_UP",
-        "down: node2; unknown: node3: no answer within 8 s",
-        [facts.Service("GLUSTER_SWIFT", name, "PARTIALLY_UP") for name in SERVICES],
-        [host("node1", "RUNNING"), host("node2", "STOPPED"), host("node3", "UNKNOWN")],
+    statuses = (Status.RUNNING, Status.STOPPED, Status.UNKNOWN)
+    found = Snapshot(
+        NOW - 70,
+        tuple(
+            ServerService(
+                "GLUSTER_SWIFT",
+                name,
+                node,
+                status,
+                "no answer within 8 s" if status is Status.UNKNOWN else "",
+            )
+            for node, status in zip(NODES, statuses, strict=True)
+            for name in SERVICES
+        ),
     )
+    return found.of_type(config.BUILT_IN[0])
 
 
-def snapshot() -> facts.Snapshot:
+def known() -> facts.Known:
     """What the page knows of the cluster."""
-    bricks = [
-        facts.Brick(node, "/srv/b", node != "node3", False, 8 << 30, 6 << 30, 2, 0)
+    bricks = tuple(
+        BrickState(node, "/srv/b", node != "node3", False, 8 << 30, 6 << 30, 2, 0)
         for node in NODES
-    ]
-    return facts.Snapshot(
+    )
+    return facts.Known(
         {
             "cluster": Part(
                 facts.ClusterFacts(
                     "cluster1",
                     "node1",
-                    [facts.Node(name, "regular", False, "default") for name in NODES],
-                    [facts.Disk("vm<1>", 0, "node1", "running", 1 << 30, "gv0")],
+                    tuple(Node(name, "regular", False, "default") for name in NODES),
+                    (facts.ShownDisk("vm<1>", 0, "gv0", "ganeti/x", 1 << 30, "node1", "running"),),
                 ),
                 NOW - 3,
             ),
             "pool": Part(
-                facts.PoolFacts(
-                    [facts.Peer("node2", True, "Peer in Cluster")],
-                    [
-                        facts.Volume(
+                PoolState(
+                    (PeerState("node2", True, "Peer in Cluster"),),
+                    (
+                        VolumeState(
                             "gv0",
                             "Replicate",
                             "Started",
                             bricks,
-                            ["Not running: node3:/srv/b."],
+                            ("Not running: node3:/srv/b.",),
                             8 << 30,
                             6 << 30,
-                        )
-                    ],
+                            Verdict.DEGRADED,
+                        ),
+                    ),
                 ),
                 NOW - 3,
             ),
             "swift": Part(swift_facts(), NOW - 70),
             "events": Part(
                 facts.EventsFacts(
-                    [
-                        facts.Event(
-                            2,
-                            NOW - 60,
-                            "node-status",
-                            "GLUSTER_SWIFT",
-                            "Gluster Swift",
-                            "node2",
-                            "",
-                            "RUNNING",
-                            "STOPPED",
-                        )
-                    ]
+                    (
+                        facts.ShownEvent(
+                            id=2,
+                            time=NOW - 60,
+                            at=NOW - 60,
+                            kind="node-status",
+                            type="GLUSTER_SWIFT",
+                            title="Gluster Swift",
+                            node="node2",
+                            old="RUNNING",
+                            new="STOPPED",
+                        ),
+                    )
                 ),
                 NOW - 3,
             ),
             "findings": Part(
                 facts.FindingsFacts(
-                    [
-                        facts.Finding(
+                    (
+                        Finding(
                             "BRICK_DOWN",
-                            "ERROR",
+                            ERROR,
                             "node3:/srv/b",
                             "the brick of gv0 does not run",
                             "gluster volume start gv0 force",
-                        )
-                    ]
+                        ),
+                    )
                 ),
                 NOW - 3600,
             ),
             "history": Part(
                 facts.HistoryFacts(
-                    [facts.Sample(NOW - 600, 1 << 30, 8 << 30, 0), facts.Sample(NOW - 300)]
+                    (facts.Sample(NOW - 600, 1 << 30, 8 << 30, 0), facts.Sample(NOW - 300))
                 ),
                 NOW - 3,
             ),
@@ -208,7 +218,7 @@ def make_page(app: Flask) -> Callable[..., Page]:
     def make(*, secure: bool = False, loopback: bool = False) -> Page:
         clock, users, orders = Clock(), Users(), []
         board = facts.Board(clock=lambda: NOW)
-        board.snapshot = snapshot()
+        board.snapshot = known()
 
         def control(order: Order, report: Callable[[Outcome], None]) -> None:
             orders.append(order)

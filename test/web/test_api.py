@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.web import facts, openapi
-from ganeti_gluster.web.facts import Part, Snapshot
+from ganeti_gluster.web import openapi
+from ganeti_gluster.web.facts import Known, Part
 
 from .conftest import Page
 from .test_access import basic
@@ -88,7 +88,7 @@ def test_the_description_is_served_and_its_references_lead_somewhere(page: Page)
 @pytest.mark.parametrize("path", openapi.PARTS)
 def test_answers_are_as_described(page: Page, path: str, known: bool) -> None:
     if not known:
-        page.site.board.snapshot = Snapshot()
+        page.site.board.snapshot = Known()
     answer = get(page, path)
     responses = openapi.describe()["paths"][path]["get"]["responses"]
 
@@ -156,6 +156,6 @@ def test_what_is_not_json_is_refused(page: Page) -> None:
 def test_metrics_are_the_agents_or_not_there(page: Page) -> None:
     assert get(page, "/metrics").status_code == 404
     here = page.site.board
-    here.snapshot = here.snapshot.merged("metrics", Part(facts.MetricsFacts("up 1\n"), 1.0))
+    here.snapshot = here.snapshot.merged("metrics", Part("up 1\n", 1.0))
     answer = get(page, "/metrics")
     assert answer.text == "up 1\n" and answer.mimetype == "text/plain"

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.pool.state import PeerState, PoolState
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.background import Background, Source
 from ganeti_gluster.web.facts import Board, Part
 
-POOL = facts.PoolFacts([facts.Peer("node2", False, "Peer Rejected")])
+POOL = PoolState((PeerState("node2", False, "Peer Rejected"),))
 
 
 def run(*sources: Source, silence: float = 30.0) -> tuple[Background, SimpleQueue[Any]]:
@@ -51,7 +52,7 @@ def test_a_source_may_say_when_its_facts_were_true() -> None:
 
 
 def test_an_answer_may_bring_a_further_part() -> None:
-    extra = facts.HistoryFacts([facts.Sample(1.0, 2)])
+    extra = facts.HistoryFacts((facts.Sample(1.0, 2),))
     background, lines = run(
         Source("pool", lambda: POOL, every=60, extra=lambda found: ("history", extra))
     )

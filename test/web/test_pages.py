@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.web import facts, pages
+from ganeti_gluster.services.model import Status, TypeServices
+from ganeti_gluster.web import facts, pages, words
 from ganeti_gluster.web.facts import Part
 
 from .conftest import Page
@@ -33,14 +34,13 @@ def test_the_cluster_has_the_mappings_words(writer: Page) -> None:
         ("PARTIALLY_UP", "Partially up", "warn"),
         ("NOT_INSTALLED", "Not installed", "off"),
         ("UNKNOWN", "Unknown", "off"),
-        ("SOMETHING", "Unknown", "off"),
     ],
 )
 def test_each_status_has_its_word_and_tone(
     writer: Page, status: str, word: str, tone: str
 ) -> None:
-    found = facts.ServicesFacts("GLUSTER_SWIFT", status)
-    writer.site.board.snapshot = facts.Snapshot({"swift": Part(found, 1.0)})
+    found = TypeServices(Status(status), type="GLUSTER_SWIFT")
+    writer.site.board.snapshot = facts.Known({"swift": Part(found, 1.0)})
     text = writer.browser.get("/").text
 
     badge = text.split('data-say="Gluster Swift"')[1].split("</p>")[0]
@@ -49,8 +49,12 @@ def test_each_status_has_its_word_and_tone(
     assert "<path" in badge  # never colour alone
 
 
+def test_a_status_of_another_release_is_not_known() -> None:
+    assert words.status_word("SOMETHING") == words.status_word(Status.UNKNOWN)
+
+
 def test_pages_work_before_anything_is_known(writer: Page) -> None:
-    writer.site.board.snapshot = facts.Snapshot()
+    writer.site.board.snapshot = facts.Known()
     for path in ("/", "/overview", "/swift", "/hosts"):
         answer = writer.browser.get(path)
         assert answer.status_code == 200
@@ -84,17 +88,17 @@ def test_a_host_has_its_services_bricks_and_events(writer: Page) -> None:
     ("ages", "seconds"), [((), 86400), ((10,), 300), ((10, 1000), 1050), ((200000, 5), 86400)]
 )
 def test_timelines_begin_where_something_is_known(ages: tuple[int, ...], seconds: float) -> None:
-    events = [facts.Event(1, 1e6 - age, "node-status") for age in ages]
-    snapshot = facts.Snapshot({"events": Part(facts.EventsFacts(events), 1e6)})
+    events = tuple(facts.ShownEvent(1e6 - age, "node-status", id=1, at=1e6 - age) for age in ages)
+    snapshot = facts.Known({"events": Part(facts.EventsFacts(events), 1e6)})
     assert 1e6 - pages.timeline_start(snapshot, 1e6) == pytest.approx(seconds)
 
 
 def test_a_node_that_does_not_tell_says_why_once(writer: Page) -> None:
     here = writer.site.board
-    lost = facts.Event(
-        1, 1.0, "fetch-failed", node="node3", message="why", text="node3 is lost: why"
+    lost = facts.ShownEvent(
+        1.0, "fetch-failed", id=1, at=1.0, node="node3", message="why", text="node3 is lost: why"
     )
-    here.snapshot = here.snapshot.merged("events", Part(facts.EventsFacts([lost]), 1.0))
+    here.snapshot = here.snapshot.merged("events", Part(facts.EventsFacts((lost,)), 1.0))
     assert writer.browser.get("/overview").text.count("why") == 1
 
 
