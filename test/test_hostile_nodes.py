@@ -35,6 +35,7 @@ from ganeti_gluster.services.answers import Answer, Body
 from ganeti_gluster.services.config import Configuration
 from ganeti_gluster.services.control import DONE, Outcome
 from ganeti_gluster.services.events import Event
+from ganeti_gluster.services.inquiry import Inquiry
 from ganeti_gluster.services.model import Node, ServerService, Snapshot, Status
 from ganeti_gluster.services.store import Store
 from ganeti_gluster.services.units import UnitState
@@ -177,21 +178,10 @@ def is_fit(text: str) -> bool:
 
 @given(hostile(STATUS))
 def test_a_nodes_services_can_be_stored_told_and_shown(output: str) -> None:
-    told: dict[str, dict[str, list[ServerService]]] = {}
-    failures = {}
-    masters = {}
-    try:
-        told["node2"] = answers.parse_status(Answer(output), "node2", config.BUILT_IN)
-        masters["node2"] = answers.master(Answer(output))
-    except GanetiGlusterError as err:
-        told.pop("node2", None)
-        failures["node2"] = str(err)
-    told["node1"] = answers.parse_status(Answer(json.dumps(STATUS)), "node1", config.BUILT_IN)
-    expected = {each.name: [Node("node1"), Node("node2")] for each in config.BUILT_IN}
-    snapshot = dataclasses.replace(
-        answers.snapshot(config.BUILT_IN, expected, told, failures, final=True), masters=masters
-    )
-    assert all(is_fit(reason) for reason in failures.values())
+    inquiry = Inquiry(config.BUILT_IN, [Node("node1"), Node("node2")])
+    inquiry.take({"node2": Answer(output), "node1": Answer(json.dumps(STATUS))})
+    snapshot = inquiry.snapshot()
+    assert all(is_fit(reason) for reason in snapshot.failures.values())
     # The other node is as it is, whatever this one says.
     assert snapshot.aggregate(type=SWIFT.name, node="node1").status is Status.RUNNING
     for each in config.BUILT_IN:

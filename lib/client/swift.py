@@ -86,9 +86,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
         found.name for each in types for found in services.choose_services(each, opts.services)
     }
     answer, within = _limits(elapsed.running_for())
-    snapshot = services.fetch(
-        configuration, types=types, nodes=nodes, seconds=answer, within=within
-    )
+    snapshot = services.fetch(types, nodes, seconds=answer, within=within)
     snapshot = snapshot.with_services(s for s in snapshot.services if s.name in names)
     if opts.json:
         cli.ToStdout("%s", json.dumps(_as_data(snapshot, types), indent=2, sort_keys=True))

@@ -14,18 +14,20 @@ from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
 from ganeti_gluster.storage.disks import place
 from ganeti_gluster.verify import told
-from ganeti_gluster.verify.facts import Disk, Node
+from ganeti_gluster.verify.facts import Disk
 from ganeti_gluster.volume import VolumeSpec
 
 MIB = 1024 * 1024
 
-_ROLES = {
-    "M": "master",
-    "C": "master candidate",
-    "R": "regular",
-    "D": "drained",
-    "O": "offline",
-}
+
+@dataclass(frozen=True)
+class Node:
+    """A node in the configuration."""
+
+    name: str
+    group: str
+    offline: bool
+    vm_capable: bool
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def load(client: Any = None) -> Configuration:
     client = client or cli.GetClient()
     info = client.QueryClusterInfo()
     policies = client.QueryGroups([], ["name", "ipolicy"], False)
-    nodes = client.QueryNodes([], ["name", "role", "offline", "group"], False)
+    nodes = client.QueryNodes([], ["name", "group", "offline", "vm_capable"], False)
     data = read()
     template = group_params.gluster(client)
     found = list(_disks_in(data, template))
@@ -99,10 +101,7 @@ def load(client: Any = None) -> Configuration:
     return Configuration(
         cluster=info["name"],
         master=master,
-        nodes=tuple(
-            Node(name, _ROLES.get(role, role), offline, group)
-            for name, role, offline, group in nodes
-        ),
+        nodes=tuple(Node(*values) for values in nodes),
         params=params,
         disks=tuple(each.disk for each in found),
         instances=frozenset(data["instances"]),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from dataclasses import replace
 
 from ganeti import cli, errors
 
@@ -17,15 +16,9 @@ from ganeti_gluster.cmdlib import restricted
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, control
 from ganeti_gluster.services import node as on_node
-from ganeti_gluster.services.config import Configuration
 from ganeti_gluster.services.control import Outcome
-from ganeti_gluster.services.model import (
-    Node,
-    ServerService,
-    Service,
-    ServiceType,
-    Snapshot,
-)
+from ganeti_gluster.services.inquiry import OFFLINE, Inquiry
+from ganeti_gluster.services.model import Node, Service, ServiceType, Snapshot
 
 # What a node has for its answer, and all of them together with the services that are
 # on their way to another state, which are read again until then.
@@ -33,7 +26,6 @@ FETCH_SECONDS = 8.0
 TRANSITION_SECONDS = control.TRANSITION_SECONDS
 _PAUSE = 0.5
 
-OFFLINE = "marked offline in Ganeti"
 SKIPPED = "skipped"
 SYNC_UNIT = "gluster-services-sync.service"
 
@@ -79,53 +71,27 @@ def choose(nodes: Sequence[Node], names: Sequence[str]) -> list[Node]:
 
 
 def fetch(
-    configuration: Configuration | None = None,
-    *,
-    types: Sequence[ServiceType] | None = None,
+    types: Sequence[ServiceType],
     nodes: Sequence[Node] | None = None,
+    *,
     seconds: float = FETCH_SECONDS,
     within: float = TRANSITION_SECONDS,
-    on_update: Callable[[Snapshot], None] | None = None,
 ) -> Snapshot:
-    """The services of `types` on `nodes` (all by default), as the nodes tell now.
+    """The services of `types` on the cluster's nodes, or on some, as the nodes tell now.
 
     All nodes are asked at once, so however many are silent, it takes `seconds` (whole
-    ones): a node that does not tell until then is UNKNOWN, with the reason.  Services
-    in transition are read again until `within` is over and are UNKNOWN then; before,
-    `on_update` has them in the state they had.  libcurl adds a second at the most.
+    ones): a node that does not tell until then is UNKNOWN, with the reason.  Services in
+    transition are read again until `within` is over.  libcurl adds a second at the most.
     """
-    configuration = configuration or config.load()
-    types = configuration.types if types is None else types
-    nodes = cluster_nodes() if nodes is None else nodes
-    expected = {found.name: [node for node in nodes if node in found.nodes] for found in types}
-    wanted = {node.name: node for found in types for node in expected[found.name]}
-    failures = {name: OFFLINE for name, node in wanted.items() if node.offline}
-    asked = {name: node.address for name, node in wanted.items() if not node.offline}
-    told: dict[str, dict[str, list[ServerService]]] = {}
-    masters: dict[str, str] = {}
-    begin = time.monotonic()
-    limit = seconds
+    inquiry = Inquiry(types, cluster_nodes() if nodes is None else nodes)
+    end = time.monotonic() + within
     while True:
-        for name, answer in restricted.run(on_node.STATUS_COMMAND, asked, seconds=limit).items():
-            try:
-                # Both or none: an answer is understood as a whole.
-                found, master = answers.parse_status(answer, name, types), answers.master(answer)
-                told[name], masters[name] = found, master
-            except GanetiGlusterError as err:
-                # What it told a moment ago counts: there was less time for this answer.
-                if name not in told:
-                    failures[name] = str(err)
-        rest = begin + within - time.monotonic()
-        asked = {name: asked[name] for name in asked if answers.moving(told.get(name, {}))}
-        final = not asked or rest < _PAUSE + 1
-        snapshot = answers.snapshot(types, expected, told, failures, final=final)
-        snapshot = replace(snapshot, masters=masters)
-        if on_update is not None:
-            on_update(snapshot)
-        if final:
-            return snapshot
+        inquiry.take(restricted.run(on_node.STATUS_COMMAND, inquiry.to_ask, seconds=seconds))
+        rest = end - time.monotonic() - _PAUSE
+        if not inquiry.to_ask or rest < 1:
+            return inquiry.snapshot()
         time.sleep(_PAUSE)
-        limit = min(seconds, rest - _PAUSE)
+        seconds = min(seconds, rest)
 
 
 # Starting and stopping

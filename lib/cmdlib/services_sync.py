@@ -54,7 +54,7 @@ def sync() -> bool:
             os.unlink(constants.SERVICES_SYNC_WANTED)
         nodes = services.cluster_nodes()
         myself = netutils.Hostname.GetSysName()
-        snapshot = services.fetch(configuration, nodes=nodes)
+        snapshot = services.fetch(configuration.types, nodes)
         rival = _rival(store, snapshot, nodes, myself, history=configuration.history)
         if rival:
             with contextlib.suppress(FileNotFoundError):

@@ -23,5 +23,5 @@ def findings(cluster: Configuration) -> Iterable[Finding]:
     types = [each for each in configuration.types if each.verify]
     if not types:
         return []
-    snapshot = services.fetch(configuration, types=types)
+    snapshot = services.fetch(types)
     return expected.findings(snapshot, types, offline=cluster.offline)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +12,7 @@ from ganeti_gluster.decode import Name, NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import config, control
 from ganeti_gluster.services.control import Outcome
-from ganeti_gluster.services.model import (
-    Node,
-    ServerService,
-    Service,
-    ServiceType,
-    Snapshot,
-    Status,
-)
+from ganeti_gluster.services.model import ServerService, Service, ServiceType, Status
 from ganeti_gluster.services.node import FORMAT
 
 # How long Ganeti's RPC waits for a connection, in seconds.
@@ -186,45 +178,6 @@ def master(answer: Answer) -> str:
     """
     found: str = decode.value(Name, data(answer).get("master", ""), "master")
     return found
-
-
-def moving(types: Mapping[str, list[ServerService]]) -> bool:
-    """Whether a service is on its way to another state."""
-    return any(service.transition for services in types.values() for service in services)
-
-
-def snapshot(
-    types: Sequence[ServiceType],
-    expected: Mapping[str, Sequence[Node]],
-    told: Mapping[str, Mapping[str, list[ServerService]]],
-    failures: Mapping[str, str],
-    *,
-    final: bool,
-) -> Snapshot:
-    """All services expected on nodes, from what nodes told, by name and type, or did not.
-
-    `final`: those still on their way are UNKNOWN.
-    """
-    services: list[ServerService] = []
-    for each in types:
-        for node in expected[each.name]:
-            if node.name in told:
-                services += told[node.name][each.name]
-            else:
-                services += _unknown(each, node.name, failures[node.name])
-    if final:
-        services = [
-            replace(found, status=Status.UNKNOWN) if found.transition else found
-            for found in services
-        ]
-    return Snapshot(time.time(), tuple(services), dict(failures))
-
-
-def _unknown(type: ServiceType, node: str, reason: str) -> list[ServerService]:
-    return [
-        ServerService(type.name, service.name, node, Status.UNKNOWN, reason)
-        for service in type.services
-    ]
 
 
 def parse_outcomes(

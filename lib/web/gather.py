@@ -7,7 +7,7 @@ sees to it that nobody waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ganeti import cli
@@ -17,6 +17,7 @@ from ganeti_gluster.cmdlib import services as cluster_services
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.monitoring.agent import METRICS_FILE
 from ganeti_gluster.services import control
+from ganeti_gluster.verify.facts import Node
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order, Outcome
 from ganeti_gluster.web.background import Source
@@ -31,23 +32,37 @@ SERVICES_EVERY = 5.0
 FINDINGS_EVERY = 10.0
 METRICS_EVERY = 15.0
 
+_ROLES = {
+    "M": "master",
+    "C": "master candidate",
+    "R": "regular",
+    "D": "drained",
+    "O": "offline",
+}
+
 
 def cluster_facts() -> facts.ClusterFacts:
     """Nodes and gluster disks, from Ganeti's master daemon; no job is needed."""
     client = cli.GetClient()
     known = configuration.load(client)
+    nodes = client.QueryNodes([], ["name", "role", "offline", "group"], False)
     # Their state is asked of the nodes, which takes a while.
     names = sorted({disk.instance for disk in known.disks})
     states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
     return facts.ClusterFacts(
         name=known.cluster,
         master=known.master,
-        nodes=tuple(sorted(known.nodes, key=lambda node: node.name)),
+        nodes=tuple(_node(row) for row in sorted(nodes)),
         disks=tuple(
             facts.ShownDisk(**vars(disk), status=str(states.get(disk.instance, "?")))
             for disk in known.disks
         ),
     )
+
+
+def _node(row: Sequence[Any]) -> Node:
+    name, role, offline, group = row
+    return Node(name, _ROLES.get(role, str(role)), bool(offline), str(group or "?"))
 
 
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:

@@ -12,7 +12,7 @@ from ganeti_gluster.services import answers, config, control
 from ganeti_gluster.services import node as on_node
 from ganeti_gluster.services.answers import Answer
 from ganeti_gluster.services.config import Configuration
-from ganeti_gluster.services.model import Node, Status
+from ganeti_gluster.services.model import Status
 from ganeti_gluster.services.systemd import UnitState
 
 SWIFT = config.BUILT_IN[0]
@@ -230,20 +230,6 @@ def test_the_reason_has_no_milliseconds(message: str, reason: str | None) -> Non
 def test_a_short_limit_counts_for_the_connection_too() -> None:
     message = "Error 28: Connection timed out after 4032 milliseconds"
     assert answers.explain(message, 4) == "no connection within 4 s"
-
-
-def test_a_snapshot_has_what_is_expected_and_ends_what_is_in_transition() -> None:
-    told = answers.parse_status(status_answer(), "node1", [SWIFT])
-    moving: Any = told[SWIFT.name][0]
-    object.__setattr__(moving, "transition", "activating")
-    object.__setattr__(moving, "status", Status.STOPPED)
-    assert answers.moving(told)
-    expected = {SWIFT.name: [Node("node1"), Node("node2")]}
-    for final, status in ((False, Status.STOPPED), (True, Status.UNKNOWN)):
-        found = answers.snapshot([SWIFT], expected, {"node1": told}, {"node2": "cut"}, final=final)
-        assert found.services[0].status is status
-        assert [s.message for s in found.select(node="node2")] == ["cut"] * 4
-        assert len(found.services) == 8
 
 
 def test_control_commands_are_named_without_doubt() -> None:
