@@ -20,10 +20,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ganeti_gluster import plugin_state
+from ganeti_gluster import decode, plugin_state
 from ganeti_gluster.client import service_table
 from ganeti_gluster.cmdlib import overview
 from ganeti_gluster.command import CommandResult
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.mends import verify as verify_mend
 from ganeti_gluster.pool import crew
@@ -157,7 +158,7 @@ STATUS = on_node.status(Configuration(), Running(), master="node1")  # type: ign
 OUTCOMES = {
     "format": 1,
     "outcomes": [
-        Outcome("", SWIFT.name, service.name, DONE, Status.RUNNING, "so").to_dict()
+        as_data(Outcome("", SWIFT.name, service.name, DONE, Status.RUNNING, "so"))
         for service in SWIFT.services
     ],
 }
@@ -205,7 +206,9 @@ def test_a_nodes_services_can_be_stored_told_and_shown(output: str) -> None:
         assert all(is_fit(line) for line in lines)
     for one in kept.services:
         assert is_fit(service_table.moment(one.since)) and is_fit(one.message)
-    web_facts.encode("swift", web_facts.Part(kept.of_type(SWIFT), 1.0))
+    board = web_facts.Board()
+    board.post(json.loads(web_facts.encode("swift", web_facts.Part(kept.to_dict(), 1.0))))
+    assert board.snapshot.swift == kept.of_type(SWIFT)
 
 
 @contextlib.contextmanager
@@ -321,7 +324,7 @@ def test_a_nodes_facts_can_be_checked_and_shown(output: str) -> None:
     assert is_fit(json.dumps(described, ensure_ascii=False))
 
 
-FINDINGS = [found("BRICK_DOWN", "node2:/b", "it does not run", volume="gv0").to_dict()]
+FINDINGS = [as_data(found("BRICK_DOWN", "node2:/b", "it does not run", volume="gv0"))]
 
 
 @given(hostile(FINDINGS))
@@ -402,4 +405,4 @@ def test_any_reason_can_be_printed(text: str, number: int) -> None:
 
 def test_events_are_what_they_were() -> None:
     event = Event(5.0, "node-status", "T", "n", "", "RUNNING", "STOPPED", "so", 7, "u")
-    assert Event.from_dict(event.to_dict()) == event
+    assert decode.build(Event, as_data(event)) == event

@@ -13,6 +13,7 @@ from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.client.service_table import moment
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.services.events import Event
 from ganeti_gluster.services.store import Store, connect
 
@@ -89,7 +90,7 @@ def _print(opts: Any, events: Iterable[Event]) -> None:
     """A line for each event; JSON, too, since events may never end."""
     for event in events:
         if opts.json:
-            line = json.dumps(event.to_dict(), sort_keys=True)
+            line = json.dumps(as_data(event), sort_keys=True)
         else:
             line = "%s  %s" % (moment(event.time), event.line())
         cli.ToStdout("%s", line)

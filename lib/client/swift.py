@@ -12,6 +12,7 @@ from ganeti_gluster.client import elapsed, service_events
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
 from ganeti_gluster.cmdlib import services
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.services import config, control
 from ganeti_gluster.services.control import Outcome
 from ganeti_gluster.services.model import ServerService, ServiceType, Snapshot
@@ -89,7 +90,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     snapshot = services.fetch(types, nodes, seconds=answer, within=within)
     snapshot = snapshot.with_services(s for s in snapshot.services if s.name in names)
     if opts.json:
-        cli.ToStdout("%s", json.dumps(_as_data(snapshot, types), indent=2, sort_keys=True))
+        cli.ToStdout("%s", json.dumps(_status_data(snapshot, types), indent=2, sort_keys=True))
     elif opts.output:
         _print_fields(opts, snapshot)
     else:
@@ -112,27 +113,25 @@ def _limits(passed: float) -> tuple[float, float]:
     return answer, max(answer, rest)
 
 
-def _as_data(snapshot: Snapshot, types: Sequence[ServiceType]) -> dict[str, Any]:
+def _status_data(snapshot: Snapshot, types: Sequence[ServiceType]) -> dict[str, Any]:
     """The status as plain data: for each type the whole, each node, and each service."""
+    found = [(each, snapshot.of_type(each)) for each in types]
     return {
         "time": snapshot.time,
         "unreachable": dict(snapshot.failures),
         "types": {
             each.name: {
                 "title": each.title,
-                **snapshot.aggregate(type=each.name).to_dict(),
+                **whole.to_dict(),
                 "nodes": {
-                    node: {
-                        **snapshot.aggregate(type=each.name, node=node).to_dict(),
-                        "services": {
-                            found.name: found.to_dict()
-                            for found in snapshot.select(type=each.name, node=node)
-                        },
+                    host.node: {
+                        **host.to_dict(),
+                        "services": {one.name: as_data(one) for one in host.services},
                     }
-                    for node in snapshot.nodes(each.name)
+                    for host in whole.hosts
                 },
             }
-            for each in types
+            for each, whole in found
         },
     }
 
@@ -207,7 +206,7 @@ def _change(opts: Any, verb: str) -> int:
         on_node_done=None if opts.json else progress,
     )
     if opts.json:
-        data = [outcome.to_dict() for outcome in outcomes]
+        data = [as_data(outcome) for outcome in outcomes]
         cli.ToStdout("%s", json.dumps(data, indent=2, sort_keys=True))
     return _judge(verb, outcomes, quiet=opts.json)
 

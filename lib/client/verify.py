@@ -10,6 +10,7 @@ from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
 from ganeti_gluster.cmdlib import configuration, node_verify, verify
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.verify.finding import Finding, has_errors
 
 NODE_OPT = cli.cli_option(
@@ -45,7 +46,7 @@ def Verify(opts: Any, args: list[str]) -> int:
 
 def _show(opts: Any, findings: Sequence[Finding]) -> None:
     if opts.json:
-        data = [finding.to_dict() for finding in findings]
+        data = [as_data(finding) for finding in findings]
         cli.ToStdout("%s", json.dumps(data, indent=2, sort_keys=True))
         return
     for finding in findings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.gluster_cli import VolumeInfo
 from ganeti_gluster.pool.state import BrickState, VolumeState, of_bricks
 from ganeti_gluster.verify.facts import RUNNING, Disk, ImageFacts, VolumeFacts
@@ -46,7 +47,7 @@ def describe(seen: Look, findings: Sequence[Finding]) -> dict[str, Any]:
             for name, node in sorted(seen.nodes.items())
             for export in node.exports
         ],
-        "findings": [finding.to_dict() for finding in findings],
+        "findings": [as_data(finding) for finding in findings],
     }
 
 

@@ -18,6 +18,7 @@ from ganeti import errors as ganeti_errors
 from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import configuration, node_verify, verify
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.finding import MARK, Finding, found, has_errors, ordered
@@ -28,7 +29,7 @@ def main(environment: Mapping[str, str]) -> int:
     logging.getLogger().addHandler(logging.handlers.SysLogHandler("/dev/log"))
     findings = ordered(_findings(environment))
     if told.ENVIRONMENT in environment:
-        print(MARK + json.dumps([finding.to_dict() for finding in findings]))
+        print(MARK + json.dumps([as_data(finding) for finding in findings]))
         return 0
     for finding in findings:
         print(finding)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ganeti_gluster import __version__
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.monitoring.collect import Collected
 from ganeti_gluster.verify.codes import ERROR
 
@@ -50,7 +51,7 @@ def report(seen: Collected) -> dict[str, Any]:
             },
             "operations": [asdict(operation) for operation in seen.operations],
             "disks": [asdict(disk) for disk in seen.disks],
-            "findings": [finding.to_dict() for finding in seen.findings],
+            "findings": [as_data(finding) for finding in seen.findings],
         },
     }
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from ganeti_gluster import decode
 from ganeti_gluster.decode import Name, OneOf
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.model import Service, Status
@@ -47,15 +46,6 @@ class Outcome:
     result: Annotated[str, OneOf(RESULTS)]
     status: Status
     message: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "status": self.status.value}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
-        """The inverse of `to_dict`; raises NotUnderstood."""
-        return decode.build(cls, data)
 
 
 @dataclass(frozen=True)

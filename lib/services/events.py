@@ -5,9 +5,9 @@ Nothing here reads a clock or a disk: the same two snapshots give the same event
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 from ganeti_gluster import decode
 from ganeti_gluster.decode import Longest, Moment, Name, Serial
@@ -55,15 +55,6 @@ class Event:
     message: Annotated[str, Longest(LONGEST_MESSAGE)] = ""
     id: Serial = 0
     uid: Name = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Event:
-        """The inverse of `to_dict`; raises NotUnderstood."""
-        return decode.build(cls, data)
 
     def line(self) -> str:
         """One line for people, without the time."""

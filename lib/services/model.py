@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from ganeti_gluster import decode
@@ -158,15 +158,6 @@ class ServerService:
     pid: Annotated[int, Between(1, MOST_PID)] | None = None
     transition: Name = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "status": self.status.value}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ServerService:
-        """The inverse of `to_dict`; raises NotUnderstood."""
-        return decode.build(cls, data)
-
 
 @dataclass(frozen=True)
 class Aggregate:
@@ -177,7 +168,7 @@ class Aggregate:
     members: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Plain data for JSON, without the members."""
         return {"status": self.status.value, "message": self.message, "members": self.members}
 
 
@@ -263,17 +254,10 @@ class Snapshot:
         return replace(self, services=tuple(services))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "time": self.time,
-            "services": [found.to_dict() for found in self.services],
-            "failures": dict(self.failures),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Snapshot:
-        """The inverse of `to_dict`; raises NotUnderstood."""
-        return decode.build(cls, data)
+        """Plain data for JSON, as it is kept."""
+        data = decode.as_data(self)
+        del data["masters"]
+        return data
 
 
 def together(services: Iterable[ServerService]) -> Aggregate:

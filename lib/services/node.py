@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ganeti_gluster import constants, private
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import config, units
 from ganeti_gluster.services.config import Configuration
@@ -76,7 +77,7 @@ def status(configuration: Configuration, manager: Systemd, *, master: str = "") 
             ]
         answer["types"][found.name] = {
             "digest": config.digest(found),
-            "services": [service.to_dict() for service in services],
+            "services": [as_data(service) for service in services],
         }
     return answer
 
@@ -113,7 +114,7 @@ def control(name: str, configuration: Configuration, manager: Systemd) -> dict[s
         outcomes = Controller(manager, found.name).run(
             verb, [service] if service else found.services
         )
-    return {"format": FORMAT, "outcomes": [outcome.to_dict() for outcome in outcomes]}
+    return {"format": FORMAT, "outcomes": [as_data(outcome) for outcome in outcomes]}
 
 
 @contextlib.contextmanager

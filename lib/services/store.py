@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ganeti_gluster import constants, decode, private
-from ganeti_gluster.decode import Name, NotUnderstood, Serial
+from ganeti_gluster.decode import Name, NotUnderstood, Serial, as_data
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.events import Event, changes, with_since
 from ganeti_gluster.services.model import Snapshot
@@ -82,8 +82,12 @@ class Store:
 
     def snapshot(self) -> Snapshot | None:
         """The services at the last sync; None before the first."""
-        text = self._meta("snapshot")
-        return None if text is None else Snapshot.from_dict(json.loads(text))
+        kept = self.kept()
+        return None if kept is None else decode.build(Snapshot, kept)
+
+    def kept(self) -> Any:
+        """The same as plain data."""
+        return json.loads(self._meta("snapshot") or "null")
 
     def events(
         self,
@@ -134,8 +138,8 @@ class Store:
                 "version": list(self.version()),
                 "master": self.master(),
                 "published": int(self._meta("published") or 0),
-                "snapshot": json.loads(self._meta("snapshot") or "null"),
-                "events": [event.to_dict() for event in self.events()],
+                "snapshot": self.kept(),
+                "events": [as_data(event) for event in self.events()],
             }
 
     # Writing
@@ -223,7 +227,7 @@ class Store:
 
     def _insert(self, event: Event) -> Event:
         event = replace(event, uid=event.uid or uuid.uuid4().hex)
-        data = event.to_dict()
+        data = as_data(event)
         values = [data[name] for name in _EVENT.split(", ")]
         done = self._connection.execute(
             "INSERT INTO events (%s) VALUES (%s)" % (_EVENT, ", ".join("?" * len(values))),

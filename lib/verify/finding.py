@@ -40,19 +40,9 @@ class Finding:
         """Whether it is about a node, or about a brick of it."""
         return self.object == node or self.object.startswith(node + ":")
 
-    def to_dict(self) -> dict[str, str]:
-        """Plain data for JSON."""
-        return {
-            "code": self.code,
-            "severity": self.severity.value,
-            "object": self.object,
-            "text": self.text,
-            "remedy": self.remedy,
-        }
-
 
 def from_json(text: str) -> list[Finding]:
-    """Findings from a JSON list of `to_dict`'s data; raises NotUnderstood."""
+    """Findings from a JSON list of what `as_data` made of them; raises NotUnderstood."""
     findings: list[Finding] = decode.value(list[Finding], decode.plain(text), "findings")
     return findings
 

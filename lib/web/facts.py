@@ -14,8 +14,9 @@ from typing import Any
 from ganeti_gluster import decode
 from ganeti_gluster.decode import Moment, Sentence
 from ganeti_gluster.pool.state import PoolState
+from ganeti_gluster.services import config
 from ganeti_gluster.services.events import Event
-from ganeti_gluster.services.model import Host, TypeServices
+from ganeti_gluster.services.model import Host, ServiceType, Snapshot, TypeServices
 from ganeti_gluster.verify.facts import Disk, Node
 from ganeti_gluster.verify.finding import Finding
 
@@ -156,10 +157,20 @@ class Known:
 
 
 class Board:
-    """The newest snapshot, for many readers; thread-safe."""
+    """The newest snapshot, for many readers; thread-safe.
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    `swift` is the type of which the services are shown: they arrive as the store keeps
+    those of all types.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        swift: ServiceType = config.BUILT_IN[0],
+    ) -> None:
         self.clock = clock
+        self._swift = swift
         self.snapshot = Known()
 
     def post(self, said: dict[str, Any]) -> None:
@@ -167,12 +178,17 @@ class Board:
 
         Raises ValueError, KeyError, TypeError or NotUnderstood.
         """
-        name, data = said["name"], said["data"]
-        news = data if data is None or name not in KINDS else decode.build(KINDS[name], data)
-        if said["same"]:
-            news = self.snapshot.part(name).data
+        name = said["name"]
+        news = self.snapshot.part(name).data if said["same"] else self._built(name, said["data"])
         # One thread posts; readers see the old or the new one.
         self.snapshot = self.snapshot.merged(name, Part(news, said["at"], said["error"]))
+
+    def _built(self, name: str, data: Any) -> Any:
+        if data is None or name not in KINDS:
+            return data
+        if KINDS[name] is TypeServices:
+            return decode.build(Snapshot, data).of_type(self._swift)
+        return decode.build(KINDS[name], data)
 
 
 def encode(name: str, part: Part, *, same: bool = False) -> bytes:

@@ -51,11 +51,11 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
         context = tls_context(listen.certificate) if listen.certificate else None
         if not os.path.exists(USERS_FILE):
             log.warning("nobody can log in: there is no %s", USERS_FILE)
-        managed = [service.name for service in service_type().services]
+        swift = service_type()
 
         def serve(channel: socket.socket) -> None:
             processes.drop_rights(ganeti_constants.RAPI_USER)
-            board = Board()
+            board = Board(swift=swift)
             orders = Orders(processes.sender(channel, lambda: os._exit(1)))
             site = Site(
                 board,
@@ -83,7 +83,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 gather.carry_out,
                 send,
                 known_nodes=lambda: [node.name for node in cluster_nodes()],
-                known_services=lambda: managed,
+                known_services=lambda: [service.name for service in swift.services],
             ),
             is_master=is_master,
             forked=listening.close,

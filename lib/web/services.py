@@ -17,12 +17,12 @@ def service_type() -> ServiceType:
 
 
 def services_facts() -> facts.Part:
-    """What the last sync of the services found."""
+    """What the last sync of the services found, as it is kept; see `facts.Board`."""
     with store.connect() as found:
-        snapshot = found.snapshot()
-    if snapshot is None:
+        kept = found.kept()
+    if kept is None:
         raise GanetiGlusterError("the services have not been asked yet")
-    return facts.Part(snapshot.of_type(service_type()), snapshot.time)
+    return facts.Part(kept, kept["time"])
 
 
 def events_facts() -> facts.EventsFacts:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.errors import Refused
 from ganeti_gluster.mends import verify
 from ganeti_gluster.verify import told
@@ -57,7 +58,7 @@ def unit() -> type[Stock]:
 
 
 def results(*findings: Any, **changed: Any) -> dict[str, Any]:
-    output = "noise\\n" + MARK + json.dumps([each.to_dict() for each in findings]) + "\\nnoise"
+    output = "noise\\n" + MARK + json.dumps([as_data(each) for each in findings]) + "\\nnoise"
     usual = {"fail_msg": "", "offline": False, "payload": [(verify.HOOK, 0, output)]}
     return {"uuid-node1": SimpleNamespace(**{**usual, **changed})}
 
@@ -110,14 +111,14 @@ def test_what_says_nothing_of_ours_is_left_to_ganeti(unit, changed) -> None:
         "{}",
         "[1]",
         "[" * 10000,
-        json.dumps([{**WARNING.to_dict(), "code": ["x"]}]),
-        json.dumps([{**WARNING.to_dict(), "code": "\x1b[2J"}]),
-        json.dumps([{**WARNING.to_dict(), "severity": []}]),
-        json.dumps([{**WARNING.to_dict(), "severity": "GREAT"}]),
-        json.dumps([{**WARNING.to_dict(), "object": None}]),
-        json.dumps([{**WARNING.to_dict(), "text": "\x1b[2J"}]),
-        json.dumps([{**WARNING.to_dict(), "text": "\ud800"}]),
-        json.dumps([{**WARNING.to_dict(), "remedy": "\0"}]),
+        json.dumps([{**as_data(WARNING), "code": ["x"]}]),
+        json.dumps([{**as_data(WARNING), "code": "\x1b[2J"}]),
+        json.dumps([{**as_data(WARNING), "severity": []}]),
+        json.dumps([{**as_data(WARNING), "severity": "GREAT"}]),
+        json.dumps([{**as_data(WARNING), "object": None}]),
+        json.dumps([{**as_data(WARNING), "text": "\x1b[2J"}]),
+        json.dumps([{**as_data(WARNING), "text": "\ud800"}]),
+        json.dumps([{**as_data(WARNING), "remedy": "\0"}]),
     ],
 )
 def test_findings_that_are_none_are_one_of_that_node_alone(unit, text) -> None:

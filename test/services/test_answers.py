@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.decode import as_data
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, control
 from ganeti_gluster.services import node as on_node
@@ -132,7 +133,7 @@ def test_a_vote_that_does_not_fit_is_not_understood(master: object) -> None:
     ],
 )
 def test_outcomes_that_do_not_fit_are_failures(outcomes: Any) -> None:
-    usual = control.Outcome("", SWIFT.name, "account", "done", Status.RUNNING).to_dict()
+    usual = as_data(control.Outcome("", SWIFT.name, "account", "done", Status.RUNNING))
     if outcomes and isinstance(outcomes[0], dict):
         outcomes = [{**usual, **outcomes[0]}]
     answer = Answer(json.dumps({"format": 1, "outcomes": outcomes}))

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from ganeti_gluster import decode
 from ganeti_gluster.services.model import (
     Node,
     NodeChoice,
@@ -124,7 +125,7 @@ def test_a_snapshot_survives_json() -> None:
     snapshot = Snapshot(
         1.5, (service("node1", "proxy", S, "masked"),), {"node2": "marked offline in Ganeti"}
     )
-    assert Snapshot.from_dict(snapshot.to_dict()) == snapshot
+    assert decode.build(Snapshot, snapshot.to_dict()) == snapshot
 
 
 def test_which_nodes_a_type_is_expected_on() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.decode import NotUnderstood
+from ganeti_gluster.decode import NotUnderstood, as_data
 from ganeti_gluster.gluster_cli import (
     BrickHeal,
     BrickStatus,
@@ -472,7 +472,7 @@ def test_facts_and_findings_go_through_json() -> None:
     with pytest.raises(NotUnderstood, match="node: it is missing"):
         f.NodeFacts.from_dict({"format": 1})
     finding = found("BRICK_DOWN", "node1:/b", "it does not run", volume="gv0")
-    assert from_json("[%s]" % json.dumps(finding.to_dict())) == [finding]
+    assert from_json("[%s]" % json.dumps(as_data(finding))) == [finding]
     with pytest.raises(NotUnderstood, match=r"findings\[0\]: not an object, but int"):
         from_json("[1]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from ganeti_gluster.pool.state import PoolState, of_glusterd
 from ganeti_gluster.services import config, store
 from ganeti_gluster.services.model import ServerService, Snapshot, Status
 from ganeti_gluster.web import pool, services
+from ganeti_gluster.web.facts import Board, encode
 
 BRICKS = tuple(VolumeBrick("node%d" % n, "/b", "u%d" % n) for n in (1, 2, 3))
 INFO = VolumeInfo("gv0", "u", "Started", "Replicate", 3, 0, 0, 0, BRICKS, {})
@@ -104,7 +106,9 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for time, state in ((1.0, Status.RUNNING), (2.0, Status.STOPPED)):
             opened.record(taken(time, state), master="node1", history=100)
 
-    part = services.services_facts()
+    board = Board()
+    board.post(json.loads(encode("swift", services.services_facts())))
+    part = board.snapshot.part("swift")
     assert part.at == 2.0
     assert part.data.status is Status.PARTIALLY_UP and part.data.message == "down: node2"
     assert [(one.node, one.status) for one in part.data.hosts] == [
