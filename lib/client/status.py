@@ -52,65 +52,21 @@ ALL_OPT = cli.cli_option(
     help="Every instance, not the first %d" % SHOWN,
 )
 
-# Title, key of the rows, and of each column: field, header, whether it is a size.
-_TABLES: tuple[tuple[str, str, tuple[tuple[str, str, bool], ...]], ...] = (
-    (
-        "Nodes",
-        "nodes",
-        (
-            ("node", "Node", False),
-            ("glusterd", "Glusterd", False),
-            ("peers_text", "Peers", False),
-            ("template", "Template", False),
-            ("glusterfs", "GlusterFS", False),
-            ("volumes_text", "Reaches", False),
-        ),
-    ),
+# Title, key of the rows, and the columns: the field and, where it is another word, the header.
+_TABLES = (
+    ("Nodes", "nodes", "node glusterd peers_text:Peers template glusterfs:GlusterFS reaches"),
     (
         "Volumes",
         "volumes",
-        (
-            ("volume", "Volume", False),
-            ("state", "State", False),
-            ("shape", "Shape", False),
-            ("bricks_text", "Bricks", False),
-            ("size", "Size", True),
-            ("free", "Free", True),
-            ("images", "Images", False),
-            ("allocated", "Allocated", True),
-            ("behind", "ToHeal", False),
-            ("split_brain", "SplitBrain", False),
-        ),
+        "volume state shape bricks_text:Bricks size free images allocated behind:ToHeal"
+        " split_brain:SplitBrain",
     ),
-    (
-        "Bricks",
-        "bricks",
-        (
-            ("brick", "Brick", False),
-            ("state", "State", False),
-            ("size", "Size", True),
-            ("free", "Free", True),
-            ("behind", "ToHeal", False),
-        ),
-    ),
-    (
-        "Instances",
-        "instances",
-        (
-            ("instance", "Instance", False),
-            ("node", "Primary", False),
-            ("disks", "Disks", False),
-            ("size", "Size", True),
-            ("allocated", "Allocated", True),
-            ("state", "State", False),
-        ),
-    ),
-    (
-        "Exports",
-        "exports",
-        (("node", "Node", False), ("export", "Export", False), ("state", "State", False)),
-    ),
+    ("Bricks", "bricks", "brick state size free behind:ToHeal"),
+    ("Instances", "instances", "instance node:Primary disks size allocated state"),
+    ("Exports", "exports", "node export state"),
 )
+_SIZES = {"size", "free", "allocated"}
+_NUMBERS = {*_SIZES, "images", "behind", "split_brain", "disks"}
 
 
 def ShowStatus(opts: Any, args: list[str]) -> int:
@@ -201,29 +157,24 @@ def _painter(colours: bool) -> Callable[[str], str]:
 
 def _table(
     rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[tuple[str, str, bool]],
+    columns: str,
     opts: Any,
     paint: Callable[[str], str],
 ) -> list[str]:
     """The lines of a table by Ganeti's own function, coloured afterwards: it counts letters."""
-    fields = [field for field, _, _ in columns]
-    texts = [
-        [_text(_derived(row), field, size, opts) for field, _, size in columns] for row in rows
-    ]
+    words = [column.partition(":") for column in columns.split()]
+    headers = {field: header or field.capitalize() for field, _, header in words}
+    texts = [[_text(_derived(row), field, opts) for field in headers] for row in rows]
     lines: list[str] = cli.GenerateTable(
-        headers=None if opts.no_headers else {field: header for field, header, _ in columns},
-        fields=fields,
+        headers=None if opts.no_headers else headers,
+        fields=list(headers),
         separator=opts.separator,
         data=texts,
-        numfields=[
-            field
-            for field, _, size in columns
-            if size or field in ("images", "behind", "split_brain", "disks")
-        ],
+        numfields=[field for field in headers if field in _NUMBERS],
     )
     head = 0 if opts.no_headers else 1
-    for number, words in enumerate(texts, head):
-        for word in dict.fromkeys(words):
+    for number, shown in enumerate(texts, head):
+        for word in dict.fromkeys(shown):
             if word in _COLOURS:
                 lines[number] = lines[number].replace(word, paint(word), 1)
     return lines
@@ -234,7 +185,7 @@ def _derived(row: Mapping[str, Any]) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if "peers" in row:
         more["peers_text"] = "%d/%d" % (row["peers_connected"], row["peers"])
-        more["volumes_text"] = ", ".join(
+        more["reaches"] = ", ".join(
             [*row["reached"], *("not %s" % name for name in row["unreachable"])]
         )
     if "bricks" in row:
@@ -244,11 +195,11 @@ def _derived(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **more}
 
 
-def _text(row: Mapping[str, Any], field: str, is_size: bool, opts: Any) -> str:
+def _text(row: Mapping[str, Any], field: str, opts: Any) -> str:
     value = row.get(field)
     if value is None or value == "":
         return "-"
-    if is_size:
+    if field in _SIZES:
         # As Ganeti's tables: for people or, with a separator, in MiB.
         units = opts.units or ("h" if opts.separator is None else "m")
         return str(utils.FormatUnit(value / MIB, units))
