@@ -143,7 +143,8 @@ def look_at_volumes(
     """The volumes, all at once, and their images as they were `listed`."""
     jobs: dict[str, Callable[[], Any]] = {}
     for spec in config.specs:
-        jobs.setdefault("volume %s" % spec.name, _look_at_volume(spec, nodes))
+        job = partial(gather_volume.gather_volume, spec, backlog=may_be_behind(spec.name, nodes))
+        jobs.setdefault("volume %s" % spec.name, job)
     answers = {**look(jobs, seconds=VOLUMES_SECONDS), **listed}
     volumes, images, problems = {}, {}, []
     for name, answer in answers.items():
@@ -179,9 +180,7 @@ def _look_at_contents(
             if brick.volume == spec.name
             for image in brick.pieces.values()
         }
-        jobs[spec.name] = partial(
-            gather_volume.bounded_unreadable, spec, paths, whole=frozenset(pieces)
-        )
+        jobs[spec.name] = partial(gather_volume.unreadable, spec, paths, whole=frozenset(pieces))
     answers = look(jobs, seconds=gather_volume.READ_SECONDS)
     return {name: answer.value for name, answer in answers.items() if answer.value}
 
@@ -210,13 +209,6 @@ def name_pieces(facts: VolumeFacts, nodes: Mapping[str, NodeFacts]) -> tuple[Spl
     return tuple(sorted(known, key=lambda file: (file.path, file.gfid)))
 
 
-def _look_at_volume(spec: VolumeSpec, nodes: Mapping[str, NodeFacts]) -> Callable[[], Any]:
-    def job() -> VolumeFacts:
-        return gather_volume.gather_volume(spec, backlog=may_be_behind(spec.name, nodes))
-
-    return job
-
-
 def _listings(config: Configuration) -> dict[str, Callable[[], Any]]:
     jobs: dict[str, Callable[[], Any]] = {}
     for spec in config.specs:
@@ -239,8 +231,9 @@ def _with_gfids(config: Configuration, known: ImageFacts) -> ImageFacts:
     """The GFIDs of all images of instances, by which pieces in split-brain are known."""
     (spec, *_) = [spec for spec in config.specs if spec.name == known.volume]
     paths = [disk.path for disk in config.disks if disk.volume == known.volume]
-    answer = gather_volume.bounded_images(spec, gfids_of=paths)
-    return answer if isinstance(answer, ImageFacts) else known
+    job = partial(gather_volume.gather_images, spec, gfids_of=paths)
+    found: ImageFacts = look({"": job}, seconds=gather_volume.LIST_SECONDS)[""].value or known
+    return found
 
 
 def _waiting(volumes: Mapping[str, VolumeFacts]) -> dict[str, float]:

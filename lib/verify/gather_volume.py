@@ -199,29 +199,9 @@ def _shards_show(volume: Volume) -> bool:
         raise
 
 
-def bounded_unreadable(
+def unreadable(
     spec: VolumeSpec, paths: Sequence[str], *, whole: Collection[str]
-) -> dict[str, str] | None:
-    """See `readable.unreadable`; None where the volume does not tell in time.
-
-    A volume of which nothing can be read has other findings.
-    """
-
-    def job() -> dict[str, str]:
-        with connect(spec) as volume:
-            return dict(readable.unreadable(volume, paths, whole=whole))
-
-    answer = look({"read": job}, seconds=READ_SECONDS)["read"]
-    found: dict[str, str] | None = answer.value
-    return found
-
-
-def bounded_images(spec: VolumeSpec, *, gfids_of: Sequence[str] = ()) -> f.ImageFacts | str:
-    """`gather_images`, or in words why it could not tell in time."""
-    answer = look(
-        {"images": lambda: gather_images(spec, gfids_of=gfids_of)}, seconds=LIST_SECONDS
-    )["images"]
-    if answer.error:
-        return "images of volume %s: %s" % (spec.name, answer.error)
-    result: f.ImageFacts = answer.value
-    return result
+) -> dict[str, str]:
+    """See `readable.unreadable`."""
+    with connect(spec) as volume:
+        return dict(readable.unreadable(volume, paths, whole=whole))
