@@ -225,7 +225,7 @@ def _whole(type: ServiceType, named: Sequence[str], targets: Sequence[str]) -> b
 
 def _judge(verb: str, outcomes: Sequence[Outcome], *, quiet: bool) -> int:
     """The exit status, with a line that says how many there are of each result."""
-    good = [o for o in outcomes if o.result in (control.DONE, control.UNCHANGED)]
+    good = [o for o in outcomes if o.good]
     failed = [o for o in outcomes if o.result == control.FAILED]
     if not quiet:
         rest = len(outcomes) - len(good) - len(failed)

@@ -47,6 +47,11 @@ class Outcome:
     status: Status
     message: str = ""
 
+    @property
+    def good(self) -> bool:
+        """Whether it is now as it was asked for."""
+        return self.result in (DONE, UNCHANGED)
+
 
 @dataclass(frozen=True)
 class Controller:

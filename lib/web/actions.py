@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.services.control import VERBS, Outcome
 
-VERBS = ("start", "stop", "restart")
 #: Actions that are remembered.
 MAX_ACTIONS = 50
 
@@ -29,20 +29,6 @@ class Order:
     verb: str
     nodes: tuple[str, ...]
     services: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one service on one node, read back after the work.
-
-    Where the node did not answer, `service` is empty.
-    """
-
-    node: str
-    service: str
-    done: bool
-    status: str
-    message: str = ""
 
 
 @dataclass
@@ -66,7 +52,7 @@ class Action:
         """`running`, `done`, `partly` or `failed`."""
         if self.running:
             return "running"
-        done = [outcome.done for outcome in self.outcomes]
+        done = [outcome.good for outcome in self.outcomes]
         if self.error or not any(done):
             return "failed"
         return "done" if all(done) else "partly"

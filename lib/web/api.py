@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, jsonify, request, url_for
 
 from ganeti_gluster.decode import as_data
-from ganeti_gluster.web import access, openapi
+from ganeti_gluster.web import access, openapi, words
 from ganeti_gluster.web.actions import Action, Busy, InvalidOrder, make_order
 from ganeti_gluster.web.pages import known_nodes, known_services
 from ganeti_gluster.web.site import site
@@ -114,5 +114,8 @@ def plain(action: Action) -> dict[str, Any]:
         "ended": action.ended,
         "state": action.state,
         "error": action.error,
-        "outcomes": [as_data(outcome) for outcome in list(action.outcomes)],
+        "outcomes": [
+            {**as_data(one), "done": one.good, "message": words.outcome(one)}
+            for one in list(action.outcomes)
+        ],
     }

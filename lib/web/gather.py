@@ -16,10 +16,10 @@ from ganeti_gluster.cmdlib import configuration
 from ganeti_gluster.cmdlib import services as cluster_services
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.monitoring.agent import METRICS_FILE
-from ganeti_gluster.services import control
+from ganeti_gluster.services.control import Outcome
 from ganeti_gluster.verify.facts import Node
 from ganeti_gluster.web import facts
-from ganeti_gluster.web.actions import Order, Outcome
+from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.background import Source
 from ganeti_gluster.web.pool import History, PoolSource
 from ganeti_gluster.web.services import events_facts, service_type, services_facts
@@ -72,17 +72,7 @@ def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
         service_type(),
         nodes=order.nodes,
         services=order.services,
-        on_node_done=lambda node, found: report([_outcome(one) for one in found]),
-    )
-
-
-def _outcome(one: control.Outcome) -> Outcome:
-    return Outcome(
-        one.node,
-        one.service,
-        one.result in (control.DONE, control.UNCHANGED),
-        one.status.value,
-        one.message or ("it was so already" if one.result == control.UNCHANGED else ""),
+        on_node_done=lambda _node, found: report(found),
     )
 
 

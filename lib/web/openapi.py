@@ -9,9 +9,9 @@ import typing
 from typing import Any
 
 from ganeti_gluster import __version__
+from ganeti_gluster.services.control import VERBS, Outcome
 from ganeti_gluster.services.model import Host
 from ganeti_gluster.web import facts
-from ganeti_gluster.web.actions import VERBS, Outcome
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -107,6 +107,8 @@ def _actions(schemas: dict[str, Any]) -> dict[str, Any]:
             "services": {**names, "description": "all of them if left out"},
         },
     }
+    outcome = _schema(Outcome, schemas)
+    schemas["Outcome"]["properties"]["done"] = {"type": "boolean"}
     properties = {
         "id": {"type": "integer"},
         "action": verb,
@@ -117,7 +119,7 @@ def _actions(schemas: dict[str, Any]) -> dict[str, Any]:
         "ended": {"type": "number", "nullable": True},
         "state": {"type": "string", "enum": ["running", "done", "partly", "failed"]},
         "error": {"type": "string"},
-        "outcomes": {"type": "array", "items": _schema(Outcome, schemas)},
+        "outcomes": {"type": "array", "items": outcome},
     }
     error = {
         "type": "object",

@@ -18,7 +18,8 @@ from typing import Any
 from ganeti_gluster import decode
 from ganeti_gluster.decode import Name, NotUnderstood, Serial
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.web.actions import Order, Outcome, make_order
+from ganeti_gluster.services.control import Outcome
+from ganeti_gluster.web.actions import Order, make_order
 
 #: The longest line of an order, in bytes; a hundred nodes with long names fit.
 MAX_LINE = 64 * 1024
@@ -98,7 +99,7 @@ def answer(number: int, outcomes: list[Outcome], *, end: bool = False, error: st
     said = {
         "name": OUTCOME,
         "id": number,
-        "outcomes": [asdict(outcome) for outcome in outcomes],
+        "outcomes": [decode.as_data(outcome) for outcome in outcomes],
         "end": end,
         "error": error,
     }

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from ganeti_gluster.pool.state import Verdict
+from ganeti_gluster.services.control import UNCHANGED, Outcome
 from ganeti_gluster.services.model import Status
 from ganeti_gluster.verify.codes import ERROR, WARNING, Severity
 from ganeti_gluster.verify.facts import Node
@@ -74,6 +75,11 @@ def severity_word(severity: Severity) -> Word:
 def verdict_word(verdict: Verdict) -> Word:
     """The word of a volume's verdict, or the pool's."""
     return _VERDICTS[verdict]
+
+
+def outcome(one: Outcome) -> str:
+    """What there is to say of what became of a service."""
+    return one.message or ("it was so already" if one.result == UNCHANGED else "")
 
 
 def node_word(node: Node) -> Word:

@@ -14,13 +14,14 @@ from werkzeug.test import TestResponse
 
 from ganeti_gluster.pool.state import BrickState, PeerState, PoolState, Verdict, VolumeState
 from ganeti_gluster.services import config
+from ganeti_gluster.services.control import DONE, Outcome
 from ganeti_gluster.services.model import ServerService, Snapshot, Status, TypeServices
 from ganeti_gluster.verify.codes import ERROR
 from ganeti_gluster.verify.facts import Node
 from ganeti_gluster.verify.finding import Finding
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.accounts import Account
-from ganeti_gluster.web.actions import Actions, Order, Outcome
+from ganeti_gluster.web.actions import Actions, Order
 from ganeti_gluster.web.app import create_app
 from ganeti_gluster.web.attempts import Attempts
 from ganeti_gluster.web.facts import Part
@@ -223,7 +224,7 @@ def make_page(app: Flask) -> Callable[..., Page]:
         def control(order: Order, report: Callable[[Outcome], None]) -> None:
             orders.append(order)
             for node in order.nodes:
-                report(Outcome(node, "proxy", True, "STOPPED"))
+                report(Outcome(node, "GLUSTER_SWIFT", "proxy", DONE, Status.STOPPED))
 
         site = Site(
             board,
