@@ -28,7 +28,7 @@ from ganeti_gluster.decode import as_data
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.mends import verify as verify_mend
 from ganeti_gluster.pool import crew
-from ganeti_gluster.pool.facts import DeviceFacts, NodeFacts, PlaceFacts
+from ganeti_gluster.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
 from ganeti_gluster.services import answers, config, publish, replica
 from ganeti_gluster.services import node as on_node
 from ganeti_gluster.services import store as services_store
@@ -37,7 +37,7 @@ from ganeti_gluster.services.config import Configuration
 from ganeti_gluster.services.control import DONE, Outcome
 from ganeti_gluster.services.events import Event
 from ganeti_gluster.services.inquiry import Inquiry
-from ganeti_gluster.services.model import Node, ServerService, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, Node, ServerService, Status
 from ganeti_gluster.services.store import Store
 from ganeti_gluster.services.units import UnitState
 from ganeti_gluster.verify import facts as f
@@ -162,7 +162,7 @@ OUTCOMES = {
         for service in SWIFT.services
     ],
 }
-BEFORE = Snapshot(
+BEFORE = ClusterServices(
     5.0,
     tuple(
         ServerService(SWIFT.name, service.name, node, Status.STOPPED)
@@ -356,7 +356,7 @@ def test_a_plugins_state_can_be_shown(output: str) -> None:
 
 POOL = {
     "result": dataclasses.asdict(
-        NodeFacts(
+        CandidateFacts(
             version="11.1",
             peers=("node1",),
             addresses={"node1": "192.0.2.1"},

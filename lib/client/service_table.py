@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ganeti_gluster.services.model import Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, Status
 
 # Select Graphic Rendition of ECMA-48.
 _CODES = {"green": "32", "red": "31", "amber": "33", "grey": "90"}
@@ -30,7 +30,7 @@ def paint(text: str, status: Status, *, colour: bool) -> str:
     return "\033[%sm%s\033[0m" % (_CODES[status.colour], text) if colour else text
 
 
-def overview(snapshot: Snapshot, type: str, title: str, *, colour: bool) -> list[str]:
+def overview(snapshot: ClusterServices, type: str, title: str, *, colour: bool) -> list[str]:
     """The lines for one type: the cluster, a table of nodes and services, the reasons."""
     whole = snapshot.aggregate(type=type)
     head = "%s: %s" % (title, paint(word(whole.status), whole.status, colour=colour))
@@ -41,7 +41,7 @@ def overview(snapshot: Snapshot, type: str, title: str, *, colour: bool) -> list
     return [*lines, "", *reasons] if reasons else lines
 
 
-def _matrix(snapshot: Snapshot, type: str, *, colour: bool) -> list[str]:
+def _matrix(snapshot: ClusterServices, type: str, *, colour: bool) -> list[str]:
     names = list(dict.fromkeys(found.name for found in snapshot.select(type=type)))
     rows: list[list[tuple[str, Status | None]]] = [
         [(text, None) for text in ("Node", *names, "Together")]
@@ -65,7 +65,7 @@ def _cells(
     ]
 
 
-def _reasons(snapshot: Snapshot, type: str) -> list[str]:
+def _reasons(snapshot: ClusterServices, type: str) -> list[str]:
     """Why what does not run does not: a line for a silent node, else for each service."""
     lines = []
     for node in snapshot.nodes(type):

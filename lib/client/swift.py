@@ -15,7 +15,7 @@ from ganeti_gluster.cmdlib import services
 from ganeti_gluster.decode import as_data
 from ganeti_gluster.services import config, control
 from ganeti_gluster.services.control import Outcome
-from ganeti_gluster.services.model import ServerService, ServiceType, Snapshot
+from ganeti_gluster.services.model import ClusterServices, ServerService, ServiceType
 
 # All was done, nothing was, some was.
 EXIT_DONE, EXIT_NONE, EXIT_SOME = constants.EXIT_SUCCESS, constants.EXIT_FAILURE, 3
@@ -113,7 +113,7 @@ def _limits(passed: float) -> tuple[float, float]:
     return answer, max(answer, rest)
 
 
-def _status_data(snapshot: Snapshot, types: Sequence[ServiceType]) -> dict[str, Any]:
+def _status_data(snapshot: ClusterServices, types: Sequence[ServiceType]) -> dict[str, Any]:
     """The status as plain data: for each type the whole, each node, and each service."""
     found = [(each, snapshot.of_type(each)) for each in types]
     return {
@@ -136,7 +136,7 @@ def _status_data(snapshot: Snapshot, types: Sequence[ServiceType]) -> dict[str, 
     }
 
 
-def _print_fields(opts: Any, snapshot: Snapshot) -> None:
+def _print_fields(opts: Any, snapshot: ClusterServices) -> None:
     fields = cli.ParseFields(opts.output, _DEFAULT_FIELDS)
     unknown = [name for name in fields if name not in _FIELDS]
     if unknown:

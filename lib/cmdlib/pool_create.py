@@ -16,7 +16,7 @@ from ganeti_gluster.pool import checks
 from ganeti_gluster.pool.build import Build, VolumeDiffers, Wish
 from ganeti_gluster.pool.checks import Problem
 from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.facts import NodeFacts
+from ganeti_gluster.pool.facts import CandidateFacts
 from ganeti_gluster.pool.settings import JOIN, Settings
 from ganeti_gluster.pool.shape import Shape, whole_sets
 from ganeti_gluster.pool.steps import Say, Step
@@ -47,7 +47,7 @@ class Plan:
 
     wish: Wish
     steps: list[Step]
-    facts: dict[str, NodeFacts]
+    facts: dict[str, CandidateFacts]
     problems: list[Problem] = field(default_factory=list)
 
     def obstacles(self, force: bool) -> list[Problem]:

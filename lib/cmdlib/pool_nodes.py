@@ -18,7 +18,7 @@ from ganeti_gluster import command, decode, private
 from ganeti_gluster import constants as our_constants
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.facts import NodeFacts
+from ganeti_gluster.pool.facts import CandidateFacts
 
 LOCK_FILE = our_constants.RUN_DIR + "/pool.lock"
 LOG_FILE = os.path.join(pathutils.LOG_DIR, "gluster-pool.log")
@@ -77,7 +77,7 @@ def crew() -> Crew:
 
 def look(
     workers: Crew, nodes: Sequence[str], *, directory: str, volume: str, device: str
-) -> tuple[dict[str, NodeFacts], dict[str, str]]:
+) -> tuple[dict[str, CandidateFacts], dict[str, str]]:
     """The facts about the nodes, and why there are none of some."""
     arguments: Mapping[str, Any] = {
         "servers": list(nodes),

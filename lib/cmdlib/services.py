@@ -18,7 +18,7 @@ from ganeti_gluster.services import answers, config, control
 from ganeti_gluster.services import node as on_node
 from ganeti_gluster.services.control import Outcome
 from ganeti_gluster.services.inquiry import OFFLINE, Inquiry
-from ganeti_gluster.services.model import Node, Service, ServiceType, Snapshot
+from ganeti_gluster.services.model import ClusterServices, Node, Service, ServiceType
 
 # What a node has for its answer, and all of them together with the services that are
 # on their way to another state, which are read again until then.
@@ -76,7 +76,7 @@ def fetch(
     *,
     seconds: float = FETCH_SECONDS,
     within: float = TRANSITION_SECONDS,
-) -> Snapshot:
+) -> ClusterServices:
     """The services of `types` on the cluster's nodes, or on some, as the nodes tell now.
 
     All nodes are asked at once, so however many are silent, it takes `seconds` (whole

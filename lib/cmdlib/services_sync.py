@@ -28,7 +28,7 @@ from ganeti_gluster.services import answers, config, election, publish, replica
 from ganeti_gluster.services import node as on_node
 from ganeti_gluster.services import store as services_store
 from ganeti_gluster.services.answers import Answer
-from ganeti_gluster.services.model import Node, Snapshot
+from ganeti_gluster.services.model import ClusterServices, Node
 from ganeti_gluster.services.store import Store, StoreError, Version
 
 COPY_SECONDS = 8
@@ -117,7 +117,7 @@ def _newest(store: Store) -> Version:
 
 
 def _rival(
-    store: Store, snapshot: Snapshot, nodes: Sequence[Node], myself: str, *, history: int
+    store: Store, snapshot: ClusterServices, nodes: Sequence[Node], myself: str, *, history: int
 ) -> str:
     """The node that is the master instead of this one, "" if none is.
 

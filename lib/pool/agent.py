@@ -23,7 +23,7 @@ from ganeti_gluster.gfapi.probe import probe
 from ganeti_gluster.gluster_cli import Gluster, GlusterFailed
 from ganeti_gluster.pool import blame, connections, place, self_heal
 from ganeti_gluster.pool import discard as discarding
-from ganeti_gluster.pool.facts import NodeFacts
+from ganeti_gluster.pool.facts import CandidateFacts
 from ganeti_gluster.volume import VolumeSpec, connect
 
 MODULE = "ganeti_gluster.pool.agent"
@@ -45,7 +45,7 @@ def look(
     clock = time.time() - now
     gluster = Gluster(patience=5)
     addresses = {server: _address(server) for server in servers}
-    facts = NodeFacts(
+    facts = CandidateFacts(
         version=_version(),
         plugin=__version__,
         active=_unit("is-active"),

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster.pool.facts import DeviceFacts, NodeFacts, PlaceFacts
+from ganeti_gluster.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
 
 #: Seconds by which clocks may differ: the answer's way is within the measure.
 CLOCK_SECONDS = 10.0
@@ -35,7 +35,7 @@ class Problem:
 
 
 def check(
-    facts: Mapping[str, NodeFacts],
+    facts: Mapping[str, CandidateFacts],
     *,
     bricks: Sequence[str],
     volume: str,
@@ -81,7 +81,7 @@ def check(
     return found
 
 
-def _glusterd(node: str, seen: NodeFacts) -> Iterator[Problem]:
+def _glusterd(node: str, seen: CandidateFacts) -> Iterator[Problem]:
     if not seen.version:
         yield Problem(node, "glusterd is not installed", "apt-get install glusterfs-server")
     elif not seen.active:
@@ -90,7 +90,9 @@ def _glusterd(node: str, seen: NodeFacts) -> Iterator[Problem]:
         yield Problem(node, "glusterd does not start at boot", "systemctl enable glusterd")
 
 
-def _network(node: str, seen: NodeFacts, facts: Mapping[str, NodeFacts]) -> Iterator[Problem]:
+def _network(
+    node: str, seen: CandidateFacts, facts: Mapping[str, CandidateFacts]
+) -> Iterator[Problem]:
     for other, address in seen.addresses.items():
         if not address:
             yield Problem(
@@ -125,7 +127,7 @@ def _network(node: str, seen: NodeFacts, facts: Mapping[str, NodeFacts]) -> Iter
             )
 
 
-def _versions(facts: Mapping[str, NodeFacts]) -> Iterator[Problem]:
+def _versions(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
     by_version: dict[str, list[str]] = {}
     for node, seen in facts.items():
         if seen.version:
@@ -139,7 +141,7 @@ def _versions(facts: Mapping[str, NodeFacts]) -> Iterator[Problem]:
         )
 
 
-def anchor(facts: Mapping[str, NodeFacts], preferred: str) -> str:
+def anchor(facts: Mapping[str, CandidateFacts], preferred: str) -> str:
     """The node that the others join: one that has a pool or volumes, else `preferred`."""
     pooled = [node for node, seen in facts.items() if seen.peers]
     serving = [node for node, seen in facts.items() if seen.volumes]
@@ -149,7 +151,7 @@ def anchor(facts: Mapping[str, NodeFacts], preferred: str) -> str:
     return preferred if preferred in facts else next(iter(facts))
 
 
-def _strangers(facts: Mapping[str, NodeFacts]) -> Iterator[Problem]:
+def _strangers(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
     """Members of another pool, and servers with volumes, cannot be taken in."""
     first = anchor(facts, "")
     pool = {facts[first].uuid, *facts[first].peer_uuids}
@@ -177,7 +179,9 @@ def _strangers(facts: Mapping[str, NodeFacts]) -> Iterator[Problem]:
             )
 
 
-def _device(node: str, device: DeviceFacts, seen: NodeFacts, *, wipe: bool) -> Iterator[Problem]:
+def _device(
+    node: str, device: DeviceFacts, seen: CandidateFacts, *, wipe: bool
+) -> Iterator[Problem]:
     if not device.exists:
         yield Problem(node, "there is no %s" % device.path)
     elif not device.is_block:
@@ -242,7 +246,7 @@ def _place(node: str, place: PlaceFacts, volume: str, volume_id: str) -> Iterato
         )
 
 
-def _sizes(facts: Mapping[str, NodeFacts]) -> Iterator[Problem]:
+def _sizes(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
     sizes = {
         node: seen.device.size if seen.device else seen.place.size for node, seen in facts.items()
     }

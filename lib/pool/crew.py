@@ -12,14 +12,14 @@ from ganeti_gluster.decode import Count, Name, NotUnderstood, Sentence
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.pool import agent
-from ganeti_gluster.pool.facts import NodeFacts, PlaceFacts
+from ganeti_gluster.pool.facts import CandidateFacts, PlaceFacts
 
 #: Seconds a node has for what it was told, beyond the time that the work itself may take.
 GRACE = 30.0
 
 #: What each verb of the agent answers.
 RESULTS: dict[str, Any] = {
-    "look": NodeFacts,
+    "look": CandidateFacts,
     "mounted": bool,
     "place": PlaceFacts,
     "ready": bool,

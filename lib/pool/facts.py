@@ -58,8 +58,8 @@ class DeviceFacts:
 
 
 @dataclass(frozen=True)
-class NodeFacts:
-    """A node, as it sees itself and the others.
+class CandidateFacts:
+    """A node that may get a brick, as it sees itself and the others.
 
     `addresses`: for each node's name what it resolves to here, "" if it does not;
     `names`: for each of those addresses the name that it resolves back to;
@@ -91,7 +91,7 @@ class NodeFacts:
         return self.device.wiped(directory) if self.device and wipe else ()
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> NodeFacts:
+    def from_dict(cls, data: dict[str, Any]) -> CandidateFacts:
         """From what `dataclasses.asdict` made, after its way through JSON.
 
         Raises NotUnderstood.

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from ganeti_gluster import decode
 from ganeti_gluster.decode import Longest, Moment, Name, Serial
-from ganeti_gluster.services.model import Aggregate, ServerService, Snapshot, Status
+from ganeti_gluster.services.model import Aggregate, ClusterServices, ServerService, Status
 
 SERVICE_STATUS = "service-status"
 SERVICE_APPEARED = "service-appeared"
@@ -79,7 +79,7 @@ def _sentence(event: Event) -> str:
     return "%s: %s" % (service, change)
 
 
-def with_since(old: Snapshot | None, new: Snapshot) -> Snapshot:
+def with_since(old: ClusterServices | None, new: ClusterServices) -> ClusterServices:
     """`new`, where a service whose node does not say since when has what `old` knows.
 
     For a status that `old` does not have it is the time of `new`.
@@ -95,7 +95,7 @@ def with_since(old: Snapshot | None, new: Snapshot) -> Snapshot:
     return new.with_services(services)
 
 
-def changes(old: Snapshot, new: Snapshot) -> list[Event]:
+def changes(old: ClusterServices, new: ClusterServices) -> list[Event]:
     """The events that lead from `old` to `new`, in the order of `KINDS`.
 
     A type that `old` has nothing of is recorded without events.  `id` and `uid` are
@@ -111,7 +111,7 @@ def changes(old: Snapshot, new: Snapshot) -> list[Event]:
     return sorted(events, key=lambda event: KINDS.index(event.kind))
 
 
-def _fetching(old: Snapshot, new: Snapshot) -> Iterable[Event]:
+def _fetching(old: ClusterServices, new: ClusterServices) -> Iterable[Event]:
     for node, reason in sorted(new.failures.items()):
         if node not in old.failures:
             yield Event(new.time, FETCH_FAILED, node=node, message=_message(reason))
@@ -160,7 +160,7 @@ def _message(text: str) -> str:
     return decode.printable(text, longest=LONGEST_MESSAGE)
 
 
-def _aggregates(old: Snapshot, new: Snapshot, name: str) -> Iterable[Event]:
+def _aggregates(old: ClusterServices, new: ClusterServices, name: str) -> Iterable[Event]:
     for node in new.nodes(name):
         was, now = (at.aggregate(type=name, node=node) for at in (old, new))
         if was.members:

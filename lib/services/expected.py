@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ganeti_gluster.services.model import ServiceType, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, ServiceType, Status
 from ganeti_gluster.verify.codes import WARNING
 from ganeti_gluster.verify.finding import Finding, found
 
 
 def findings(
-    snapshot: Snapshot, types: Iterable[ServiceType], *, offline: Collection[str]
+    snapshot: ClusterServices, types: Iterable[ServiceType], *, offline: Collection[str]
 ) -> Iterable[Finding]:
     """One finding for each node and type with `verify` of which not all runs.
 
@@ -32,7 +32,7 @@ def findings(
             )
 
 
-def _reasons(snapshot: Snapshot, type: ServiceType, node: str) -> str:
+def _reasons(snapshot: ClusterServices, type: ServiceType, node: str) -> str:
     """`proxy is down (masked), object is not installed`."""
     if node in snapshot.failures:
         return "unknown (%s)" % snapshot.failures[node]

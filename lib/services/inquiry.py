@@ -9,7 +9,7 @@ from dataclasses import replace
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers
 from ganeti_gluster.services.answers import Answer
-from ganeti_gluster.services.model import Node, ServerService, ServiceType, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, Node, ServerService, ServiceType, Status
 
 OFFLINE = "marked offline in Ganeti"
 
@@ -46,7 +46,7 @@ class Inquiry:
         services = self._told.get(node, {}).values()
         return any(service.transition for each in services for service in each)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> ClusterServices:
         """What is known now; services that are still on their way are UNKNOWN."""
         services = (
             replace(found, status=Status.UNKNOWN) if found.transition else found
@@ -55,7 +55,9 @@ class Inquiry:
             if node in type.nodes
             for found in self._services(type, node.name)
         )
-        return Snapshot(time.time(), tuple(services), dict(self._failures), dict(self._masters))
+        return ClusterServices(
+            time.time(), tuple(services), dict(self._failures), dict(self._masters)
+        )
 
     def _services(self, type: ServiceType, node: str) -> Iterator[ServerService]:
         if node in self._told:

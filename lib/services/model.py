@@ -193,7 +193,7 @@ class TypeServices(Aggregate):
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ClusterServices:
     """The services of the cluster at one time.
 
     It holds only what is expected: a node on which a type is not expected has no
@@ -249,7 +249,7 @@ class Snapshot:
         """The nodes there are services on, sorted."""
         return sorted({found.node for found in self.select(type=type)})
 
-    def with_services(self, services: Iterable[ServerService]) -> Snapshot:
+    def with_services(self, services: Iterable[ServerService]) -> ClusterServices:
         """The same with other services."""
         return replace(self, services=tuple(services))
 

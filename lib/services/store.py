@@ -22,7 +22,7 @@ from ganeti_gluster import constants, decode, private
 from ganeti_gluster.decode import Name, NotUnderstood, Serial, as_data
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.events import Event, changes, with_since
-from ganeti_gluster.services.model import Snapshot
+from ganeti_gluster.services.model import ClusterServices
 
 FORMAT = 1
 # How long to wait for another process's transaction, in seconds.
@@ -68,7 +68,7 @@ class _Dump:
     version: tuple[Serial, Serial]
     master: Name
     published: Serial
-    snapshot: Snapshot
+    snapshot: ClusterServices
     events: tuple[Event, ...]
 
 
@@ -80,10 +80,10 @@ class Store:
 
     # Reading
 
-    def snapshot(self) -> Snapshot | None:
+    def snapshot(self) -> ClusterServices | None:
         """The services at the last sync; None before the first."""
         kept = self.kept()
-        return None if kept is None else decode.build(Snapshot, kept)
+        return None if kept is None else decode.build(ClusterServices, kept)
 
     def kept(self) -> Any:
         """The same as plain data."""
@@ -144,7 +144,7 @@ class Store:
 
     # Writing
 
-    def record(self, new: Snapshot, *, master: str, history: int) -> list[Event]:
+    def record(self, new: ClusterServices, *, master: str, history: int) -> list[Event]:
         """Take `new` for what is, and return the events that lead there, now stored.
 
         The first snapshot of all makes no events.  At most `history` events are
@@ -253,7 +253,7 @@ class Store:
             self._connection.execute("COMMIT")
 
 
-def _facts(snapshot: Snapshot | None) -> object:
+def _facts(snapshot: ClusterServices | None) -> object:
     """What of a snapshot another master has to know: not when it was taken."""
     return snapshot and [
         sorted(snapshot.failures),

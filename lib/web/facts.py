@@ -16,7 +16,7 @@ from ganeti_gluster.decode import Moment, Sentence
 from ganeti_gluster.pool.state import PoolState
 from ganeti_gluster.services import config
 from ganeti_gluster.services.events import Event
-from ganeti_gluster.services.model import Host, ServiceType, Snapshot, TypeServices
+from ganeti_gluster.services.model import ClusterServices, Host, ServiceType, TypeServices
 from ganeti_gluster.verify.facts import Disk, Node
 from ganeti_gluster.verify.finding import Finding
 
@@ -187,7 +187,7 @@ class Board:
         if data is None or name not in KINDS:
             return data
         if KINDS[name] is TypeServices:
-            return decode.build(Snapshot, data).of_type(self._swift)
+            return decode.build(ClusterServices, data).of_type(self._swift)
         return decode.build(KINDS[name], data)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ganeti_gluster.client.service_table import overview
-from ganeti_gluster.services.model import ServerService, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, ServerService, Status
 
 
 def service(node: str, name: str, status: Status, message: str = "") -> ServerService:
     return ServerService("GLUSTER_SWIFT", name, node, status, message)
 
 
-SNAPSHOT = Snapshot(
+SNAPSHOT = ClusterServices(
     0,
     (
         service("node1", "object", Status.RUNNING),
@@ -24,7 +24,7 @@ SNAPSHOT = Snapshot(
 )
 
 
-def lines(snapshot: Snapshot, *, colour: bool = False) -> list[str]:
+def lines(snapshot: ClusterServices, *, colour: bool = False) -> list[str]:
     return overview(snapshot, "GLUSTER_SWIFT", "Gluster Swift", colour=colour)
 
 
@@ -53,4 +53,4 @@ def test_colours_change_neither_words_nor_columns() -> None:
 
 
 def test_a_type_that_is_expected_nowhere() -> None:
-    assert lines(Snapshot(0, ())) == ["Gluster Swift is expected on no node"]
+    assert lines(ClusterServices(0, ())) == ["Gluster Swift is expected on no node"]

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from ganeti_gluster.pool import checks
-from ganeti_gluster.pool.facts import DeviceFacts, NodeFacts, PlaceFacts
+from ganeti_gluster.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
 
 NODES = ("node1", "node2", "node3")
 IPS = {"node1": "192.0.2.11", "node2": "192.0.2.12", "node3": "192.0.2.13"}
@@ -24,7 +24,7 @@ PLACE = PlaceFacts(
 
 
 def well(node):
-    return NodeFacts(
+    return CandidateFacts(
         version="11.1",
         plugin="1",
         active=True,
@@ -54,7 +54,7 @@ def test_nothing_to_say_of_good_nodes():
 
 def test_facts_survive_their_way_through_json():
     facts = dataclasses.replace(well("node1"), device=DeviceFacts("/dev/vdb", signatures=("xfs",)))
-    assert NodeFacts.from_dict(json.loads(json.dumps(dataclasses.asdict(facts)))) == facts
+    assert CandidateFacts.from_dict(json.loads(json.dumps(dataclasses.asdict(facts)))) == facts
 
 
 def place(**changed):

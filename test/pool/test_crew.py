@@ -11,9 +11,9 @@ from ganeti_gluster.command import CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool import agent
 from ganeti_gluster.pool.crew import RESULTS, Crew
-from ganeti_gluster.pool.facts import NodeFacts, PlaceFacts
+from ganeti_gluster.pool.facts import CandidateFacts, PlaceFacts
 
-FACTS = NodeFacts("11.1", peers=("node2",), place=PlaceFacts("/srv", entries=("a",)))
+FACTS = CandidateFacts("11.1", peers=("node2",), place=PlaceFacts("/srv", entries=("a",)))
 
 
 def ask(verb, *, stdout="", stderr="", exit_code=0):

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from ganeti_gluster.services.events import Event, changes, with_since
-from ganeti_gluster.services.model import ServerService, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, ServerService, Status
 
 R, S, P, N, U = (
     Status.RUNNING,
@@ -21,9 +21,9 @@ TYPE = "GLUSTER_SWIFT"
 
 def snapshot(
     time: float, failures: dict[str, str] | None = None, **nodes: dict[str, Status]
-) -> Snapshot:
+) -> ClusterServices:
     """`snapshot(1, node1={"proxy": R}, …)`."""
-    return Snapshot(
+    return ClusterServices(
         time,
         tuple(
             ServerService(TYPE, name, node, status, (failures or {}).get(node, ""))
@@ -109,7 +109,7 @@ def test_a_silent_node_that_leaves_the_cluster_does_not_tell_again() -> None:
 
 
 def test_a_new_type_is_recorded_without_events_and_one_that_goes_vanishes() -> None:
-    empty, full = Snapshot(1, ()), snapshot(2, node1={"proxy": R})
+    empty, full = ClusterServices(1, ()), snapshot(2, node1={"proxy": R})
     assert changes(empty, full) == []
     assert brief(changes(full, empty)) == [("service-vanished", "node1", "proxy", "RUNNING")]
 
@@ -146,10 +146,10 @@ def test_the_words_of_an_event(event: Event, text: str) -> None:
 
 
 def test_since_is_the_nodes_own_or_when_the_status_was_first_seen() -> None:
-    def at(time: float, status: Status, since: float | None) -> Snapshot:
-        return Snapshot(time, (ServerService(TYPE, "proxy", "n1", status, since=since),))
+    def at(time: float, status: Status, since: float | None) -> ClusterServices:
+        return ClusterServices(time, (ServerService(TYPE, "proxy", "n1", status, since=since),))
 
-    def since(old: Snapshot | None, new: Snapshot) -> float | None:
+    def since(old: ClusterServices | None, new: ClusterServices) -> float | None:
         return with_since(old, new).services[0].since
 
     assert since(None, at(10, R, 5)) == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganeti_gluster.services import config, expected
-from ganeti_gluster.services.model import ServerService, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, ServerService, Status
 
 R, S, N, U = Status.RUNNING, Status.STOPPED, Status.NOT_INSTALLED, Status.UNKNOWN
 
@@ -14,7 +14,7 @@ def said(
     failures: dict[str, str] | None = None,
     offline: tuple[str, ...] = (),
 ) -> list[str]:
-    snapshot = Snapshot(
+    snapshot = ClusterServices(
         0,
         tuple(
             ServerService("GLUSTER_SWIFT", name, node, status, message)

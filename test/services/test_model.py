@@ -8,10 +8,10 @@ import pytest
 
 from ganeti_gluster import decode
 from ganeti_gluster.services.model import (
+    ClusterServices,
     Node,
     NodeChoice,
     ServerService,
-    Snapshot,
     Status,
     aggregate,
     together,
@@ -122,10 +122,10 @@ def test_unknown_members_are_named_even_when_they_do_not_show() -> None:
 
 
 def test_a_snapshot_survives_json() -> None:
-    snapshot = Snapshot(
+    snapshot = ClusterServices(
         1.5, (service("node1", "proxy", S, "masked"),), {"node2": "marked offline in Ganeti"}
     )
-    assert decode.build(Snapshot, snapshot.to_dict()) == snapshot
+    assert decode.build(ClusterServices, snapshot.to_dict()) == snapshot
 
 
 def test_which_nodes_a_type_is_expected_on() -> None:

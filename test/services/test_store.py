@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.services.model import ServerService, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, ServerService, Status
 from ganeti_gluster.services.store import StoreError, Version, connect
 
 R, S, U = Status.RUNNING, Status.STOPPED, Status.UNKNOWN
 
 
-def at(time: float, *statuses: Status) -> Snapshot:
+def at(time: float, *statuses: Status) -> ClusterServices:
     """The proxy of as many nodes as there are statuses."""
-    return Snapshot(
+    return ClusterServices(
         time,
         tuple(
             ServerService("GLUSTER_SWIFT", "proxy", "node%d" % number, status)
@@ -38,7 +38,9 @@ def test_it_is_for_its_owner_alone(path: str) -> None:
         Path(path).chmod(0o644)
 
 
-def record(path: str, snapshot: Snapshot, *, master: str = "node1", history: int = 100) -> int:
+def record(
+    path: str, snapshot: ClusterServices, *, master: str = "node1", history: int = 100
+) -> int:
     with connect(path, readonly=False) as store:
         return len(store.record(snapshot, master=master, history=history))
 

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from ganeti_gluster.pool.state import BrickState, PeerState, PoolState, Verdict, VolumeState
 from ganeti_gluster.services import config
 from ganeti_gluster.services.control import DONE, Outcome
-from ganeti_gluster.services.model import ServerService, Snapshot, Status, TypeServices
+from ganeti_gluster.services.model import ClusterServices, ServerService, Status, TypeServices
 from ganeti_gluster.verify.codes import ERROR
 from ganeti_gluster.verify.facts import Node
 from ganeti_gluster.verify.finding import Finding
@@ -64,7 +64,7 @@ class Users:
 def swift_facts() -> TypeServices:
     """One node that runs, one that does not, one that does not tell."""
     statuses = (Status.RUNNING, Status.STOPPED, Status.UNKNOWN)
-    found = Snapshot(
+    found = ClusterServices(
         NOW - 70,
         tuple(
             ServerService(

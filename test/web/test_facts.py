@@ -20,7 +20,7 @@ from ganeti_gluster.gluster_cli import (
 )
 from ganeti_gluster.pool.state import PoolState, of_glusterd
 from ganeti_gluster.services import config, store
-from ganeti_gluster.services.model import ServerService, Snapshot, Status
+from ganeti_gluster.services.model import ClusterServices, ServerService, Status
 from ganeti_gluster.web import pool, services
 from ganeti_gluster.web.facts import Board, encode
 
@@ -92,8 +92,8 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
         services.services_facts()
     names = [one.name for one in config.load().type("GLUSTER_SWIFT").services]
 
-    def taken(time: float, node2: Status) -> Snapshot:
-        return Snapshot(
+    def taken(time: float, node2: Status) -> ClusterServices:
+        return ClusterServices(
             time,
             tuple(
                 ServerService("GLUSTER_SWIFT", name, node, state)
