@@ -41,17 +41,13 @@ def argv(what: str, spec: VolumeSpec, path: str) -> list[str]:
 
 def spec_arguments(spec: VolumeSpec) -> list[str]:
     """A volume on a command line; `add_spec_arguments` is the other side."""
-    return [
-        *("--volume", spec.name, "--host", spec.text_of_servers()),
-        *("--transport", spec.transport),
-    ]
+    return ["--volume", spec.name, "--host", spec.text_of_servers()]
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that name a volume."""
     parser.add_argument("--volume", required=True)
     parser.add_argument("--host", required=True)
-    parser.add_argument("--transport", default="tcp")
 
 
 def spec_of(options: argparse.Namespace) -> VolumeSpec:
