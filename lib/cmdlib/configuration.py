@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from ganeti import cli, constants, errors, pathutils, ssconf
 
 from ganeti_gluster.cmdlib import group_params
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
 from ganeti_gluster.storage.disks import place
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.facts import Disk
 from ganeti_gluster.volume import VolumeSpec
-
-MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ganeti import errors, objects
 from ganeti.storage import base
 
 from ganeti_gluster import constants, image, names
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, Refused
 from ganeti_gluster.storage import operations
 from ganeti_gluster.volume import VolumeSpec, connect
@@ -26,20 +27,8 @@ if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, expor
     from ganeti_gluster.gfapi import Volume
     from ganeti_gluster.in_use import ImageInUse
 
-MIB = 1024 * 1024
 # What libgfapi logs when it logs: its "info".
 LOG_LEVEL = 7
-
-# Parameters of Ganeti's that say something about a disk of this template.
-_KNOWN_PARAMETERS = frozenset(
-    (
-        constants.PARAM_HOST,
-        constants.PARAM_PORT,
-        constants.PARAM_VOLUME,
-        constants.PARAM_ACCESS,
-        *constants.DISK_PARAMETERS,
-    )
-)
 
 # What ends the paths made for the `kernel_paths` that is open in this process, or None.
 _temporary: contextlib.ExitStack | None = None
@@ -571,7 +560,7 @@ def _spec_of(params: dict[str, Any]) -> VolumeSpec:
 def _check_parameters(params: dict[str, Any]) -> None:
     """Refuse parameters that this class would not heed, and bad values of others."""
     with _translated("use the parameters of the gluster template"):
-        unknown = sorted(set(params) - _KNOWN_PARAMETERS)
+        unknown = sorted(set(params).difference(constants.TEMPLATE_PARAMETERS))
         if unknown:
             raise InvalidParameter("unknown disk parameter %s" % ", ".join(unknown))
         names.access(params.get(constants.PARAM_ACCESS, ganeti_constants.DISK_KERNELSPACE))

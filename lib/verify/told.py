@@ -22,14 +22,12 @@ PATH = constants.STATE_DIR + "/volumes.json"
 VARIABLE = "GLUSTER_VOLUMES"
 ENVIRONMENT = "GANETI_" + VARIABLE
 
-_NAMES = (constants.PARAM_VOLUME, constants.PARAM_HOST, constants.PARAM_PORT)
-
 
 def plain(params: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of Ganeti's disk parameters only what says where a volume is; each once."""
     result: list[dict[str, Any]] = []
     for each in params:
-        part = {name: each[name] for name in _NAMES if name in each}
+        part = {name: each[name] for name in constants.VOLUME_PARAMETERS if name in each}
         if part not in result:
             result.append(part)
     return result
