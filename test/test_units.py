@@ -10,6 +10,7 @@ from ganeti_gluster import transient_unit
 from ganeti_gluster.export import Export, nbd, unit
 from ganeti_gluster.services import publish
 from ganeti_gluster.snapshot import service
+from ganeti_gluster.storage.snapshot_worker import PROGRAM
 from ganeti_gluster.volume import VolumeSpec
 
 from .exposure import ROOT, documented
@@ -83,7 +84,7 @@ def test_so_is_a_transient_one(profile: str) -> None:
 
 def test_each_is_started_with_its_profile() -> None:
     assert set(transient_unit.SNAPSHOT_WORKER) <= {
-        word.removeprefix("--property=") for word in service.worker_argv("vm1")
+        word.removeprefix("--property=") for word in service.worker_argv(PROGRAM, "vm1")
     }
     assert set(transient_unit.LOOP_EXPORTER) <= set(unit.EXPORTER_PROPERTIES)
     assert set(transient_unit.NBD_EXPORTER) <= set(nbd.PROPERTIES)

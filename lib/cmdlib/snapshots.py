@@ -16,6 +16,7 @@ from ganeti import cli, constants, errors, netutils, opcodes, ssh, utils
 from ganeti_gluster.cmdlib import instance_disks
 from ganeti_gluster.snapshot import service
 from ganeti_gluster.snapshot.request import DiskRequest, Request
+from ganeti_gluster.storage import snapshot_worker
 from ganeti_gluster.volume import VolumeSpec
 
 
@@ -87,7 +88,7 @@ def carry_out(
     instance: Instance, request: Request, listen: Callable[[service.Event], None]
 ) -> dict[str, Any]:
     """Have the worker on the instance's primary node do it; returns what came of it."""
-    argv = _argv(instance.node, service.worker_argv(instance.name))
+    argv = _argv(instance.node, service.worker_argv(snapshot_worker.PROGRAM, instance.name))
     return service.converse(argv, instance.name, lambda: _settled(instance, request), listen)
 
 

@@ -35,8 +35,6 @@ from ganeti_gluster.snapshot.request import (
     dump,
 )
 
-MODULE = "ganeti_gluster.cmdlib.snapshot_worker"
-PYTHON = "/usr/bin/python3"
 #: Seconds between two lines of a worker that has nothing else to say.
 HEARTBEAT = 5.0
 #: Seconds without a line after which a worker, or the way to it, counts as dead.
@@ -71,24 +69,27 @@ def mark(instance: str) -> str:
     return os.path.join(constants.SNAPSHOT_DIR, names.host(instance))
 
 
-def worker_argv(instance: str) -> list[str]:
-    """The command that runs a worker, with a pipe to its standard input and output."""
+def worker_argv(program: Sequence[str], instance: str) -> list[str]:
+    """The command that runs a worker, with a pipe to its standard input and output.
+
+    `program` is the worker's: it is given a mode, "run" or "undo", and the instance.
+    """
     return transient_unit.run_argv(
         unit(instance),
         "Snapshot of instance %s" % instance,
-        [PYTHON, "-m", MODULE, "run", instance],
+        [*program, "run", instance],
         options=["--pipe", "--wait"],
         properties=[
             "TimeoutStopSec=%d" % END_SECONDS,
-            transient_unit.command_property("ExecStopPost", undo_argv(instance)),
+            transient_unit.command_property("ExecStopPost", undo_argv(program, instance)),
             *transient_unit.SNAPSHOT_WORKER,
         ],
     )
 
 
-def undo_argv(instance: str) -> list[str]:
+def undo_argv(program: Sequence[str], instance: str) -> list[str]:
     """The command that takes what a killed worker left out of the instance's QEMU."""
-    return [PYTHON, "-m", MODULE, "undo", instance]
+    return [*program, "undo", instance]
 
 
 def is_busy(instance: str, *, run: Callable[..., command.CommandResult] = command.run) -> bool:

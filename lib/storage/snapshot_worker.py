@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 
+#: The command, to which mode and instance are added.
+PROGRAM = ("/usr/bin/python3", "-m", "ganeti_gluster.storage.snapshot_worker")
 GANETI = "/usr/share/ganeti/default"
 
 
