@@ -22,8 +22,7 @@ LAYERS = {
         " verify services"
     ),
     "tools": (
-        "gfapi gluster_cli command decode processes transient_unit sd_notify private names"
-        " errors constants "
+        "gfapi gluster_cli command decode processes systemd private names errors constants "
     ),
 }
 RANK = {wing: number for number, wings in enumerate(LAYERS.values()) for wing in wings.split()}

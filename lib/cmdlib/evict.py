@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ganeti_gluster import systemd
 from ganeti_gluster.command import CommandFailed, CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import File, Volume
@@ -159,7 +160,7 @@ def _end_server(
 
     Where bricks are on hosts that are none of Ganeti's there is no other way.
     """
-    argv = ["systemctl", "kill", "--signal=KILL", ImageServer(spec, path).unit]
+    argv = systemd.argv("kill", "--signal=KILL", ImageServer(spec, path).unit)
     try:
         done = channel(holder.node, argv, timeout=_COMMAND_SECONDS)
         reason = "" if done.exit_code == 0 else done.stderr.strip() or "no reason told"

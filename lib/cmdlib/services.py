@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ganeti import cli, errors
 
-from ganeti_gluster import command, constants, private
+from ganeti_gluster import constants, private, systemd
 from ganeti_gluster.cmdlib import restricted
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, control
@@ -226,4 +226,4 @@ def sync_soon() -> None:
     """Have a sync that begins after now, so that events of what was done are there soon."""
     # A sync that runs already would not look again by itself.
     private.touch(constants.SERVICES_SYNC_WANTED)
-    command.run(["systemctl", "start", "--no-block", SYNC_UNIT], timeout=10, check=False)
+    systemd.ctl("start", "--no-block", SYNC_UNIT, timeout=10, check=False)

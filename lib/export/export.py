@@ -18,10 +18,10 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ganeti_gluster import command, constants, names, private
+from ganeti_gluster import command, constants, names, private, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, loop, nbd, unit, users
 from ganeti_gluster.serve.control import LOST, NoAnswer
@@ -39,8 +39,6 @@ USER_SECONDS = 5.0
 SHOW_SECONDS = 10.0
 GROW_SECONDS = 60
 
-Run = Callable[..., command.CommandResult]
-
 
 class ExportFailed(GanetiGlusterError):
     """An image could not be exported, or an export could not be ended safely."""
@@ -52,7 +50,7 @@ class Export:
 
     spec: VolumeSpec
     image: str
-    run: Run = command.run
+    run: systemd.Run = command.run
 
     @property
     def key(self) -> str:
@@ -115,7 +113,7 @@ class Export:
         """
         with self._locked():
             record = self._loop_record()
-            if record is None or not unit.is_active(self.unit, self.run):
+            if record is None or not self._runs():
                 return False
             self._resize(record, size)
         return True
@@ -181,7 +179,7 @@ class Export:
         )
         deadline = time.monotonic() + SHOW_SECONDS
         while self._device_of(record) is None:
-            if not unit.is_active(self.unit, self.run):
+            if not self._runs():
                 self._clear()
                 if nbd.is_connected(device):
                     return None
@@ -221,9 +219,14 @@ class Export:
             hint="see %s" % (journal or self.journal),
         )
 
+    def _runs(self) -> bool:
+        """Whether its unit does."""
+        found = systemd.state(self.unit, timeout=unit.STOP_SECONDS, run=self.run)
+        return found in systemd.RUNNING
+
     def _is_alive(self) -> bool:
         """Whether the exporter of a device that is there runs."""
-        if not unit.is_active(self.unit, self.run):
+        if not self._runs():
             return False
         record = self._loop_record()
         return record is None or control.is_there(self._path(record))
@@ -312,7 +315,7 @@ class Export:
             device = self._device_of(record)
             if device is not None and _is_nbd(record):
                 self.run(nbd.detach_argv(device), timeout=unit.STOP_SECONDS, check=False)
-        unit.stop(self.unit, self.run)
+        systemd.end(self.unit, timeout=unit.STOP_SECONDS, run=self.run)
         for record in self._records():
             device = self._device_of(record)
             if device is not None and not _is_nbd(record):

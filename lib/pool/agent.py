@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti_gluster import __version__, command, constants, image, names, readable
+from ganeti_gluster import __version__, command, constants, image, names, readable, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi import without as hiding
@@ -200,10 +200,10 @@ def _version() -> str:
 
 
 def _unit(question: str) -> bool:
-    done = command.run(
-        ["systemctl", question, "--quiet", "glusterd.service"], timeout=SHORT, check=False
+    return (
+        systemd.ctl(question, "--quiet", "glusterd.service", timeout=SHORT, check=False).exit_code
+        == 0
     )
-    return done.exit_code == 0
 
 
 def _own_addresses() -> list[str]:

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ganeti_gluster import command, constants, decode, names, private
+from ganeti_gluster import command, constants, decode, names, private, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.facts import DeviceFacts, PlaceFacts
-from ganeti_gluster.transient_unit import file_value
 
 #: The label of a file system that was made for bricks; XFS has room for 12 bytes.
 LABEL = "gnt-gluster"
@@ -27,6 +26,7 @@ FILE_SYSTEM = "xfs"
 #: interrupted cannot be told from one that holds something.
 STATE_DIRECTORY = Path(constants.STATE_DIR)
 UNIT_DIRECTORY = Path("/etc/systemd/system")
+UNIT_MODE = 0o644
 
 VOLUME_ID = "trusted.glusterfs.volume-id"
 #: glusterfs's own directories in a brick.
@@ -228,8 +228,8 @@ def _enable_mount(directory: str, device: str) -> bool:
     ).stdout.strip()
     unit = UNIT_DIRECTORY / name
     text = UNIT % {
-        "device": file_value(_lasting_name(device)),
-        "directory": file_value(directory),
+        "device": systemd.file_value(_lasting_name(device)),
+        "directory": systemd.file_value(directory),
         "kind": FILE_SYSTEM,
     }
     there = unit.read_text(encoding="utf-8") if unit.exists() else ""
@@ -240,12 +240,10 @@ def _enable_mount(directory: str, device: str) -> bool:
             raise PlaceRefused("%s is not ours: it mounts something else there" % unit)
     new = there != text
     if new:
-        partial = unit.with_suffix(".new")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, unit)
-        command.run(["systemctl", "daemon-reload"], timeout=SHORT)
-    command.run(["systemctl", "enable", "--quiet", name], timeout=SHORT)
-    command.run(["systemctl", "start", name], timeout=SHORT)
+        private.write(str(unit), text, mode=UNIT_MODE)
+        systemd.ctl("daemon-reload", timeout=SHORT)
+    systemd.ctl("enable", "--quiet", name, timeout=SHORT)
+    systemd.ctl("start", name, timeout=SHORT)
     return new
 
 

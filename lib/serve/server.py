@@ -10,10 +10,10 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ganeti_gluster import command, constants, names, private
+from ganeti_gluster import command, constants, names, private, systemd
 from ganeti_gluster.errors import ConnectError, GanetiGlusterError
 from ganeti_gluster.serve import control, files
 from ganeti_gluster.serve.files import EXCLUSIVE, Wanted
@@ -36,8 +36,6 @@ CLIENT_SECONDS = 60
 
 #: How the reason begins for which a server could not begin (src/storage.c).
 _NOT_CONNECTED = "cannot connect to the volume: "
-
-Run = Callable[..., command.CommandResult]
 
 
 class ServerFailed(GanetiGlusterError):
@@ -65,7 +63,7 @@ class ImageServer:
 
     spec: VolumeSpec
     path: str
-    run: Run = command.run
+    run: systemd.Run = command.run
 
     @property
     def key(self) -> str:
@@ -220,7 +218,7 @@ class ImageServer:
     def _start(self, wanted: Wanted) -> None:
         files.write(self.key, wanted)
         try:
-            self.run(["systemctl", "start", self.unit], timeout=START_SECONDS)
+            systemd.ctl("start", self.unit, timeout=START_SECONDS, run=self.run)
         except GanetiGlusterError as err:
             failure = files.read(self.key, "error")
             self._end()
@@ -253,9 +251,7 @@ class ImageServer:
         return reason, "see %s" % self.journal
 
     def _end(self) -> None:
-        systemctl = ["systemctl", "--quiet"]
-        for argv in ([*systemctl, "stop", self.unit], [*systemctl, "reset-failed", self.unit]):
-            self.run(argv, timeout=STOP_SECONDS, check=False)
+        systemd.end(self.unit, timeout=STOP_SECONDS, run=self.run)
         files.forget(self.key)
 
     @contextlib.contextmanager

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from ganeti_gluster import command
+from ganeti_gluster import command, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot import service
 
@@ -56,8 +56,7 @@ def clear_the_way(program: Sequence[str], instance: str) -> None:
             if service.idle_seconds(instance) < STUCK_SECONDS:
                 raise _closed(instance)
             _say("the snapshot makes no progress and is given up")
-            argv = ["systemctl", "stop", "--no-block", service.unit(instance)]
-            command.run(argv, timeout=_STOP_SECONDS)
+            systemd.ctl("stop", "--no-block", service.unit(instance), timeout=_STOP_SECONDS)
         elif not service.is_busy(instance):
             command.run(service.undo_argv(program, instance), timeout=_BRIEF_SECONDS)
     except command.CommandFailed as err:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from ganeti_gluster import command, constants, decode, names, transient_unit
+from ganeti_gluster import command, constants, decode, names, systemd
 from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot.request import (
@@ -74,15 +74,15 @@ def worker_argv(program: Sequence[str], instance: str) -> list[str]:
 
     `program` is the worker's: it is given a mode, "run" or "undo", and the instance.
     """
-    return transient_unit.run_argv(
+    return systemd.run_argv(
         unit(instance),
         "Snapshot of instance %s" % instance,
         [*program, "run", instance],
         options=["--pipe", "--wait"],
         properties=[
             "TimeoutStopSec=%d" % END_SECONDS,
-            transient_unit.command_property("ExecStopPost", undo_argv(program, instance)),
-            *transient_unit.SNAPSHOT_WORKER,
+            systemd.command_property("ExecStopPost", undo_argv(program, instance)),
+            *systemd.SNAPSHOT_WORKER,
         ],
     )
 
@@ -103,8 +103,7 @@ def is_going_on(instance: str, *, run: Callable[..., command.CommandResult] = co
 
 
 def _state(instance: str, run: Callable[..., command.CommandResult]) -> str:
-    argv = ["systemctl", "show", "--property=ActiveState", "--value", unit(instance)]
-    return run(argv, timeout=_ASK_SECONDS).stdout.strip()
+    return systemd.state(unit(instance), timeout=_ASK_SECONDS, run=run)
 
 
 def note_progress(instance: str) -> None:

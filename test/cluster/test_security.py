@@ -15,7 +15,7 @@ from .conftest import Cluster
 #: Prints the exposure of each as JSON.
 LOOK = """
 import json, os, subprocess, sys
-from ganeti_gluster import constants, private, transient_unit
+from ganeti_gluster import constants, private, systemd
 from ganeti_gluster.export import nbd, unit
 from ganeti_gluster.services import publish
 from ganeti_gluster.snapshot import service
