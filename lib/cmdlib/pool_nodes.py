@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,22 +92,10 @@ def look(
     return {node: answers[node] for node in nodes if node in answers}, errors
 
 
-@contextlib.contextmanager
-def exclusive(*, seconds: float = 0) -> Iterator[None]:
+def exclusive(*, seconds: float = 0) -> AbstractContextManager[int]:
     """One at a time changes the pool; raises if another still does after `seconds`."""
-    end = time.monotonic() + seconds
-    with os.fdopen(private.open_lock(LOCK_FILE), "w", encoding="ascii") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise GanetiGlusterError(
-                        "another command is changing the pool", hint="wait for it to end"
-                    ) from None
-                time.sleep(0.5)
-        yield
+    refusal = GanetiGlusterError("another command is changing the pool", hint="wait for it to end")
+    return private.locked(LOCK_FILE, seconds=seconds, refusal=refusal)
 
 
 def logger() -> logging.Logger:

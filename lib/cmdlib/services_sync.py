@@ -13,7 +13,6 @@ rightly; when it does, it does nothing.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import sys
@@ -95,15 +94,14 @@ def sync() -> bool:
 @contextlib.contextmanager
 def _alone() -> Iterator[bool]:
     """Whether no other sync runs, and keep others off until the end."""
-    descriptor = private.open_lock(os.path.join(constants.SERVICES_DIR, "sync.lock"))
-    try:
+    with contextlib.ExitStack() as stack:
+        lock = os.path.join(constants.SERVICES_DIR, "sync.lock")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
+            stack.enter_context(private.locked(lock, seconds=0))
         except BlockingIOError:
             yield False
-    finally:
-        os.close(descriptor)
+            return
+        yield True
 
 
 class Overruled(GanetiGlusterError):

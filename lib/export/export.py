@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ganeti_gluster import command, constants, names, private, systemd
@@ -365,20 +363,14 @@ class Export:
         private.touch(self._path(record))
         return record
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> contextlib.AbstractContextManager[int]:
         """Keep other processes of this node from starting or stopping this export.
 
         Locks are shared by few images, so that one that hangs does not hold up
         all; they are files that stay, since removing a lock is a race.
         """
         private.directory(constants.EXPORT_DIR)
-        descriptor = private.open_lock(os.path.join(constants.RUN_DIR, "locks", self.key[-2:]))
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return private.locked(os.path.join(constants.RUN_DIR, "locks", self.key[-2:]))
 
 
 def _suffix(record: str) -> str:

@@ -190,7 +190,7 @@ def entries(brick: str) -> list[str]:
 
 def _format(device: str, directory: str) -> None:
     note = {"device": _identity(device), "signatures": _signatures(device)}
-    private.write(str(_note(directory)), json.dumps(note), durable=True)
+    private.write_json(str(_note(directory)), note, durable=True)
     # 512 bytes of inode: Gluster's extended attributes fit into it.
     argv = ["mkfs.xfs", "-q", "-f", "-i", "size=512", "-L", LABEL, device]
     command.run(argv, timeout=FORMAT_SECONDS)

@@ -5,12 +5,10 @@ There is one server of an image on a node: its unit's name follows from the imag
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from ganeti_gluster import command, constants, names, private, systemd
@@ -254,17 +252,12 @@ class ImageServer:
         systemd.end(self.unit, timeout=STOP_SECONDS, run=self.run)
         files.forget(self.key)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[int]:
         """Keep other processes of this node from starting or ending servers of this image."""
         files.make_directories()
         # One file for all images: each has a byte of it.
-        lock = private.open_lock(os.path.join(constants.IMAGE_SERVER_DIR, ".lock"))
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX, 1, zlib.crc32(self.key.encode()))
-            yield
-        finally:
-            os.close(lock)
+        lock = os.path.join(constants.IMAGE_SERVER_DIR, ".lock")
+        return private.locked(lock, byte=zlib.crc32(self.key.encode()))
 
 
 def _holder(text: str) -> Holder | None:

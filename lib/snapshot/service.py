@@ -13,7 +13,6 @@ import contextlib
 import os
 import selectors
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
@@ -132,7 +131,10 @@ def converse(
     then on what would disturb it; so `request` can wait for what is under way.
     Returns what came of it, a `Result`; raises `Busy` or `WorkerFailed`.
     """
-    with tempfile.TemporaryFile() as complaints, _started(argv, complaints) as process:
+    with (
+        open(os.memfd_create("complaints"), "w+b") as complaints,
+        _started(argv, complaints) as process,
+    ):
         assert process.stdin is not None and process.stdout is not None
         lines = _lines(process.stdout)
         first = next(lines, None)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import fcntl
 import functools
 import os
 import struct
@@ -63,11 +62,9 @@ def record(method: str, seconds: float, *, failed: bool, directory: str = DIRECT
             except FileNotFoundError:
                 descriptor = private.open_file(path, os.O_RDWR | os.O_CREAT)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _add(descriptor, index, seconds, failed=failed)
-                return
-            except BlockingIOError:
-                continue
+                if private.take(descriptor):
+                    _add(descriptor, index, seconds, failed=failed)
+                    return
             finally:
                 os.close(descriptor)
 

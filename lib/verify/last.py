@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganeti_gluster import constants
-from ganeti_gluster.verify.backlog import write_json
+from ganeti_gluster import constants, private
 from ganeti_gluster.verify.finding import Finding
 
 PATH = constants.STATE_DIR + "/findings.json"
@@ -15,7 +14,8 @@ PATH = constants.STATE_DIR + "/findings.json"
 
 def save(findings: Sequence[Finding], *, now: float, path: str = PATH) -> None:
     """Keep what was found at `now`, in seconds since the epoch."""
-    write_json({"time": now, "findings": [each.to_dict() for each in findings]}, path)
+    found = [each.to_dict() for each in findings]
+    private.write_json(path, {"time": now, "findings": found})
 
 
 def load(path: str = PATH) -> tuple[float | None, tuple[Mapping[str, Any], ...]]:

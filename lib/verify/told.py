@@ -11,9 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.errors import InvalidParameter
-from ganeti_gluster.verify.backlog import write_json
 from ganeti_gluster.volume import VolumeSpec
 
 PATH = constants.STATE_DIR + "/volumes.json"
@@ -76,4 +75,4 @@ def save(node: str, params: Sequence[Mapping[str, Any]], path: str = PATH) -> No
 def save_all(params: Mapping[str, Sequence[Mapping[str, Any]]], path: str = PATH) -> None:
     """Keep what each node is told; no write where nothing changed."""
     if _load_all(path) != params:
-        write_json(params, path)
+        private.write_json(path, params)
