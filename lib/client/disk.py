@@ -11,7 +11,7 @@ from ganeti import cli, errors, utils
 from ganeti_gluster import decode, health, image, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import evict, evictions, instance_disks, open_images
-from ganeti_gluster.cmdlib.pool_nodes import SshChannel
+from ganeti_gluster.cmdlib.cluster import SshChannel
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import replace
 
-from ganeti import cli, errors
+from ganeti import errors
 
 from ganeti_gluster import constants, private, systemd
-from ganeti_gluster.cmdlib import restricted
+from ganeti_gluster.cmdlib import cluster
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, control
 from ganeti_gluster.services import node as on_node
@@ -45,34 +45,10 @@ _THREADS = 32
 
 def cluster_nodes() -> list[Node]:
     """The nodes of the cluster, sorted; asks the master daemon."""
-    fields = ["name", "tags", "offline", "pip", "master_candidate"]
-    rows = cli.GetClient().QueryNodes([], fields, False)
-    return sorted(
-        (
-            Node(name, frozenset(tags), offline, address, candidate)
-            for name, tags, offline, address, candidate in rows
-        ),
-        key=lambda node: node.name,
-    )
-
-
-def choose(nodes: Sequence[Node], names: Sequence[str]) -> list[Node]:
-    """Those of `nodes` that are called `names`, all for none.
-
-    A short name will do if it is the beginning of one node's.  Raises
-    OpPrereqError.
-    """
-    if not names:
-        return list(nodes)
-    chosen = {}
-    for name in names:
-        found = [node for node in nodes if node.name == name] or [
-            node for node in nodes if node.name.startswith(name + ".")
-        ]
-        if len(found) != 1:
-            raise errors.OpPrereqError("Node '%s' not known" % name, errors.ECODE_NOENT)
-        chosen[found[0].name] = found[0]
-    return [chosen[name] for name in sorted(chosen)]
+    return [
+        Node(node.name, frozenset(node.tags), node.offline, node.address, node.master_candidate)
+        for node in cluster.nodes()
+    ]
 
 
 # Fetching
@@ -106,7 +82,7 @@ def fetch(
     begin = time.monotonic()
     limit = seconds
     while True:
-        for name, answer in restricted.run(on_node.STATUS_COMMAND, asked, seconds=limit).items():
+        for name, answer in cluster.ask(on_node.STATUS_COMMAND, asked, seconds=limit).items():
             try:
                 # Both or none: an answer is understood as a whole.
                 found, master = answers.parse_status(answer, name, types), answers.master(answer)
@@ -180,7 +156,7 @@ def _run_on(
     """Run the control commands on one node, one after the other."""
     address = {node.name: node.address}
     try:
-        answer = restricted.run(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
+        answer = cluster.ask(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
         if answers.digests(answer[node.name]).get(type.name) != config.digest(type):
             raise GanetiGlusterError(answers.OTHER_CONFIGURATION)
     except GanetiGlusterError as err:
@@ -188,7 +164,7 @@ def _run_on(
     outcomes: list[Outcome] = []
     for name, covered in commands:
         seconds = _ACT_SECONDS * 2 * len(covered) + _ACT_EXTRA_SECONDS
-        answer = restricted.run(name, address, seconds=seconds)
+        answer = cluster.ask(name, address, seconds=seconds)
         outcomes += answers.parse_outcomes(answer[node.name], type, covered, node.name)
     return outcomes
 
@@ -208,7 +184,7 @@ def choose_services(type: ServiceType, names: Sequence[str]) -> list[Service]:
 
 def targets_of(type: ServiceType, names: Sequence[str]) -> list[Node]:
     """The nodes called `names`; for none, those on which the type is expected."""
-    nodes = choose(cluster_nodes(), names)
+    nodes = cluster.choose(cluster_nodes(), names)
     return nodes if names else [node for node in nodes if node in type.nodes]
 
 

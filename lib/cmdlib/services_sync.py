@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ganeti import errors, netutils, ssconf
 
 from ganeti_gluster import constants, private
-from ganeti_gluster.cmdlib import restricted, services
+from ganeti_gluster.cmdlib import cluster, services
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, election, publish, replica
 from ganeti_gluster.services import node as on_node
@@ -162,7 +162,7 @@ def take_over(store: Store, nodes: Sequence[Node], myself: str, *, history: int)
 
 def _dumps(addresses: Mapping[str, str], history: int) -> Iterable[Answer]:
     """What the nodes with these addresses have of the store."""
-    return restricted.run(
+    return cluster.ask(
         on_node.DUMP_COMMAND,
         addresses,
         seconds=COPY_SECONDS,
@@ -174,7 +174,7 @@ def copy(store: Store, nodes: Sequence[Node]) -> None:
     """Have the master candidates fetch what they lack; who fails is asked at the next sync."""
     version, copies = store.version(), store.copies()
     behind = {node.name: node.address for node in nodes if copies.get(node.name) != version}
-    found = restricted.run(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
+    found = cluster.ask(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
     for name, answer in found.items():
         with contextlib.suppress(GanetiGlusterError):
             store.copied(name, replica.version(answers.data(answer)))
@@ -204,7 +204,7 @@ def answer_replicate() -> dict[str, object]:
         raise GanetiGlusterError("this is the master")
     addresses = dict(line.split() for line in known.GetNodePrimaryIPList())
     history = config.HISTORY_RANGE[1]
-    answer = restricted.run(
+    answer = cluster.ask(
         on_node.DUMP_COMMAND,
         {master: addresses[master]},
         seconds=COPY_SECONDS - 1,

@@ -7,13 +7,14 @@ sees to it that nobody waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ganeti import cli
 
 from ganeti_gluster.cmdlib import configuration
 from ganeti_gluster.cmdlib import services as cluster_services
+from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.monitoring.agent import METRICS_FILE
 from ganeti_gluster.services import control
@@ -44,14 +45,13 @@ def cluster_facts() -> facts.ClusterFacts:
     """Nodes and gluster disks, from Ganeti's master daemon; no job is needed."""
     client = cli.GetClient()
     known = configuration.load(client)
-    nodes = client.QueryNodes([], ["name", "role", "offline", "group"], False)
     # Their state is asked of the nodes, which takes a while.
     names = sorted({disk.instance for disk in known.disks})
     states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
     return facts.ClusterFacts(
         name=known.cluster,
         master=known.master,
-        nodes=[_node(row) for row in sorted(nodes)],
+        nodes=[_node(found) for found in known.nodes],
         disks=[
             facts.Disk(
                 instance=disk.instance,
@@ -67,9 +67,9 @@ def cluster_facts() -> facts.ClusterFacts:
     )
 
 
-def _node(row: Sequence[Any]) -> facts.Node:
-    name, role, offline, group = row
-    return facts.Node(name, _ROLES.get(role, str(role)), bool(offline), str(group or "?"))
+def _node(found: ClusterNode) -> facts.Node:
+    role = _ROLES.get(found.role, found.role)
+    return facts.Node(found.name, role, found.offline, found.group or "?")
 
 
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
