@@ -106,6 +106,8 @@ def _translated(what: str) -> Iterator[None]:
     """Turn what the core raises into Ganeti's `BlockDeviceError`."""
     try:
         yield
+    except errors.BlockDeviceError:
+        raise
     except (GanetiGlusterError, OSError) as err:
         logging.debug("Gluster disk", exc_info=True)
         _fail(err, what)
@@ -380,43 +382,33 @@ class GlusterStorage(base.BlockDev):
         """
         if not backingstore:
             return
+        from ganeti_gluster import in_use
+
         with _translated("grow image %s" % self._path):
             names.size_mib(amount)
             target = names.size_mib(self.size + amount) * MIB
         preallocation = self.params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF)
-        with _translated("grow image %s" % self._path):
-            in_use = self._in_use()
-            size = in_use.size()
-            # Ganeti opens the disks of an instance that is stopped as well.
-            on_volume = size is None or (
-                preallocation != names.PREALLOCATION_OFF and not in_use.has_user()
-            )
-        if on_volume:
+
+        def on_volume() -> None:
             with self._volume("grow") as (volume, path):
                 image.grow(volume, path, target, preallocation=preallocation, dry_run=dryrun)
-        # The device may not show a size that the image has already.
-        if size is not None and not dryrun and size <= target:
-            with _translated("grow image %s" % self._path):
-                self._grow_in_use(target)
 
-    def _grow_in_use(self, size: int) -> None:
-        """Let the image's server grow it, and QEMU see that, whose guest then does.
+        with _translated("grow image %s" % self._path):
+            in_use.grow(
+                self._in_use(),
+                target,
+                preallocated=preallocation != names.PREALLOCATION_OFF,
+                on_volume=on_volume,
+                tell=self._tell_size,
+                dry_run=dryrun,
+            )
 
-        A new part that is not there yet is sparse, whatever the preallocation.
-        """
+    def _tell_size(self, size: int) -> None:
         # Late, since only this one operation needs Ganeti's KVM code.
         from ganeti_gluster.storage import running_disk
 
-        self._in_use().grow(size)
-        if self._uuid is None:
-            return
-        try:
-            running_disk.tell_size(self._uuid, size)
-        except errors.HypervisorError as err:
-            raise GanetiGlusterError(
-                "it has %d bytes now, but QEMU does not show them to its guest: %s" % (size, err),
-                hint="stop and start the instance",
-            ) from err
+        if self._uuid is not None:
+            running_disk.show_size(self._uuid, size)
 
     def Snapshot(self, snap_name: str | None = None, snap_size: int | None = None) -> Any:
         """Take a snapshot and return its logical id, by which it is a disk of its own.
