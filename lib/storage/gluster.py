@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,12 +31,34 @@ if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, expor
 # What libgfapi logs when it logs: its "info".
 LOG_LEVEL = 7
 
-# What ends the paths made for the `kernel_paths` that is open in this process, or None.
-_temporary: contextlib.ExitStack | None = None
+
+class _Request(threading.local):
+    """What holds for the request that this thread serves.
+
+    `created`: the devices that were made since `removing_what_is_created` was entered;
+    `paths` ends those that were made for `kernel_paths`; `keeping`: a path that an image has
+    is left to it when it is assembled.
+    """
+
+    created: list[GlusterStorage] | None = None
+    paths: contextlib.ExitStack | None = None
+    keeping = False
 
 
-# Devices created since `removing_what_is_created` was entered in this process, or None.
-_created: list[GlusterStorage] | None = None
+_request = _Request()
+
+
+@contextlib.contextmanager
+def _during_request(**values: Any) -> Iterator[None]:
+    """Have these values hold in the block."""
+    outer = {name: getattr(_request, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(_request, name, value)
+        yield
+    finally:
+        for name, value in outer.items():
+            setattr(_request, name, value)
 
 
 @contextlib.contextmanager
@@ -46,38 +69,26 @@ def removing_what_is_created() -> Iterator[None]:
     node daemon succeeded; else it knows nothing of the image, whose path then
     is in the way of the next try.
     """
-    global _created
-    outer, _created = _created, []
-    try:
-        yield
-    except BaseException:
-        for device in _created:
-            try:
-                device.Remove()
-            except errors.BlockDeviceError as err:  # the first error counts
-                logging.error("Image %s is left behind: %s", device.unique_id, err)
-        raise
-    finally:
-        _created = outer
+    created: list[GlusterStorage] = []
+    with _during_request(created=created):
+        try:
+            yield
+        except BaseException:
+            for device in created:
+                try:
+                    device.Remove()
+                except errors.BlockDeviceError as err:  # the first error counts
+                    logging.error("Image %s is left behind: %s", device.unique_id, err)
+            raise
 
 
-# Whether a path that an image has is left to it when it is assembled.
-_keeping = False
-
-
-@contextlib.contextmanager
-def keeping_paths() -> Iterator[None]:
+def keeping_paths() -> contextlib.AbstractContextManager[None]:
     """Take no path from an image in the block.
 
     For Ganeti assembles all disks of an instance to begin the import or export of
     each, while scripts work on the paths of others.
     """
-    global _keeping
-    outer, _keeping = _keeping, True
-    try:
-        yield
-    finally:
-        _keeping = outer
+    return _during_request(keeping=True)
 
 
 @contextlib.contextmanager
@@ -86,14 +97,9 @@ def kernel_paths() -> Iterator[None]:
 
     A disk that has a path already keeps it afterwards.
     """
-    global _temporary
-    outer = _temporary
-    try:
-        with _translated("take the path of a disk away"), contextlib.ExitStack() as stack:
-            _temporary = stack
-            yield
-    finally:
-        _temporary = outer
+    stack = contextlib.ExitStack()
+    with _during_request(paths=stack), _translated("take the path of a disk away"), stack:
+        yield
 
 
 def _fail(err: Exception, what: str) -> NoReturn:
@@ -179,11 +185,11 @@ class GlusterStorage(base.BlockDev):
             return None
         in_use = self._in_use()
         device = in_use.export.device()
-        if device is None and _temporary is not None:
+        if device is None and _request.paths is not None:
             from ganeti_gluster.storage import one_writer
 
             with _translated("give image %s a path" % self._path):
-                device = _temporary.enter_context(
+                device = _request.paths.enter_context(
                     in_use.with_device(
                         one_writer.own_number(), locking=one_writer.enabled(self.params)
                     )
@@ -297,8 +303,8 @@ class GlusterStorage(base.BlockDev):
         device = cls(unique_id, children, size, params, dyn_params, **kwargs)
         device.attached = True
         device._new = True
-        if _created is not None:
-            _created.append(device)
+        if _request.created is not None:
+            _request.created.append(device)
         return device
 
     def Remove(self) -> bool:
@@ -341,7 +347,7 @@ class GlusterStorage(base.BlockDev):
         For until then another node may have it, as the source of a migration.
         """
         self._assert_found()
-        if not self._kernelspace and _temporary is None and not _keeping:
+        if not self._kernelspace and _request.paths is None and not _request.keeping:
             with _translated("assemble image %s" % self._path):
                 self._in_use().export.stop()  # one that a script left which was killed
 
