@@ -13,13 +13,10 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ganeti_gluster import command, constants
 from ganeti_gluster.errors import InvalidParameter
-
-#: Runs a command, as `command.run` does.
-Run = Callable[..., command.CommandResult]
 
 # What each unit may do is said here for all transient ones, as in debian/*.service for the
 # others; doc/security.rst has what `systemd-analyze security` makes of it.
@@ -103,19 +100,19 @@ def argv(*words: str) -> list[str]:
 
 
 def ctl(
-    *words: str, timeout: float, run: Run | None = None, **options: bool
+    *words: str, timeout: float, run: command.Run | None = None, **options: bool
 ) -> command.CommandResult:
     """Run that command, for `timeout` seconds at most; `options` are those of `command.run`."""
     return (run or command.run)(argv(*words), timeout=timeout, **options)
 
 
-def state(unit: str, *, timeout: float, run: Run | None = None) -> str:
+def state(unit: str, *, timeout: float, run: command.Run | None = None) -> str:
     """The state of a unit, such as "active"; "inactive" where there is none."""
     done = ctl("show", "--property=ActiveState", "--value", unit, timeout=timeout, run=run)
     return done.stdout.strip()
 
 
-def end(unit: str, *, timeout: float, run: Run | None = None) -> None:
+def end(unit: str, *, timeout: float, run: command.Run | None = None) -> None:
     """Stop a unit, which may be gone or have failed; returns when nothing of it is left."""
     for verb in ("stop", "reset-failed"):
         ctl("--quiet", verb, unit, timeout=timeout, check=False, run=run)

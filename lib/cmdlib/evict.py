@@ -17,13 +17,14 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ganeti_gluster import systemd
-from ganeti_gluster.command import CommandFailed, CommandResult
+from ganeti_gluster.command import CommandFailed
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import File, Volume
+from ganeti_gluster.pool.crew import Channel
 from ganeti_gluster.serve.holder import (
     EVICTED,
     WORD_ATTRIBUTE,
@@ -44,9 +45,6 @@ _ROUND_SECONDS = 1.0
 _COMMAND_SECONDS = 15.0
 #: The number of a lock that no node has.
 _NOBODY = 1
-
-#: Runs a command on a node: name, argv, timeout.
-Channel = Callable[..., CommandResult]
 
 
 class NotEvicted(GanetiGlusterError):

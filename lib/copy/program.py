@@ -24,6 +24,7 @@ from ganeti_gluster.copy.progress import EachLine
 from ganeti_gluster.copy.signals import raised
 from ganeti_gluster.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.errors import CopyFailed, GanetiGlusterError
+from ganeti_gluster.processes import leave
 from ganeti_gluster.volume import VolumeSpec, connect
 
 PYTHON = "/usr/bin/python3"
@@ -98,7 +99,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    # Threads that wait for a volume that is away must not keep it.
-    os._exit(code)
+    leave(main(sys.argv[1:]))

@@ -48,7 +48,7 @@ class Export:
 
     spec: VolumeSpec
     image: str
-    run: systemd.Run = command.run
+    run: command.Run = command.run
 
     @property
     def key(self) -> str:

@@ -18,7 +18,7 @@ import json
 import os
 import re
 
-from ganeti_gluster import systemd
+from ganeti_gluster import command, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.serve.server import qemu_blockdev, qemu_uri
 
@@ -40,7 +40,7 @@ def devices() -> list[str]:
     return ["/dev/%s" % name for name in sorted(filter(is_nbd, names), key=lambda n: int(n[3:]))]
 
 
-def free_device(run: systemd.Run, *, after: str | None = None) -> str | None:
+def free_device(run: command.Run, *, after: str | None = None) -> str | None:
     """The first nbd device (behind `after`) that nobody serves, None if there is none.
 
     Loads the driver where there is no device at all.  Another program may take

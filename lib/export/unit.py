@@ -55,7 +55,7 @@ def exporter_argv(volume: str, image: str, path: str, socket_path: str, seconds:
 
 
 def start(
-    name: str, description: str, argv: Sequence[str], properties: Sequence[str], run: systemd.Run
+    name: str, description: str, argv: Sequence[str], properties: Sequence[str], run: command.Run
 ) -> None:
     """Start a unit; returns when it is ready, raises `GanetiGlusterError` if it ended."""
     try:
@@ -74,7 +74,7 @@ def start_argv(
     return systemd.run_argv(name, description, argv, properties=(*_COMMON, *properties))
 
 
-def last_words(name: str, run: systemd.Run) -> str:
+def last_words(name: str, run: command.Run) -> str:
     """The last line that the program in a unit wrote to the journal, "" if there is none."""
     argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
     try:

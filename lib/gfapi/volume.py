@@ -16,8 +16,6 @@ from ganeti_gluster.gfapi.stat import FileStat, Space, file_stat, space
 
 #: Seconds that a new connection has to keep its graph's text.
 VOLFILE_SECONDS = 5.0
-XATTR_CREATE = 1
-XATTR_REPLACE = 2
 _XATTR_ROOM = 4096
 
 

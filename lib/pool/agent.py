@@ -24,6 +24,7 @@ from ganeti_gluster.gluster_cli import Gluster, GlusterFailed
 from ganeti_gluster.pool import blame, connections, place, self_heal
 from ganeti_gluster.pool import discard as discarding
 from ganeti_gluster.pool.facts import NodeFacts
+from ganeti_gluster.processes import leave
 from ganeti_gluster.volume import VolumeSpec, connect
 
 MODULE = "ganeti_gluster.pool.agent"
@@ -254,5 +255,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Not by way of libgfapi's teardown, which takes ten seconds.
-    os._exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

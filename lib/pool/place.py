@@ -84,7 +84,6 @@ def look(directory: str, volume: str) -> PlaceFacts:
         path=directory,
         exists=True,
         own_file_system=os.stat(directory).st_dev != os.stat("/").st_dev,
-        mount_point=mount.get("target", ""),
         file_system=mount.get("fstype", ""),
         source=mount.get("source", ""),
         read_only=bool(space.f_flag & os.ST_RDONLY),

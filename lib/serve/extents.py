@@ -9,7 +9,6 @@ since GlusterFS slows a writer down whose file others have open.
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from ganeti_gluster.copy.interface import Extent
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi.shards import Shards, shards
+from ganeti_gluster.processes import leave
 from ganeti_gluster.serve import files
 from ganeti_gluster.volume import connect
 
@@ -81,5 +81,4 @@ if __name__ == "__main__":
     except (GanetiGlusterError, OSError, ValueError) as err:
         print("extents: %s" % err, file=sys.stderr)
         code = 1
-    sys.stdout.flush()
-    os._exit(code)
+    leave(code)

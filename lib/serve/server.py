@@ -61,7 +61,7 @@ class ImageServer:
 
     spec: VolumeSpec
     path: str
-    run: systemd.Run = command.run
+    run: command.Run = command.run
 
     @property
     def key(self) -> str:

@@ -76,7 +76,7 @@ class UnitState:
 class Systemd:
     """systemd, as a node's services are read and changed through it."""
 
-    run: systemd.Run = command.run
+    run: command.Run = command.run
 
     def read(self, units: Sequence[str]) -> Mapping[str, UnitState]:
         """The state of each unit, installed or not; raises GanetiGlusterError."""

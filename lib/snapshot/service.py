@@ -91,17 +91,17 @@ def undo_argv(program: Sequence[str], instance: str) -> list[str]:
     return [*program, "undo", instance]
 
 
-def is_busy(instance: str, *, run: Callable[..., command.CommandResult] = command.run) -> bool:
+def is_busy(instance: str, *, run: command.Run = command.run) -> bool:
     """Whether there is a worker of the instance on this node, be it one that ends."""
     return _state(instance, run) not in ("inactive", "failed", "")
 
 
-def is_going_on(instance: str, *, run: Callable[..., command.CommandResult] = command.run) -> bool:
+def is_going_on(instance: str, *, run: command.Run = command.run) -> bool:
     """Whether there is a worker of the instance on this node that has not been told to end."""
     return _state(instance, run) in ("active", "activating", "reloading")
 
 
-def _state(instance: str, run: Callable[..., command.CommandResult]) -> str:
+def _state(instance: str, run: command.Run) -> str:
     return systemd.state(unit(instance), timeout=_ASK_SECONDS, run=run)
 
 
