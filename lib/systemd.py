@@ -14,9 +14,10 @@ import os
 import re
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from ganeti_gluster import command, constants
-from ganeti_gluster.errors import InvalidParameter
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 
 # What each unit may do is said here for all transient ones, as in debian/*.service for the
 # others; doc/security.rst has what `systemd-analyze security` makes of it.
@@ -86,6 +87,7 @@ NBD_EXPORTER = (
     "ReadWritePaths=-/run/lock",
 )
 
+JOURNAL_SECONDS = 10
 #: The states of a unit that runs.
 RUNNING = ("active", "reloading")
 
@@ -116,6 +118,23 @@ def end(unit: str, *, timeout: float, run: command.Run | None = None) -> None:
     """Stop a unit, which may be gone or have failed; returns when nothing of it is left."""
     for verb in ("stop", "reset-failed"):
         ctl("--quiet", verb, unit, timeout=timeout, check=False, run=run)
+
+
+def last_words(unit: str, *, run: command.Run) -> str:
+    """The last line that the program in a unit wrote to the journal, "" if there is none."""
+    journalctl = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
+    options: Any = {"timeout": JOURNAL_SECONDS, "check": False}
+    try:
+        run(["journalctl", "--sync"], **options)
+        return run([*journalctl, "_SYSTEMD_UNIT=%s" % unit], **options).stdout.strip()
+    except GanetiGlusterError:  # the first error counts
+        return ""
+
+
+def mount_unit(directory: str, *, timeout: float) -> str:
+    """The name of the unit that mounts a file system at a directory."""
+    escape = ["systemd-escape", "--path", "--suffix=mount", directory]
+    return command.run(escape, timeout=timeout).stdout.strip()
 
 
 def notify(status: str) -> None:

@@ -61,7 +61,7 @@ def test_units_are_started_by_these_modules_alone() -> None:
     assert {name for name, text in texts.items() if "run_argv(" in text} - {"systemd.py"} == set(
         STARTED
     )
-    for program in ("systemd-run", "systemctl"):
+    for program in ("systemd-run", "systemctl", "systemd-escape", "journalctl"):
         assert {name for name, text in texts.items() if '"%s"' % program in text} == {"systemd.py"}
 
 

@@ -20,7 +20,6 @@ START_SECONDS = 60
 #: How long an exporter may take to flush and leave; a silent brick costs it some 40 s.
 STOP_SECONDS = 60
 _TIMEOUT_STOP = 50
-JOURNAL_SECONDS = 10
 
 # For every exporter.  The volume may be served by this node, and Ganeti starts
 # and stops what uses the device: both orders matter when the system goes down.
@@ -63,7 +62,7 @@ def start(
     except command.CommandFailed as err:
         if err.exit_code is None:
             raise
-        reason = last_words(name, run) or err.output or "its exporter ended at once"
+        reason = systemd.last_words(name, run=run) or err.output or "its exporter ended at once"
         raise GanetiGlusterError(reason) from err
 
 
@@ -72,14 +71,3 @@ def start_argv(
 ) -> list[str]:
     """The command that starts a unit and returns when it is ready."""
     return systemd.run_argv(name, description, argv, properties=(*_COMMON, *properties))
-
-
-def last_words(name: str, run: command.Run) -> str:
-    """The last line that the program in a unit wrote to the journal, "" if there is none."""
-    argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
-    try:
-        run(["journalctl", "--sync"], timeout=JOURNAL_SECONDS, check=False)
-        done = run([*argv, "_SYSTEMD_UNIT=%s" % name], timeout=JOURNAL_SECONDS, check=False)
-    except GanetiGlusterError:  # the first error counts
-        return ""
-    return done.stdout.strip()

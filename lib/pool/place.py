@@ -222,9 +222,7 @@ def _note(directory: str) -> Path:
 
 def _enable_mount(directory: str, device: str) -> bool:
     """Have systemd mount it now and at boot, before glusterd; whether that was new."""
-    name = command.run(
-        ["systemd-escape", "--path", "--suffix=mount", directory], timeout=SHORT
-    ).stdout.strip()
+    name = systemd.mount_unit(directory, timeout=SHORT)
     unit = UNIT_DIRECTORY / name
     text = UNIT % {
         "device": systemd.file_value(_lasting_name(device)),
