@@ -81,7 +81,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print what the nodes tell now; whether all, some or none told is the exit status."""
     configuration = config.load()
     types = [configuration.type(opts.type)] if opts.type else list(configuration.types)
-    nodes = cluster.choose(services.cluster_nodes(), opts.nodes)
+    nodes = cluster.choose(cluster.nodes(), opts.nodes)
     names = {
         found.name for each in types for found in services.choose_services(each, opts.services)
     }

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from ganeti import cli, constants, errors, ssconf, ssh
 
 from ganeti_gluster import command, decode
 from ganeti_gluster.services.answers import Answer
+from ganeti_gluster.services.model import Node
 from ganeti_gluster.verify.bounded import look
 
 #: Seconds for a job, which may wait for what another one has locked.
@@ -26,38 +27,26 @@ LONGEST_ANSWER = decode.LONGEST
 _SSH_PORT = 22
 
 
-class Named(Protocol):
-    """Whatever has a node's name."""
-
-    @property
-    def name(self) -> str: ...
-
-
-Node = TypeVar("Node", bound=Named)
-
-
 @dataclass(frozen=True)
-class ClusterNode:
+class ClusterNode(Node):
     """A node as Ganeti has it; `role` is a letter of `ganeti.constants.NR_ALL`."""
 
-    name: str
-    group: str
-    offline: bool
-    vm_capable: bool
-    address: str
-    master_candidate: bool
-    role: str
-    tags: Sequence[str]
+    group: str = ""
+    vm_capable: bool = True
+    role: str = ""
+
+
+_FIELDS = ("name", "tags", "offline", "pip", "master_candidate", "group", "vm_capable", "role")
 
 
 def nodes(client: Any = None) -> list[ClusterNode]:
     """All nodes of the cluster, by name; asks the master daemon."""
-    fields = ["name", "group", "offline", "vm_capable", "pip", "master_candidate", "role", "tags"]
-    rows = (client or cli.GetClient()).QueryNodes([], fields, False)
-    return sorted((ClusterNode(*row) for row in rows), key=lambda node: node.name)
+    rows = (client or cli.GetClient()).QueryNodes([], list(_FIELDS), False)
+    found = (ClusterNode(name, frozenset(tags), *rest) for name, tags, *rest in rows)
+    return sorted(found, key=lambda node: node.name)
 
 
-def choose(nodes: Sequence[Node], names: Sequence[str]) -> list[Node]:
+def choose(nodes: Sequence[ClusterNode], names: Sequence[str]) -> list[ClusterNode]:
     """Those of `nodes` that are called `names`, all for none.
 
     A short name will do if it is the beginning of one node's.  Raises

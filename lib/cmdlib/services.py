@@ -43,14 +43,6 @@ _ACT_EXTRA_SECONDS = 60
 _THREADS = 32
 
 
-def cluster_nodes() -> list[Node]:
-    """The nodes of the cluster, sorted; asks the master daemon."""
-    return [
-        Node(node.name, frozenset(node.tags), node.offline, node.address, node.master_candidate)
-        for node in cluster.nodes()
-    ]
-
-
 # Fetching
 
 
@@ -72,7 +64,7 @@ def fetch(
     """
     configuration = configuration or config.load()
     types = configuration.types if types is None else types
-    nodes = cluster_nodes() if nodes is None else nodes
+    nodes = cluster.nodes() if nodes is None else nodes
     expected = {found.name: [node for node in nodes if node in found.nodes] for found in types}
     wanted = {node.name: node for found in types for node in expected[found.name]}
     failures = {name: OFFLINE for name, node in wanted.items() if node.offline}
@@ -182,9 +174,9 @@ def choose_services(type: ServiceType, names: Sequence[str]) -> list[Service]:
     return [service for service in type.services if not names or service in found.values()]
 
 
-def targets_of(type: ServiceType, names: Sequence[str]) -> list[Node]:
+def targets_of(type: ServiceType, names: Sequence[str]) -> Sequence[Node]:
     """The nodes called `names`; for none, those on which the type is expected."""
-    nodes = cluster.choose(cluster_nodes(), names)
+    nodes = cluster.choose(cluster.nodes(), names)
     return nodes if names else [node for node in nodes if node in type.nodes]
 
 

@@ -51,7 +51,7 @@ def sync() -> bool:
             return False
         with contextlib.suppress(FileNotFoundError):
             os.unlink(constants.SERVICES_SYNC_WANTED)
-        nodes = services.cluster_nodes()
+        nodes = cluster.nodes()
         myself = netutils.Hostname.GetSysName()
         snapshot = services.fetch(configuration, nodes=nodes)
         rival = _rival(store, snapshot, nodes, myself, history=configuration.history)

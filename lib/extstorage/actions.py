@@ -36,11 +36,6 @@ def _say(action: str, name: str, message: object) -> None:
     print("gluster %s %s: %s" % (action, name, message), file=sys.stderr)
 
 
-def verify(request: Request) -> None:
-    """Check the parameters, and nothing else."""
-    request.check_parameters()
-
-
 def create(request: Request) -> None:
     """Make the image; nothing of it is left where that fails."""
     request.check_parameters()
@@ -116,11 +111,6 @@ def open_(request: Request) -> None:
         device.show(used.server.key, used.show_device())
 
 
-def close(request: Request) -> None:
-    """End the image's use; `detach`, which always follows, does the same."""
-    detach(request)
-
-
 def grow(request: Request) -> None:
     """Grow the image to the new size, by its server where it is open here."""
     size = request.new_size
@@ -188,9 +178,9 @@ ACTIONS: dict[str, Callable[[Request], None]] = {
     "attach": attach,
     "detach": detach,
     "open": open_,
-    "close": close,
+    "close": detach,  # which always follows
     "grow": grow,
     "setinfo": setinfo,
     "snapshot": snapshot,
-    "verify": verify,
+    "verify": Request.check_parameters,
 }

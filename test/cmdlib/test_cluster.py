@@ -14,8 +14,8 @@ import pytest
 from ganeti_gluster import command, decode
 
 ROWS = [
-    ["node2.x", "default", False, True, "192.0.2.2", False, "R", ["swift"]],
-    ["node1.x", "default", False, True, "192.0.2.1", True, "M", []],
+    ["node2.x", ["swift"], False, "192.0.2.2", False, "default", True, "R"],
+    ["node1.x", [], False, "192.0.2.1", True, "default", True, "M"],
 ]
 
 
@@ -88,7 +88,7 @@ def test_a_file_goes_to_the_other_nodes(cluster: Any) -> None:
 def test_nodes_are_known_by_the_beginning_of_their_names(cluster: Any) -> None:
     known = cluster.nodes()
     assert [node.name for node in known] == ["node1.x", "node2.x"]
-    assert (known[1].address, known[1].tags, known[1].role) == ("192.0.2.2", ["swift"], "R")
+    assert (known[1].address, known[1].tags, known[1].role) == ("192.0.2.2", {"swift"}, "R")
     assert cluster.choose(known, []) == known
     assert cluster.choose(known, ["node2", "node2.x"]) == known[1:]
     for name in ("node", "node3"):
