@@ -4,6 +4,9 @@ Only names, defaults and help; the checks of their values are in
 `ganeti_gluster.names`.
 """
 
+# The bytes of Ganeti's unit of size.
+MIB = 1 << 20
+
 # Ganeti's own parameters of the template, with Ganeti's defaults.
 PARAM_HOST = "host"
 PARAM_PORT = "port"
@@ -23,6 +26,11 @@ PARAM_PATIENCE = "patience"
 
 # What is added to Ganeti's table of defaults of the template.
 DISK_PARAMETERS = {PARAM_PREALLOCATION: "off", PARAM_LOCKING: "on", PARAM_PATIENCE: "900"}
+
+# What says where a volume is, how an image on it is opened, and all that a disk has.
+VOLUME_PARAMETERS = (PARAM_HOST, PARAM_PORT, PARAM_VOLUME)
+OPEN_PARAMETERS = (*VOLUME_PARAMETERS, PARAM_LOCKING, PARAM_PATIENCE)
+TEMPLATE_PARAMETERS = (*VOLUME_PARAMETERS, PARAM_ACCESS, *DISK_PARAMETERS)
 
 # The directory of the images on the volume, as in stock Ganeti.
 IMAGE_DIRECTORY = "ganeti"

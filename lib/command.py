@@ -8,7 +8,7 @@ import selectors
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ganeti_gluster.errors import GanetiGlusterError
@@ -36,6 +36,10 @@ class CommandResult:
     exit_code: int
     stdout: str
     stderr: str
+
+
+#: What runs a command, as `run` does.
+Run = Callable[..., CommandResult]
 
 
 class CommandFailed(GanetiGlusterError):

@@ -72,10 +72,6 @@ class VolumeNotServing(ConnectError):
     """The volume exists, but too few of its bricks answer: stopped or no quorum."""
 
 
-class VolumeNotEncrypted(ConnectError):
-    """TLS was asked for, and the volume does not use it."""
-
-
 class ConnectionOfParent(GanetiGlusterError):
     """A connection of the parent process was used after a fork.
 

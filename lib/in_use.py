@@ -117,6 +117,29 @@ class ImageInUse:
             yield device
 
 
+def grow(
+    image: ImageInUse,
+    size: int,
+    *,
+    preallocated: bool,
+    on_volume: Callable[[], None],
+    tell: Callable[[int], None],
+    dry_run: bool = False,
+) -> None:
+    """Grow an image to `size` bytes, by its server where it is open here, else `on_volume`.
+
+    `tell` has QEMU show the size to its guest.  Ganeti opens the disks of an instance that
+    is stopped as well; blocks are set aside for those, and not for a running guest.
+    """
+    now = image.size()
+    if now is None or (preallocated and not image.has_user()):
+        on_volume()
+    # The device may not show a size that the image has already.
+    if now is not None and now <= size and not dry_run:
+        image.grow(size)
+        tell(size)
+
+
 @contextlib.contextmanager
 def _undone(undo: Callable[[], object]) -> Iterator[None]:
     """Call `undo` after the block; where that has failed its error counts, and not undo's."""

@@ -37,7 +37,6 @@ LOCKING_ON = "on"
 LOCKING_OFF = "off"
 #: Seconds: longer than a node takes to start.
 PATIENCE = 900
-TRANSPORTS = ("tcp", "unix", "tls")
 
 #: What is between an image's path and the name of its snapshot.
 SNAPSHOT_MARK = ".snap."
@@ -146,9 +145,7 @@ def host(name: object) -> str:
 
 
 def server(host: str, port: int) -> str:
-    """`host:port`, with an IPv6 address in brackets; a socket's path as it is."""
-    if host.startswith("/"):
-        return host
+    """`host:port`, with an IPv6 address in brackets."""
     return "%s:%d" % ("[%s]" % host if ":" in host else host, port)
 
 
@@ -187,22 +184,6 @@ def locking(value: object) -> str:
 def patience(value: object) -> int:
     """Seconds that requests wait for storage that is away, 0 to a day."""
     return _number("patience in seconds", value, 86400, smallest=0)
-
-
-def transport(value: object) -> str:
-    """`tcp`, `unix` or `tls`."""
-    return _one_of("transport", value, TRANSPORTS)
-
-
-def socket_path(value: object) -> str:
-    """The absolute path of glusterd's Unix socket."""
-    what = "socket path"
-    text = _text(what, value)
-    if not text.startswith("/"):
-        _refuse(what, text, "it must be absolute")
-    if len(text.encode("utf-8", "surrogateescape")) > 107:
-        _refuse(what, text, "it is longer than 107 bytes")
-    return text
 
 
 def directory(value: object) -> str:

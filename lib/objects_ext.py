@@ -29,12 +29,7 @@ def extend_constants(module: Any) -> None:
     for name in _TEMPLATE_SETS:
         if not isinstance(getattr(module, name, None), frozenset):
             raise Refused("the set of templates %s is not as expected" % name)
-    missing = {
-        constants.PARAM_HOST,
-        constants.PARAM_PORT,
-        constants.PARAM_VOLUME,
-        constants.PARAM_ACCESS,
-    } - set(defaults)
+    missing = {*constants.VOLUME_PARAMETERS, constants.PARAM_ACCESS} - set(defaults)
     if missing:
         raise Refused("the gluster template lacks the parameter %s" % ", ".join(sorted(missing)))
     for name, default in constants.DISK_PARAMETERS.items():

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
-import json
 import logging
 import os
 import sys
@@ -167,6 +166,6 @@ def _write_noded_state() -> None:
         "refusals": refusals(),
     }
     try:
-        private.write(constants.NODED_STATE_FILE, json.dumps(state))
+        private.write_json(constants.NODED_STATE_FILE, state)
     except (GanetiGlusterError, OSError) as err:
         logging.warning("Cannot write the state of ganeti-gluster: %s", err)

@@ -1,4 +1,4 @@
-"""Directories and files of ours: made in this one place, and root's alone.
+"""Directories, files and locks of ours: made in this one place, and root's alone.
 
 Whoever can open a file can lock it as well, and whoever waits for that lock waits for
 them.  What exists already, from a former release or with a mode that somebody has given
@@ -8,16 +8,31 @@ it, is mended whenever it is used.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import json
+import math
 import os
 import stat
-from typing import TextIO
+import struct
+import time
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, TextIO
 
 from ganeti_gluster import constants
 from ganeti_gluster.errors import GanetiGlusterError
 
+if TYPE_CHECKING:  # not imported by every process of Ganeti
+    import tempfile
+
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 PASSED_MODE = 0o711
+
+#: Seconds between two tries to get a lock for which one does not wait as long as it takes.
+_POLL = 0.1
+#: `struct flock` of 64-bit Linux: kind, whence, start, length, process.
+_FLOCK = struct.Struct("hhqqi4x")
 
 
 class NotPrivate(GanetiGlusterError):
@@ -103,6 +118,48 @@ def open_lock(path: str) -> int:
     return open_file(path, os.O_RDWR | os.O_CREAT)
 
 
+@contextlib.contextmanager
+def locked(
+    path: str,
+    *,
+    seconds: float = math.inf,
+    byte: int | None = None,
+    refusal: Exception | None = None,
+) -> Iterator[int]:
+    """Keep all others, threads of this process too, from a lock in the block.
+
+    Waits for `seconds`, and raises `refusal` then, or BlockingIOError.  Of a file that is
+    many locks each is a `byte`, for which one waits as long as it takes.  Gives the file's
+    descriptor.
+    """
+    descriptor = open_lock(path)
+    try:
+        if byte is not None:
+            # Not by lockf, whose locks threads share, and lose when any of them closes the file.
+            wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
+        elif seconds == math.inf:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            deadline = time.monotonic() + seconds
+            while not take(descriptor):
+                if time.monotonic() >= deadline:
+                    raise refusal or BlockingIOError(errno.EAGAIN, "somebody else has it", path)
+                time.sleep(_POLL)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def take(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False where somebody else has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def append(path: str) -> TextIO:
     """A log of ours, to be written on; its directory may be somebody else's."""
     return os.fdopen(
@@ -140,7 +197,26 @@ def write(path: str, text: str, *, mode: int = FILE_MODE, durable: bool = False)
             os.unlink(name)
         raise
     if durable:
-        _sync_directory(parent)
+        sync_directory(parent)
+
+
+def write_json(path: str, data: object, *, durable: bool = False) -> None:
+    """Replace a file by one with `data`; see `write`."""
+    write(path, json.dumps(data), durable=durable)
+
+
+def nameless(parent: str) -> IO[bytes]:
+    """A file without a name in a directory of ours, which is gone once it is closed."""
+    import tempfile
+
+    return tempfile.TemporaryFile(dir=directory(parent), buffering=0)
+
+
+def scratch(parent: str, prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """A directory in one of ours, for the time of a block."""
+    import tempfile
+
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=directory(parent))
 
 
 def link(target: str, path: str) -> None:
@@ -151,6 +227,15 @@ def link(target: str, path: str) -> None:
         os.unlink(new)
     os.symlink(target, new)
     os.replace(new, path)
+
+
+def sync_directory(path: str) -> None:
+    """Have the names in a directory on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _make_place(path: str) -> None:
@@ -170,11 +255,3 @@ def _mend(descriptor: int, mode: int) -> None:
         os.fchown(descriptor, os.geteuid(), os.getegid())
     if stat.S_IMODE(found.st_mode) != mode:
         os.fchmod(descriptor, mode)
-
-
-def _sync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,9 +1,11 @@
-"""The processes of this machine, from /proc."""
+"""The processes of this machine, from /proc, and the end of this one."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 
 def command_lines() -> Iterator[tuple[int, list[bytes]]]:
@@ -28,3 +30,14 @@ def user_of(pid: int) -> int | None:
         return None
     found = [line.split() for line in lines if line.startswith("Uid:")]
     return int(found[0][2]) if found else None  # the effective one
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once.
+
+    Not by way of libgfapi's teardown, which takes ten seconds, nor of threads that wait for
+    a volume that is away.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

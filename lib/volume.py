@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # many of Ganeti's processes import this module, few connect
 
 
 class Server(NamedTuple):
-    """A machine that runs glusterd; with transport `unix` a socket path and 0."""
+    """A machine that runs glusterd."""
 
     host: str
     port: int
@@ -23,7 +23,6 @@ class VolumeSpec(NamedTuple):
 
     name: str
     servers: tuple[Server, ...]
-    transport: str = "tcp"
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> VolumeSpec:
@@ -32,19 +31,15 @@ class VolumeSpec(NamedTuple):
         `host` is a server or a comma-separated list of them, in order of
         preference, each optionally with a port of its own
         (`node1,node2:24008,[2001:db8::1]:24007`); `port` holds for the others.
-        `transport` is optional; with `unix`, `host` is a socket's path.  Other
-        parameters are left alone.  Raises `InvalidParameter`.
+        Other parameters are left alone.  Raises `InvalidParameter`.
         """
         name = names.volume_name(params.get("volume"))
-        transport = names.transport(params.get("transport", "tcp"))
         text = params.get("host")
-        if transport == "unix":
-            return cls(name, (Server(names.socket_path(text), 0),), transport)
         port = names.port(params.get("port", names.DEFAULT_PORT))
         if not isinstance(text, str):
             raise errors.InvalidParameter("host %r: it is not text" % (text,))
         servers = dict.fromkeys(_server(part.strip(), port) for part in text.split(","))
-        return cls(name, tuple(servers), transport)
+        return cls(name, tuple(servers))
 
     def where(self, path: str) -> str:
         """Where an image is, for people: `gluster://node1:24007/gv0/ganeti/…`."""
@@ -52,8 +47,6 @@ class VolumeSpec(NamedTuple):
 
     def text_of_servers(self) -> str:
         """The servers as the parameter `host` names them."""
-        if self.transport == "unix":
-            return self.servers[0].host
         return ",".join(names.server(*server) for server in self.servers)
 
 
@@ -78,7 +71,6 @@ def connect(
     target = gfapi.Target(
         spec.name,
         spec.servers,
-        spec.transport,
         log_file=log_file,
         log_level=log_level,
         options=_OPTIONS,

@@ -34,7 +34,6 @@ struct address {
 struct config {
 	char key[128];
 	char volume[256];
-	char transport[8];
 	char image[1025];
 	struct address servers[MAX_SERVERS];
 	int server_count;

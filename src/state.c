@@ -94,8 +94,6 @@ static void take_config(void *target, const char *name, char *value)
 
 	if (!strcmp(name, "volume")) {
 		copy(config->volume, sizeof(config->volume), value);
-	} else if (!strcmp(name, "transport")) {
-		copy(config->transport, sizeof(config->transport), value);
 	} else if (!strcmp(name, "image")) {
 		copy(config->image, sizeof(config->image), value);
 	} else if (!strcmp(name, "server") && config->server_count < MAX_SERVERS) {

@@ -104,7 +104,7 @@ static int connect_volume(const struct config *config)
 		/* It also takes what follows the last colon for a port. */
 		if (is_11 && strchr(server->host, ':'))
 			snprintf(name, sizeof(name), "%s:%d", server->host, server->port);
-		glfs_set_volfile_server(volume, config->transport, name, server->port);
+		glfs_set_volfile_server(volume, "tcp", name, server->port);
 	}
 	return glfs_init(volume);
 }

@@ -22,14 +22,10 @@ LAYERS = {
         " verify services"
     ),
     "tools": (
-        "gfapi gluster_cli command decode processes transient_unit sd_notify private names"
-        " errors constants "
+        "gfapi gluster_cli command decode processes systemd private names errors constants "
     ),
 }
 RANK = {wing: number for number, wings in enumerate(LAYERS.values()) for wing in wings.split()}
-
-#: Programs that a lower layer has to name, since systemd starts them.
-PROGRAMS = {("snapshot.service", "cmdlib.snapshot_worker")}
 
 
 def sources() -> dict[str, ast.Module]:
@@ -94,18 +90,12 @@ def test_each_module_has_its_layer() -> None:
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if name))
 def test_no_import_runs_upwards(module: str) -> None:
-    upwards = [
-        other
-        for other in IMPORTS[module]
-        if RANK[wing(other)] < RANK[wing(module)] and (module, other) not in PROGRAMS
-    ]
+    upwards = [other for other in IMPORTS[module] if RANK[wing(other)] < RANK[wing(module)]]
     assert upwards == []
 
 
 def test_no_modules_import_each_other() -> None:
-    assert [
-        cycle for cycle in cycles() if not any(pair <= cycle for pair in map(set, PROGRAMS))
-    ] == []
+    assert cycles() == []
 
 
 def cycles() -> list[set[str]]:
@@ -115,8 +105,7 @@ def cycles() -> list[set[str]]:
     while changed:
         changed = False
         for module, others in IMPORTS.items():
-            known = (other for other in others if (module, other) not in PROGRAMS)
-            found = reach[module].union(*(reach.get(other, set()) for other in known))
+            found = reach[module].union(*(reach.get(other, set()) for other in others))
             if found != reach[module]:
                 reach[module] = found
                 changed = True

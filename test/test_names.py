@@ -154,19 +154,12 @@ def test_the_largest_size_fits_a_signed_offset():
         (names.preallocation, ("off", "falloc", "full")),
         (names.access, ("userspace", "kernelspace")),
         (names.locking, ("on", "off")),
-        (names.transport, ("tcp", "unix", "tls")),
     ],
 )
 def test_a_choice(check, good):
     assert tuple(map(check, good)) == good
     for bad in ("", "OFF", "none", None, 0, True, [good[0]]):
         assert ", ".join(good) in refusal(check, bad)
-
-
-@pytest.mark.parametrize("path", ["glusterd.socket", "/" + "x" * 107, "", "/a\0b"])
-def test_an_odd_socket_path_is_refused(path):
-    assert refusal(names.socket_path, path).startswith("socket path ")
-    assert names.socket_path("/run/glusterd.socket") == "/run/glusterd.socket"
 
 
 @pytest.mark.parametrize("name", ["a.ext.disk0", "a.snap", "ä"])

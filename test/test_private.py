@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def test_our_directories_are_made_in_one_place() -> None:
         if re.search(r"\bos\.(makedirs|mkdir)\(", path.read_text())
     }
     assert making == ELSEWHERE
+
+
+def test_files_are_replaced_and_locked_in_one_place() -> None:
+    ways = r"\bos\.(replace|rename)\(|\btempfile\b|\bfcntl\.(flock|lockf|fcntl)\("
+    found = {path.name for path in LIB.rglob("*.py") if re.search(ways, path.read_text())}
+    assert found == {"private.py"}
 
 
 @pytest.fixture
@@ -155,3 +162,37 @@ def test_a_link_takes_the_place_of_another(run: Path) -> None:
         assert os.readlink(path) == target
     assert os.listdir(path.parent) == ["x"]
     assert mode(path.parent) == 0o700
+
+
+@pytest.mark.parametrize("what", [{}, {"byte": 7}])
+def test_threads_keep_each_other_from_a_lock(run: Path, what: dict[str, int]) -> None:
+    path, order = str(run / "lock"), []
+
+    def work() -> None:
+        with private.locked(path, **what):
+            order.append("second")
+
+    second = threading.Thread(target=work)
+    with private.locked(path, **what):
+        second.start()
+        with private.locked(path, byte=8):  # another one
+            pass
+        second.join(0.05)
+        order.append("first")
+    second.join()
+    assert order == ["first", "second"]
+
+
+def test_a_lock_is_not_waited_for_longer_than_wanted(run: Path) -> None:
+    path = str(run / "lock")
+    with private.locked(path):
+        with pytest.raises(BlockingIOError), private.locked(path, seconds=0):
+            pass
+        refusal = ValueError("busy")
+        with (
+            pytest.raises(ValueError, match="busy"),
+            private.locked(path, refusal=refusal, seconds=0),
+        ):
+            pass
+    with private.locked(path, seconds=0):
+        pass

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster import transient_unit
+from ganeti_gluster import systemd
 from ganeti_gluster.export import Export, nbd, unit
 from ganeti_gluster.services import publish
 from ganeti_gluster.snapshot import service
+from ganeti_gluster.storage.snapshot_worker import PROGRAM
 from ganeti_gluster.volume import VolumeSpec
 
 from .exposure import ROOT, documented
@@ -57,12 +58,11 @@ def test_the_documentation_has_every_unit_and_no_other() -> None:
 
 def test_units_are_started_by_these_modules_alone() -> None:
     texts = {str(path.relative_to(LIB)): path.read_text() for path in LIB.rglob("*.py")}
-    assert {name for name, text in texts.items() if "run_argv(" in text} - {
-        "transient_unit.py"
-    } == set(STARTED)
-    assert {name for name, text in texts.items() if '"systemd-run"' in text} == {
-        "transient_unit.py"
-    }
+    assert {name for name, text in texts.items() if "run_argv(" in text} - {"systemd.py"} == set(
+        STARTED
+    )
+    for program in ("systemd-run", "systemctl", "systemd-escape", "journalctl"):
+        assert {name for name, text in texts.items() if '"%s"' % program in text} == {"systemd.py"}
 
 
 def has(lines: set[str]) -> None:
@@ -78,12 +78,12 @@ def test_an_installed_unit_is_closed_but_for_what_it_needs(name: str) -> None:
 
 @pytest.mark.parametrize("profile", ["SNAPSHOT_WORKER", "LOOP_EXPORTER", "NBD_EXPORTER"])
 def test_so_is_a_transient_one(profile: str) -> None:
-    has(set(getattr(transient_unit, profile)))
+    has(set(getattr(systemd, profile)))
 
 
 def test_each_is_started_with_its_profile() -> None:
-    assert set(transient_unit.SNAPSHOT_WORKER) <= {
-        word.removeprefix("--property=") for word in service.worker_argv("vm1")
+    assert set(systemd.SNAPSHOT_WORKER) <= {
+        word.removeprefix("--property=") for word in service.worker_argv(PROGRAM, "vm1")
     }
-    assert set(transient_unit.LOOP_EXPORTER) <= set(unit.EXPORTER_PROPERTIES)
-    assert set(transient_unit.NBD_EXPORTER) <= set(nbd.PROPERTIES)
+    assert set(systemd.LOOP_EXPORTER) <= set(unit.EXPORTER_PROPERTIES)
+    assert set(systemd.NBD_EXPORTER) <= set(nbd.PROPERTIES)

@@ -57,12 +57,11 @@ def test_equal_parameters_make_equal_keys():
         {"host": "[::1]x"},
         {"host": "[::1]:70000"},
         {"host": "a?b"},
+        {"host": "/run/glusterd.socket"},
         {"port": 0},
         {"port": None},
         {"volume": "-v"},
         {"volume": None},
-        {"transport": "rdma"},
-        {"transport": "unix"},
     ],
 )
 def test_odd_parameters_are_refused(params):
@@ -75,15 +74,9 @@ def test_odd_parameters_are_refused(params):
     [
         ({"host": "node1, node2:24008"}, "node1:24007,node2:24008"),
         ({"host": "[2001:db8::1]"}, "[2001:db8::1]:24007"),
-        ({"host": "/run/glusterd.socket", "transport": "unix"}, "/run/glusterd.socket"),
     ],
 )
 def test_the_servers_as_text_are_the_same_servers(params, text):
     spec = from_params(**params)
     assert spec.text_of_servers() == text
     assert from_params(**{**params, "host": text}) == spec
-
-
-def test_a_unix_socket():
-    spec = from_params(host="/run/glusterd.socket", transport="unix")
-    assert spec.servers == (Server("/run/glusterd.socket", 0),)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ganeti import cli, errors
 
 from ganeti_gluster import names
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.copy import Options, Result, Source, Stream, Target, copy
 from ganeti_gluster.copy.files import ExistingFile, FileSource, NewFile, is_block_device
 from ganeti_gluster.copy.images import ImageSource, NewImage, describe
@@ -24,7 +25,6 @@ from ganeti_gluster.serve.holder import Held
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import VolumeSpec, connect
 
-MIB = 1 << 20
 STREAM = "-"
 
 

@@ -11,14 +11,13 @@ from ganeti import cli, errors, utils
 from ganeti_gluster import decode, health, image, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import evict, evictions, instance_disks, open_images
-from ganeti_gluster.cmdlib.pool_nodes import SshChannel
+from ganeti_gluster.cmdlib.cluster import SshChannel
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.serve.holder import holder_of, node_number
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import connect
-
-MIB = 1024 * 1024
 
 
 def ShowInfo(opts: Any, args: list[str]) -> int:

@@ -20,6 +20,7 @@ from ganeti_gluster.cmdlib import (
     pool_state,
     pool_use,
 )
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool import members, settings, steps
 
@@ -282,7 +283,7 @@ def _print_volume(volume: dict[str, Any]) -> None:
     if down:
         lines.append(("bricks down", ", ".join(down)))
     if volume.get("free") is not None:
-        lines.append(("free", utils.FormatUnit(volume["free"] / (1 << 20), "h")))
+        lines.append(("free", utils.FormatUnit(volume["free"] / MIB, "h")))
     if volume["heal_pending"] is not None:
         lines.append(("to heal", "%d" % volume["heal_pending"]))
     lines.append(("spares", ", ".join(volume["spares"]) or "none"))

@@ -13,13 +13,12 @@ from ganeti import cli, errors, utils
 from ganeti_gluster import constants, decode, image, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import snapshots
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.copy import Progress
 from ganeti_gluster.copy.progress import Terminal
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.snapshot import catalogue, request, service
 from ganeti_gluster.volume import VolumeSpec, connect
-
-MIB = 1024 * 1024
 
 DISKS_OPT = cli.cli_option(
     "--disk",

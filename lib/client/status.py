@@ -12,8 +12,8 @@ from ganeti import cli, errors, utils
 
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import overview, verify
+from ganeti_gluster.constants import MIB
 
-MIB = 1024 * 1024
 #: Seconds between two looks with --watch, and the least of them: each is a job.
 WATCH_SECONDS = 15
 LEAST_SECONDS = 5

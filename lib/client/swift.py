@@ -11,7 +11,7 @@ from ganeti import cli, constants, errors
 from ganeti_gluster.client import elapsed, service_events
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
-from ganeti_gluster.cmdlib import services
+from ganeti_gluster.cmdlib import cluster, services
 from ganeti_gluster.decode import as_data
 from ganeti_gluster.services import config, control
 from ganeti_gluster.services.control import Outcome
@@ -82,7 +82,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print what the nodes tell now; whether all, some or none told is the exit status."""
     configuration = config.load()
     types = [configuration.type(opts.type)] if opts.type else list(configuration.types)
-    nodes = services.choose(services.cluster_nodes(), opts.nodes)
+    nodes = cluster.choose(cluster.nodes(), opts.nodes)
     names = {
         found.name for each in types for found in services.choose_services(each, opts.services)
     }

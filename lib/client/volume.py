@@ -10,10 +10,9 @@ from ganeti import cli, errors
 from ganeti_gluster import names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import volumes
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.volume import connect
-
-MIB = 1024 * 1024
 
 _HEADERS = {
     "volume": "Volume",

@@ -9,25 +9,15 @@ from typing import Any, NamedTuple
 
 from ganeti import cli, constants, errors, pathutils, ssconf
 
-from ganeti_gluster.cmdlib import group_params
+from ganeti_gluster.cmdlib import cluster, group_params
+from ganeti_gluster.cmdlib.cluster import ClusterNode
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
 from ganeti_gluster.storage.disks import place
 from ganeti_gluster.verify import told
 from ganeti_gluster.verify.facts import Disk
 from ganeti_gluster.volume import VolumeSpec
-
-MIB = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node in the configuration."""
-
-    name: str
-    group: str
-    offline: bool
-    vm_capable: bool
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,7 @@ class Configuration:
 
     cluster: str
     master: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[ClusterNode, ...]
     params: Mapping[str, Sequence[Mapping[str, Any]]]
     disks: tuple[Disk, ...]
     instances: frozenset[str]
@@ -65,7 +55,7 @@ class Configuration:
         groups = sorted({node.group for node in self.nodes})
         return told.specs(each for group in groups for each in self.params.get(group, ()))
 
-    def params_of(self, node: Node) -> list[dict[str, Any]]:
+    def params_of(self, node: ClusterNode) -> list[dict[str, Any]]:
         """What a node should know of the volumes it reaches."""
         return told.plain(self.params.get(node.group, ()))
 
@@ -87,7 +77,6 @@ def load(client: Any = None) -> Configuration:
     client = client or cli.GetClient()
     info = client.QueryClusterInfo()
     policies = client.QueryGroups([], ["name", "ipolicy"], False)
-    nodes = client.QueryNodes([], ["name", "group", "offline", "vm_capable"], False)
     data = read()
     template = group_params.gluster(client)
     found = list(_disks_in(data, template))
@@ -101,7 +90,7 @@ def load(client: Any = None) -> Configuration:
     return Configuration(
         cluster=info["name"],
         master=master,
-        nodes=tuple(Node(*values) for values in nodes),
+        nodes=tuple(cluster.nodes(client)),
         params=params,
         disks=tuple(each.disk for each in found),
         instances=frozenset(data["instances"]),

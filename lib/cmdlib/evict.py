@@ -17,12 +17,14 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster.command import CommandFailed, CommandResult
+from ganeti_gluster import systemd
+from ganeti_gluster.command import CommandFailed
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import File, Volume
+from ganeti_gluster.pool.crew import Channel
 from ganeti_gluster.serve.holder import (
     EVICTED,
     WORD_ATTRIBUTE,
@@ -43,9 +45,6 @@ _ROUND_SECONDS = 1.0
 _COMMAND_SECONDS = 15.0
 #: The number of a lock that no node has.
 _NOBODY = 1
-
-#: Runs a command on a node: name, argv, timeout.
-Channel = Callable[..., CommandResult]
 
 
 class NotEvicted(GanetiGlusterError):
@@ -159,7 +158,7 @@ def _end_server(
 
     Where bricks are on hosts that are none of Ganeti's there is no other way.
     """
-    argv = ["systemctl", "kill", "--signal=KILL", ImageServer(spec, path).unit]
+    argv = systemd.argv("kill", "--signal=KILL", ImageServer(spec, path).unit)
     try:
         done = channel(holder.node, argv, timeout=_COMMAND_SECONDS)
         reason = "" if done.exit_code == 0 else done.stderr.strip() or "no reason told"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import evict
+from ganeti_gluster.cmdlib.cluster import SshChannel
 from ganeti_gluster.cmdlib.evict import BrickHost, Holder
-from ganeti_gluster.cmdlib.pool_nodes import SshChannel
 from ganeti_gluster.gluster_cli import Gluster, status
 from ganeti_gluster.gluster_cli.status import BrickStatus
 from ganeti_gluster.storage import node_names

@@ -46,7 +46,6 @@ class Move:
     instance: str
     old: str
     new: str
-    hypervisor: str
     version: str
     forced: bool
     paths: dict[int, str]
@@ -64,7 +63,6 @@ class Move:
             instance=env.get("GANETI_INSTANCE_NAME", ""),
             old=env.get("GANETI_OLD_PRIMARY", ""),
             new=env.get("GANETI_NEW_PRIMARY", ""),
-            hypervisor=env.get("GANETI_INSTANCE_HYPERVISOR", ""),
             version=env.get(_OURS + "VERSION", ""),
             forced=env.get("GANETI_IGNORE_CONSISTENCY") == "True",
             paths=paths,

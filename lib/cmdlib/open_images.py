@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ganeti_gluster.command import CommandFailed, CommandResult
+from ganeti_gluster.command import CommandFailed
+from ganeti_gluster.pool.crew import Channel
 
 _COMMAND = ("/usr/bin/python3", "-P", "-m", "ganeti_gluster.serve.fleet", "status")
 _SECONDS = 15.0
-
-Channel = Callable[..., CommandResult]
 
 
 def statuses(nodes: Iterable[str], channel: Channel) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganeti_gluster import __version__, names
-from ganeti_gluster.cmdlib import pool_nodes, pool_use
+from ganeti_gluster.cmdlib import cluster, pool_nodes, pool_use
+from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.command import CommandFailed
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.gluster_cli import GlusterFailed, VolumeInfo
@@ -88,7 +89,7 @@ def order(opts: Any) -> Order:
 
 def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
     """Look at all nodes and say what would be done; changes nothing."""
-    members, clients = _choose(asked, pool_nodes.cluster_nodes(client))
+    members, clients = _choose(asked, cluster.nodes(client))
     everyone = [*members, *(node for node in clients if node not in members)]
     facts, errors = pool_nodes.look(
         crew, everyone, directory=asked.directory, volume=asked.volume, device=asked.device
@@ -150,7 +151,7 @@ def _check_directory(volume: VolumeInfo, directory: str) -> None:
         )
 
 
-def _choose(asked: Order, nodes: Sequence[pool_nodes.ClusterNode]) -> tuple[list[str], list[str]]:
+def _choose(asked: Order, nodes: Sequence[ClusterNode]) -> tuple[list[str], list[str]]:
     """The nodes of the pool in order, and those that must reach the volume."""
     known = {node.name: node for node in nodes}
     groups = {node.group for node in nodes}

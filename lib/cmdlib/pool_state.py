@@ -8,7 +8,8 @@ from typing import Any
 
 from ganeti import ssconf
 
-from ganeti_gluster.cmdlib import pool_nodes, pool_use
+from ganeti_gluster.cmdlib import cluster, pool_use
+from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import (
     BrickHeal,
@@ -36,7 +37,7 @@ class Found:
     """
 
     pool: Pool
-    nodes: tuple[pool_nodes.ClusterNode, ...]
+    nodes: tuple[ClusterNode, ...]
     settings: dict[str, Settings]
     refused: dict[str, str]
 
@@ -54,7 +55,7 @@ def find_all(client: Any, crew: Crew) -> list[Found]:
 
     The master is asked first.  As a rule there is one; node groups may have their own.
     """
-    nodes = pool_nodes.cluster_nodes(client)
+    nodes = cluster.nodes(client)
     master = ssconf.SimpleStore().GetMasterNode()
     online = [node.name for node in nodes if not node.offline]
     asked = [name for name in online if name == master]
@@ -99,7 +100,7 @@ def _of_node(pools: Sequence[Found], node: str) -> Found:
     return next((found for found in pools if found.pool.uuid(node)), pools[0])
 
 
-def _node(found: Found, node: pool_nodes.ClusterNode) -> dict[str, Any]:
+def _node(found: Found, node: ClusterNode) -> dict[str, Any]:
     return {
         "name": node.name,
         "offline": node.offline,
@@ -146,7 +147,7 @@ def look(gluster: Gluster, volume: VolumeInfo) -> tuple[VolumeState, str]:
     return of_glusterd(volume, status, heals), error
 
 
-def need(found: Found, name: str) -> pool_nodes.ClusterNode:
+def need(found: Found, name: str) -> ClusterNode:
     """The node of this name; raises `GanetiGlusterError` if Ganeti has none."""
     for node in found.nodes:
         if node.name == name:

@@ -6,10 +6,10 @@ import pwd
 from collections.abc import Sequence
 from typing import Any
 
-from ganeti import cli, constants, opcodes
+from ganeti import constants, opcodes
 
 from ganeti_gluster import names
-from ganeti_gluster.cmdlib import configuration, group_params, instance_disks
+from ganeti_gluster.cmdlib import cluster, configuration, group_params, instance_disks
 from ganeti_gluster.pool import settings
 from ganeti_gluster.pool.settings import Settings
 from ganeti_gluster.verify.facts import Disk
@@ -130,7 +130,7 @@ def use(client: Any, params: dict[str, Any], group: str | None) -> None:
             change["ipolicy"] = {constants.IPOLICY_DTS: [*allowed, TEMPLATE]}
         change["diskparams"] = {TEMPLATE: params}
     if change:
-        cli.SubmitOpCode(opcodes.OpClusterSetParams(**change), cl=client)
+        cluster.job(opcodes.OpClusterSetParams(**change), client)
     if group is not None:
         _use_in_group(client, params, group)
 
@@ -140,7 +140,7 @@ def _use_in_group(client: Any, params: dict[str, Any], group: str) -> None:
     change: dict[str, Any] = {"diskparams": {TEMPLATE: params}}
     if TEMPLATE not in policy[constants.IPOLICY_DTS]:
         change["ipolicy"] = {constants.IPOLICY_DTS: [*policy[constants.IPOLICY_DTS], TEMPLATE]}
-    cli.SubmitOpCode(opcodes.OpGroupSetParams(group_name=group, **change), cl=client)
+    cluster.job(opcodes.OpGroupSetParams(group_name=group, **change), client)
 
 
 def disuse(client: Any, volume: str) -> None:
@@ -158,8 +158,8 @@ def disuse(client: Any, volume: str) -> None:
     )
     if enabled and (nowhere or _is_the_clusters(client, volume)):
         policy = {constants.IPOLICY_DTS: [name for name in allowed if name != TEMPLATE]}
-        cli.SubmitOpCode(
-            opcodes.OpClusterSetParams(enabled_disk_templates=enabled, ipolicy=policy), cl=client
+        cluster.job(
+            opcodes.OpClusterSetParams(enabled_disk_templates=enabled, ipolicy=policy), client
         )
 
 
@@ -176,7 +176,7 @@ def _disuse_in_group(client: Any, group: str) -> None:
         left = [name for name in allowed if name != TEMPLATE]
         same = not left or {*left} == {*everywhere}
         change["ipolicy"] = {constants.IPOLICY_DTS: [constants.VALUE_DEFAULT] if same else left}
-    cli.SubmitOpCode(opcodes.OpGroupSetParams(group_name=group, **change), cl=client)
+    cluster.job(opcodes.OpGroupSetParams(group_name=group, **change), client)
 
 
 def read_settings(client: Any) -> dict[str, Settings]:
@@ -200,9 +200,9 @@ def write_settings(client: Any, wanted: Settings) -> bool:
     added = [tag for tag in new if tag not in old]
     gone = [tag for tag in old if tag not in new]
     if added:
-        cli.SubmitOpCode(opcodes.OpTagsSet(kind=constants.TAG_CLUSTER, tags=added), cl=client)
+        cluster.job(opcodes.OpTagsSet(kind=constants.TAG_CLUSTER, tags=added), client)
     if gone:
-        cli.SubmitOpCode(opcodes.OpTagsDel(kind=constants.TAG_CLUSTER, tags=gone), cl=client)
+        cluster.job(opcodes.OpTagsDel(kind=constants.TAG_CLUSTER, tags=gone), client)
     return bool(added or gone)
 
 
@@ -210,7 +210,7 @@ def forget_settings(client: Any, volume: str) -> None:
     """Remove all settings of a volume."""
     old = settings.of_volume(_tags(client), volume)
     if old:
-        cli.SubmitOpCode(opcodes.OpTagsDel(kind=constants.TAG_CLUSTER, tags=old), cl=client)
+        cluster.job(opcodes.OpTagsDel(kind=constants.TAG_CLUSTER, tags=old), client)
 
 
 def _tags(client: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run a restricted command on several nodes at once, each with a time limit.
+"""Ganeti's node RPC for restricted commands on several nodes at once, for `cluster.ask`.
 
 By Ganeti's own node RPC, as a job's `OpRestrictedCommand` does, with the cluster's
 certificates and the node daemon's log.  A job would wait for the locks of every
@@ -72,24 +72,17 @@ def run(
     command: str,
     addresses: Mapping[str, str],
     *,
-    seconds: float,
-    longest: int = decode.LONGEST,
+    seconds: int,
+    longest: int,
 ) -> dict[str, Answer]:
-    """Run `command` on the nodes with these `addresses`, by name; returns all answers.
-
-    No node takes more than `seconds` (whole ones, at least 1); one that cannot be
-    connected fails after 5.  None gives more than `longest` bytes.  Threads may call it
-    side by side.
-    """
-    if not addresses:
-        return {}
-    limit = max(1, int(seconds))
-    client = _Client(addresses, seconds=limit, longest=longest)
+    """See `cluster.ask`."""
+    client = _Client(addresses, seconds=seconds, longest=longest)
     results = client.call_restricted_command(list(addresses), command)
-    return {node: _answer(result, limit) for node, result in results.items()}
+    return {node: _answer(result, seconds) for node, result in results.items()}
 
 
 def _answer(result: ganeti_rpc.RpcResult, seconds: int) -> Answer:
     if result.fail_msg:
-        return Answer(reason=explain(str(result.fail_msg), seconds))
+        error = str(result.fail_msg)
+        return Answer(reason=explain(error, seconds), error=error)
     return Answer(output=str(result.payload))

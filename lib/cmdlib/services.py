@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 
-from ganeti import cli, errors
+from ganeti import errors
 
-from ganeti_gluster import command, constants, private
-from ganeti_gluster.cmdlib import restricted
+from ganeti_gluster import constants, private, systemd
+from ganeti_gluster.cmdlib import cluster
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, control
 from ganeti_gluster.services import node as on_node
@@ -35,38 +35,6 @@ _ACT_EXTRA_SECONDS = 60
 _THREADS = 32
 
 
-def cluster_nodes() -> list[Node]:
-    """The nodes of the cluster, sorted; asks the master daemon."""
-    fields = ["name", "tags", "offline", "pip", "master_candidate"]
-    rows = cli.GetClient().QueryNodes([], fields, False)
-    return sorted(
-        (
-            Node(name, frozenset(tags), offline, address, candidate)
-            for name, tags, offline, address, candidate in rows
-        ),
-        key=lambda node: node.name,
-    )
-
-
-def choose(nodes: Sequence[Node], names: Sequence[str]) -> list[Node]:
-    """Those of `nodes` that are called `names`, all for none.
-
-    A short name will do if it is the beginning of one node's.  Raises
-    OpPrereqError.
-    """
-    if not names:
-        return list(nodes)
-    chosen = {}
-    for name in names:
-        found = [node for node in nodes if node.name == name] or [
-            node for node in nodes if node.name.startswith(name + ".")
-        ]
-        if len(found) != 1:
-            raise errors.OpPrereqError("Node '%s' not known" % name, errors.ECODE_NOENT)
-        chosen[found[0].name] = found[0]
-    return [chosen[name] for name in sorted(chosen)]
-
-
 # Fetching
 
 
@@ -83,10 +51,10 @@ def fetch(
     ones): a node that does not tell until then is UNKNOWN, with the reason.  Services in
     transition are read again until `within` is over.  libcurl adds a second at the most.
     """
-    inquiry = Inquiry(types, cluster_nodes() if nodes is None else nodes)
+    inquiry = Inquiry(types, cluster.nodes() if nodes is None else nodes)
     end = time.monotonic() + within
     while True:
-        inquiry.take(restricted.run(on_node.STATUS_COMMAND, inquiry.to_ask, seconds=seconds))
+        inquiry.take(cluster.ask(on_node.STATUS_COMMAND, inquiry.to_ask, seconds=seconds))
         rest = end - time.monotonic() - _PAUSE
         if not inquiry.to_ask or rest < 1:
             return inquiry.snapshot()
@@ -146,7 +114,7 @@ def _run_on(
     """Run the control commands on one node, one after the other."""
     address = {node.name: node.address}
     try:
-        answer = restricted.run(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
+        answer = cluster.ask(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
         if answers.digests(answer[node.name]).get(type.name) != config.digest(type):
             raise GanetiGlusterError(answers.OTHER_CONFIGURATION)
     except GanetiGlusterError as err:
@@ -154,7 +122,7 @@ def _run_on(
     outcomes: list[Outcome] = []
     for name, covered in commands:
         seconds = _ACT_SECONDS * 2 * len(covered) + _ACT_EXTRA_SECONDS
-        answer = restricted.run(name, address, seconds=seconds)
+        answer = cluster.ask(name, address, seconds=seconds)
         outcomes += answers.parse_outcomes(answer[node.name], type, covered, node.name)
     return outcomes
 
@@ -172,9 +140,9 @@ def choose_services(type: ServiceType, names: Sequence[str]) -> list[Service]:
     return [service for service in type.services if not names or service in found.values()]
 
 
-def targets_of(type: ServiceType, names: Sequence[str]) -> list[Node]:
+def targets_of(type: ServiceType, names: Sequence[str]) -> Sequence[Node]:
     """The nodes called `names`; for none, those on which the type is expected."""
-    nodes = choose(cluster_nodes(), names)
+    nodes = cluster.choose(cluster.nodes(), names)
     return nodes if names else [node for node in nodes if node in type.nodes]
 
 
@@ -192,4 +160,4 @@ def sync_soon() -> None:
     """Have a sync that begins after now, so that events of what was done are there soon."""
     # A sync that runs already would not look again by itself.
     private.touch(constants.SERVICES_SYNC_WANTED)
-    command.run(["systemctl", "start", "--no-block", SYNC_UNIT], timeout=10, check=False)
+    systemd.ctl("start", "--no-block", SYNC_UNIT, timeout=10, check=False)

@@ -13,7 +13,6 @@ rightly; when it does, it does nothing.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import sys
@@ -22,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ganeti import errors, netutils, ssconf
 
 from ganeti_gluster import constants, private
-from ganeti_gluster.cmdlib import restricted, services
+from ganeti_gluster.cmdlib import cluster, services
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services import answers, config, election, publish, replica
 from ganeti_gluster.services import node as on_node
@@ -52,7 +51,7 @@ def sync() -> bool:
             return False
         with contextlib.suppress(FileNotFoundError):
             os.unlink(constants.SERVICES_SYNC_WANTED)
-        nodes = services.cluster_nodes()
+        nodes = cluster.nodes()
         myself = netutils.Hostname.GetSysName()
         snapshot = services.fetch(configuration.types, nodes)
         rival = _rival(store, snapshot, nodes, myself, history=configuration.history)
@@ -95,15 +94,14 @@ def sync() -> bool:
 @contextlib.contextmanager
 def _alone() -> Iterator[bool]:
     """Whether no other sync runs, and keep others off until the end."""
-    descriptor = private.open_lock(os.path.join(constants.SERVICES_DIR, "sync.lock"))
-    try:
+    with contextlib.ExitStack() as stack:
+        lock = os.path.join(constants.SERVICES_DIR, "sync.lock")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
+            stack.enter_context(private.locked(lock, seconds=0))
         except BlockingIOError:
             yield False
-    finally:
-        os.close(descriptor)
+            return
+        yield True
 
 
 class Overruled(GanetiGlusterError):
@@ -164,7 +162,7 @@ def take_over(store: Store, nodes: Sequence[Node], myself: str, *, history: int)
 
 def _dumps(addresses: Mapping[str, str], history: int) -> Iterable[Answer]:
     """What the nodes with these addresses have of the store."""
-    return restricted.run(
+    return cluster.ask(
         on_node.DUMP_COMMAND,
         addresses,
         seconds=COPY_SECONDS,
@@ -176,7 +174,7 @@ def copy(store: Store, nodes: Sequence[Node]) -> None:
     """Have the master candidates fetch what they lack; who fails is asked at the next sync."""
     version, copies = store.version(), store.copies()
     behind = {node.name: node.address for node in nodes if copies.get(node.name) != version}
-    found = restricted.run(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
+    found = cluster.ask(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
     for name, answer in found.items():
         with contextlib.suppress(GanetiGlusterError):
             store.copied(name, replica.version(answers.data(answer)))
@@ -206,7 +204,7 @@ def answer_replicate() -> dict[str, object]:
         raise GanetiGlusterError("this is the master")
     addresses = dict(line.split() for line in known.GetNodePrimaryIPList())
     history = config.HISTORY_RANGE[1]
-    answer = restricted.run(
+    answer = cluster.ask(
         on_node.DUMP_COMMAND,
         {master: addresses[master]},
         seconds=COPY_SECONDS - 1,

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ganeti import cli, constants, errors, netutils, opcodes, ssh, utils
+from ganeti import cli, constants, errors, opcodes
 
-from ganeti_gluster.cmdlib import instance_disks
+from ganeti_gluster.cmdlib import cluster, instance_disks
 from ganeti_gluster.snapshot import service
 from ganeti_gluster.snapshot.request import DiskRequest, Request
+from ganeti_gluster.storage import snapshot_worker
 from ganeti_gluster.volume import VolumeSpec
 
 
@@ -87,14 +88,15 @@ def carry_out(
     instance: Instance, request: Request, listen: Callable[[service.Event], None]
 ) -> dict[str, Any]:
     """Have the worker on the instance's primary node do it; returns what came of it."""
-    argv = _argv(instance.node, service.worker_argv(instance.name))
+    worker = service.worker_argv(snapshot_worker.PROGRAM, instance.name)
+    argv = cluster.SshChannel().argv(instance.node, worker)
     return service.converse(argv, instance.name, lambda: _settled(instance, request), listen)
 
 
 def _settled(instance: Instance, request: Request) -> Request:
     """Wait for jobs that have the instance's lock, and see that it is as it was."""
     op = opcodes.OpInstanceQueryData(instances=[instance.name], static=True, use_locking=True)
-    data = cli.SubmitOpCode(op, opts=None)[instance.name]
+    data = cluster.job(op)[instance.name]
     disks = {disk["uuid"]: disk["logical_id"][1] for disk in data["disks"]}
     if data["pnode"] != instance.node or any(
         disks.get(disk.uuid) != disk.path for disk in request.disks
@@ -105,16 +107,3 @@ def _settled(instance: Instance, request: Request) -> Request:
         )
     (row,) = cli.GetClient().QueryInstances([instance.name], ["oper_state"], False)
     return replace(request, running=bool(row[0]))
-
-
-def _argv(node: str, argv: list[str]) -> list[str]:
-    """The command on a node, by Ganeti's ssh where that is another one."""
-    if node == netutils.Hostname.GetSysName():
-        return argv
-    client = cli.GetClient()
-    cluster: str = client.QueryConfigValues(["cluster_name"])[0]
-    ((port,),) = client.QueryNodes([node], ["ndp/ssh_port"], False)
-    command: list[str] = ssh.SshRunner(cluster).BuildCmd(
-        node, constants.SSH_LOGIN_USER, utils.ShellQuoteArgs(argv), port=port
-    )
-    return command

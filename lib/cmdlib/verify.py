@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ganeti import ssconf, ssh
-
-from ganeti_gluster.cmdlib import configuration, node_commands, services_verify
+from ganeti_gluster import decode
+from ganeti_gluster.cmdlib import cluster, configuration, services_verify
+from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.cmdlib.configuration import Configuration
 from ganeti_gluster.export import Export
 from ganeti_gluster.gluster_cli.volumes import VolumeInfo
@@ -45,9 +45,6 @@ NODES_MORE_SECONDS = 30.0
 #: Seconds for all volumes: their state and a backlog.
 VOLUMES_SECONDS = 150.0
 
-_SSH_PORT = 22
-# What Ganeti puts before the reason for which it did not come to that.
-_FAILED = "Command '%s' on node '%s' failed: "
 # All that Ganeti says of a restricted command that a node does not have; what one that
 # ran had to say is told at length.
 _NOT_INSTALLED = "Executing command '%s' failed" % COMMAND
@@ -109,32 +106,32 @@ def ask_nodes(config: Configuration) -> Answers:
     asked again.
     """
     online = [node for node in config.nodes if not node.offline]
-    first = _ask([node.name for node in online])
+    first = _ask(online)
     stale = [
-        node.name
+        node
         for node in online
         if node.name in first.nodes and list(first.nodes[node.name].told) != config.params_of(node)
     ]
     if not stale:
         return first
-    tell(config, stale)
+    tell(config, [node.name for node in stale])
     return first.updated(_ask(stale))
 
 
-def _ask(names: Sequence[str]) -> Answers:
-    return sort(node_commands.run(COMMAND, names, seconds=NODES_SECONDS))
+def _ask(asked: Iterable[ClusterNode]) -> Answers:
+    addresses = {node.name: node.address for node in asked}
+    # What is too long is for the reader of the facts to say.
+    found = cluster.ask(COMMAND, addresses, seconds=NODES_SECONDS, longest=3 * decode.LONGEST)
+    return sort(
+        {name: (not each.error, each.error or each.output) for name, each in found.items()}
+    )
 
 
 def tell(config: Configuration, names: Sequence[str]) -> None:
     """Give nodes the file that says which volumes each should reach, by Ganeti's SSH."""
     told.save_all({node.name: config.params_of(node) for node in config.nodes})
-    runner = ssh.SshRunner(cluster_name=config.cluster)
-    ports = ssconf.SimpleStore().GetSshPortMap()
-    for name in names:
-        if name == config.master:
-            continue
-        if not runner.CopyFileToNode(name, ports.get(name, _SSH_PORT), told.PATH):
-            logging.warning("cannot tell %s which volumes it should reach", name)
+    for name in cluster.SshChannel().copy(told.PATH, names, seconds=NODES_MORE_SECONDS):
+        logging.warning("cannot tell %s which volumes it should reach", name)
 
 
 def look_at_volumes(
@@ -274,7 +271,7 @@ def _check(seen: Look) -> Iterable[Finding]:
         if _NOT_INSTALLED in reason:
             yield found("PLUGIN_ABSENT", name, "it has no command %s" % COMMAND)
         else:
-            yield found("NODE_SILENT", name, reason.removeprefix(_FAILED % (COMMAND, name)))
+            yield found("NODE_SILENT", name, reason)
     for name, reason in seen.strange.items():
         yield found("NOT_UNDERSTOOD", name, reason)
     for node in seen.nodes.values():

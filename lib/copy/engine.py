@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.copy.checksum import Checksum
 from ganeti_gluster.copy.interface import PARTIAL, Source, Stream, Target
 from ganeti_gluster.copy.pace import Pace
@@ -85,7 +86,7 @@ class _Run:
         self.done = 0
         self._options = options
         self._pace = Pace(options.limit)
-        self._threads = 1 if options.limit and options.limit < 1 << 20 else options.threads
+        self._threads = 1 if options.limit and options.limit < MIB else options.threads
 
     def whole(self) -> Result:
         source, target, start = self.source, self.target, time.monotonic()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from types import TracebackType
 
+from ganeti_gluster import private
 from ganeti_gluster.copy.images import exists, write_zeroes
 from ganeti_gluster.copy.interface import PARTIAL, Extent, Source, Stream
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
@@ -78,7 +78,7 @@ class NewFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._fd = os.open(self._partial, flags, 0o600)
         self._made = True
-        if not _lock(self._fd):
+        if not private.take(self._fd):
             self._made = False
             raise _busy(self.name)
         self._fixed = size is not None
@@ -91,7 +91,7 @@ class NewFile:
         except FileNotFoundError:
             return
         try:
-            if not _lock(fd):
+            if not private.take(fd):
                 raise _busy(self.name)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(fd), os.lstat(self._partial)):
@@ -121,11 +121,7 @@ class NewFile:
         os.link(self._partial, self.name, follow_symlinks=False)
         os.unlink(self._partial)
         self._made = False
-        directory = os.open(os.path.dirname(self.name) or ".", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        private.sync_directory(os.path.dirname(self.name) or ".")
         os.close(self._fd)
         self._fd = -1
 
@@ -299,14 +295,6 @@ def _fallocate(fd: int, mode: int, offset: int, length: int) -> bool:
     if code in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.ENOSYS):
         return False
     raise OSError(code, os.strerror(code))
-
-
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _busy(name: str) -> CopyFailed:

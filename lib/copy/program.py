@@ -24,6 +24,7 @@ from ganeti_gluster.copy.progress import EachLine
 from ganeti_gluster.copy.signals import raised
 from ganeti_gluster.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.errors import CopyFailed, GanetiGlusterError
+from ganeti_gluster.processes import leave
 from ganeti_gluster.volume import VolumeSpec, connect
 
 PYTHON = "/usr/bin/python3"
@@ -41,17 +42,13 @@ def argv(what: str, spec: VolumeSpec, path: str) -> list[str]:
 
 def spec_arguments(spec: VolumeSpec) -> list[str]:
     """A volume on a command line; `add_spec_arguments` is the other side."""
-    return [
-        *("--volume", spec.name, "--host", spec.text_of_servers()),
-        *("--transport", spec.transport),
-    ]
+    return ["--volume", spec.name, "--host", spec.text_of_servers()]
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that name a volume."""
     parser.add_argument("--volume", required=True)
     parser.add_argument("--host", required=True)
-    parser.add_argument("--transport", default="tcp")
 
 
 def spec_of(options: argparse.Namespace) -> VolumeSpec:
@@ -102,7 +99,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    # Threads that wait for a volume that is away must not keep it.
-    os._exit(code)
+    leave(main(sys.argv[1:]))

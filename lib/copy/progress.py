@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
+from ganeti_gluster.constants import MIB
+
 COPYING = "copied"
 VERIFYING = "verified"
 
 #: Seconds over which the rate is taken.
 WINDOW = 10.0
-
-_MIB = 1 << 20
 
 
 class Progress(NamedTuple):
@@ -66,11 +66,11 @@ class Meter:
 
 def sentence(progress: Progress) -> str:
     """One line: bytes, share, rate and the time left."""
-    parts = ["%d MiB" % (progress.done // _MIB)]
+    parts = ["%d MiB" % (progress.done // MIB)]
     if progress.total:
-        parts[0] += " of %d MiB" % (progress.total // _MIB)
+        parts[0] += " of %d MiB" % (progress.total // MIB)
         parts.append("%d%%" % (100 * progress.done // progress.total))
-    parts.append("%.0f MiB/s" % (progress.rate / _MIB))
+    parts.append("%.0f MiB/s" % (progress.rate / MIB))
     if progress.remaining is not None:
         parts.append("%s left" % duration(progress.remaining))
     return "%s %s" % (progress.phase, ", ".join(parts))

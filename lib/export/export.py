@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ganeti_gluster import command, constants, names, private
+from ganeti_gluster import command, constants, names, private, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, loop, nbd, unit, users
 from ganeti_gluster.serve.control import LOST, NoAnswer
@@ -39,8 +37,6 @@ USER_SECONDS = 5.0
 SHOW_SECONDS = 10.0
 GROW_SECONDS = 60
 
-Run = Callable[..., command.CommandResult]
-
 
 class ExportFailed(GanetiGlusterError):
     """An image could not be exported, or an export could not be ended safely."""
@@ -52,7 +48,7 @@ class Export:
 
     spec: VolumeSpec
     image: str
-    run: Run = command.run
+    run: command.Run = command.run
 
     @property
     def key(self) -> str:
@@ -115,7 +111,7 @@ class Export:
         """
         with self._locked():
             record = self._loop_record()
-            if record is None or not unit.is_active(self.unit, self.run):
+            if record is None or not self._runs():
                 return False
             self._resize(record, size)
         return True
@@ -181,7 +177,7 @@ class Export:
         )
         deadline = time.monotonic() + SHOW_SECONDS
         while self._device_of(record) is None:
-            if not unit.is_active(self.unit, self.run):
+            if not self._runs():
                 self._clear()
                 if nbd.is_connected(device):
                     return None
@@ -221,9 +217,14 @@ class Export:
             hint="see %s" % (journal or self.journal),
         )
 
+    def _runs(self) -> bool:
+        """Whether its unit does."""
+        found = systemd.state(self.unit, timeout=unit.STOP_SECONDS, run=self.run)
+        return found in systemd.RUNNING
+
     def _is_alive(self) -> bool:
         """Whether the exporter of a device that is there runs."""
-        if not unit.is_active(self.unit, self.run):
+        if not self._runs():
             return False
         record = self._loop_record()
         return record is None or control.is_there(self._path(record))
@@ -312,7 +313,7 @@ class Export:
             device = self._device_of(record)
             if device is not None and _is_nbd(record):
                 self.run(nbd.detach_argv(device), timeout=unit.STOP_SECONDS, check=False)
-        unit.stop(self.unit, self.run)
+        systemd.end(self.unit, timeout=unit.STOP_SECONDS, run=self.run)
         for record in self._records():
             device = self._device_of(record)
             if device is not None and not _is_nbd(record):
@@ -362,20 +363,14 @@ class Export:
         private.touch(self._path(record))
         return record
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> contextlib.AbstractContextManager[int]:
         """Keep other processes of this node from starting or stopping this export.
 
         Locks are shared by few images, so that one that hangs does not hold up
         all; they are files that stay, since removing a lock is a race.
         """
         private.directory(constants.EXPORT_DIR)
-        descriptor = private.open_lock(os.path.join(constants.RUN_DIR, "locks", self.key[-2:]))
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return private.locked(os.path.join(constants.RUN_DIR, "locks", self.key[-2:]))
 
 
 def _suffix(record: str) -> str:

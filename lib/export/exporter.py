@@ -28,7 +28,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import control, fuse, loop
 from ganeti_gluster.export.served import ServedImage
 from ganeti_gluster.export.server import DEVICE, Server
-from ganeti_gluster.sd_notify import notify
+from ganeti_gluster.systemd import notify
 
 LOSETUP_SECONDS = 30
 #: Seconds in which the image's server has to tell the size, at first and when it has grown.

@@ -17,9 +17,8 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable
 
-from ganeti_gluster import command, transient_unit
+from ganeti_gluster import command, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.serve.server import qemu_blockdev, qemu_uri
 
@@ -27,7 +26,7 @@ SYSFS = "/sys/block"
 LOAD_SECONDS = 10
 _NAME = re.compile(r"nbd[0-9]+")
 #: Of the unit.
-PROPERTIES = ("Type=exec", *transient_unit.NBD_EXPORTER)
+PROPERTIES = ("Type=exec", *systemd.NBD_EXPORTER)
 
 
 def is_nbd(name: str) -> bool:
@@ -41,9 +40,7 @@ def devices() -> list[str]:
     return ["/dev/%s" % name for name in sorted(filter(is_nbd, names), key=lambda n: int(n[3:]))]
 
 
-def free_device(
-    run: Callable[..., command.CommandResult], *, after: str | None = None
-) -> str | None:
+def free_device(run: command.Run, *, after: str | None = None) -> str | None:
     """The first nbd device (behind `after`) that nobody serves, None if there is none.
 
     Loads the driver where there is no device at all.  Another program may take

@@ -8,9 +8,9 @@ and the next `Export.start` makes another.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ganeti_gluster import command, transient_unit
+from ganeti_gluster import command, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 
 #: This package's exporter, a module that is run as a program.
@@ -20,7 +20,6 @@ START_SECONDS = 60
 #: How long an exporter may take to flush and leave; a silent brick costs it some 40 s.
 STOP_SECONDS = 60
 _TIMEOUT_STOP = 50
-JOURNAL_SECONDS = 10
 
 # For every exporter.  The volume may be served by this node, and Ganeti starts
 # and stops what uses the device: both orders matter when the system goes down.
@@ -34,9 +33,7 @@ _COMMON = (
     "OOMScoreAdjust=-900",
 )
 #: For this package's own.
-EXPORTER_PROPERTIES = ("Type=notify", "NotifyAccess=main", *transient_unit.LOOP_EXPORTER)
-
-Run = Callable[..., command.CommandResult]
+EXPORTER_PROPERTIES = ("Type=notify", "NotifyAccess=main", *systemd.LOOP_EXPORTER)
 
 
 def exporter_argv(volume: str, image: str, path: str, socket_path: str, seconds: int) -> list[str]:
@@ -57,7 +54,7 @@ def exporter_argv(volume: str, image: str, path: str, socket_path: str, seconds:
 
 
 def start(
-    name: str, description: str, argv: Sequence[str], properties: Sequence[str], run: Run
+    name: str, description: str, argv: Sequence[str], properties: Sequence[str], run: command.Run
 ) -> None:
     """Start a unit; returns when it is ready, raises `GanetiGlusterError` if it ended."""
     try:
@@ -65,7 +62,7 @@ def start(
     except command.CommandFailed as err:
         if err.exit_code is None:
             raise
-        reason = last_words(name, run) or err.output or "its exporter ended at once"
+        reason = systemd.last_words(name, run=run) or err.output or "its exporter ended at once"
         raise GanetiGlusterError(reason) from err
 
 
@@ -73,27 +70,4 @@ def start_argv(
     name: str, description: str, argv: Sequence[str], properties: Sequence[str]
 ) -> list[str]:
     """The command that starts a unit and returns when it is ready."""
-    return transient_unit.run_argv(name, description, argv, properties=(*_COMMON, *properties))
-
-
-def last_words(name: str, run: Run) -> str:
-    """The last line that the program in a unit wrote to the journal, "" if there is none."""
-    argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
-    try:
-        run(["journalctl", "--sync"], timeout=JOURNAL_SECONDS, check=False)
-        done = run([*argv, "_SYSTEMD_UNIT=%s" % name], timeout=JOURNAL_SECONDS, check=False)
-    except GanetiGlusterError:  # the first error counts
-        return ""
-    return done.stdout.strip()
-
-
-def is_active(name: str, run: Run) -> bool:
-    """Whether a unit runs."""
-    argv = ["systemctl", "show", "--property=ActiveState", "--value", name]
-    return run(argv, timeout=STOP_SECONDS).stdout.strip() in ("active", "reloading")
-
-
-def stop(name: str, run: Run) -> None:
-    """Stop a unit, which may be gone; returns when it has ended."""
-    for action in ("stop", "reset-failed"):
-        run(["systemctl", "--quiet", action, name], timeout=STOP_SECONDS, check=False)
+    return systemd.run_argv(name, description, argv, properties=(*_COMMON, *properties))

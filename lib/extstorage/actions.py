@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from ganeti_gluster import image, names
+from ganeti_gluster import image, in_use, names
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.extstorage import device, node
 from ganeti_gluster.extstorage.request import USERSPACE, Request
@@ -36,11 +36,6 @@ def _say(action: str, name: str, message: object) -> None:
     print("gluster %s %s: %s" % (action, name, message), file=sys.stderr)
 
 
-def verify(request: Request) -> None:
-    """Check the parameters, and nothing else."""
-    request.check_parameters()
-
-
 def create(request: Request) -> None:
     """Make the image; nothing of it is left where that fails."""
     request.check_parameters()
@@ -66,9 +61,9 @@ def attach(request: Request) -> None:
     next action fails with the reason.
     """
     path, uri = "", ""
-    in_use = _in_use(request)
+    used = _in_use(request)
     try:
-        if in_use.size() is None:
+        if used.size() is None:
             with connect(request.spec) as volume:
                 try:
                     image.stat(volume, request.path)
@@ -77,10 +72,10 @@ def attach(request: Request) -> None:
             if request.is_snapshot:
                 node.open_image(request)
         if request.access == USERSPACE:  # Ganeti wants a URI of a snapshot as well then
-            uri = in_use.uri
+            uri = used.uri
         if not request.in_userspace:
-            found = in_use.show_device() if in_use.size() is not None else None
-            path = device.show(in_use.server.key, found)
+            found = used.show_device() if used.size() is not None else None
+            path = device.show(used.server.key, found)
     except (GanetiGlusterError, OSError) as err:
         _say("attach", request.name, err)
     if path and not uri:
@@ -99,9 +94,9 @@ def detach(request: Request) -> None:
     _end(_in_use(request))
 
 
-def _end(in_use: ImageInUse) -> None:
-    in_use.end()
-    device.forget(in_use.server.key)
+def _end(used: ImageInUse) -> None:
+    used.end()
+    device.forget(used.server.key)
 
 
 def open_(request: Request) -> None:
@@ -112,30 +107,25 @@ def open_(request: Request) -> None:
     _check_startable(request)
     node.open_image(request)
     if not request.in_userspace:
-        in_use = _in_use(request)
-        device.show(in_use.server.key, in_use.show_device())
-
-
-def close(request: Request) -> None:
-    """End the image's use; `detach`, which always follows, does the same."""
-    detach(request)
+        used = _in_use(request)
+        device.show(used.server.key, used.show_device())
 
 
 def grow(request: Request) -> None:
-    """Grow the image to the new size, by its server where it is open here.
-
-    Ganeti opens the disks of an instance that is stopped as well; blocks are set aside
-    for those, and not for a running guest.
-    """
+    """Grow the image to the new size, by its server where it is open here."""
     size = request.new_size
-    in_use = _in_use(request)
-    is_open = in_use.size() is not None
-    if not is_open or (request.preallocation != names.PREALLOCATION_OFF and not in_use.has_user()):
+
+    def on_volume() -> None:
         with connect(request.spec) as volume:
             image.grow(volume, request.path, size, preallocation=request.preallocation)
-    if is_open:
-        in_use.grow(size)
-        node.tell_size(request.uuid, size)
+
+    in_use.grow(
+        _in_use(request),
+        size,
+        preallocated=request.preallocation != names.PREALLOCATION_OFF,
+        on_volume=on_volume,
+        tell=lambda size: node.tell_size(request.uuid, size),
+    )
 
 
 def setinfo(request: Request) -> None:
@@ -188,9 +178,9 @@ ACTIONS: dict[str, Callable[[Request], None]] = {
     "attach": attach,
     "detach": detach,
     "open": open_,
-    "close": close,
+    "close": detach,  # which always follows
     "grow": grow,
     "setinfo": setinfo,
     "snapshot": snapshot,
-    "verify": verify,
+    "verify": Request.check_parameters,
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
-from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.extstorage.request import Request
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.serve.server import qemu_uri
@@ -52,14 +50,9 @@ def starts_in_userspace() -> bool:
 def open_image(request: Request) -> None:
     """Have the image served on this node; `GanetiGlusterError` where another has it."""
     use_ganeti()
-    from ganeti import errors
-
     from ganeti_gluster.storage import one_writer
 
-    try:
-        one_writer.open_image(dict(request.parameters), request.path, exclusive=request.exclusive)
-    except errors.BlockDeviceError as err:
-        raise GanetiGlusterError(str(err)) from err
+    one_writer.open_image(dict(request.parameters), request.path, exclusive=request.exclusive)
 
 
 def tell_size(disk_uuid: str, size: int) -> None:
@@ -68,16 +61,9 @@ def tell_size(disk_uuid: str, size: int) -> None:
     Raises `GanetiGlusterError` where QEMU refuses.
     """
     use_ganeti()
-    from ganeti import errors
-
     from ganeti_gluster.storage import running_disk
 
-    try:
-        running_disk.tell_size(disk_uuid, size)
-    except errors.HypervisorError as err:
-        raise GanetiGlusterError(
-            "it has %d bytes now, but QEMU does not show them to its guest: %s" % (size, err)
-        ) from err
+    running_disk.show_size(disk_uuid, size)
 
 
 def copy_running(request: Request, target: str) -> bool:
@@ -112,17 +98,9 @@ def remove_snapshot(volume: Volume, target: str) -> None:
     snapshot.remove(volume, target)
 
 
-@contextlib.contextmanager
-def holding(request: Request, volume: Volume) -> Iterator[None]:
+def holding(request: Request, volume: Volume) -> AbstractContextManager[None]:
     """Keep all others from an image in the block; `GanetiGlusterError` where one has it."""
     use_ganeti()
-    from ganeti import errors
-
     from ganeti_gluster.storage import one_writer
 
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(one_writer.holding(dict(request.parameters), volume, request.path))
-        except errors.BlockDeviceError as err:
-            raise GanetiGlusterError(str(err)) from err
-        yield
+    return one_writer.holding(dict(request.parameters), volume, request.path)

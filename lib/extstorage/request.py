@@ -6,20 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ganeti_gluster import constants, names
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.volume import VolumeSpec
 
 #: What Ganeti appends to a disk's name for its snapshot.
 SNAPSHOT_SUFFIX = ".snap"
 USERSPACE = "userspace"
-MIB = 1 << 20
 
 _PARAMETER = "EXTP_"
 #: The parameters of parameters.list, and what Ganeti passes on by itself.
-_KNOWN = frozenset(
-    ("VOLUME", "HOST", "PORT", "PREALLOCATION", "LOCKING", "PATIENCE", "ACCESS", "PROVIDER")
-)
-_SERVED = ("volume", "host", "port", "locking", "patience")
+_KNOWN = frozenset(map(str.upper, (*constants.TEMPLATE_PARAMETERS, "provider")))
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,10 @@ class Request:
         names.locking(params.get("locking", names.LOCKING_ON))
         return cls(
             name=names.image_name(environ.get("VOL_NAME")),
-            spec=VolumeSpec.from_params({**params, "transport": "tcp"}),
-            parameters={name: params[name] for name in _SERVED if name in params},
+            spec=VolumeSpec.from_params(params),
+            parameters={
+                name: params[name] for name in constants.OPEN_PARAMETERS if name in params
+            },
             access=names.access(params.get("access", "kernelspace")),
             preallocation=names.preallocation(
                 params.get("preallocation", names.PREALLOCATION_OFF)

@@ -31,15 +31,13 @@ BRICKS_TIMEOUT = 20.0
 class Target(NamedTuple):
     """What to connect to, and how; equal targets share one connection.
 
-    `servers` are (host, port) pairs, or (socket path, 0) with transport
-    `unix`.  `options` are (translator, key, value) overrides of the volume's
-    client graph.  `log_level` is libgfapi's: 0 none … 4 error, 7 info, 9 trace.
+    `servers` are (host, port) pairs, `options` (translator, key, value) overrides of the
+    volume's client graph.  `log_level` is libgfapi's: 0 none … 4 error, 7 info, 9 trace.
     `graph` is a client graph to use in place of the one that the servers give.
     """
 
     volume: str
     servers: tuple[Server, ...]
-    transport: str = "tcp"
     log_file: str = "/dev/null"
     log_level: int = 0
     options: tuple[tuple[str, str, str], ...] = ()
@@ -161,7 +159,6 @@ def _new(library: Library, target: Target, servers: Sequence[Server], graph: str
     if graph:
         library.call("glfs_set_volfile", None, handle, graph.encode())
         return handle
-    transport = b"unix" if target.transport == "unix" else b"tcp"
     if library.is_11 and ":" in servers[0][0]:
         # Else it looks for IPv4 addresses alone.  The name is that of no
         # translator: the bricks' addresses are the volume's business.
@@ -169,7 +166,7 @@ def _new(library: Library, target: Target, servers: Sequence[Server], graph: str
     for host, port in servers:
         # It also takes what follows the last colon for a port.
         name = "%s:%d" % (host, port) if library.is_11 and ":" in host else host
-        library.call("glfs_set_volfile_server", None, handle, transport, name.encode(), port)
+        library.call("glfs_set_volfile_server", None, handle, b"tcp", name.encode(), port)
     return handle
 
 

@@ -128,11 +128,6 @@ class File:
         mode = FALLOC_FL_KEEP_SIZE if keep_size else 0
         self._call("glfs_fallocate", mode, offset, length)
 
-    def zerofill(self, offset: int, length: int) -> None:
-        """Make a range read as zeroes, allocated, written by the bricks themselves."""
-        self._dirty = self._written = True
-        self._call("glfs_zerofill", offset, length)
-
     def discard(self, offset: int, length: int) -> None:
         """Give a range's blocks back; it reads as zeroes."""
         self._dirty = self._written = True

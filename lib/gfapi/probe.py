@@ -36,8 +36,8 @@ _REQUEST = struct.pack(">I", _LAST_FRAGMENT | len(_CALL)) + _CALL
 class Probe:
     """Servers that are being asked, all at once and from the start.
 
-    Each by a TCP connection (a Unix one where the host is a path) and a call that
-    asks for nothing much, with name resolution included in `timeout` seconds.
+    Each by a TCP connection and a call that asks for nothing much, with name resolution
+    included in `timeout` seconds.
     """
 
     def __init__(self, servers: Sequence[Server], *, timeout: float = PROBE_TIMEOUT) -> None:
@@ -99,11 +99,6 @@ def probe(
 def _try(server: Server, timeout: float) -> str | None:
     host, port = server
     try:
-        if host.startswith("/"):
-            with socket.socket(socket.AF_UNIX) as unix:
-                unix.settimeout(timeout)
-                unix.connect(host)
-                return _ask(unix)
         # As bytes: for text Python loads its tables of international names first.
         address: Any = (host.encode("ascii"), port)
         with socket.create_connection(address, timeout) as tcp:

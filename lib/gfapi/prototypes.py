@@ -68,7 +68,6 @@ PROTOTYPES: Mapping[str, Prototype] = {
     "glfs_ftruncate": (INT, (POINTER, OFFSET, POINTER, POINTER)),
     "glfs_fallocate": (INT, (POINTER, INT, OFFSET, SIZE)),
     "glfs_discard": (INT, (POINTER, OFFSET, SIZE)),
-    "glfs_zerofill": (INT, (POINTER, OFFSET, OFFSET)),
     "glfs_copy_file_range": (
         SSIZE,
         (POINTER, POINTER, POINTER, POINTER, SIZE, UINT, POINTER, POINTER, POINTER),

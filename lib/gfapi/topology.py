@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,6 @@ class Topology:
     volume: str
     subvolumes: tuple[Subvolume, ...]
     shard_size: int | None = None
-    encrypted: bool = field(default=False)
 
     @property
     def bricks(self) -> tuple[Brick, ...]:
@@ -110,14 +109,12 @@ def parse(volfile: str) -> Topology:
         raise ValueError("the volfile is not one graph")
     top = graph[tops[0]]
     shards = [t for t in graph.values() if t.kind == SHARD]
-    clients = [t for t in graph.values() if t.kind == CLIENT]
-    if not clients:
+    if not any(t.kind == CLIENT for t in graph.values()):
         raise ValueError("the volfile names no brick")
     return Topology(
         volume=top.name,
         subvolumes=tuple(_subvolumes(graph, top)),
         shard_size=_shard_size(shards[0]) if shards else None,
-        encrypted=all(_is_encrypted(client) for client in clients),
     )
 
 
@@ -191,16 +188,6 @@ def _brick(client: Translator, *, arbiter: bool = False) -> Brick:
         raise ValueError("%s is not a brick but %s" % (client.name, client.kind))
     host = client.options.get("remote-host", "")
     return Brick(client.name, host, client.options.get("remote-subvolume", ""), arbiter)
-
-
-def _is_encrypted(client: Translator) -> bool:
-    return client.options.get("transport.socket.ssl-enabled", "off").lower() in (
-        "on",
-        "yes",
-        "true",
-        "enable",
-        "1",
-    )
 
 
 def _shard_size(shard: Translator) -> int:

@@ -9,7 +9,6 @@ import time
 from types import TracebackType
 from typing import NamedTuple
 
-from ganeti_gluster import errors
 from ganeti_gluster.gfapi.connection import CONNECT_TIMEOUT, Connection, Target, pooled
 from ganeti_gluster.gfapi.file import File
 from ganeti_gluster.gfapi.library import raise_errno
@@ -17,8 +16,6 @@ from ganeti_gluster.gfapi.stat import FileStat, Space, file_stat, space
 
 #: Seconds that a new connection has to keep its graph's text.
 VOLFILE_SECONDS = 5.0
-XATTR_CREATE = 1
-XATTR_REPLACE = 2
 _XATTR_ROOM = 4096
 
 
@@ -279,21 +276,7 @@ def connect(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Volume:
     """A volume of this process's pool; connects where the pool has none.
 
     Raises a `ConnectError` after at most `timeout` seconds, or `LibraryMissing`.
-    With transport `tls` the volume's own graph must encrypt the way to every
-    brick; to glusterd libgfapi encrypts where /var/lib/glusterd/secure-access is.
+    The way to the bricks is encrypted where the volume's own graph says so, and that to
+    glusterd where /var/lib/glusterd/secure-access is.
     """
-    volume = Volume(pooled(target, timeout=timeout))
-    if target.transport == "tls" and not _encrypted(volume):
-        raise errors.VolumeNotEncrypted(
-            "volume %s does not use TLS" % target.volume,
-            volume=target.volume,
-            hint="set its options client.ssl and server.ssl",
-        )
-    return volume
-
-
-def _encrypted(volume: Volume) -> bool:
-    # Late: few volumes need it, and it takes as long to load as all else here.
-    from ganeti_gluster.gfapi import topology
-
-    return topology.parse(volume.volfile()).encrypted
+    return Volume(pooled(target, timeout=timeout))

@@ -21,7 +21,6 @@ class BrickStatus:
     pid: int | None
     size_total: int | None = None
     size_free: int | None = None
-    inodes_total: int | None = None
     inodes_free: int | None = None
     device: str = ""
     mount_options: str = ""
@@ -96,7 +95,6 @@ def _brick(node: ET.Element) -> BrickStatus:
         pid=_number(node, "pid"),
         size_total=_number(node, "sizeTotal"),
         size_free=_number(node, "sizeFree"),
-        inodes_total=_number(node, "inodesTotal"),
         inodes_free=_number(node, "inodesFree"),
         device=node.findtext("device", ""),
         mount_options=node.findtext("mntOptions", ""),

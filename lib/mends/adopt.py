@@ -11,9 +11,8 @@ import functools
 from typing import Any
 
 from ganeti_gluster import names
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import InvalidParameter, Refused
-
-_MIB = 1 << 20
 
 
 def extend(module: Any) -> None:
@@ -69,13 +68,13 @@ def _set_sizes(module: Any, lu: Any) -> None:
                 "Image %s is not on the volume, or the volume does not tell" % path,
                 errors.ECODE_NOENT,
             )
-        if size == 0 or size % _MIB:
+        if size == 0 or size % MIB:
             raise errors.OpPrereqError(
                 "Image %s has %d bytes, which is no whole number of MiB: Ganeti could not"
                 " name its size; enlarge it first" % (path, size),
                 errors.ECODE_STATE,
             )
-        disk[constants.IDISK_SIZE] = size // _MIB
+        disk[constants.IDISK_SIZE] = size // MIB
 
 
 def _measure(module: Any, lu: Any, paths: list[str]) -> list[int | None]:

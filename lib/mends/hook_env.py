@@ -13,14 +13,7 @@ from ganeti_gluster.errors import Refused
 
 #: Ganeti puts GANETI_ before each of them.
 PREFIX = "INSTANCE_GLUSTER_"
-_PARAMETERS = (
-    constants.PARAM_HOST,
-    constants.PARAM_PORT,
-    constants.PARAM_VOLUME,
-    constants.PARAM_ACCESS,
-    constants.PARAM_LOCKING,
-    constants.PARAM_PATIENCE,
-)
+_PARAMETERS = (*constants.OPEN_PARAMETERS, constants.PARAM_ACCESS)
 
 
 def extend(module: Any) -> None:

@@ -11,15 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster import constants
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import GanetiGlusterError, Refused
 from ganeti_gluster.gfapi.stat import Space
 from ganeti_gluster.volume import VolumeSpec, connect
 
 #: Beside the template's parameters of a volume: the names of the nodes that use it.
 NODES = "nodes"
-MIB = 1024 * 1024
-
-_SPEC_PARAMETERS = (constants.PARAM_VOLUME, constants.PARAM_HOST, constants.PARAM_PORT)
 
 
 def extend_node(module: Any) -> None:
@@ -43,7 +41,7 @@ def volumes_of(cfg: Any, template: str) -> list[dict[str, Any]]:
     result = []
     for uuid, group in sorted(cfg.GetAllNodeGroupsInfo().items()):
         params = cfg.GetGroupDiskParams(group)[template]
-        volume = {name: params[name] for name in _SPEC_PARAMETERS if name in params}
+        volume = {name: params[name] for name in constants.VOLUME_PARAMETERS if name in params}
         volume[NODES] = sorted(node.name for node in nodes if node.group == uuid)
         result.append(volume)
     return result

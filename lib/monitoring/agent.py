@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -86,7 +85,7 @@ def write() -> Collected:
     seen = collect()
     text = metrics.exposition(metrics.families(seen))
     private.write(METRICS_FILE, text)
-    private.write(REPORT_FILE, json.dumps(report.report(seen)))
+    private.write_json(REPORT_FILE, report.report(seen))
     if os.path.isdir(TEXTFILE_DIR):
         # The exporter reads it as another user; it holds no secret.
         private.write(os.path.join(TEXTFILE_DIR, TEXTFILE), text, mode=0o644)

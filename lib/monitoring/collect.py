@@ -14,13 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, VolumeInfo
 from ganeti_gluster.gluster_cli.profile import BrickProfile
 from ganeti_gluster.pool.state import most
 from ganeti_gluster.storage import operations
-from ganeti_gluster.verify import backlog
 from ganeti_gluster.verify.bounded import look
 from ganeti_gluster.verify.facts import Disk, NodeFacts
 from ganeti_gluster.verify.finding import Finding
@@ -125,7 +124,7 @@ def split_brain(
     if 0 <= now - kept["time"] < HEAL_INTERVAL:
         return dict(kept["counts"])
     # Before the question: one that hangs is not asked again at once.
-    backlog.write_json({"time": now, "counts": kept["counts"]}, path)
+    private.write_json(path, {"time": now, "counts": kept["counts"]})
     counts = {}
     for volume in volumes:
         if volume.replica < 2:
@@ -135,7 +134,7 @@ def split_brain(
         except GanetiGlusterError:
             continue
         counts[volume.name] = most(brick.split_brain for brick in bricks) or 0
-    backlog.write_json({"time": now, "counts": counts}, path)
+    private.write_json(path, {"time": now, "counts": counts})
     return counts
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti_gluster import __version__, command, constants, image, names, readable
+from ganeti_gluster import __version__, command, constants, image, names, readable, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi import without as hiding
@@ -24,6 +24,7 @@ from ganeti_gluster.gluster_cli import Gluster, GlusterFailed
 from ganeti_gluster.pool import blame, connections, place, self_heal
 from ganeti_gluster.pool import discard as discarding
 from ganeti_gluster.pool.facts import CandidateFacts
+from ganeti_gluster.processes import leave
 from ganeti_gluster.volume import VolumeSpec, connect
 
 MODULE = "ganeti_gluster.pool.agent"
@@ -200,10 +201,10 @@ def _version() -> str:
 
 
 def _unit(question: str) -> bool:
-    done = command.run(
-        ["systemctl", question, "--quiet", "glusterd.service"], timeout=SHORT, check=False
+    return (
+        systemd.ctl(question, "--quiet", "glusterd.service", timeout=SHORT, check=False).exit_code
+        == 0
     )
-    return done.exit_code == 0
 
 
 def _own_addresses() -> list[str]:
@@ -254,5 +255,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Not by way of libgfapi's teardown, which takes ten seconds.
-    os._exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -21,7 +21,6 @@ class PlaceFacts:
     path: str
     exists: bool = False
     own_file_system: bool = False
-    mount_point: str = ""
     file_system: str = ""
     source: str = ""
     read_only: bool = False

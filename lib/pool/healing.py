@@ -51,6 +51,15 @@ class Backlog:
     unknown: tuple[str, ...] = ()
     healing: int = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be healed, as all bricks tell."""
+        return self.left == 0 and not self.unknown
+
+    def __str__(self) -> str:
+        line = "%s entries to heal" % ("?" if self.left is None else self.left)
+        return line + ", not answering: %s" % ", ".join(self.unknown) if self.unknown else line
+
 
 @dataclass
 class _Progress:
@@ -85,10 +94,11 @@ class Healer:
         self._crew = crew
         self._pool = pool
         self._nodes = tuple(nodes)
-        self._say = say
+        self.say = say
 
     @property
-    def _gluster(self) -> Gluster:
+    def gluster(self) -> Gluster:
+        """The gluster command of a node of the pool."""
         return self._crew.gluster(self._pool.anchor)
 
     def heal(self, volume: str, node: str = "", path: str = "") -> None:
@@ -97,60 +107,12 @@ class Healer:
         What clients have open is open on that brick then.  For as long as there is
         progress; it may be broken off at any time.  Raises `HealStuck`.
         """
-        with Held(self._gluster, volume, self._say) as held:
-            self._wait(held, volume, node, path)
-
-    def _wait(self, held: Held, volume: str, node: str, path: str) -> None:
-        gluster = self._gluster
-        sharded = is_sharded(gluster.volume(volume))
-        progress = _Progress()
-        said, opened = "", not node
-        quiet = looks = turn = same = here = there = 0
-        while quiet < 2:
-            if turn % LOOKS_BEFORE_AGAIN == 0:
-                self._start(volume)
-            turn += 1
-            found = backlog(gluster, volume)
-            behind = found.left != 0 or bool(found.unknown)
-            line = "%s entries to heal" % ("?" if found.left is None else found.left)
-            if found.unknown:
-                line += ", not answering: %s" % ", ".join(found.unknown)
-            filled = False
-            if node and (not behind or (not opened and same >= LOOKS_BEFORE_LET_GO)):
-                here, there = self._counts(volume, node, path)
-                filled = here >= there
-            if node and not behind:
-                line += ", %d of %d files there" % (here, there)
-                looks = 0 if filled else looks + 1
-                if looks == LOOKS_BEFORE_FULL:
-                    self._say("  files are missing: having all of the volume looked over")
-                    self._start(volume, full=True)
-            same = same + 1 if line == said and found.left else 0
-            if line != said:
-                self._say("  %s" % line)
-                said = line
-            if same == LOOKS_BEFORE_LET_GO:
-                held.let_go()
-                turn = 0
-            complete = not behind and (filled or not node)
-            quiet = quiet + 1 if complete else 0
-            if filled and not opened:
-                # Not sooner: nothing can be opened on a brick that has not got it.
-                self._say("  what is open is opened on %s:%s as well" % (node, path))
-                reopen(gluster, volume, held)
-                opened, quiet, turn = True, 0, 0
-            # A whole image, where there are no pieces, may take hours by itself.
-            if complete or (found.healing and not sharded):
-                progress.go_on()
-            else:
-                progress.note(left=-1 if found.left is None else found.left)
-                if there:
-                    progress.note(here=here)
-                self._help(progress, volume, line)
-            if quiet < 2:
+        with Held(self.gluster, volume, self.say) as held:
+            wait = _Wait(self, held, volume, node, path)
+            while not wait.look():
                 time.sleep(HEAL_PAUSE)
 
-    def _help(self, progress: _Progress, volume: str, line: str) -> None:
+    def help(self, progress: _Progress, volume: str, line: str) -> None:
         """What is to be done where nothing has come forward for a while."""
         if progress.still >= GIVE_UP_AFTER:
             raise HealStuck(
@@ -163,7 +125,7 @@ class Healer:
             progress.still >= RESTART_AFTER[progress.restarts]
         ):
             progress.restarts += 1
-            self._say(
+            self.say(
                 "  no progress for %d s: starting the self-heal daemons anew" % progress.still
             )
             self._restart_daemons(volume)
@@ -174,35 +136,36 @@ class Healer:
         One has all volumes of its node.
         """
         # Read anew: a node may have become a member since this command began.
-        pool = members.read(self._gluster, self._pool.anchor, self._pool.addresses)
+        pool = members.read(self.gluster, self._pool.anchor, self._pool.addresses)
         nodes = [node for node in self._nodes if pool.state(node) == CONNECTED]
         ended, errors = self._crew.try_all("end-self-heal", {node: {} for node in nodes})
-        self._say(
+        self.say(
             "  ended: %s" % (", ".join(node for node in ended if ended[node]) or "none was there")
         )
         for node, reason in errors.items():
-            self._say("  %s: %s" % (node, reason))
+            self.say("  %s: %s" % (node, reason))
         for found in pool.volumes:
             if found.started and (found.name == volume or found.set_size > 1):
                 self._try("volume", "start", found.name, "force")
-        self._start(volume)
+        self.start(volume)
 
-    def _start(self, volume: str, *, full: bool = False) -> None:
+    def start(self, volume: str, *, full: bool = False) -> None:
+        """Have what is behind healed, or all of the volume looked over."""
         # A self-heal daemon that hangs does not answer it; what is told is not needed.
         try:
-            self._gluster.start_heal(volume, full=full)
+            self.gluster.start_heal(volume, full=full)
         except CommandFailed as err:
-            self._say("  %s" % err)
+            self.say("  %s" % err)
 
     def _try(self, *words: str) -> None:
         try:
-            self._gluster.ask(*words)
+            self.gluster.ask(*words)
         except (GlusterFailed, CommandFailed) as err:
-            self._say("  %s" % err)
+            self.say("  %s" % err)
 
-    def _counts(self, name: str, node: str, path: str) -> tuple[int, int]:
+    def counts(self, name: str, node: str, path: str) -> tuple[int, int]:
         """The files in a brick, and in another one of its set."""
-        volume = self._gluster.volume(name)
+        volume = self.gluster.volume(name)
         if volume is None:
             raise GanetiGlusterError("there is no volume %s any more" % name)
         (brick,) = [found for found in volume.bricks if str(found) == "%s:%s" % (node, path)]
@@ -215,6 +178,90 @@ class Healer:
     def _count(self, node: str, path: str) -> int:
         answer = self._crew.one(node, "count", timeout=COUNT_SECONDS, brick=path)
         return int(answer.get("files", 0))
+
+
+class _Wait:
+    """A heal that is waited for; `node` and `path` are of the brick that is filled, if any."""
+
+    def __init__(self, healer: Healer, held: Held, volume: str, node: str, path: str) -> None:
+        self._healer = healer
+        self._held = held
+        self._volume = volume
+        self._node = node
+        self._path = path
+        self._sharded = is_sharded(healer.gluster.volume(volume))
+        self._progress = _Progress()
+        self._said = ""
+        #: Whether what is open is open on the brick that is filled.
+        self._opened = not node
+        #: The files in that brick, and in another one of its set.
+        self._here = self._there = 0
+        #: Looks since the heal was started, or is to be.
+        self._turn = 0
+        #: Looks in a row: with the same backlog, with files missing, with all complete.
+        self._same = self._lacking = self._quiet = 0
+
+    def look(self) -> bool:
+        """Look once, and do what is due; whether two looks in a row have found all complete."""
+        if self._turn % LOOKS_BEFORE_AGAIN == 0:
+            self._healer.start(self._volume)
+        self._turn += 1
+        found = backlog(self._healer.gluster, self._volume)
+        filled = self._count(found)
+        line = str(found)
+        if self._node and found.is_empty:
+            line += ", %d of %d files there" % (self._here, self._there)
+            self._note_lack(filled)
+        self._note_backlog(found, line)
+        complete = found.is_empty and (filled or not self._node)
+        self._quiet = self._quiet + 1 if complete else 0
+        if filled and not self._opened:
+            self._open()
+        # A whole image, where there are no pieces, may take hours by itself.
+        if complete or (found.healing and not self._sharded):
+            self._progress.go_on()
+        else:
+            self._note_progress(found)
+            self._healer.help(self._progress, self._volume, line)
+        return self._quiet >= 2
+
+    def _count(self, found: Backlog) -> bool:
+        """Whether the brick has as many files as another one; not asked while it cannot."""
+        if not self._node:
+            return False
+        stands = not self._opened and self._same >= LOOKS_BEFORE_LET_GO
+        if not found.is_empty and not stands:
+            return False
+        self._here, self._there = self._healer.counts(self._volume, self._node, self._path)
+        return self._here >= self._there
+
+    def _note_lack(self, filled: bool) -> None:
+        """Have all looked over where nothing is behind and files are missing all the same."""
+        self._lacking = 0 if filled else self._lacking + 1
+        if self._lacking == LOOKS_BEFORE_FULL:
+            self._healer.say("  files are missing: having all of the volume looked over")
+            self._healer.start(self._volume, full=True)
+
+    def _note_backlog(self, found: Backlog, line: str) -> None:
+        """Tell what has changed, and have writers let go where nothing does."""
+        self._same = self._same + 1 if line == self._said and found.left else 0
+        if line != self._said:
+            self._healer.say("  %s" % line)
+            self._said = line
+        if self._same == LOOKS_BEFORE_LET_GO:
+            self._held.let_go()
+            self._turn = 0
+
+    def _open(self) -> None:
+        """Have what is open opened on the brick too, on which nothing could be open before."""
+        self._healer.say("  what is open is opened on %s:%s as well" % (self._node, self._path))
+        reopen(self._healer.gluster, self._volume, self._held)
+        self._opened, self._quiet, self._turn = True, 0, 0
+
+    def _note_progress(self, found: Backlog) -> None:
+        self._progress.note(left=-1 if found.left is None else found.left)
+        if self._there:
+            self._progress.note(here=self._here)
 
 
 def is_sharded(volume: VolumeInfo | None) -> bool:

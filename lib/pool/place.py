@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ganeti_gluster import command, constants, decode, names, private
+from ganeti_gluster import command, constants, decode, names, private, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.pool.facts import DeviceFacts, PlaceFacts
-from ganeti_gluster.transient_unit import file_value
 
 #: The label of a file system that was made for bricks; XFS has room for 12 bytes.
 LABEL = "gnt-gluster"
@@ -27,6 +26,7 @@ FILE_SYSTEM = "xfs"
 #: interrupted cannot be told from one that holds something.
 STATE_DIRECTORY = Path(constants.STATE_DIR)
 UNIT_DIRECTORY = Path("/etc/systemd/system")
+UNIT_MODE = 0o644
 
 VOLUME_ID = "trusted.glusterfs.volume-id"
 #: glusterfs's own directories in a brick.
@@ -84,7 +84,6 @@ def look(directory: str, volume: str) -> PlaceFacts:
         path=directory,
         exists=True,
         own_file_system=os.stat(directory).st_dev != os.stat("/").st_dev,
-        mount_point=mount.get("target", ""),
         file_system=mount.get("fstype", ""),
         source=mount.get("source", ""),
         read_only=bool(space.f_flag & os.ST_RDONLY),
@@ -190,7 +189,7 @@ def entries(brick: str) -> list[str]:
 
 def _format(device: str, directory: str) -> None:
     note = {"device": _identity(device), "signatures": _signatures(device)}
-    private.write(str(_note(directory)), json.dumps(note), durable=True)
+    private.write_json(str(_note(directory)), note, durable=True)
     # 512 bytes of inode: Gluster's extended attributes fit into it.
     argv = ["mkfs.xfs", "-q", "-f", "-i", "size=512", "-L", LABEL, device]
     command.run(argv, timeout=FORMAT_SECONDS)
@@ -223,13 +222,11 @@ def _note(directory: str) -> Path:
 
 def _enable_mount(directory: str, device: str) -> bool:
     """Have systemd mount it now and at boot, before glusterd; whether that was new."""
-    name = command.run(
-        ["systemd-escape", "--path", "--suffix=mount", directory], timeout=SHORT
-    ).stdout.strip()
+    name = systemd.mount_unit(directory, timeout=SHORT)
     unit = UNIT_DIRECTORY / name
     text = UNIT % {
-        "device": file_value(_lasting_name(device)),
-        "directory": file_value(directory),
+        "device": systemd.file_value(_lasting_name(device)),
+        "directory": systemd.file_value(directory),
         "kind": FILE_SYSTEM,
     }
     there = unit.read_text(encoding="utf-8") if unit.exists() else ""
@@ -240,12 +237,10 @@ def _enable_mount(directory: str, device: str) -> bool:
             raise PlaceRefused("%s is not ours: it mounts something else there" % unit)
     new = there != text
     if new:
-        partial = unit.with_suffix(".new")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, unit)
-        command.run(["systemctl", "daemon-reload"], timeout=SHORT)
-    command.run(["systemctl", "enable", "--quiet", name], timeout=SHORT)
-    command.run(["systemctl", "start", name], timeout=SHORT)
+        private.write(str(unit), text, mode=UNIT_MODE)
+        systemd.ctl("daemon-reload", timeout=SHORT)
+    systemd.ctl("enable", "--quiet", name, timeout=SHORT)
+    systemd.ctl("start", name, timeout=SHORT)
     return new
 
 

@@ -9,7 +9,6 @@ since GlusterFS slows a writer down whose file others have open.
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +18,9 @@ from ganeti_gluster.copy.interface import Extent
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.gfapi.shards import Shards, shards
+from ganeti_gluster.processes import leave
 from ganeti_gluster.serve import files
-from ganeti_gluster.volume import Server, VolumeSpec, connect
+from ganeti_gluster.volume import connect
 
 #: Seconds without a question after which the helper ends.
 IDLE_SECONDS = 30
@@ -66,8 +66,7 @@ def _questions() -> Iterator[tuple[int, int]]:
 
 def main(argv: Sequence[str]) -> int:
     """Answer until nobody asks any more."""
-    key = argv[1]
-    spec, path = configured(key)
+    spec, path = files.configured(argv[1])
     with connect(spec) as volume:
         pieces = shards(volume, path)
         for offset, length in _questions():
@@ -76,23 +75,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def configured(key: str) -> tuple[VolumeSpec, str]:
-    """The volume and the image of a server, from what it was started with."""
-    servers, values = [], files.read(key, "conf")
-    with open(files.path(key, "conf"), encoding="utf-8") as stream:
-        for line in stream:
-            name, _, value = line.rstrip("\n").partition("=")
-            if name == "server":
-                host, _, port = value.rpartition(" ")
-                servers.append(Server(host, int(port)))
-    return VolumeSpec(values["volume"], tuple(servers), values["transport"]), values["image"]
-
-
 if __name__ == "__main__":
     try:
         code = main(sys.argv)
     except (GanetiGlusterError, OSError, ValueError) as err:
         print("extents: %s" % err, file=sys.stderr)
         code = 1
-    sys.stdout.flush()
-    os._exit(code)
+    leave(code)

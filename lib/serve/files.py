@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ganeti_gluster import constants, private
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.volume import Server, VolumeSpec
 
 EXCLUSIVE = "exclusive"
 SHARED = "shared"
@@ -41,7 +42,6 @@ class Wanted:
         """As the server reads it."""
         values: list[tuple[str, object]] = [
             ("volume", self.spec.name),
-            ("transport", self.spec.transport),
             ("image", self.path),
             *(("server", "%s %d" % server) for server in self.spec.servers),
             ("number", self.number),
@@ -82,10 +82,26 @@ def read(key: str, suffix: str) -> dict[str, str]:
         return {}
 
 
+def configured(key: str) -> tuple[VolumeSpec, str]:
+    """The volume and the image of a server, from what it was started with."""
+    with open(path(key, "conf"), encoding="utf-8") as stream:
+        pairs = list(_pairs(stream.read()))
+    values = dict(pairs)
+    servers = [value.rpartition(" ") for name, value in pairs if name == "server"]
+    places = tuple(Server(host, int(port)) for host, _, port in servers)
+    return VolumeSpec(values["volume"], places), values["image"]
+
+
 def parse(text: str) -> dict[str, str]:
     """Lines of NAME=VALUE; the last one counts, as for `server`, of which there are several."""
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {name: value for name, sign, value in pairs if sign}
+    return dict(_pairs(text))
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, sign, value = line.partition("=")
+        if sign:
+            yield name, value
 
 
 def forget(key: str) -> None:

@@ -5,15 +5,13 @@ There is one server of an image on a node: its unit's name follows from the imag
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ganeti_gluster import command, constants, names, private
+from ganeti_gluster import command, constants, names, private, systemd
 from ganeti_gluster.errors import ConnectError, GanetiGlusterError
 from ganeti_gluster.serve import control, files
 from ganeti_gluster.serve.files import EXCLUSIVE, Wanted
@@ -36,8 +34,6 @@ CLIENT_SECONDS = 60
 
 #: How the reason begins for which a server could not begin (src/storage.c).
 _NOT_CONNECTED = "cannot connect to the volume: "
-
-Run = Callable[..., command.CommandResult]
 
 
 class ServerFailed(GanetiGlusterError):
@@ -65,7 +61,7 @@ class ImageServer:
 
     spec: VolumeSpec
     path: str
-    run: Run = command.run
+    run: command.Run = command.run
 
     @property
     def key(self) -> str:
@@ -220,7 +216,7 @@ class ImageServer:
     def _start(self, wanted: Wanted) -> None:
         files.write(self.key, wanted)
         try:
-            self.run(["systemctl", "start", self.unit], timeout=START_SECONDS)
+            systemd.ctl("start", self.unit, timeout=START_SECONDS, run=self.run)
         except GanetiGlusterError as err:
             failure = files.read(self.key, "error")
             self._end()
@@ -253,22 +249,15 @@ class ImageServer:
         return reason, "see %s" % self.journal
 
     def _end(self) -> None:
-        systemctl = ["systemctl", "--quiet"]
-        for argv in ([*systemctl, "stop", self.unit], [*systemctl, "reset-failed", self.unit]):
-            self.run(argv, timeout=STOP_SECONDS, check=False)
+        systemd.end(self.unit, timeout=STOP_SECONDS, run=self.run)
         files.forget(self.key)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[int]:
         """Keep other processes of this node from starting or ending servers of this image."""
         files.make_directories()
         # One file for all images: each has a byte of it.
-        lock = private.open_lock(os.path.join(constants.IMAGE_SERVER_DIR, ".lock"))
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX, 1, zlib.crc32(self.key.encode()))
-            yield
-        finally:
-            os.close(lock)
+        lock = os.path.join(constants.IMAGE_SERVER_DIR, ".lock")
+        return private.locked(lock, byte=zlib.crc32(self.key.encode()))
 
 
 def _holder(text: str) -> Holder | None:

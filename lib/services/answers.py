@@ -29,10 +29,14 @@ _STATES = frozenset(Status) - {Status.PARTIALLY_UP}
 
 @dataclass(frozen=True)
 class Answer:
-    """What a node's restricted command printed, or the `reason` why there is nothing."""
+    """What a node's restricted command printed, or the `reason` why there is nothing.
+
+    `error` is that in the words of Ganeti's RPC.
+    """
 
     output: str = ""
     reason: str = ""
+    error: str = ""
 
 
 class Body:

@@ -9,12 +9,10 @@ from the configuration (`make_commands`).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ganeti_gluster import constants, private
@@ -117,25 +115,10 @@ def control(name: str, configuration: Configuration, manager: Systemd) -> dict[s
     return {"format": FORMAT, "outcomes": [as_data(outcome) for outcome in outcomes]}
 
 
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def _alone() -> contextlib.AbstractContextManager[int]:
     """Keep other starts and stops off this node; raises `Busy` after a while."""
-    descriptor = private.open_lock(constants.SERVICES_LOCK)
-    try:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Busy(
-                        "services are being started or stopped here by somebody else"
-                    ) from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(descriptor)
+    refusal = Busy("services are being started or stopped here by somebody else")
+    return private.locked(constants.SERVICES_LOCK, seconds=LOCK_SECONDS, refusal=refusal)
 
 
 def make_commands(

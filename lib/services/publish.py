@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ganeti_gluster import constants, transient_unit
+from ganeti_gluster import constants, systemd
 from ganeti_gluster.services.events import FETCH_FAILED, Event
 from ganeti_gluster.services.model import Status
 
@@ -111,7 +111,7 @@ def hook_argv(path: str, environment: Mapping[str, str], seconds: float) -> list
 
     systemd ends the unit as well, a little after those that wait for it have given up.
     """
-    return transient_unit.run_argv(
+    return systemd.run_argv(
         "%s-%s.service" % (HOOK_UNIT, os.urandom(8).hex()),
         "Hook %s for an event of the services" % os.path.basename(path),
         [path],

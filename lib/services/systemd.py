@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster import command
+from ganeti_gluster import command, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.services.model import Status
 
@@ -47,8 +47,6 @@ _BEFORE = {
 # siginfo's si_code of a process that has ended, as systemd prints it.
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = "1", "2", "3"
 
-Run = Callable[..., command.CommandResult]
-
 
 class SystemdSilent(GanetiGlusterError):
     """systemctl did not give the answer that was asked for."""
@@ -78,11 +76,11 @@ class UnitState:
 class Systemd:
     """systemd, as a node's services are read and changed through it."""
 
-    run: Run = command.run
+    run: command.Run = command.run
 
     def read(self, units: Sequence[str]) -> Mapping[str, UnitState]:
         """The state of each unit, installed or not; raises GanetiGlusterError."""
-        done = self.run(show_argv(units), timeout=READ_SECONDS)
+        done = systemd.ctl(*show_words(units), timeout=READ_SECONDS, run=self.run)
         blocks = parse_show(done.stdout)
         if len(blocks) != len(units):
             raise SystemdSilent(
@@ -100,18 +98,21 @@ class Systemd:
         Raises GanetiGlusterError, as `stop` does.
         """
         # systemd refuses to start what has failed too often of late.
-        self.run(act_argv("reset-failed", unit), timeout=READ_SECONDS, check=False)
-        self.run(act_argv("start", unit), timeout=ACT_SECONDS)
+        self._act("reset-failed", unit, timeout=READ_SECONDS, check=False)
+        self._act("start", unit, timeout=ACT_SECONDS)
 
     def stop(self, unit: str) -> None:
         """As `start`."""
-        self.run(act_argv("stop", unit), timeout=ACT_SECONDS)
+        self._act("stop", unit, timeout=ACT_SECONDS)
+
+    def _act(self, verb: str, unit: str, *, timeout: float, check: bool = True) -> None:
+        words = ("--quiet", "--no-ask-password", verb, "--", "%s.service" % unit)
+        systemd.ctl(*words, timeout=timeout, check=check, run=self.run)
 
 
-def show_argv(units: Sequence[str]) -> list[str]:
-    """The command that tells the properties of units, one block each, in their order."""
+def show_words(units: Sequence[str]) -> list[str]:
+    """What has systemctl tell the properties of units, one block each, in their order."""
     return [
-        "systemctl",
         "show",
         "--no-pager",
         "--property=%s" % ",".join(PROPERTIES),
@@ -120,13 +121,8 @@ def show_argv(units: Sequence[str]) -> list[str]:
     ]
 
 
-def act_argv(verb: str, unit: str) -> list[str]:
-    """The command that starts or stops a unit."""
-    return ["systemctl", "--quiet", "--no-ask-password", verb, "--", "%s.service" % unit]
-
-
 def parse_show(text: str) -> list[dict[str, str]]:
-    """The blocks in the output of `show_argv`; the order of a block's lines is any."""
+    """The blocks in the output of `show_words`; the order of a block's lines is any."""
     return [
         dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         for block in re.split(r"\n\n+", text.strip("\n"))

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ganeti_gluster import command
+from ganeti_gluster import command, systemd
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot import service
 
@@ -32,7 +32,7 @@ class Closed(GanetiGlusterError):
     """The operation has to wait."""
 
 
-def check(instance: str) -> None:
+def check(program: Sequence[str], instance: str) -> None:
     """Raise `Closed`, or another `GanetiGlusterError`, while the instance is to be left alone.
 
     Where no worker left its mark nothing is asked: the hooks run for every instance.
@@ -41,10 +41,10 @@ def check(instance: str) -> None:
         return
     if service.is_busy(instance):
         raise _closed(instance)
-    command.run(service.undo_argv(instance), timeout=_UNDO_SECONDS)
+    command.run(service.undo_argv(program, instance), timeout=_UNDO_SECONDS)
 
 
-def clear_the_way(instance: str) -> None:
+def clear_the_way(program: Sequence[str], instance: str) -> None:
     """As `check`, for an operation that ends the guest: `Closed` for a worker that goes on.
 
     Any other is told to end.
@@ -56,10 +56,9 @@ def clear_the_way(instance: str) -> None:
             if service.idle_seconds(instance) < STUCK_SECONDS:
                 raise _closed(instance)
             _say("the snapshot makes no progress and is given up")
-            argv = ["systemctl", "stop", "--no-block", service.unit(instance)]
-            command.run(argv, timeout=_STOP_SECONDS)
+            systemd.ctl("stop", "--no-block", service.unit(instance), timeout=_STOP_SECONDS)
         elif not service.is_busy(instance):
-            command.run(service.undo_argv(instance), timeout=_BRIEF_SECONDS)
+            command.run(service.undo_argv(program, instance), timeout=_BRIEF_SECONDS)
     except command.CommandFailed as err:
         _say("what a snapshot has left in QEMU stays there until that ends: %s" % err)
 
@@ -76,14 +75,17 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Check for the instance that Ganeti names; the exit status, which stops the job if not 0."""
+def main(program: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
+    """Check for the instance that Ganeti names; the exit status, which stops the job if not 0.
+
+    `program` is the worker's.
+    """
     instance = environment.get("GANETI_INSTANCE_NAME", "")
     if not instance:
         return 0
     ends = environment.get("GANETI_HOOKS_PATH") in _ENDING
     try:
-        (clear_the_way if ends else check)(instance)
+        (clear_the_way if ends else check)(program, instance)
     except GanetiGlusterError as err:
         _say(str(err))
         return 1

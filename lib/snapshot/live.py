@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -210,13 +209,13 @@ def check_space(directory: str) -> None:
 
 @contextlib.contextmanager
 def _nameless_file(directory: str, size: int) -> Iterator[int]:
-    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+    with private.nameless(directory) as file:
         file.truncate(size)
         yield file.fileno()
 
 
 def _socket_directory() -> AbstractContextManager[str]:
-    return tempfile.TemporaryDirectory(prefix="nbd-", dir=private.directory(constants.RUN_DIR))
+    return private.scratch(constants.RUN_DIR, "nbd-")
 
 
 def _nodes(monitor: Monitor) -> Any:

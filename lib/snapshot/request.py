@@ -112,6 +112,6 @@ def load(line: str) -> Request:
 
 
 def _volume(data: Sequence[Any]) -> VolumeSpec:
-    name, servers, transport = data
+    name, servers = data
     servers = tuple(Server(str(host), int(port)) for host, port in servers)
-    return VolumeSpec(str(name), servers, str(transport))
+    return VolumeSpec(str(name), servers)

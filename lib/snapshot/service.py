@@ -13,12 +13,11 @@ import contextlib
 import os
 import selectors
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from ganeti_gluster import command, constants, decode, names, transient_unit
+from ganeti_gluster import command, constants, decode, names, systemd
 from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot.request import (
@@ -35,8 +34,6 @@ from ganeti_gluster.snapshot.request import (
     dump,
 )
 
-MODULE = "ganeti_gluster.cmdlib.snapshot_worker"
-PYTHON = "/usr/bin/python3"
 #: Seconds between two lines of a worker that has nothing else to say.
 HEARTBEAT = 5.0
 #: Seconds without a line after which a worker, or the way to it, counts as dead.
@@ -71,39 +68,41 @@ def mark(instance: str) -> str:
     return os.path.join(constants.SNAPSHOT_DIR, names.host(instance))
 
 
-def worker_argv(instance: str) -> list[str]:
-    """The command that runs a worker, with a pipe to its standard input and output."""
-    return transient_unit.run_argv(
+def worker_argv(program: Sequence[str], instance: str) -> list[str]:
+    """The command that runs a worker, with a pipe to its standard input and output.
+
+    `program` is the worker's: it is given a mode, "run" or "undo", and the instance.
+    """
+    return systemd.run_argv(
         unit(instance),
         "Snapshot of instance %s" % instance,
-        [PYTHON, "-m", MODULE, "run", instance],
+        [*program, "run", instance],
         options=["--pipe", "--wait"],
         properties=[
             "TimeoutStopSec=%d" % END_SECONDS,
-            transient_unit.command_property("ExecStopPost", undo_argv(instance)),
-            *transient_unit.SNAPSHOT_WORKER,
+            systemd.command_property("ExecStopPost", undo_argv(program, instance)),
+            *systemd.SNAPSHOT_WORKER,
         ],
     )
 
 
-def undo_argv(instance: str) -> list[str]:
+def undo_argv(program: Sequence[str], instance: str) -> list[str]:
     """The command that takes what a killed worker left out of the instance's QEMU."""
-    return [PYTHON, "-m", MODULE, "undo", instance]
+    return [*program, "undo", instance]
 
 
-def is_busy(instance: str, *, run: Callable[..., command.CommandResult] = command.run) -> bool:
+def is_busy(instance: str, *, run: command.Run = command.run) -> bool:
     """Whether there is a worker of the instance on this node, be it one that ends."""
     return _state(instance, run) not in ("inactive", "failed", "")
 
 
-def is_going_on(instance: str, *, run: Callable[..., command.CommandResult] = command.run) -> bool:
+def is_going_on(instance: str, *, run: command.Run = command.run) -> bool:
     """Whether there is a worker of the instance on this node that has not been told to end."""
     return _state(instance, run) in ("active", "activating", "reloading")
 
 
-def _state(instance: str, run: Callable[..., command.CommandResult]) -> str:
-    argv = ["systemctl", "show", "--property=ActiveState", "--value", unit(instance)]
-    return run(argv, timeout=_ASK_SECONDS).stdout.strip()
+def _state(instance: str, run: command.Run) -> str:
+    return systemd.state(unit(instance), timeout=_ASK_SECONDS, run=run)
 
 
 def note_progress(instance: str) -> None:
@@ -132,7 +131,10 @@ def converse(
     then on what would disturb it; so `request` can wait for what is under way.
     Returns what came of it, a `Result`; raises `Busy` or `WorkerFailed`.
     """
-    with tempfile.TemporaryFile() as complaints, _started(argv, complaints) as process:
+    with (
+        open(os.memfd_create("complaints"), "w+b") as complaints,
+        _started(argv, complaints) as process,
+    ):
         assert process.stdin is not None and process.stdout is not None
         lines = _lines(process.stdout)
         first = next(lines, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +19,7 @@ from ganeti import errors, objects
 from ganeti.storage import base
 
 from ganeti_gluster import constants, image, names
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, Refused
 from ganeti_gluster.storage import operations
 from ganeti_gluster.volume import VolumeSpec, connect
@@ -26,27 +28,37 @@ if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, expor
     from ganeti_gluster.gfapi import Volume
     from ganeti_gluster.in_use import ImageInUse
 
-MIB = 1024 * 1024
 # What libgfapi logs when it logs: its "info".
 LOG_LEVEL = 7
 
-# Parameters of Ganeti's that say something about a disk of this template.
-_KNOWN_PARAMETERS = frozenset(
-    (
-        constants.PARAM_HOST,
-        constants.PARAM_PORT,
-        constants.PARAM_VOLUME,
-        constants.PARAM_ACCESS,
-        *constants.DISK_PARAMETERS,
-    )
-)
 
-# What ends the paths made for the `kernel_paths` that is open in this process, or None.
-_temporary: contextlib.ExitStack | None = None
+class _Request(threading.local):
+    """What holds for the request that this thread serves.
+
+    `created`: the devices that were made since `removing_what_is_created` was entered;
+    `paths` ends those that were made for `kernel_paths`; `keeping`: a path that an image has
+    is left to it when it is assembled.
+    """
+
+    created: list[GlusterStorage] | None = None
+    paths: contextlib.ExitStack | None = None
+    keeping = False
 
 
-# Devices created since `removing_what_is_created` was entered in this process, or None.
-_created: list[GlusterStorage] | None = None
+_request = _Request()
+
+
+@contextlib.contextmanager
+def _during_request(**values: Any) -> Iterator[None]:
+    """Have these values hold in the block."""
+    outer = {name: getattr(_request, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(_request, name, value)
+        yield
+    finally:
+        for name, value in outer.items():
+            setattr(_request, name, value)
 
 
 @contextlib.contextmanager
@@ -57,38 +69,26 @@ def removing_what_is_created() -> Iterator[None]:
     node daemon succeeded; else it knows nothing of the image, whose path then
     is in the way of the next try.
     """
-    global _created
-    outer, _created = _created, []
-    try:
-        yield
-    except BaseException:
-        for device in _created:
-            try:
-                device.Remove()
-            except errors.BlockDeviceError as err:  # the first error counts
-                logging.error("Image %s is left behind: %s", device.unique_id, err)
-        raise
-    finally:
-        _created = outer
+    created: list[GlusterStorage] = []
+    with _during_request(created=created):
+        try:
+            yield
+        except BaseException:
+            for device in created:
+                try:
+                    device.Remove()
+                except errors.BlockDeviceError as err:  # the first error counts
+                    logging.error("Image %s is left behind: %s", device.unique_id, err)
+            raise
 
 
-# Whether a path that an image has is left to it when it is assembled.
-_keeping = False
-
-
-@contextlib.contextmanager
-def keeping_paths() -> Iterator[None]:
+def keeping_paths() -> contextlib.AbstractContextManager[None]:
     """Take no path from an image in the block.
 
     For Ganeti assembles all disks of an instance to begin the import or export of
     each, while scripts work on the paths of others.
     """
-    global _keeping
-    outer, _keeping = _keeping, True
-    try:
-        yield
-    finally:
-        _keeping = outer
+    return _during_request(keeping=True)
 
 
 @contextlib.contextmanager
@@ -97,14 +97,9 @@ def kernel_paths() -> Iterator[None]:
 
     A disk that has a path already keeps it afterwards.
     """
-    global _temporary
-    outer = _temporary
-    try:
-        with _translated("take the path of a disk away"), contextlib.ExitStack() as stack:
-            _temporary = stack
-            yield
-    finally:
-        _temporary = outer
+    stack = contextlib.ExitStack()
+    with _during_request(paths=stack), _translated("take the path of a disk away"), stack:
+        yield
 
 
 def _fail(err: Exception, what: str) -> NoReturn:
@@ -117,6 +112,8 @@ def _translated(what: str) -> Iterator[None]:
     """Turn what the core raises into Ganeti's `BlockDeviceError`."""
     try:
         yield
+    except errors.BlockDeviceError:
+        raise
     except (GanetiGlusterError, OSError) as err:
         logging.debug("Gluster disk", exc_info=True)
         _fail(err, what)
@@ -188,11 +185,11 @@ class GlusterStorage(base.BlockDev):
             return None
         in_use = self._in_use()
         device = in_use.export.device()
-        if device is None and _temporary is not None:
+        if device is None and _request.paths is not None:
             from ganeti_gluster.storage import one_writer
 
             with _translated("give image %s a path" % self._path):
-                device = _temporary.enter_context(
+                device = _request.paths.enter_context(
                     in_use.with_device(
                         one_writer.own_number(), locking=one_writer.enabled(self.params)
                     )
@@ -306,8 +303,8 @@ class GlusterStorage(base.BlockDev):
         device = cls(unique_id, children, size, params, dyn_params, **kwargs)
         device.attached = True
         device._new = True
-        if _created is not None:
-            _created.append(device)
+        if _request.created is not None:
+            _request.created.append(device)
         return device
 
     def Remove(self) -> bool:
@@ -350,7 +347,7 @@ class GlusterStorage(base.BlockDev):
         For until then another node may have it, as the source of a migration.
         """
         self._assert_found()
-        if not self._kernelspace and _temporary is None and not _keeping:
+        if not self._kernelspace and _request.paths is None and not _request.keeping:
             with _translated("assemble image %s" % self._path):
                 self._in_use().export.stop()  # one that a script left which was killed
 
@@ -391,43 +388,33 @@ class GlusterStorage(base.BlockDev):
         """
         if not backingstore:
             return
+        from ganeti_gluster import in_use
+
         with _translated("grow image %s" % self._path):
             names.size_mib(amount)
             target = names.size_mib(self.size + amount) * MIB
         preallocation = self.params.get(constants.PARAM_PREALLOCATION, names.PREALLOCATION_OFF)
-        with _translated("grow image %s" % self._path):
-            in_use = self._in_use()
-            size = in_use.size()
-            # Ganeti opens the disks of an instance that is stopped as well.
-            on_volume = size is None or (
-                preallocation != names.PREALLOCATION_OFF and not in_use.has_user()
-            )
-        if on_volume:
+
+        def on_volume() -> None:
             with self._volume("grow") as (volume, path):
                 image.grow(volume, path, target, preallocation=preallocation, dry_run=dryrun)
-        # The device may not show a size that the image has already.
-        if size is not None and not dryrun and size <= target:
-            with _translated("grow image %s" % self._path):
-                self._grow_in_use(target)
 
-    def _grow_in_use(self, size: int) -> None:
-        """Let the image's server grow it, and QEMU see that, whose guest then does.
+        with _translated("grow image %s" % self._path):
+            in_use.grow(
+                self._in_use(),
+                target,
+                preallocated=preallocation != names.PREALLOCATION_OFF,
+                on_volume=on_volume,
+                tell=self._tell_size,
+                dry_run=dryrun,
+            )
 
-        A new part that is not there yet is sparse, whatever the preallocation.
-        """
+    def _tell_size(self, size: int) -> None:
         # Late, since only this one operation needs Ganeti's KVM code.
         from ganeti_gluster.storage import running_disk
 
-        self._in_use().grow(size)
-        if self._uuid is None:
-            return
-        try:
-            running_disk.tell_size(self._uuid, size)
-        except errors.HypervisorError as err:
-            raise GanetiGlusterError(
-                "it has %d bytes now, but QEMU does not show them to its guest: %s" % (size, err),
-                hint="stop and start the instance",
-            ) from err
+        if self._uuid is not None:
+            running_disk.show_size(self._uuid, size)
 
     def Snapshot(self, snap_name: str | None = None, snap_size: int | None = None) -> Any:
         """Take a snapshot and return its logical id, by which it is a disk of its own.
@@ -571,7 +558,7 @@ def _spec_of(params: dict[str, Any]) -> VolumeSpec:
 def _check_parameters(params: dict[str, Any]) -> None:
     """Refuse parameters that this class would not heed, and bad values of others."""
     with _translated("use the parameters of the gluster template"):
-        unknown = sorted(set(params) - _KNOWN_PARAMETERS)
+        unknown = sorted(set(params).difference(constants.TEMPLATE_PARAMETERS))
         if unknown:
             raise InvalidParameter("unknown disk parameter %s" % ", ".join(unknown))
         names.access(params.get(constants.PARAM_ACCESS, ganeti_constants.DISK_KERNELSPACE))

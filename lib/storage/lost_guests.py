@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.export import Export
-from ganeti_gluster.serve import control, extents, fleet
+from ganeti_gluster.serve import control, files, fleet
 
 #: Ganeti's links to instances' block devices, "INSTANCE:INDEX", and its hypervisor's files
 #: with the process of each instance.
@@ -42,7 +42,7 @@ def lost_devices() -> Iterator[str]:
     for key, status in fleet.statuses().items():
         if status["state"] == control.LOST:
             with contextlib.suppress(OSError, GanetiGlusterError):  # it has just been closed
-                device = Export(*extents.configured(key)).device()
+                device = Export(*files.configured(key)).device()
                 if device is not None:
                     yield device
 

@@ -23,6 +23,10 @@ from ganeti_gluster.storage import node_names
 from ganeti_gluster.volume import VolumeSpec
 
 
+class NotGiven(errors.BlockDeviceError, GanetiGlusterError):
+    """An image cannot be had: for the node daemon an error of Ganeti's, for others of ours."""
+
+
 def enabled(params: dict[str, Any]) -> bool:
     """Whether the administrator wants images to be locked."""
     value = names.locking(params.get(constants.PARAM_LOCKING, names.LOCKING_ON))
@@ -40,7 +44,7 @@ def own_number() -> int:
 
 
 def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
-    """Have an image served on this node; raises `BlockDeviceError` where it cannot be."""
+    """Have an image served on this node; raises `NotGiven` where it cannot be."""
     try:
         opening.open_image(
             ImageServer(VolumeSpec.from_params(params), path),
@@ -52,9 +56,9 @@ def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
             name_of=_node,
         )
     except Held as err:
-        raise errors.BlockDeviceError(refusal(err)) from err
+        raise NotGiven(refusal(err)) from err
     except GanetiGlusterError as err:
-        raise errors.BlockDeviceError(str(err)) from err
+        raise NotGiven(str(err)) from err
 
 
 def refusal(err: Held) -> str:
@@ -78,7 +82,7 @@ def refusal(err: Held) -> str:
 
 @contextlib.contextmanager
 def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]:
-    """Keep all others from an image in the block; `BlockDeviceError` where one has it.
+    """Keep all others from an image in the block; `NotGiven` where one has it.
 
     What this node had before it restarted is waited for.  An image that is gone is nobody's.
     """
@@ -93,7 +97,7 @@ def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]
         except FileNotFoundError:
             pass
         except Held as err:
-            raise errors.BlockDeviceError(refusal(err)) from err
+            raise NotGiven(refusal(err)) from err
         yield
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import fcntl
 import functools
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,11 +63,9 @@ def record(method: str, seconds: float, *, failed: bool, directory: str = DIRECT
             except FileNotFoundError:
                 descriptor = private.open_file(path, os.O_RDWR | os.O_CREAT)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _add(descriptor, index, seconds, failed=failed)
-                return
-            except BlockingIOError:
-                continue
+                if private.take(descriptor):
+                    _add(descriptor, index, seconds, failed=failed)
+                    return
             finally:
                 os.close(descriptor)
 
@@ -126,10 +124,13 @@ def _operations(sums: Sequence[Sequence[int]]) -> Iterator[Operation]:
             yield Operation(method, count, failures, nanoseconds / 1e9, tuple(buckets))
 
 
-class _Depth:
-    """Whether an operation is under way, of which others are a part."""
+class _Depth(threading.local):
+    """Whether an operation of this thread is under way, of which others are a part."""
 
     busy = False
+
+
+_depth = _Depth()
 
 
 def count_methods(device: Any) -> None:
@@ -150,9 +151,9 @@ def count_methods(device: Any) -> None:
 def _counted(method: str, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _Depth.busy:
+        if _depth.busy:
             return original(*args, **kwargs)
-        _Depth.busy = True
+        _depth.busy = True
         start = time.monotonic()
         failed = True
         try:
@@ -160,7 +161,7 @@ def _counted(method: str, original: Callable[..., Any]) -> Callable[..., Any]:
             failed = False
             return result
         finally:
-            _Depth.busy = False
+            _depth.busy = False
             record(method, time.monotonic() - start, failed=failed)
 
     wrapper.counted = True  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from typing import Any
 from ganeti import constants, errors
 from ganeti.hypervisor import hv_kvm
 
+from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot.live import MonitorFailed
 from ganeti_gluster.storage import qmp
 
@@ -53,6 +54,17 @@ def tell_size(disk_uuid: str, size: int) -> None:
                 time.sleep(_POLL_SECONDS)
             else:
                 return
+
+
+def show_size(disk_uuid: str, size: int) -> None:
+    """As `tell_size`; raises `GanetiGlusterError` with what to do where Ganeti cannot."""
+    try:
+        tell_size(disk_uuid, size)
+    except errors.HypervisorError as err:
+        raise GanetiGlusterError(
+            "it has %d bytes now, but QEMU does not show them to its guest: %s" % (size, err),
+            hint="stop and start the instance",
+        ) from err
 
 
 def _read(monitor: qmp.QmpMonitor, device: str) -> None:

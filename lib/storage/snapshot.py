@@ -40,7 +40,7 @@ from ganeti_gluster.serve import hold
 from ganeti_gluster.serve.holder import Held
 from ganeti_gluster.snapshot import service
 from ganeti_gluster.snapshot.request import COPY, PROGRESS, DiskRequest, Request
-from ganeti_gluster.storage import node_names, one_writer, running_disk
+from ganeti_gluster.storage import node_names, one_writer, running_disk, snapshot_worker
 from ganeti_gluster.volume import VolumeSpec
 
 #: Seconds in which a snapshot has to be whole: less than `RPC_TMO_NORMAL`.
@@ -117,7 +117,8 @@ def copy_running(instance: str, spec: VolumeSpec, disk: DiskRequest, target: str
         if event.get("event") == PROGRESS:
             progress(Progress(*(event[field] for field in Progress._fields)))
 
-    service.converse(service.worker_argv(instance), instance, lambda: request, listen)
+    argv = service.worker_argv(snapshot_worker.PROGRAM, instance)
+    service.converse(argv, instance, lambda: request, listen)
     logging.info("Snapshot %s of running instance %s", target, instance)
 
 

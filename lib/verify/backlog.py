@@ -41,9 +41,4 @@ def load(path: str = PATH) -> dict[str, float]:
 
 def save(since: Mapping[str, float], path: str = PATH) -> None:
     """Keep it, whole or not at all."""
-    write_json(since, path)
-
-
-def write_json(data: object, path: str) -> None:
-    """Replace the file by one with `data`, readable by root alone."""
-    private.write(path, json.dumps(data))
+    private.write_json(path, since)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganeti_gluster import command, constants
+from ganeti_gluster import command, constants, systemd
 from ganeti_gluster.command import CommandFailed, CommandResult
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
@@ -46,7 +46,6 @@ TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
 
 _EXPORT = "ganeti-gluster-export-"
 _UNITS = (
-    "systemctl",
     "list-units",
     "--state=active,activating",
     "--plain",
@@ -361,7 +360,7 @@ def look_at_exports(directory: str = constants.EXPORT_DIR) -> tuple[f.ExportView
         keys = {name.partition(".")[0] for name in os.listdir(directory)}
     except FileNotFoundError:
         keys = set()
-    active = active_units(command.run(_UNITS, timeout=10).stdout)
+    active = active_units(systemd.ctl(*_UNITS, timeout=10).stdout)
     return tuple(f.ExportView(key, key in active) for key in sorted(keys | active))
 
 

@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster import constants, decode
+from ganeti_gluster import constants, decode, private
 from ganeti_gluster.decode import Moment, NotUnderstood
-from ganeti_gluster.verify.backlog import write_json
 from ganeti_gluster.verify.finding import Finding
 
 PATH = constants.STATE_DIR + "/findings.json"
@@ -24,7 +23,7 @@ class _Kept:
 
 def save(findings: Sequence[Finding], *, now: float, path: str = PATH) -> None:
     """Keep what was found at `now`, in seconds since the epoch."""
-    write_json(decode.as_data(_Kept(now, tuple(findings))), path)
+    private.write_json(path, decode.as_data(_Kept(now, tuple(findings))))
 
 
 def load(path: str = PATH) -> tuple[float | None, tuple[Finding, ...]]:

@@ -11,9 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ganeti_gluster import constants
+from ganeti_gluster import constants, private
 from ganeti_gluster.errors import InvalidParameter
-from ganeti_gluster.verify.backlog import write_json
 from ganeti_gluster.volume import VolumeSpec
 
 PATH = constants.STATE_DIR + "/volumes.json"
@@ -26,14 +25,12 @@ WHOLE_VARIABLE = "GLUSTER_WHOLE_CLUSTER"
 # Ganeti tells the hook each node of the group.
 _MEMBER = "GANETI_NODE_TAGS_"
 
-_NAMES = (constants.PARAM_VOLUME, constants.PARAM_HOST, constants.PARAM_PORT)
-
 
 def plain(params: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of Ganeti's disk parameters only what says where a volume is; each once."""
     result: list[dict[str, Any]] = []
     for each in params:
-        part = {name: each[name] for name in _NAMES if name in each}
+        part = {name: each[name] for name in constants.VOLUME_PARAMETERS if name in each}
         if part not in result:
             result.append(part)
     return result
@@ -87,4 +84,4 @@ def save(node: str, params: Sequence[Mapping[str, Any]], path: str = PATH) -> No
 def save_all(params: Mapping[str, Sequence[Mapping[str, Any]]], path: str = PATH) -> None:
     """Keep what each node is told; no write where nothing changed."""
     if _load_all(path) != params:
-        write_json(params, path)
+        private.write_json(path, params)

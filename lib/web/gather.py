@@ -7,13 +7,14 @@ sees to it that nobody waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ganeti import cli
 
 from ganeti_gluster.cmdlib import configuration
 from ganeti_gluster.cmdlib import services as cluster_services
+from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.monitoring.agent import METRICS_FILE
 from ganeti_gluster.services.control import Outcome
@@ -45,14 +46,13 @@ def cluster_facts() -> facts.ClusterFacts:
     """Nodes and gluster disks, from Ganeti's master daemon; no job is needed."""
     client = cli.GetClient()
     known = configuration.load(client)
-    nodes = client.QueryNodes([], ["name", "role", "offline", "group"], False)
     # Their state is asked of the nodes, which takes a while.
     names = sorted({disk.instance for disk in known.disks})
     states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
     return facts.ClusterFacts(
         name=known.cluster,
         master=known.master,
-        nodes=tuple(_node(row) for row in sorted(nodes)),
+        nodes=tuple(_node(found) for found in known.nodes),
         disks=tuple(
             facts.ShownDisk(**vars(disk), status=str(states.get(disk.instance, "?")))
             for disk in known.disks
@@ -60,9 +60,9 @@ def cluster_facts() -> facts.ClusterFacts:
     )
 
 
-def _node(row: Sequence[Any]) -> Node:
-    name, role, offline, group = row
-    return Node(name, _ROLES.get(role, str(role)), bool(offline), str(group or "?"))
+def _node(found: ClusterNode) -> Node:
+    role = _ROLES.get(found.role, found.role)
+    return Node(found.name, role, found.offline, found.group or "?")
 
 
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:

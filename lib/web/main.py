@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ganeti import constants as ganeti_constants
 from ganeti import pathutils, ssconf
 
-from ganeti_gluster.cmdlib.services import cluster_nodes
+from ganeti_gluster.cmdlib import cluster
 from ganeti_gluster.web import gather, processes
 from ganeti_gluster.web.accounts import GanetiAccounts
 from ganeti_gluster.web.actions import Actions
@@ -82,7 +82,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 line,
                 gather.carry_out,
                 send,
-                known_nodes=lambda: [node.name for node in cluster_nodes()],
+                known_nodes=lambda: [node.name for node in cluster.nodes()],
                 known_services=lambda: [service.name for service in swift.services],
             ),
             is_master=is_master,

@@ -15,10 +15,11 @@ from .conftest import Cluster
 #: Prints the exposure of each as JSON.
 LOOK = """
 import json, os, subprocess, sys
-from ganeti_gluster import constants, private, transient_unit
+from ganeti_gluster import constants, private, systemd
 from ganeti_gluster.export import nbd, unit
 from ganeti_gluster.services import publish
 from ganeti_gluster.snapshot import service
+from ganeti_gluster.storage.snapshot_worker import PROGRAM
 
 def exposure(name):
     argv = ["systemd-analyze", "security", "--no-pager", name]
@@ -26,7 +27,7 @@ def exposure(name):
 
 found = {}
 worker = subprocess.Popen(
-    service.worker_argv("nobody"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    service.worker_argv(PROGRAM, "nobody"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 assert json.loads(worker.stdout.readline()) == {"event": "ready"}
 found["ganeti-gluster-snapshot-*.service"] = exposure(service.unit("nobody"))
 worker.stdin.close()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.extstorage import node
 from ganeti_gluster.extstorage.request import Request
 
@@ -21,10 +20,6 @@ REQUEST = Request.from_environ(
         "EXTP_PATIENCE": "60",
     }
 )
-
-
-class BlockDeviceError(Exception):
-    """Ganeti's."""
 
 
 class HypervisorError(Exception):
@@ -42,7 +37,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setitem(sys.modules, name, made)
 
     errors = ModuleType("ganeti.errors")
-    vars(errors).update(BlockDeviceError=BlockDeviceError, HypervisorError=HypervisorError)
+    vars(errors).update(HypervisorError=HypervisorError)
     put("ganeti", errors=errors)
     return put
 
@@ -82,24 +77,3 @@ def test_an_image_is_opened_as_the_template_opens_its_own(module: Callable[..., 
     node.open_image(REQUEST)
     params = {"volume": "gv0", "host": "127.0.0.1", "patience": "60"}
     assert opened == [(params, "ganeti-ext/x", False)]
-
-
-def test_a_refusal_is_one_of_ours(module: Callable[..., None]) -> None:
-    def open_image(*args: Any, **options: Any) -> None:
-        raise BlockDeviceError("Image x is open on node node2")
-
-    module("ganeti_gluster.storage.one_writer", open_image=open_image)
-    with pytest.raises(GanetiGlusterError, match=r"^Image x is open on node node2$"):
-        node.open_image(REQUEST)
-
-
-def test_a_guest_that_is_not_shown_the_size_is_an_error(module: Callable[..., None]) -> None:
-    def tell_size(uuid: str, size: int) -> None:
-        raise HypervisorError("no such instance")
-
-    module("ganeti_gluster.storage.running_disk", tell_size=tell_size)
-    with pytest.raises(GanetiGlusterError) as caught:
-        node.tell_size("u1", 4096)
-    assert str(caught.value) == (
-        "it has 4096 bytes now, but QEMU does not show them to its guest: no such instance"
-    )

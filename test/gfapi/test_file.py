@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.errors import VolumeNotEncrypted
 from ganeti_gluster.gfapi import Target, Volume
 from ganeti_gluster.gfapi import volume as gfapi_volume
 from ganeti_gluster.gfapi.connection import Connection
@@ -170,18 +169,6 @@ def test_an_empty_file_is_extended_before_a_later_range_is_allocated(library, vo
         "glfs_fallocate",
         "glfs_fsync",
     ]
-
-
-def test_tls_is_refused_where_the_volume_does_not_encrypt(library, monkeypatch):
-    graph = (DATA / "glusterfs-11.1-replica3.vol").read_text()
-    target = Target("replica3", (("node1", 24007),), "tls")
-    made = Connection(library, 1, target)
-    monkeypatch.setattr(gfapi_volume, "pooled", lambda target, timeout: made)
-    monkeypatch.setattr(Volume, "volfile", lambda self: graph)
-    with pytest.raises(VolumeNotEncrypted, match="replica3 does not use TLS"):
-        gfapi_volume.connect(target)
-    graph = graph.replace("ssl-enabled off", "ssl-enabled on")
-    assert gfapi_volume.connect(target).name == "replica3"
 
 
 def test_a_name_without_a_stat_is_asked_for_and_may_be_gone(library, volume, monkeypatch):

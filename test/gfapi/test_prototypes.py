@@ -83,7 +83,7 @@ def test_a_prototype_is_that_of_the_header(header, name):
         ("glfs_ftruncate", "int glfs_ftruncate(glfs_fd_t *fd, int length)"),
         ("glfs_fsync", "int glfs_fsync(glfs_fd_t *fd)"),
         ("glfs_lseek", "int glfs_lseek(glfs_fd_t *fd, int offset, int whence)"),
-        ("glfs_zerofill", "int glfs_zerofill(glfs_fd_t *fd, int offset, size_t len)"),
+        ("glfs_discard", "int glfs_discard(glfs_fd_t *fd, int offset, size_t len)"),
         ("glfs_init", "int glfs_other(glfs_t *fs)"),
     ],
 )

@@ -38,7 +38,6 @@ def test_the_subvolumes(version, shape, subvolumes):
     assert found.replicated == (subvolumes[0][0] == "replicate")
     assert found.dispersed == (subvolumes[0][0] == "disperse")
     assert found.sharded == (shape == "sharded")
-    assert not found.encrypted
 
 
 def test_bricks_in_their_order_with_host_path_and_role():
@@ -60,12 +59,6 @@ def test_the_shard_size(option, size):
     if option:
         text = text.replace(line, line + "    option shard-block-size %s\n" % option)
     assert topology.parse(text).shard_size == size
-
-
-def test_a_volume_is_encrypted_if_all_its_bricks_are():
-    text = (DATA / "glusterfs-10.3-replica3.vol").read_text()
-    assert topology.parse(text.replace("ssl-enabled off", "ssl-enabled on")).encrypted
-    assert not topology.parse(text.replace("ssl-enabled off", "ssl-enabled on", 1)).encrypted
 
 
 def test_options_may_be_empty_or_have_spaces_and_comments_are_skipped():

@@ -59,8 +59,8 @@ def forwarder(spec):
             end.shutdown(socket.SHUT_RDWR)
 
 
-def at(spec, *servers, transport="tcp"):
-    return VolumeSpec(spec.name, servers, transport)
+def at(spec, *servers):
+    return VolumeSpec(spec.name, servers)
 
 
 def open_root(spec, **options):
@@ -91,10 +91,6 @@ def test_ipv6(spec, forwarder):
     assert open_root(at(spec, forwarder))
 
 
-def test_unix_socket(spec):
-    assert open_root(at(spec, Server("/var/run/glusterd.socket", 0), transport="unix"))
-
-
 @pytest.fixture
 def certificate():
     """A certificate of this machine's, trusted by itself, where GlusterFS looks for it."""
@@ -122,20 +118,12 @@ def test_tls_to_the_bricks(make_volume, certificate, run_program):
     options = {"client__ssl": "on", "server__ssl": "on", "auth__ssl_allow": certificate}
     encrypted = make_volume("tls", 1, **options)
     text = (
-        "spec = volume.VolumeSpec.from_params("
-        "{'host': %r, 'volume': sys.argv[1], 'transport': 'tls'})\n"
+        "spec = volume.VolumeSpec.from_params({'host': %r, 'volume': sys.argv[1]})\n"
         "image.create(volume.connect(spec), 'a', 4096)\n"
         "print(image.stat(volume.connect(spec), 'a').size)\n" % HOST
     )
     done = run_program(text, encrypted.name)
     assert (done.stdout, done.returncode) == ("4096\n", 0), done.stderr
-
-
-def test_tls_is_not_taken_on_trust(spec):
-    """A volume that does not encrypt is refused."""
-    asked = VolumeSpec.from_params({"host": HOST, "volume": spec.name, "transport": "tls"})
-    with pytest.raises(errors.VolumeNotEncrypted, match="does not use TLS"):
-        connect(asked)
 
 
 def test_no_live_server_is_one_error_with_every_reason(spec):

@@ -70,16 +70,6 @@ def test_every_kind_of_buffer_is_written(volume, path):
         assert file.pread(6, 0) == b"abcdef"
 
 
-def test_zerofill_beyond_4_gib_leaves_the_start_alone(volume, path):
-    with volume.create(path) as file:
-        file.truncate(5 * GIB)
-        file.pwrite(b"x" * 8192, 0)
-        file.pwrite(b"y" * 8192, 4 * GIB)
-        file.zerofill(4 * GIB + 4096, 4096)
-        assert file.pread(8192, 0) == b"x" * 8192
-        assert file.pread(8192, 4 * GIB) == b"y" * 4096 + bytes(4096)
-
-
 def test_allocate_beyond_4_gib_sets_the_size(volume, path):
     with volume.create(path) as file:
         file.allocate(5 * GIB, 4096)

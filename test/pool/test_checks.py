@@ -16,7 +16,6 @@ PLACE = PlaceFacts(
     "/srv/b",
     exists=True,
     own_file_system=True,
-    mount_point="/srv/b",
     file_system="xfs",
     size=8 << 30,
     free=8 << 30,

@@ -14,9 +14,7 @@ from ganeti_gluster.serve import files
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED, Wanted
 from ganeti_gluster.volume import VolumeSpec
 
-SPEC = VolumeSpec.from_params(
-    {"volume": "gv0", "host": "node2:24008,[2001:db8::1],node1", "transport": "tls"}
-)
+SPEC = VolumeSpec.from_params({"volume": "gv0", "host": "node2:24008,[2001:db8::1],node1"})
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
@@ -37,7 +35,7 @@ def test_the_file_has_all_that_a_server_is_to_know(directory: Path) -> None:
     )
     files.write("k", wanted)
     assert (directory / "k.conf").read_text() == (
-        "volume=gv0\ntransport=tls\nimage=ganeti/a b.0\n"
+        "volume=gv0\nimage=ganeti/a b.0\n"
         "server=node2 24008\nserver=2001:db8::1 24007\nserver=node1 24007\n"
         "number=1177\nword=abc\ntake=def\nmode=shared\nlocking=off\n"
         "patience=900\n"
@@ -47,14 +45,6 @@ def test_the_file_has_all_that_a_server_is_to_know(directory: Path) -> None:
 def test_what_is_not_said_is_the_careful_choice() -> None:
     lines = Wanted(SPEC, "a", 1, "abc").lines().splitlines()
     assert {"mode=" + EXCLUSIVE, "locking=on", "take=", "patience=0"} < set(lines)
-
-
-def test_a_socket_of_glusterd_is_its_path() -> None:
-    spec = VolumeSpec.from_params(
-        {"volume": "gv0", "host": "/run/glusterd.socket", "transport": "unix"}
-    )
-    lines = Wanted(spec, "a", 1, "abc").lines().splitlines()
-    assert {"transport=unix", "server=/run/glusterd.socket 0"} < set(lines)
 
 
 def test_the_server_reads_each_name_that_is_written() -> None:

@@ -103,7 +103,6 @@ def test_a_server_is_started_with_what_it_is_to_serve(
     assert len(word) == 24
     assert wanted == {
         "volume": "gv0",
-        "transport": "tcp",
         "image": IMAGE,
         "server": "node1 24007",
         "number": "7",

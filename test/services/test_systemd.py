@@ -14,7 +14,7 @@ from ganeti_gluster.services.systemd import (
     SystemdSilent,
     UnitState,
     parse_show,
-    show_argv,
+    show_words,
     state,
 )
 
@@ -125,9 +125,9 @@ def answering(text: str) -> Systemd:
 
 
 def test_units_are_asked_for_in_one_command_that_no_name_can_turn() -> None:
-    argv = show_argv(["a", "b"])
-    assert argv[:3] == ["systemctl", "show", "--no-pager"]
-    assert argv[-3:] == ["--", "a.service", "b.service"]
+    words = show_words(["a", "b"])
+    assert words[:2] == ["show", "--no-pager"]
+    assert words[-3:] == ["--", "a.service", "b.service"]
 
 
 def test_the_answers_are_told_apart_by_their_order() -> None:

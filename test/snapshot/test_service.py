@@ -13,6 +13,7 @@ from ganeti_gluster import command, constants
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.snapshot import gate, request, service
 from ganeti_gluster.snapshot.request import DiskRequest, Request
+from ganeti_gluster.storage.snapshot_worker import PROGRAM
 from ganeti_gluster.volume import Server, VolumeSpec
 
 SPEC = VolumeSpec("gv0", (Server("node1", 24007), Server("::1", 24008)))
@@ -42,7 +43,7 @@ def test_anything_else_is_refused(line: str) -> None:
 
 
 def test_the_unit_is_the_instances_and_cleans_up_whatever_happens() -> None:
-    argv = service.worker_argv("vm1.example.com")
+    argv = service.worker_argv(PROGRAM, "vm1.example.com")
     assert "--unit=ganeti-gluster-snapshot-vm1.example.com.service" in argv
     (after,) = [arg for arg in argv if arg.startswith("--property=ExecStopPost=")]
     assert after.endswith(" undo vm1.example.com")
@@ -51,7 +52,7 @@ def test_the_unit_is_the_instances_and_cleans_up_whatever_happens() -> None:
 
 def test_an_instances_name_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidParameter):
-        service.worker_argv("../x y")
+        service.worker_argv(PROGRAM, "../x y")
 
 
 def talk(program: str) -> tuple[dict[str, Any], list[service.Event]]:
@@ -170,7 +171,7 @@ def test_a_hook_stops_the_job_while_there_is_a_worker(
 ) -> None:
     node["state"] = state
     (tmp_path / "vm1").touch()
-    assert gate.main(ENVIRONMENT) == 1
+    assert gate.main(PROGRAM, ENVIRONMENT) == 1
     assert "a snapshot of instance vm1 is being taken" in capsys.readouterr().err
 
 
@@ -178,14 +179,14 @@ def test_a_hook_asks_nothing_for_an_instance_that_has_no_mark(
     node: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "vm2").touch()
-    assert gate.main(ENVIRONMENT) == 0
-    assert gate.main({}) == 0
+    assert gate.main(PROGRAM, ENVIRONMENT) == 0
+    assert gate.main(PROGRAM, {}) == 0
     assert node["ran"] == []
 
 
 def test_a_hook_takes_away_what_a_killed_worker_left(node: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "vm1").touch()
-    assert gate.main(ENVIRONMENT) == 0
+    assert gate.main(PROGRAM, ENVIRONMENT) == 0
     assert node["ran"][-1][-2:] == ["undo", "vm1"]
 
 
@@ -194,7 +195,7 @@ def test_a_hook_that_cannot_undo_stops_the_job(
 ) -> None:
     (tmp_path / "vm1").touch()
     node["fail"] = "no end after 10 s"
-    assert gate.main(ENVIRONMENT) == 1
+    assert gate.main(PROGRAM, ENVIRONMENT) == 1
     assert "no end after 10 s" in capsys.readouterr().err
 
 
@@ -202,7 +203,7 @@ ENDING = ["instance-stop", "instance-remove", "instance-reboot"]
 
 
 def ends(path: str) -> int:
-    return gate.main({**ENVIRONMENT, "GANETI_HOOKS_PATH": path})
+    return gate.main(PROGRAM, {**ENVIRONMENT, "GANETI_HOOKS_PATH": path})
 
 
 @pytest.mark.parametrize("path", ENDING)

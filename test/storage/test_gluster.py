@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -296,6 +298,58 @@ def test_a_script_has_a_path_while_it_runs(
         assert node.calls == [("device", 1177, locked)]
     assert node.calls[1:] == ["no device"]
     assert disk(gluster).dev_path is None
+
+
+def at_once(*requests: Callable[[], Any]) -> list[Any]:
+    """What requests come to that threads serve side by side, as those of Ganeti 3.2."""
+    with ThreadPoolExecutor(len(requests)) as pool:
+        futures = [pool.submit(request) for request in requests]
+    return [future.exception() or future.result() for future in futures]
+
+
+def test_a_path_is_for_the_request_alone_that_wants_one(gluster: ModuleType) -> None:
+    both = Barrier(2, timeout=60)
+
+    def scripts() -> Any:
+        with gluster.kernel_paths(), gluster.keeping_paths():
+            both.wait()
+            found = disk(gluster).dev_path
+            both.wait()
+            return found
+
+    def other() -> Any:
+        both.wait()
+        request = gluster._request
+        found = disk(gluster).dev_path, request.paths, request.keeping
+        both.wait()
+        return found
+
+    assert at_once(scripts, other) == ["/dev/nbd0", (None, None, False)]
+
+
+def test_a_request_that_fails_removes_what_it_has_made_itself(
+    gluster: ModuleType, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gluster.image, "create", lambda *args, **options: None, raising=False)
+    both = Barrier(2, timeout=60)
+    error = KeyError("of what follows")
+
+    def create(name: str, error: Exception | None) -> Callable[[], str]:
+        def request() -> str:
+            with gluster.removing_what_is_created():
+                both.wait()
+                where = ("gluster", "ganeti/" + name)
+                gluster.GlusterStorage.Create(where, None, 4, None, PARAMS, False, {})
+                both.wait()
+                if error is not None:
+                    raise error
+            return name
+
+        return request
+
+    assert at_once(create("x.0", error), create("y.0", None)) == [error, "y.0"]
+    removed = [call for call in node.calls if call[0] == "remove"]
+    assert removed == [("remove", "ganeti/x.0")]
 
 
 def test_a_parameter_that_no_disk_could_have_is_ganetis_error(

@@ -23,7 +23,7 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     monkeypatch.setattr(
         lost_guests.fleet, "statuses", lambda: {key: {"state": s} for key, s in states.items()}
     )
-    monkeypatch.setattr(lost_guests.extents, "configured", lambda key: (key, ""))
+    monkeypatch.setattr(lost_guests.files, "configured", lambda key: (key, ""))
     monkeypatch.setattr(
         lost_guests, "Export", lambda key, _: SimpleNamespace(device=lambda: devices.get(key))
     )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from local_volume import LocalVolume
 
+from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.serve import opening
 from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
 from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number, work_number
@@ -305,6 +306,12 @@ def test_an_image_is_kept_from_others(
             one_writer.holding(params, volume, IMAGE),
         ):
             pytest.fail("another has it")
+
+
+def test_a_refusal_is_one_of_ours_as_well(one_writer: Any, servers: Servers) -> None:
+    servers.outcomes = [Held(IMAGE, Holder(node_number("node2"), EXCLUSIVE))]
+    with pytest.raises(GanetiGlusterError, match=r"^Image ganeti/x\.0 is open on node node2 "):
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
 
 
 def test_any_other_failure_is_ganetis_with_its_reason(

@@ -121,3 +121,19 @@ def test_only_the_outermost_operation_counts(path) -> None:
         Device().Remove()
     counted = {each.name: (each.count, each.failures) for each in operations.read(path)}
     assert counted == {"Create": (1, 0), "Remove": (1, 1), "Open": (1, 0)}
+
+
+def test_operations_of_two_requests_at_once_both_count(path) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    class Device:
+        def Open(self) -> None:
+            both.wait()
+
+    operations.count_methods(Device)
+    threads = [threading.Thread(target=Device().Open) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(each.name, each.count) for each in operations.read(path)] == [("Open", 2)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.snapshot.live import MonitorFailed
 
 READ = ("human-monitor-command", {"command-line": 'qemu-io disk-1 "read 0 512"'})
@@ -110,3 +111,18 @@ def test_whose_a_disk_is(running_disk: Any) -> None:
     assert running_disk.user("u9") is None
     assert running_disk.find_ext("gluster", "x") == ("vm2", "u2")
     assert running_disk.find_ext("other", "x") is None
+
+
+def test_a_guest_that_is_not_shown_the_size_is_an_error(
+    ganeti: SimpleNamespace, running_disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell_size(uuid: str, size: int) -> None:
+        raise ganeti.errors.HypervisorError("no such instance")
+
+    monkeypatch.setattr(running_disk, "tell_size", tell_size)
+    with pytest.raises(GanetiGlusterError) as caught:
+        running_disk.show_size("u1", 4096)
+    assert str(caught.value) == (
+        "it has 4096 bytes now, but QEMU does not show them to its guest: no such instance;"
+        " stop and start the instance"
+    )

@@ -1,19 +1,23 @@
-"""The commands by which systemd runs a program of ours in a unit of its own, and its rights.
+"""systemd: have it start and end units, run a program in one of its own, and hear from us.
 
-systemd replaces `$NAME`, `${NAME}` and `$$` in the words of a command, and `%` with the
-letter after it in a unit's file; what we are given to run a program on may have both.
-Measured with systemd 252 and 257: what systemd-run is given has no `%` replaced, neither
-the command nor a property.  It makes a file of it in which `$` is quoted once more, so
-that after a `daemon-reload` a word that was quoted by us is another one.
+Of a transient unit the command is here, and what it may do.  systemd replaces `$NAME`,
+`${NAME}` and `$$` in the words of a command, and `%` with the letter after it in a unit's
+file; what we are given to run a program on may have both.  Measured with systemd 252 and
+257: what systemd-run is given has no `%` replaced, neither the command nor a property.  It
+makes a file of it in which `$` is quoted once more, so that after a `daemon-reload` a word
+that was quoted by us is another one.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Sequence
+from typing import Any
 
-from ganeti_gluster import constants
-from ganeti_gluster.errors import InvalidParameter
+from ganeti_gluster import command, constants
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 
 # What each unit may do is said here for all transient ones, as in debian/*.service for the
 # others; doc/security.rst has what `systemd-analyze security` makes of it.
@@ -83,9 +87,68 @@ NBD_EXPORTER = (
     "ReadWritePaths=-/run/lock",
 )
 
+JOURNAL_SECONDS = 10
+#: The states of a unit that runs.
+RUNNING = ("active", "reloading")
+
 _RESTART = "Restart="
 _NEVER = "Restart=no"
 _PLAIN = r"[A-Za-z0-9_./:@%+=-]+"
+
+
+def argv(*words: str) -> list[str]:
+    """The command that has systemd do something with units."""
+    return ["systemctl", *words]
+
+
+def ctl(
+    *words: str, timeout: float, run: command.Run | None = None, **options: bool
+) -> command.CommandResult:
+    """Run that command, for `timeout` seconds at most; `options` are those of `command.run`."""
+    return (run or command.run)(argv(*words), timeout=timeout, **options)
+
+
+def state(unit: str, *, timeout: float, run: command.Run | None = None) -> str:
+    """The state of a unit, such as "active"; "inactive" where there is none."""
+    done = ctl("show", "--property=ActiveState", "--value", unit, timeout=timeout, run=run)
+    return done.stdout.strip()
+
+
+def end(unit: str, *, timeout: float, run: command.Run | None = None) -> None:
+    """Stop a unit, which may be gone or have failed; returns when nothing of it is left."""
+    for verb in ("stop", "reset-failed"):
+        ctl("--quiet", verb, unit, timeout=timeout, check=False, run=run)
+
+
+def last_words(unit: str, *, run: command.Run) -> str:
+    """The last line that the program in a unit wrote to the journal, "" if there is none."""
+    journalctl = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
+    options: Any = {"timeout": JOURNAL_SECONDS, "check": False}
+    try:
+        run(["journalctl", "--sync"], **options)
+        return run([*journalctl, "_SYSTEMD_UNIT=%s" % unit], **options).stdout.strip()
+    except GanetiGlusterError:  # the first error counts
+        return ""
+
+
+def mount_unit(directory: str, *, timeout: float) -> str:
+    """The name of the unit that mounts a file system at a directory."""
+    escape = ["systemd-escape", "--path", "--suffix=mount", directory]
+    return command.run(escape, timeout=timeout).stdout.strip()
+
+
+def notify(status: str) -> None:
+    """Tell how this process of a unit is doing, such as `READY=1` (sd_notify(3)).
+
+    Nobody is told where systemd does not listen.
+    """
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(status.encode(), address)
 
 
 def run_argv(

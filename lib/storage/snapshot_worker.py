@@ -6,6 +6,10 @@ import logging
 import os
 import sys
 
+from ganeti_gluster.processes import leave
+
+#: The command, to which mode and instance are added.
+PROGRAM = ("/usr/bin/python3", "-m", "ganeti_gluster.storage.snapshot_worker")
 GANETI = "/usr/share/ganeti/default"
 
 
@@ -24,8 +28,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Without the ten seconds of glfs_fini; what was written is synced.
-    os._exit(code)
+    leave(main(sys.argv[1:]))

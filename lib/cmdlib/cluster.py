@@ -1,0 +1,138 @@
+"""The cluster's nodes, and the ways to have them do something, each for a bounded time.
+
+Nodes are asked by Ganeti's restricted commands, which have no arguments, and told by its
+SSH; the master daemon has jobs done, and knows what nodes there are.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ganeti import cli, constants, errors, ssconf, ssh
+
+from ganeti_gluster import command, decode
+from ganeti_gluster.services.answers import Answer
+from ganeti_gluster.services.model import Node
+from ganeti_gluster.verify.bounded import look
+
+#: Seconds for a job, which may wait for what another one has locked.
+JOB_SECONDS = 24 * 3600.0
+#: Bytes that a node may answer: as many as the answer may have characters.
+LONGEST_ANSWER = decode.LONGEST
+_SSH_PORT = 22
+
+
+@dataclass(frozen=True)
+class ClusterNode(Node):
+    """A node as Ganeti has it; `role` is a letter of `ganeti.constants.NR_ALL`."""
+
+    group: str = ""
+    vm_capable: bool = True
+    role: str = ""
+
+
+_FIELDS = ("name", "tags", "offline", "pip", "master_candidate", "group", "vm_capable", "role")
+
+
+def nodes(client: Any = None) -> list[ClusterNode]:
+    """All nodes of the cluster, by name; asks the master daemon."""
+    rows = (client or cli.GetClient()).QueryNodes([], list(_FIELDS), False)
+    found = (ClusterNode(name, frozenset(tags), *rest) for name, tags, *rest in rows)
+    return sorted(found, key=lambda node: node.name)
+
+
+def choose(nodes: Sequence[ClusterNode], names: Sequence[str]) -> list[ClusterNode]:
+    """Those of `nodes` that are called `names`, all for none.
+
+    A short name will do if it is the beginning of one node's.  Raises
+    OpPrereqError.
+    """
+    if not names:
+        return list(nodes)
+    chosen = {}
+    for name in names:
+        found = [node for node in nodes if node.name == name] or [
+            node for node in nodes if node.name.startswith(name + ".")
+        ]
+        if len(found) != 1:
+            raise errors.OpPrereqError("Node '%s' not known" % name, errors.ECODE_NOENT)
+        chosen[found[0].name] = found[0]
+    return [chosen[name] for name in sorted(chosen)]
+
+
+def job(op: Any, client: Any = None, *, seconds: float = JOB_SECONDS) -> Any:
+    """Have the master daemon carry an opcode out, and return its result.
+
+    What it says meanwhile is shown as by Ganeti's own commands.  Raises their errors.
+    """
+    client = client or cli.GetClient()
+    end = time.monotonic() + seconds
+    number = cli.SendJob([op], cl=client)
+    (result,) = cli.PollJob(number, cl=client, cancel_fn=lambda: time.monotonic() > end)
+    return result
+
+
+def ask(
+    name: str,
+    addresses: Mapping[str, str],
+    *,
+    seconds: float,
+    longest: int = LONGEST_ANSWER,
+) -> dict[str, Answer]:
+    """Run a restricted command on the nodes with these `addresses`, by name, all at once.
+
+    No node takes more than `seconds` (whole ones, at least 1); one that cannot be
+    connected fails after 5.  None gives more than `longest` bytes.  Threads may call it
+    side by side.
+    """
+    if not addresses:
+        return {}
+    from ganeti_gluster.cmdlib import restricted  # late: Ganeti's RPC takes its time to load
+
+    return restricted.run(name, addresses, seconds=max(1, int(seconds)), longest=longest)
+
+
+class SshChannel:
+    """Runs commands on nodes by Ganeti's SSH, and on this one without."""
+
+    def __init__(self) -> None:
+        store = ssconf.SimpleStore()
+        self._runner = ssh.SshRunner(cluster_name=store.GetClusterName())
+        self._own_name = ssconf.GetMasterAndMyself(ss=store)[1]
+        self._ports = store.GetSshPortMap()
+
+    def __call__(self, node: str, argv: Sequence[str], *, timeout: float) -> command.CommandResult:
+        """Run `argv` on a node, whatever its exit status (255: not reached).
+
+        A node that answers more than `LONGEST_ANSWER` raises `CommandFailed`.
+        """
+        argv = self.argv(node, argv, quiet=False)
+        return command.run(argv, timeout=timeout, check=False, longest=LONGEST_ANSWER)
+
+    def argv(self, node: str, argv: Sequence[str], *, quiet: bool = True) -> list[str]:
+        """The command that runs `argv` on a node; `quiet`: SSH itself says nothing."""
+        if node == self._own_name:
+            return list(argv)
+        found: list[str] = self._runner.BuildCmd(
+            node,
+            constants.SSH_LOGIN_USER,
+            shlex.join(argv),
+            port=self._ports.get(node),
+            quiet=quiet,
+        )
+        return found
+
+    def copy(self, path: str, nodes: Iterable[str], *, seconds: float) -> list[str]:
+        """Give other nodes a file, which has the same path there; returns who has not got it."""
+
+        def work(node: str) -> bool:
+            return bool(self._runner.CopyFileToNode(node, self._ports.get(node, _SSH_PORT), path))
+
+        others = [node for node in nodes if node != self._own_name]
+        done = look({node: partial(work, node) for node in others}, seconds=seconds)
+        return [node for node in others if not done[node].value]
