@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster import constants, image
-from ganeti_gluster.export import Export, ExportFailed, nbd, unit, users
+from ganeti_gluster import constants, image, systemd
+from ganeti_gluster.export import Export, ExportFailed, nbd, users
 from ganeti_gluster.gfapi import Volume
 from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.volume import VolumeSpec
@@ -303,7 +304,8 @@ def test_an_exporter_that_dies_gives_errors_and_is_not_restarted(
             while True:  # until the kernel knows
                 os.pwrite(file.fileno(), pattern(2), 0)
                 os.fsync(file.fileno())
-        wait("systemd knows", lambda: not unit.is_active(exported.unit, exported.run))
+        state = functools.partial(systemd.state, exported.unit, timeout=60)
+        wait("systemd knows", lambda: state() not in systemd.RUNNING)
         # Who had it open goes on with errors, and never sees the new data path.
         fresh = exported.start()
         assert fresh != device
