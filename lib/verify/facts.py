@@ -210,16 +210,6 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class Node:
-    """A node in Ganeti's configuration; `role` is Ganeti's word for it."""
-
-    name: Name
-    role: str
-    offline: bool
-    group: Name
-
-
-@dataclass(frozen=True)
 class Disk:
     """A disk in Ganeti's configuration; `size` in bytes, `node` its primary node."""
 

@@ -12,13 +12,23 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from ganeti_gluster import decode
-from ganeti_gluster.decode import Moment, Sentence
+from ganeti_gluster.decode import Moment, Name, Sentence
 from ganeti_gluster.pool.state import PoolState
 from ganeti_gluster.services import config
 from ganeti_gluster.services.events import Event
 from ganeti_gluster.services.model import ClusterServices, Host, ServiceType, TypeServices
-from ganeti_gluster.verify.facts import Disk, Node
+from ganeti_gluster.verify.facts import Disk
 from ganeti_gluster.verify.finding import Finding
+
+
+@dataclass(frozen=True)
+class ShownNode:
+    """A node with Ganeti's word for its `role`."""
+
+    name: Name
+    role: str
+    offline: bool
+    group: Name
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class ClusterFacts:
 
     name: str
     master: str
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[ShownNode, ...] = ()
     disks: tuple[ShownDisk, ...] = ()
 
 

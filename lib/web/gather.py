@@ -18,7 +18,6 @@ from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.gluster_cli import Gluster
 from ganeti_gluster.monitoring.agent import METRICS_FILE
 from ganeti_gluster.services.control import Outcome
-from ganeti_gluster.verify.facts import Node
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.background import Source
@@ -60,9 +59,9 @@ def cluster_facts() -> facts.ClusterFacts:
     )
 
 
-def _node(found: ClusterNode) -> Node:
+def _node(found: ClusterNode) -> facts.ShownNode:
     role = _ROLES.get(found.role, found.role)
-    return Node(found.name, role, found.offline, found.group or "?")
+    return facts.ShownNode(found.name, role, found.offline, found.group or "?")
 
 
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:

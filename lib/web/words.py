@@ -12,7 +12,7 @@ from ganeti_gluster.pool.state import Verdict
 from ganeti_gluster.services.control import UNCHANGED, Outcome
 from ganeti_gluster.services.model import Status
 from ganeti_gluster.verify.codes import ERROR, WARNING, Severity
-from ganeti_gluster.verify.facts import Node
+from ganeti_gluster.web.facts import ShownNode
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def outcome(one: Outcome) -> str:
     return one.message or ("it was so already" if one.result == UNCHANGED else "")
 
 
-def node_word(node: Node) -> Word:
+def node_word(node: ShownNode) -> Word:
     """Whether Ganeti uses a node."""
     return SET_OFFLINE if node.offline else ONLINE
 

@@ -17,7 +17,6 @@ from ganeti_gluster.services import config
 from ganeti_gluster.services.control import DONE, Outcome
 from ganeti_gluster.services.model import ClusterServices, ServerService, Status, TypeServices
 from ganeti_gluster.verify.codes import ERROR
-from ganeti_gluster.verify.facts import Node
 from ganeti_gluster.verify.finding import Finding
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.accounts import Account
@@ -93,7 +92,7 @@ def known() -> facts.Known:
                 facts.ClusterFacts(
                     "cluster1",
                     "node1",
-                    tuple(Node(name, "regular", False, "default") for name in NODES),
+                    tuple(facts.ShownNode(name, "regular", False, "default") for name in NODES),
                     (facts.ShownDisk("vm<1>", 0, "gv0", "ganeti/x", 1 << 30, "node1", "running"),),
                 ),
                 NOW - 3,
