@@ -2,5 +2,5 @@
 
 `model` has the entities and the algebra of statuses, `config` the master list of
 services, `systemd` and `units` a node's own view, `control` starts and stops there,
-`events` tells what changed, `store` keeps it.
+`inquiry` puts together what all nodes tell, `events` what changed, `store` keeps it.
 """
