@@ -18,7 +18,7 @@ from ganeti_gluster.gluster_cli import (
 from ganeti_gluster.gluster_cli.volumes import STARTED
 
 
-class Verdict(enum.Enum):
+class Condition(enum.Enum):
     """How well a volume, or all of them, can be used; from good to bad.
 
     DEGRADED: something is missing that it does without; BROKEN: images on it cannot be used.
@@ -70,7 +70,7 @@ class VolumeState:
     problems: tuple[Summary, ...] = ()
     total: int | None = None
     free: int | None = None
-    verdict: Verdict = Verdict.UNKNOWN
+    verdict: Condition = Condition.UNKNOWN
 
     @property
     def used(self) -> int | None:
@@ -120,12 +120,12 @@ class PoolState:
     volumes: tuple[VolumeState, ...] = ()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Condition:
         """That of the worst volume; a server that is not connected degrades the pool."""
         verdicts = [volume.verdict for volume in self.volumes]
         if not all(peer.connected for peer in self.peers):
-            verdicts.append(Verdict.DEGRADED)
-        return max(verdicts, key=list(Verdict).index, default=Verdict.HEALTHY)
+            verdicts.append(Condition.DEGRADED)
+        return max(verdicts, key=list(Condition).index, default=Condition.HEALTHY)
 
 
 def of_glusterd(
@@ -182,13 +182,13 @@ def of_bricks(
     )
 
 
-def _verdict(info: VolumeInfo, bricks: Sequence[BrickState], problems: Sequence[str]) -> Verdict:
+def _verdict(info: VolumeInfo, bricks: Sequence[BrickState], problems: Sequence[str]) -> Condition:
     pairs = list(zip(info.bricks, bricks, strict=True))
     if not info.started or lost_sets(info, [one for one, now in pairs if now.online is False]):
-        return Verdict.BROKEN
+        return Condition.BROKEN
     if problems or any(brick.heals or brick.split_brain for brick in bricks):
-        return Verdict.DEGRADED
-    return Verdict.HEALTHY if all(brick.online for brick in bricks) else Verdict.UNKNOWN
+        return Condition.DEGRADED
+    return Condition.HEALTHY if all(brick.online for brick in bricks) else Condition.UNKNOWN
 
 
 def lost_sets(

@@ -174,7 +174,7 @@ class Connection(HTTPConnection):  # type: ignore[misc]  # cheroot has no types
         super().close()
 
 
-class Server(CherootServer):  # type: ignore[misc]  # cheroot has no types
+class ListeningServer(CherootServer):  # type: ignore[misc]  # cheroot has no types
     """cheroot's server on a socket that listens already."""
 
     ConnectionClass = Connection

@@ -130,7 +130,7 @@ class Server:
     def __init__(
         self, listening: socket.socket, context: ssl.SSLContext | None, app: Callable[..., Any]
     ) -> None:
-        self._server = connections.Server(
+        self._server = connections.ListeningServer(
             listening,
             app,
             numthreads=_THREADS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ganeti_gluster.pool.state import Verdict
+from ganeti_gluster.pool.state import Condition
 from ganeti_gluster.services.control import UNCHANGED, Outcome
 from ganeti_gluster.services.model import Status
 from ganeti_gluster.verify.codes import ERROR, WARNING, Severity
@@ -38,10 +38,10 @@ _STATUS_WORDS = {
 
 NOTHING_WRONG = Word("Nothing wrong", "good", "check")
 _VERDICTS = {
-    Verdict.HEALTHY: Word("Healthy", "good", "check"),
-    Verdict.UNKNOWN: Word("Unknown", "off", "question"),
-    Verdict.DEGRADED: Word("Degraded", "warn", "half"),
-    Verdict.BROKEN: Word("Out of service", "bad", "cross"),
+    Condition.HEALTHY: Word("Healthy", "good", "check"),
+    Condition.UNKNOWN: Word("Unknown", "off", "question"),
+    Condition.DEGRADED: Word("Degraded", "warn", "half"),
+    Condition.BROKEN: Word("Out of service", "bad", "cross"),
 }
 ONLINE = Word("Online", "good", "check")
 OFFLINE = Word("Offline", "bad", "cross")
@@ -72,7 +72,7 @@ def severity_word(severity: Severity) -> Word:
     return _SEVERITIES[severity]
 
 
-def verdict_word(verdict: Verdict) -> Word:
+def verdict_word(verdict: Condition) -> Word:
     """The word of a volume's verdict, or the pool's."""
     return _VERDICTS[verdict]
 

@@ -14,7 +14,7 @@ from ganeti_gluster.gluster_cli import (
     VolumeInfo,
     VolumeStatus,
 )
-from ganeti_gluster.pool.state import PeerState, PoolState, Verdict, most, of_glusterd
+from ganeti_gluster.pool.state import Condition, PeerState, PoolState, most, of_glusterd
 
 GIB = 1 << 30
 
@@ -53,7 +53,7 @@ def test_a_sound_volume_is_healthy_and_as_large_as_its_smallest_brick() -> None:
     found = info(3, replica=3)
     volume = of_glusterd(found, status(found), [heal("node1", 0)])
 
-    assert volume.verdict is Verdict.HEALTHY
+    assert volume.verdict is Condition.HEALTHY
     assert (volume.total, volume.free) == (8 * GIB, 4 * GIB)
     assert not volume.problems
 
@@ -76,7 +76,7 @@ def test_a_brick_that_does_not_run_degrades_its_volume() -> None:
     found = info(3, replica=3)
     volume = of_glusterd(found, status(found, down=("node2",)), [])
 
-    assert volume.verdict is Verdict.DEGRADED
+    assert volume.verdict is Condition.DEGRADED
     assert volume.problems == ("Not running: node2:/b.",)
 
 
@@ -85,7 +85,7 @@ def test_waiting_heals_and_split_brain_degrade_it() -> None:
     waiting = of_glusterd(found, status(found), [heal("node1", 3), heal("node3", None)])
     split = of_glusterd(found, status(found), [heal("node1", 1, 1)])
 
-    assert waiting.verdict is Verdict.DEGRADED and waiting.heals == 3
+    assert waiting.verdict is Condition.DEGRADED and waiting.heals == 3
     assert split.problems == ("Files in split-brain on node1:/b.",)
 
 
@@ -94,8 +94,8 @@ def test_a_volume_that_nobody_can_use_is_out_of_service(down: tuple[str, ...] | 
     found = info(3, replica=3, state="Started" if down else "Stopped")
     volume = of_glusterd(found, status(found, down=down or ()), [])
 
-    assert volume.verdict is Verdict.BROKEN
-    assert PoolState((), (volume,)).verdict is Verdict.BROKEN
+    assert volume.verdict is Condition.BROKEN
+    assert PoolState((), (volume,)).verdict is Condition.BROKEN
 
 
 def test_a_server_that_is_away_degrades_the_pool() -> None:
@@ -103,17 +103,17 @@ def test_a_server_that_is_away_degrades_the_pool() -> None:
     volume = of_glusterd(found, status(found), [])
     away = PoolState((PeerState("node2", False, ""),), (volume,))
 
-    assert away.verdict is Verdict.DEGRADED
+    assert away.verdict is Condition.DEGRADED
 
 
 @pytest.mark.parametrize(
     ("changed", "down", "verdict"),
     [
-        ({"replica": 3}, ("node1",), Verdict.DEGRADED),
-        ({"replica": 3}, ("node1", "node2"), Verdict.BROKEN),
-        ({"disperse": 3, "redundancy": 1}, ("node3",), Verdict.DEGRADED),
-        ({"disperse": 3, "redundancy": 1}, ("node2", "node3"), Verdict.BROKEN),
-        ({}, ("node1",), Verdict.BROKEN),
+        ({"replica": 3}, ("node1",), Condition.DEGRADED),
+        ({"replica": 3}, ("node1", "node2"), Condition.BROKEN),
+        ({"disperse": 3, "redundancy": 1}, ("node3",), Condition.DEGRADED),
+        ({"disperse": 3, "redundancy": 1}, ("node2", "node3"), Condition.BROKEN),
+        ({}, ("node1",), Condition.BROKEN),
     ],
 )
 def test_a_set_without_quorum_is_out_of_service(changed, down, verdict) -> None:
@@ -124,9 +124,9 @@ def test_a_set_without_quorum_is_out_of_service(changed, down, verdict) -> None:
 def test_what_glusterd_does_not_tell_is_not_known() -> None:
     found = info(3, replica=3)
     volume = of_glusterd(found, None, [])
-    assert volume.verdict is Verdict.UNKNOWN
+    assert volume.verdict is Condition.UNKNOWN
     assert (volume.online, volume.down, volume.heals, volume.used) == (0, [], None, None)
-    assert PoolState((), (volume,)).verdict is Verdict.UNKNOWN
+    assert PoolState((), (volume,)).verdict is Condition.UNKNOWN
 
 
 def test_a_volume_without_copies_has_nothing_to_heal() -> None:
@@ -140,4 +140,4 @@ def test_a_helper_that_is_away_degrades_it() -> None:
     daemon = Daemon("Self-heal Daemon", "node2", "u2", False)
     volume = of_glusterd(found, dataclasses.replace(status(found), daemons=(daemon,)), [])
     assert volume.problems == ("Not running somewhere: Self-heal Daemon.",)
-    assert volume.verdict is Verdict.DEGRADED
+    assert volume.verdict is Condition.DEGRADED

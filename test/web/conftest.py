@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from ganeti_gluster.pool.state import BrickState, PeerState, PoolState, Verdict, VolumeState
+from ganeti_gluster.pool.state import BrickState, Condition, PeerState, PoolState, VolumeState
 from ganeti_gluster.services import config
 from ganeti_gluster.services.control import DONE, Outcome
 from ganeti_gluster.services.model import ClusterServices, ServerService, Status, TypeServices
@@ -109,7 +109,7 @@ def known() -> facts.Known:
                             ("Not running: node3:/srv/b.",),
                             8 << 30,
                             6 << 30,
-                            Verdict.DEGRADED,
+                            Condition.DEGRADED,
                         ),
                     ),
                 ),
