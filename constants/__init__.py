@@ -1,7 +1,7 @@
 """The disk parameters that this package adds to Ganeti's gluster template.
 
 Only names, defaults and help; the checks of their values are in
-`ganeti_gluster.names`.
+`ganeti_gluster.tools.names`.
 """
 
 # The bytes of Ganeti's unit of size.
@@ -65,7 +65,7 @@ SERVICES_MASTER = RUN_DIR + "/services-master"
 SERVICES_SYNC_WANTED = RUN_DIR + "/services-sync-wanted"
 # The servers of open images: what they are to serve, and the sockets at which they are asked.
 IMAGE_SERVER_DIR = RUN_DIR + "/images"
-# The sockets at which they serve, and nothing else (lib/private.py).
+# The sockets at which they serve, and nothing else (lib/tools/private.py).
 IMAGE_SOCKET_DIR = "/run/ganeti-gluster-nbd"
 # Paths of the provider's disks, which stay while their block devices come and go.
 DEVICE_DIR = RUN_DIR + "/devices"

@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from ganeti_gluster import __version__, constants, private
+from ganeti_gluster import __version__, constants
 from ganeti_gluster.errors import GanetiGlusterError, Refused
+from ganeti_gluster.tools import private
 
 # Module of Ganeti -> (module of ours, what its function `extend` does there).
 # `extend(module)` does all of its work or none, and raises `Refused` otherwise.
@@ -28,24 +29,24 @@ EXTENSIONS = {
     "ganeti.constants": ("ganeti_gluster.objects_ext", "extend_constants"),
     "ganeti.objects": ("ganeti_gluster.objects_ext", "extend_objects"),
     "ganeti.storage.bdev": ("ganeti_gluster.storage.gluster", "register"),
-    "ganeti.backend": ("ganeti_gluster.mends.backend", "extend"),
-    "ganeti.bootstrap": ("ganeti_gluster.mends.cluster", "extend_bootstrap"),
-    "ganeti.cmdlib.instance_utils": ("ganeti_gluster.mends.hook_env", "extend"),
-    "ganeti.client.gnt_instance": ("ganeti_gluster.mends.disk_states", "extend_info"),
-    "ganeti.cmdlib.cluster.verify": ("ganeti_gluster.mends.verify", "extend"),
-    "ganeti.cmdlib.group": ("ganeti_gluster.mends.disk_states", "extend_verify_disks"),
-    "ganeti.cmdlib.instance_create": ("ganeti_gluster.mends.adopt", "extend"),
-    "ganeti.cmdlib.instance_migration": ("ganeti_gluster.mends.migration", "extend"),
-    "ganeti.cmdlib.common": ("ganeti_gluster.mends.cluster", "extend_common"),
-    "ganeti.cmdlib.node": ("ganeti_gluster.mends.space", "extend_node"),
-    "ganeti.storage.container": ("ganeti_gluster.mends.space", "extend_container"),
-    "ganeti.hypervisor.hv_kvm": ("ganeti_gluster.mends.kvm", "extend_hypervisor"),
-    "ganeti.hypervisor.hv_xen": ("ganeti_gluster.mends.xen", "extend"),
-    "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.mends.kvm", "extend_utils"),
-    "ganeti.impexpd": ("ganeti_gluster.mends.impexpd", "extend"),
-    "ganeti.masterd.instance": ("ganeti_gluster.mends.masterd", "extend"),
-    "ganeti.server.noded": ("ganeti_gluster.mends.noded", "extend"),
-    "ganeti.watcher": ("ganeti_gluster.mends.disk_states", "extend_watcher"),
+    "ganeti.backend": ("ganeti_gluster.patches.backend", "extend"),
+    "ganeti.bootstrap": ("ganeti_gluster.patches.cluster", "extend_bootstrap"),
+    "ganeti.cmdlib.instance_utils": ("ganeti_gluster.patches.instance_utils", "extend"),
+    "ganeti.client.gnt_instance": ("ganeti_gluster.patches.disk_states", "extend_info"),
+    "ganeti.cmdlib.cluster.verify": ("ganeti_gluster.patches.cluster_verify", "extend"),
+    "ganeti.cmdlib.group": ("ganeti_gluster.patches.disk_states", "extend_verify_disks"),
+    "ganeti.cmdlib.instance_create": ("ganeti_gluster.patches.instance_create", "extend"),
+    "ganeti.cmdlib.instance_migration": ("ganeti_gluster.patches.instance_migration", "extend"),
+    "ganeti.cmdlib.common": ("ganeti_gluster.patches.cluster", "extend_common"),
+    "ganeti.cmdlib.node": ("ganeti_gluster.patches.space", "extend_node"),
+    "ganeti.storage.container": ("ganeti_gluster.patches.space", "extend_container"),
+    "ganeti.hypervisor.hv_kvm": ("ganeti_gluster.patches.hv_kvm", "extend_hypervisor"),
+    "ganeti.hypervisor.hv_xen": ("ganeti_gluster.patches.hv_xen", "extend"),
+    "ganeti.hypervisor.hv_kvm.kvm_utils": ("ganeti_gluster.patches.hv_kvm", "extend_utils"),
+    "ganeti.impexpd": ("ganeti_gluster.patches.impexpd", "extend"),
+    "ganeti.masterd.instance": ("ganeti_gluster.patches.masterd", "extend"),
+    "ganeti.server.noded": ("ganeti_gluster.patches.noded", "extend"),
+    "ganeti.watcher": ("ganeti_gluster.patches.disk_states", "extend_watcher"),
     "ganeti.utils.log": ("ganeti_gluster.plugin", "extend_log"),
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
-from ganeti_gluster import decode
-from ganeti_gluster.decode import Name, NotUnderstood, OneOf
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.decode import Name, NotUnderstood, OneOf
 
 OURS = "ganeti-gluster"
 STOCK = "stock"

@@ -15,11 +15,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from ganeti_gluster.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
-from ganeti_gluster.copy.signals import Interrupted, raised
+from ganeti_gluster.core.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
+from ganeti_gluster.core.copy.signals import Interrupted, raised
+from ganeti_gluster.core.in_use import ImageInUse
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.in_use import ImageInUse
-from ganeti_gluster.volume import VolumeSpec
 
 MODULE = "ganeti_gluster.with_path"
 #: Seconds for a command that was told to end.

@@ -1,7 +1,7 @@
 /* Where an image has data: asked of a helper, which reads the shards' extents.
  *
  * Sharded volumes do not answer SEEK_DATA; how the shards are asked is known to the package's
- * Python (ganeti_gluster.serve.extents), which runs as long as somebody wants to know.  It is
+ * Python (ganeti_gluster.core.serve.extents), which runs as long as somebody wants to know.  It is
  * asked "OFFSET LENGTH\n" and answers pieces in order, "d4096 h8192\n".  Where it fails there
  * is data everywhere: that is always right.
  *
@@ -63,7 +63,7 @@ static bool has_ended(void)
 
 static bool start_helper(void)
 {
-	char *const argv[] = {"/usr/bin/python3", "-P", "-m", "ganeti_gluster.serve.extents",
+	char *const argv[] = {"/usr/bin/python3", "-P", "-m", "ganeti_gluster.core.serve.extents",
 			      (char *)config->key, NULL};
 	posix_spawn_file_actions_t actions;
 	int ends[2], failed;

@@ -20,31 +20,32 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ganeti_gluster import decode, plugin_state
+from ganeti_gluster import plugin_state
 from ganeti_gluster.client import service_table
 from ganeti_gluster.cmdlib import overview
-from ganeti_gluster.command import CommandResult
-from ganeti_gluster.decode import as_data
+from ganeti_gluster.core.pool import crew
+from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
+from ganeti_gluster.core.services import answers, config, publish, replica
+from ganeti_gluster.core.services import node as on_node
+from ganeti_gluster.core.services import store as services_store
+from ganeti_gluster.core.services.answers import Answer, Body
+from ganeti_gluster.core.services.config import Configuration
+from ganeti_gluster.core.services.control import DONE, Outcome
+from ganeti_gluster.core.services.events import Event
+from ganeti_gluster.core.services.inquiry import Inquiry
+from ganeti_gluster.core.services.model import ClusterServices, Node, ServerService, Status
+from ganeti_gluster.core.services.store import Store
+from ganeti_gluster.core.services.units import UnitState
+from ganeti_gluster.core.verify import facts as f
+from ganeti_gluster.core.verify.answers import sort
+from ganeti_gluster.core.verify.finding import MARK, found
+from ganeti_gluster.core.verify.node_checks import check_node
+from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.mends import verify as verify_mend
-from ganeti_gluster.pool import crew
-from ganeti_gluster.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
-from ganeti_gluster.services import answers, config, publish, replica
-from ganeti_gluster.services import node as on_node
-from ganeti_gluster.services import store as services_store
-from ganeti_gluster.services.answers import Answer, Body
-from ganeti_gluster.services.config import Configuration
-from ganeti_gluster.services.control import DONE, Outcome
-from ganeti_gluster.services.events import Event
-from ganeti_gluster.services.inquiry import Inquiry
-from ganeti_gluster.services.model import ClusterServices, Node, ServerService, Status
-from ganeti_gluster.services.store import Store
-from ganeti_gluster.services.units import UnitState
-from ganeti_gluster.verify import facts as f
-from ganeti_gluster.verify.answers import sort
-from ganeti_gluster.verify.finding import MARK, found
-from ganeti_gluster.verify.node_checks import check_node
-from ganeti_gluster.verify.pool_checks import check_pool
+from ganeti_gluster.patches import cluster_verify as verify_mend
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.command import CommandResult
+from ganeti_gluster.tools.decode import as_data
 from ganeti_gluster.web import facts as web_facts
 
 SWIFT = config.BUILT_IN[0]

@@ -16,14 +16,9 @@ PACKAGE = "ganeti_gluster"
 LAYERS = {
     "edges": "client web monitoring extstorage gnt-gluster services-sync hooks scripts",
     "cluster logic": "cmdlib",
-    "adapters to Ganeti": ("storage mends objects_ext plugin plugin_status hook with_path"),
-    "domain": (
-        "plugin_state image health volume readable at_rest in_use copy snapshot serve export pool"
-        " verify services"
-    ),
-    "tools": (
-        "gfapi gluster_cli command decode processes systemd private names errors constants "
-    ),
+    "adapters to Ganeti": ("storage patches objects_ext plugin plugin_status hook with_path"),
+    "domain": "core plugin_state",
+    "tools": "tools errors constants",
 }
 RANK = {wing: number for number, wings in enumerate(LAYERS.values()) for wing in wings.split()}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster import systemd
-from ganeti_gluster.export import Export, nbd, unit
-from ganeti_gluster.services import publish
-from ganeti_gluster.snapshot import service
+from ganeti_gluster.core.export import Export, nbd, unit
+from ganeti_gluster.core.services import publish
+from ganeti_gluster.core.snapshot import service
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage.snapshot_worker import PROGRAM
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.tools import systemd
 
 from .exposure import ROOT, documented
 
@@ -21,9 +21,9 @@ EXPORT = Export(SPEC, "ganeti/x.0")
 
 #: The modules that start a unit, with the name that each gives one.
 STARTED = {
-    "export/unit.py": EXPORT.unit.replace(EXPORT.key, "*"),
-    "services/publish.py": publish.HOOK_UNIT + "-*.service",
-    "snapshot/service.py": service.unit("vm1").replace("vm1", "*"),
+    "core/export/unit.py": EXPORT.unit.replace(EXPORT.key, "*"),
+    "core/services/publish.py": publish.HOOK_UNIT + "-*.service",
+    "core/snapshot/service.py": service.unit("vm1").replace("vm1", "*"),
 }
 INSTALLED = {
     path.name.removeprefix("ganeti-gluster.")
@@ -58,11 +58,13 @@ def test_the_documentation_has_every_unit_and_no_other() -> None:
 
 def test_units_are_started_by_these_modules_alone() -> None:
     texts = {str(path.relative_to(LIB)): path.read_text() for path in LIB.rglob("*.py")}
-    assert {name for name, text in texts.items() if "run_argv(" in text} - {"systemd.py"} == set(
-        STARTED
-    )
+    assert {name for name, text in texts.items() if "run_argv(" in text} - {
+        "tools/systemd.py"
+    } == set(STARTED)
     for program in ("systemd-run", "systemctl", "systemd-escape", "journalctl"):
-        assert {name for name, text in texts.items() if '"%s"' % program in text} == {"systemd.py"}
+        assert {name for name, text in texts.items() if '"%s"' % program in text} == {
+            "tools/systemd.py"
+        }
 
 
 def has(lines: set[str]) -> None:

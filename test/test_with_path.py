@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import with_path
-from ganeti_gluster.serve.holder import Held
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.volume import VolumeSpec
 
 SPEC = VolumeSpec.from_params({"host": "node1,[::1]:24008", "volume": "gv0"})
 

@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 
 from ganeti import cli, errors
 
-from ganeti_gluster import names
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.copy import Options, Result, Source, Stream, Target, copy
-from ganeti_gluster.copy.files import ExistingFile, FileSource, NewFile, is_block_device
-from ganeti_gluster.copy.images import ImageSource, NewImage, describe
-from ganeti_gluster.copy.progress import Terminal
-from ganeti_gluster.copy.signals import raised
-from ganeti_gluster.copy.streams import StreamSource, StreamTarget
+from ganeti_gluster.core.copy import Options, Result, Source, Stream, Target, copy
+from ganeti_gluster.core.copy.files import ExistingFile, FileSource, NewFile, is_block_device
+from ganeti_gluster.core.copy.images import ImageSource, NewImage, describe
+from ganeti_gluster.core.copy.progress import Terminal
+from ganeti_gluster.core.copy.signals import raised
+from ganeti_gluster.core.copy.streams import StreamSource, StreamTarget
+from ganeti_gluster.core.serve.hold import held
+from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import CopyFailed, InvalidParameter
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.hold import held
-from ganeti_gluster.serve.holder import Held
 from ganeti_gluster.storage import node_names
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.gfapi import Volume
 
 STREAM = "-"
 

@@ -8,16 +8,17 @@ from typing import Any
 
 from ganeti import cli, errors, utils
 
-from ganeti_gluster import decode, health, image, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import evict, evictions, instance_disks, open_images
 from ganeti_gluster.cmdlib.cluster import SshChannel
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core import health, image
+from ganeti_gluster.core.serve.holder import holder_of, node_number
+from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.holder import holder_of, node_number
 from ganeti_gluster.storage import node_names
-from ganeti_gluster.volume import connect
+from ganeti_gluster.tools import decode, names
+from ganeti_gluster.tools.gfapi import Volume
 
 
 def ShowInfo(opts: Any, args: list[str]) -> int:

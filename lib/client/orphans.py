@@ -9,14 +9,14 @@ from typing import Any
 
 from ganeti import cli, utils
 
-from ganeti_gluster import decode, names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import configuration, orphans
 from ganeti_gluster.cmdlib.orphans import Candidate
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core.verify.volume_checks import duration
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.verify.volume_checks import duration
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.tools import decode, names
 
 _HEADERS = {
     "volume": "Volume",

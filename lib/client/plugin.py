@@ -11,9 +11,9 @@ from ganeti import cli, errors, netutils
 from ganeti_gluster import constants
 from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
 from ganeti_gluster.cmdlib import plugin_states
+from ganeti_gluster.core.serve import fleet
 from ganeti_gluster.plugin_state import OFFLINE, OURS
 from ganeti_gluster.plugin_status import local_status
-from ganeti_gluster.serve import fleet
 
 RESTART = "restart Ganeti's daemons here for it to take effect: systemctl restart ganeti"
 

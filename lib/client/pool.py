@@ -8,7 +8,6 @@ from typing import Any
 
 from ganeti import cli, utils
 
-from ganeti_gluster import names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import (
     pool_create,
@@ -21,8 +20,9 @@ from ganeti_gluster.cmdlib import (
     pool_use,
 )
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core.pool import members, settings, steps
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.pool import members, settings, steps
+from ganeti_gluster.tools import names
 
 VOLUME_OPT = cli.cli_option(
     "--volume", dest="volume", default="gv0", metavar="VOLUME", help="The volume's name (gv0)"

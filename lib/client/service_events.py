@@ -13,9 +13,9 @@ from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.client.service_table import moment
-from ganeti_gluster.decode import as_data
-from ganeti_gluster.services.events import Event
-from ganeti_gluster.services.store import Store, connect
+from ganeti_gluster.core.services.events import Event
+from ganeti_gluster.core.services.store import Store, connect
+from ganeti_gluster.tools.decode import as_data
 
 FOLLOW_SECONDS = 1.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ganeti_gluster.services.model import ClusterServices, Status
+from ganeti_gluster.core.services.model import ClusterServices, Status
 
 # Select Graphic Rendition of ECMA-48.
 _CODES = {"green": "32", "red": "31", "amber": "33", "grey": "90"}

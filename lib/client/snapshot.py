@@ -10,15 +10,17 @@ from typing import Any
 
 from ganeti import cli, errors, utils
 
-from ganeti_gluster import constants, decode, image, names
+from ganeti_gluster import constants
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import snapshots
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.copy import Progress
-from ganeti_gluster.copy.progress import Terminal
+from ganeti_gluster.core import image
+from ganeti_gluster.core.copy import Progress
+from ganeti_gluster.core.copy.progress import Terminal
+from ganeti_gluster.core.snapshot import catalogue, request, service
+from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import InvalidParameter
-from ganeti_gluster.snapshot import catalogue, request, service
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.tools import decode, names
 
 DISKS_OPT = cli.cli_option(
     "--disk",

@@ -12,10 +12,10 @@ from ganeti_gluster.client import elapsed, service_events
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
 from ganeti_gluster.cmdlib import cluster, services
-from ganeti_gluster.decode import as_data
-from ganeti_gluster.services import config, control
-from ganeti_gluster.services.control import Outcome
-from ganeti_gluster.services.model import ClusterServices, ServerService, ServiceType
+from ganeti_gluster.core.services import config, control
+from ganeti_gluster.core.services.control import Outcome
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceType
+from ganeti_gluster.tools.decode import as_data
 
 # All was done, nothing was, some was.
 EXIT_DONE, EXIT_NONE, EXIT_SOME = constants.EXIT_SUCCESS, constants.EXIT_FAILURE, 3

@@ -10,8 +10,8 @@ from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
 from ganeti_gluster.cmdlib import configuration, node_verify, verify
-from ganeti_gluster.decode import as_data
-from ganeti_gluster.verify.finding import Finding, has_errors
+from ganeti_gluster.core.verify.finding import Finding, has_errors
+from ganeti_gluster.tools.decode import as_data
 
 NODE_OPT = cli.cli_option(
     "-n",

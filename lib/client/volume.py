@@ -7,12 +7,12 @@ from typing import Any
 
 from ganeti import cli, errors
 
-from ganeti_gluster import names
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import volumes
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.volume import connect
+from ganeti_gluster.tools import names
 
 _HEADERS = {
     "volume": "Volume",

@@ -15,10 +15,10 @@ from typing import Any
 
 from ganeti import cli, constants, errors, ssconf, ssh
 
-from ganeti_gluster import command, decode
-from ganeti_gluster.services.answers import Answer
-from ganeti_gluster.services.model import Node
-from ganeti_gluster.verify.bounded import look
+from ganeti_gluster.core.services.answers import Answer
+from ganeti_gluster.core.services.model import Node
+from ganeti_gluster.core.verify.bounded import look
+from ganeti_gluster.tools import command, decode
 
 #: Seconds for a job, which may wait for what another one has locked.
 JOB_SECONDS = 24 * 3600.0

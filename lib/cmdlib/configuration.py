@@ -12,12 +12,12 @@ from ganeti import cli, constants, errors, pathutils, ssconf
 from ganeti_gluster.cmdlib import cluster, group_params
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.pool import settings
-from ganeti_gluster.pool.settings import Settings
+from ganeti_gluster.core.pool import settings
+from ganeti_gluster.core.pool.settings import Settings
+from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify.facts import Disk
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage.disks import place
-from ganeti_gluster.verify import told
-from ganeti_gluster.verify.facts import Disk
-from ganeti_gluster.volume import VolumeSpec
 
 
 @dataclass(frozen=True)

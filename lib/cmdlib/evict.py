@@ -20,12 +20,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster import systemd
-from ganeti_gluster.command import CommandFailed
-from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gfapi import File, Volume
-from ganeti_gluster.pool.crew import Channel
-from ganeti_gluster.serve.holder import (
+from ganeti_gluster.core.pool.crew import Channel
+from ganeti_gluster.core.serve.holder import (
     EVICTED,
     WORD_ATTRIBUTE,
     holder_of,
@@ -35,8 +31,12 @@ from ganeti_gluster.serve.holder import (
     node_number,
     word_of,
 )
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import systemd
+from ganeti_gluster.tools.command import CommandFailed
+from ganeti_gluster.tools.gfapi import File, Volume
 
 #: Seconds for the bricks to give the lock to us, once their connections have ended.
 SECONDS = 60.0

@@ -10,10 +10,10 @@ from ganeti import ssconf
 from ganeti_gluster.cmdlib import evict
 from ganeti_gluster.cmdlib.cluster import SshChannel
 from ganeti_gluster.cmdlib.evict import BrickHost, Holder
-from ganeti_gluster.gluster_cli import Gluster, status
-from ganeti_gluster.gluster_cli.status import BrickStatus
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage import node_names
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.tools.gluster_cli import Gluster, status
+from ganeti_gluster.tools.gluster_cli.status import BrickStatus
 
 
 def addresses_of(store: ssconf.SimpleStore) -> dict[str, tuple[str, ...]]:

@@ -9,8 +9,8 @@ from typing import Any
 from ganeti import cli, constants, errors, utils
 
 from ganeti_gluster.cmdlib import configuration, group_params
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage.disks import place
-from ganeti_gluster.volume import VolumeSpec
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,15 @@ import syslog
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ganeti_gluster import __version__, health, image
+from ganeti_gluster import __version__
+from ganeti_gluster.core import health, image
+from ganeti_gluster.core.export import Export
+from ganeti_gluster.core.serve.holder import holder_of, node_number, work_number
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.verify.gather import server_problem
+from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.export import Export
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.holder import holder_of, node_number, work_number
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.verify.gather import server_problem
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.tools.gfapi import Volume
 
 _DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
 _OURS = "GANETI_INSTANCE_GLUSTER_"

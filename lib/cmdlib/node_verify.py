@@ -8,13 +8,14 @@ from typing import Any
 from ganeti import constants as ganeti_constants
 from ganeti import ssconf
 
-from ganeti_gluster import constants, private
+from ganeti_gluster import constants
+from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify.facts import NodeFacts
+from ganeti_gluster.core.verify.finding import Finding, ordered
+from ganeti_gluster.core.verify.gather import gather_node
+from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.plugin_status import local_status
-from ganeti_gluster.verify import told
-from ganeti_gluster.verify.facts import NodeFacts
-from ganeti_gluster.verify.finding import Finding, ordered
-from ganeti_gluster.verify.gather import gather_node
-from ganeti_gluster.verify.node_checks import check_node
+from ganeti_gluster.tools import private
 
 
 def local_facts(params: Sequence[Mapping[str, Any]] | None = None) -> NodeFacts:

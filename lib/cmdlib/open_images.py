@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ganeti_gluster.command import CommandFailed
-from ganeti_gluster.pool.crew import Channel
+from ganeti_gluster.core.pool.crew import Channel
+from ganeti_gluster.tools.command import CommandFailed
 
-_COMMAND = ("/usr/bin/python3", "-P", "-m", "ganeti_gluster.serve.fleet", "status")
+_COMMAND = ("/usr/bin/python3", "-P", "-m", "ganeti_gluster.core.serve.fleet", "status")
 _SECONDS = 15.0
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from ganeti import cli, constants
 
-from ganeti_gluster import image
 from ganeti_gluster.cmdlib.configuration import Configuration
-from ganeti_gluster.serve.hold import held
-from ganeti_gluster.serve.holder import Held
+from ganeti_gluster.core import image
+from ganeti_gluster.core.serve.hold import held
+from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.verify.gather_volume import gather_images
+from ganeti_gluster.core.verify.image_checks import YOUNG, orphans
+from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.storage import node_names
-from ganeti_gluster.verify.gather_volume import gather_images
-from ganeti_gluster.verify.image_checks import YOUNG, orphans
-from ganeti_gluster.volume import VolumeSpec, connect
 
 #: The kinds of jobs that make, copy or take away disks.
 _WORDS = ("INSTANCE_", "BACKUP_", "GROUP_", "NODE_EVACUATE", "NODE_MIGRATE")

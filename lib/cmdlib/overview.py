@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ganeti_gluster.decode import as_data
-from ganeti_gluster.gluster_cli import VolumeInfo
-from ganeti_gluster.pool.state import BrickState, VolumeState, of_bricks
-from ganeti_gluster.verify.facts import RUNNING, Disk, ImageFacts, VolumeFacts
-from ganeti_gluster.verify.finding import Finding
-from ganeti_gluster.verify.volume_checks import image_of
+from ganeti_gluster.core.pool.state import BrickState, VolumeState, of_bricks
+from ganeti_gluster.core.verify.facts import RUNNING, Disk, ImageFacts, VolumeFacts
+from ganeti_gluster.core.verify.finding import Finding
+from ganeti_gluster.core.verify.volume_checks import image_of
+from ganeti_gluster.tools.decode import as_data
+from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
 if TYPE_CHECKING:
     from ganeti_gluster.cmdlib.verify import Look

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganeti_gluster import __version__, names
+from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import cluster, pool_nodes, pool_use
 from ganeti_gluster.cmdlib.cluster import ClusterNode
-from ganeti_gluster.command import CommandFailed
+from ganeti_gluster.core.pool import checks
+from ganeti_gluster.core.pool.build import Build, VolumeDiffers, Wish
+from ganeti_gluster.core.pool.checks import Problem
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.facts import CandidateFacts
+from ganeti_gluster.core.pool.settings import JOIN, Settings
+from ganeti_gluster.core.pool.shape import Shape, whole_sets
+from ganeti_gluster.core.pool.steps import Say, Step
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.gluster_cli import GlusterFailed, VolumeInfo
-from ganeti_gluster.pool import checks
-from ganeti_gluster.pool.build import Build, VolumeDiffers, Wish
-from ganeti_gluster.pool.checks import Problem
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.facts import CandidateFacts
-from ganeti_gluster.pool.settings import JOIN, Settings
-from ganeti_gluster.pool.shape import Shape, whole_sets
-from ganeti_gluster.pool.steps import Say, Step
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.command import CommandFailed
+from ganeti_gluster.tools.gluster_cli import GlusterFailed, VolumeInfo
 
 #: Where a device is mounted, if nothing is said.
 DEFAULT_DIRECTORY = "/srv/gluster/bricks"

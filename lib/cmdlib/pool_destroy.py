@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganeti_gluster import constants, image
+from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import pool_state, pool_use
-from ganeti_gluster.gluster_cli import VolumeInfo
-from ganeti_gluster.pool import destroy
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.steps import Step
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.pool import destroy
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.steps import Step
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
 
 def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step], list[str]]:

@@ -16,10 +16,10 @@ from ganeti import cli, constants, errors, ssconf
 
 from ganeti_gluster.cmdlib import pool_move, pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import Found
+from ganeti_gluster.core.pool import extend, members, moves, steps
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.settings import EXTEND, OFF, Settings
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.pool import extend, members, moves, steps
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.settings import EXTEND, OFF, Settings
 
 #: Seconds for another command that changes the pool to end.
 LOCK_SECONDS = 120

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster.cmdlib import pool_state, pool_use
+from ganeti_gluster.core.pool import settings
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.pool import settings
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.settings import Settings
 
 _SHOWN = {"directory": "bricks in", "device": "on device", "node_add": "on node-add"}
 

@@ -9,15 +9,15 @@ from typing import Any
 from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import Found
+from ganeti_gluster.core.pool import build, checks, members, moves, silent
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.destroy import DISCARD_SECONDS
+from ganeti_gluster.core.pool.moves import Move, Mover, MoveRefused
+from ganeti_gluster.core.pool.place import FORMAT_SECONDS
+from ganeti_gluster.core.pool.settings import Settings
+from ganeti_gluster.core.pool.steps import Say, Step
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
-from ganeti_gluster.gluster_cli import VolumeBrick, VolumeInfo
-from ganeti_gluster.pool import build, checks, members, moves, silent
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.destroy import DISCARD_SECONDS
-from ganeti_gluster.pool.moves import Move, Mover, MoveRefused
-from ganeti_gluster.pool.place import FORMAT_SECONDS
-from ganeti_gluster.pool.settings import Settings
-from ganeti_gluster.pool.steps import Say, Step
+from ganeti_gluster.tools.gluster_cli import VolumeBrick, VolumeInfo
 
 
 def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | None) -> list[Step]:

@@ -12,11 +12,11 @@ from typing import Any
 from ganeti import pathutils
 
 from ganeti_gluster import constants as our_constants
-from ganeti_gluster import private
 from ganeti_gluster.cmdlib import cluster
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.facts import CandidateFacts
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.facts import CandidateFacts
+from ganeti_gluster.tools import private
 
 LOCK_FILE = our_constants.RUN_DIR + "/pool.lock"
 LOG_FILE = os.path.join(pathutils.LOG_DIR, "gluster-pool.log")
@@ -55,7 +55,7 @@ def exclusive(*, seconds: float = 0) -> AbstractContextManager[int]:
 
 def logger() -> logging.Logger:
     """The log of what was done to the pool, on the node where it was started."""
-    found = logging.getLogger("ganeti_gluster.pool")
+    found = logging.getLogger("ganeti_gluster.core.pool")
     if not found.handlers:
         handler = logging.StreamHandler(private.append(LOG_FILE))
         handler.setFormatter(logging.Formatter("%(asctime)s pid=%(process)d %(message)s"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster.cmdlib import pool_state, pool_use
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.steps import Say, Step, wait
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import Gluster, GlusterFailed, tasks
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.steps import Say, Step, wait
+from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, tasks
 
 #: Seconds that a rebalance may take; it goes on when nobody waits for it any more.
 SECONDS = 7 * 24 * 3600

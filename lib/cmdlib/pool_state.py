@@ -10,20 +10,20 @@ from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import cluster, pool_use
 from ganeti_gluster.cmdlib.cluster import ClusterNode
+from ganeti_gluster.core.pool import members
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.members import Pool
+from ganeti_gluster.core.pool.settings import Settings
+from ganeti_gluster.core.pool.shape import Shape
+from ganeti_gluster.core.pool.state import VolumeState, of_glusterd
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import (
+from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
     Gluster,
     GlusterFailed,
     VolumeInfo,
     VolumeStatus,
 )
-from ganeti_gluster.pool import members
-from ganeti_gluster.pool.crew import Crew
-from ganeti_gluster.pool.members import Pool
-from ganeti_gluster.pool.settings import Settings
-from ganeti_gluster.pool.shape import Shape
-from ganeti_gluster.pool.state import VolumeState, of_glusterd
 
 #: Seconds for an answer about heals, which takes long where there is much to heal.
 HEAL_SECONDS = 60

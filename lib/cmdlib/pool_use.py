@@ -8,11 +8,11 @@ from typing import Any
 
 from ganeti import constants, opcodes
 
-from ganeti_gluster import names
 from ganeti_gluster.cmdlib import cluster, configuration, group_params, instance_disks
-from ganeti_gluster.pool import settings
-from ganeti_gluster.pool.settings import Settings
-from ganeti_gluster.verify.facts import Disk
+from ganeti_gluster.core.pool import settings
+from ganeti_gluster.core.pool.settings import Settings
+from ganeti_gluster.core.verify.facts import Disk
+from ganeti_gluster.tools import names
 
 TEMPLATE = constants.DT_GLUSTER
 USERSPACE = constants.DISK_USERSPACE

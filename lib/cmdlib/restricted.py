@@ -17,8 +17,8 @@ import ganeti.http.client
 from ganeti import _generated_rpc
 from ganeti.rpc import node as ganeti_rpc
 
-from ganeti_gluster import decode
-from ganeti_gluster.services.answers import Answer, Body, explain
+from ganeti_gluster.core.services.answers import Answer, Body, explain
+from ganeti_gluster.tools import decode
 
 
 class _Client(ganeti_rpc._RpcClientBase, _generated_rpc.RpcClientDefault):

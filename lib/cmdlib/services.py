@@ -11,14 +11,15 @@ from concurrent import futures
 
 from ganeti import errors
 
-from ganeti_gluster import constants, private, systemd
+from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster
+from ganeti_gluster.core.services import answers, config, control
+from ganeti_gluster.core.services import node as on_node
+from ganeti_gluster.core.services.control import Outcome
+from ganeti_gluster.core.services.inquiry import OFFLINE, Inquiry
+from ganeti_gluster.core.services.model import ClusterServices, Node, Service, ServiceType
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services import answers, config, control
-from ganeti_gluster.services import node as on_node
-from ganeti_gluster.services.control import Outcome
-from ganeti_gluster.services.inquiry import OFFLINE, Inquiry
-from ganeti_gluster.services.model import ClusterServices, Node, Service, ServiceType
+from ganeti_gluster.tools import private, systemd
 
 # What a node has for its answer, and all of them together with the services that are
 # on their way to another state, which are read again until then.

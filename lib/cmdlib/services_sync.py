@@ -20,15 +20,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ganeti import errors, netutils, ssconf
 
-from ganeti_gluster import constants, private
+from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster, services
+from ganeti_gluster.core.services import answers, config, election, publish, replica
+from ganeti_gluster.core.services import node as on_node
+from ganeti_gluster.core.services import store as services_store
+from ganeti_gluster.core.services.answers import Answer
+from ganeti_gluster.core.services.model import ClusterServices, Node
+from ganeti_gluster.core.services.store import Store, StoreError, Version
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services import answers, config, election, publish, replica
-from ganeti_gluster.services import node as on_node
-from ganeti_gluster.services import store as services_store
-from ganeti_gluster.services.answers import Answer
-from ganeti_gluster.services.model import ClusterServices, Node
-from ganeti_gluster.services.store import Store, StoreError, Version
+from ganeti_gluster.tools import private
 
 COPY_SECONDS = 8
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from ganeti_gluster.cmdlib import services
 from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.core.services import config, expected
+from ganeti_gluster.core.verify.finding import Finding, found
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services import config, expected
-from ganeti_gluster.verify.finding import Finding, found
 
 
 def findings(cluster: Configuration) -> Iterable[Finding]:

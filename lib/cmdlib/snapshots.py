@@ -1,6 +1,6 @@
 """Operations on an instance's snapshots, carried out on its primary node.
 
-A worker there (`ganeti_gluster.snapshot`) is started by Ganeti's own ssh.  Once
+A worker there (`ganeti_gluster.core.snapshot`) is started by Ganeti's own ssh.  Once
 its unit is there, hooks refuse the operations of Ganeti that would disturb it;
 jobs that began before hold the instance's lock, and are waited for by taking it.
 """
@@ -14,10 +14,10 @@ from typing import Any
 from ganeti import cli, constants, errors, opcodes
 
 from ganeti_gluster.cmdlib import cluster, instance_disks
-from ganeti_gluster.snapshot import service
-from ganeti_gluster.snapshot.request import DiskRequest, Request
+from ganeti_gluster.core.snapshot import service
+from ganeti_gluster.core.snapshot.request import DiskRequest, Request
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage import snapshot_worker
-from ganeti_gluster.volume import VolumeSpec
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ganeti_gluster import decode
 from ganeti_gluster.cmdlib import cluster, configuration, services_verify
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.cmdlib.configuration import Configuration
-from ganeti_gluster.export import Export
-from ganeti_gluster.gluster_cli.volumes import VolumeInfo
-from ganeti_gluster.verify import backlog, gather_volume, last, told
-from ganeti_gluster.verify.answers import Answers, sort
-from ganeti_gluster.verify.bounded import Answer, look
-from ganeti_gluster.verify.facts import (
+from ganeti_gluster.core.export import Export
+from ganeti_gluster.core.verify import backlog, gather_volume, last, told
+from ganeti_gluster.core.verify.answers import Answers, sort
+from ganeti_gluster.core.verify.bounded import Answer, look
+from ganeti_gluster.core.verify.facts import (
     DOWN,
     SILENT,
     Disk,
@@ -30,12 +28,14 @@ from ganeti_gluster.verify.facts import (
     SplitFile,
     VolumeFacts,
 )
-from ganeti_gluster.verify.finding import Finding, found, ordered
-from ganeti_gluster.verify.image_checks import check_exports, check_images
-from ganeti_gluster.verify.node_checks import check_node
-from ganeti_gluster.verify.pool_checks import check_pool
-from ganeti_gluster.verify.volume_checks import check_volume
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.core.verify.finding import Finding, found, ordered
+from ganeti_gluster.core.verify.image_checks import check_exports, check_images
+from ganeti_gluster.core.verify.node_checks import check_node
+from ganeti_gluster.core.verify.pool_checks import check_pool
+from ganeti_gluster.core.verify.volume_checks import check_volume
+from ganeti_gluster.core.volume import VolumeSpec
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.gluster_cli.volumes import VolumeInfo
 
 COMMAND = "gluster-verify-node"
 #: Seconds for all nodes to tell.

@@ -3,7 +3,7 @@
 It runs on every node of a group.  The master's looks at the whole cluster; the others
 leave it to that one, and tell of themselves only where the master is not asked.  Ganeti
 shows a hook's output only if it failed, in one line with its line ends escaped.  Where
-the plugin is in the job (`mends.verify`), which shows in the environment, the hook hands
+the plugin is in the job (`patches.cluster_verify`), which shows in the environment, the hook hands
 it the findings and succeeds; else it prints them and fails for an ERROR.
 """
 
@@ -18,10 +18,10 @@ from ganeti import errors as ganeti_errors
 from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import configuration, node_verify, verify
-from ganeti_gluster.decode import as_data
+from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify.finding import MARK, Finding, found, has_errors, ordered
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.verify import told
-from ganeti_gluster.verify.finding import MARK, Finding, found, has_errors, ordered
+from ganeti_gluster.tools.decode import as_data
 
 
 def main(environment: Mapping[str, str]) -> int:

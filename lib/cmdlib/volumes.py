@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganeti_gluster.verify import told
-from ganeti_gluster.verify.facts import Disk
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify.facts import Disk
+from ganeti_gluster.core.volume import VolumeSpec
 
 
 @dataclass

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from ganeti_gluster import image, in_use, names
+from ganeti_gluster.core import image, in_use
+from ganeti_gluster.core.in_use import ImageInUse
+from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.extstorage import device, node
 from ganeti_gluster.extstorage.request import USERSPACE, Request
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.in_use import ImageInUse
-from ganeti_gluster.volume import connect
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.gfapi import Volume
 
 #: Exit codes.  Ganeti takes each but 0 for a failure and shows what was said.
 FAILED = 1

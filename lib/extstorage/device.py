@@ -11,7 +11,8 @@ import contextlib
 import os
 import stat
 
-from ganeti_gluster import constants, private
+from ganeti_gluster import constants
+from ganeti_gluster.tools import private
 
 #: No driver has this number: whoever opens it is told that there is no such device.
 _NOTHING = os.makedev(0, 0)

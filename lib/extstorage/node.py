@@ -6,10 +6,10 @@ import os
 import sys
 from contextlib import AbstractContextManager
 
+from ganeti_gluster.core.serve.server import qemu_uri
+from ganeti_gluster.core.snapshot.request import DiskRequest
 from ganeti_gluster.extstorage.request import Request
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.server import qemu_uri
-from ganeti_gluster.snapshot.request import DiskRequest
+from ganeti_gluster.tools.gfapi import Volume
 
 GANETI = "/usr/share/ganeti/default"
 #: The provider's name, by its directory.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ganeti_gluster import constants, names
+from ganeti_gluster import constants
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import InvalidParameter
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.tools import names
 
 #: What Ganeti appends to a disk's name for its snapshot.
 SNAPSHOT_SUFFIX = ".snap"

@@ -9,13 +9,14 @@ from typing import Any
 
 from ganeti import errors, ssconf
 
-from ganeti_gluster import constants, private
+from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import configuration, node_verify
+from ganeti_gluster.core.verify import last
+from ganeti_gluster.core.verify.facts import Disk
 from ganeti_gluster.monitoring import metrics, report
 from ganeti_gluster.monitoring.collect import Collected, bricks_up, of_master
 from ganeti_gluster.storage import lost_guests, operations
-from ganeti_gluster.verify import last
-from ganeti_gluster.verify.facts import Disk
+from ganeti_gluster.tools import private
 
 #: Where the agent's timer leaves what it collected.
 METRICS_FILE = constants.STATE_DIR + "/metrics.prom"

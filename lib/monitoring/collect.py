@@ -14,16 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganeti_gluster import constants, private
+from ganeti_gluster import constants
+from ganeti_gluster.core.pool.state import most
+from ganeti_gluster.core.verify.bounded import look
+from ganeti_gluster.core.verify.facts import Disk, NodeFacts
+from ganeti_gluster.core.verify.finding import Finding
+from ganeti_gluster.core.verify.gather import LOCAL
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import Gluster, VolumeInfo
-from ganeti_gluster.gluster_cli.profile import BrickProfile
-from ganeti_gluster.pool.state import most
 from ganeti_gluster.storage import operations
-from ganeti_gluster.verify.bounded import look
-from ganeti_gluster.verify.facts import Disk, NodeFacts
-from ganeti_gluster.verify.finding import Finding
-from ganeti_gluster.verify.gather import LOCAL
+from ganeti_gluster.tools import private
+from ganeti_gluster.tools.gluster_cli import Gluster, VolumeInfo
+from ganeti_gluster.tools.gluster_cli.profile import BrickProfile
 
 #: Seconds between two questions for split-brain.
 HEAL_INTERVAL = 600.0

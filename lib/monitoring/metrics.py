@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ganeti_gluster.core.serve.control import SERVING
+from ganeti_gluster.core.verify.facts import RUNNING
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.monitoring.collect import Collected
-from ganeti_gluster.serve.control import SERVING
 from ganeti_gluster.storage.operations import BOUNDS, Operation
-from ganeti_gluster.verify.facts import RUNNING
-from ganeti_gluster.verify.finding import Finding
 
 PREFIX = "ganeti_gluster_"
 GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ganeti_gluster import __version__
-from ganeti_gluster.decode import as_data
+from ganeti_gluster.core.verify.codes import ERROR
 from ganeti_gluster.monitoring.collect import Collected
-from ganeti_gluster.verify.codes import ERROR
+from ganeti_gluster.tools.decode import as_data
 
 NAME = "gluster"
 CATEGORY = "storage"

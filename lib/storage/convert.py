@@ -15,12 +15,12 @@ import os
 import time
 from typing import Any
 
-from ganeti_gluster.copy import Options, Progress, Result, Source, Target, copy
-from ganeti_gluster.copy.files import ExistingFile, FileSource
-from ganeti_gluster.copy.images import ExistingImage, ImageSource
-from ganeti_gluster.copy.progress import EachLine
+from ganeti_gluster.core.copy import Options, Progress, Result, Source, Target, copy
+from ganeti_gluster.core.copy.files import ExistingFile, FileSource
+from ganeti_gluster.core.copy.images import ExistingImage, ImageSource
+from ganeti_gluster.core.copy.progress import EachLine
+from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import CopyFailed, TookTooLong
-from ganeti_gluster.volume import connect
 
 #: Ganeti's master waits 3600 s (`RPC_TMO_SLOW`), and then removes the new disk,
 #: whoever still writes to it.

@@ -18,15 +18,17 @@ from ganeti import constants as ganeti_constants
 from ganeti import errors, objects
 from ganeti.storage import base
 
-from ganeti_gluster import constants, image, names
+from ganeti_gluster import constants
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core import image
+from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, Refused
 from ganeti_gluster.storage import operations
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.tools import names
 
 if TYPE_CHECKING:  # each Ganeti process imports this module, few connect, export or open
-    from ganeti_gluster.gfapi import Volume
-    from ganeti_gluster.in_use import ImageInUse
+    from ganeti_gluster.core.in_use import ImageInUse
+    from ganeti_gluster.tools.gfapi import Volume
 
 # What libgfapi logs when it logs: its "info".
 LOG_LEVEL = 7
@@ -214,7 +216,7 @@ class GlusterStorage(base.BlockDev):
         return _spec_of(self.params)
 
     def _in_use(self) -> ImageInUse:
-        from ganeti_gluster.in_use import ImageInUse
+        from ganeti_gluster.core.in_use import ImageInUse
 
         with _translated("use the parameters of the gluster template"):
             patience = names.patience(self.params.get(constants.PARAM_PATIENCE, names.PATIENCE))
@@ -388,7 +390,7 @@ class GlusterStorage(base.BlockDev):
         """
         if not backingstore:
             return
-        from ganeti_gluster import in_use
+        from ganeti_gluster.core import in_use
 
         with _translated("grow image %s" % self._path):
             names.size_mib(amount)
@@ -441,14 +443,14 @@ class GlusterStorage(base.BlockDev):
         For the import of a backup.  A conversion has no command: `storage.convert`
         has the reason.
         """
-        from ganeti_gluster.copy import program
+        from ganeti_gluster.core.copy import program
 
         self._assert_found()
         return program.argv(program.IMPORT, self._spec, self._path)
 
     def Export(self) -> list[str]:
         """The command that writes the image to its standard output."""
-        from ganeti_gluster.copy import program
+        from ganeti_gluster.core.copy import program
 
         self._assert_found()
         return program.argv(program.EXPORT, self._spec, self._path)
@@ -525,7 +527,7 @@ class GlusterStorage(base.BlockDev):
                     return True, ganeti_constants.LDS_UNKNOWN
                 return found.connected < found.bricks, ganeti_constants.LDS_OKAY
             # Late, since only this one operation needs the volume's graph.
-            from ganeti_gluster import health
+            from ganeti_gluster.core import health
 
             with self._volume("check") as (volume, path):
                 image.stat(volume, path)  # raises where too few bricks answer

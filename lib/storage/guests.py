@@ -8,12 +8,12 @@ from typing import Any
 
 from ganeti.hypervisor import hv_kvm
 
-from ganeti_gluster.snapshot.live import Connect, GuestGone, Monitor, MonitorFailed
+from ganeti_gluster.core.snapshot.live import Connect, GuestGone, Monitor, MonitorFailed
 from ganeti_gluster.storage import node_names, qmp, running_disk
 
 
 class KvmGuests:
-    """What `ganeti_gluster.snapshot.work.Guests` promises."""
+    """What `ganeti_gluster.core.snapshot.work.Guests` promises."""
 
     @property
     def node(self) -> str:

@@ -12,9 +12,9 @@ import os
 import signal
 from collections.abc import Iterator
 
+from ganeti_gluster.core.export import Export
+from ganeti_gluster.core.serve import control, files, fleet
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.export import Export
-from ganeti_gluster.serve import control, files, fleet
 
 #: Ganeti's links to instances' block devices, "INSTANCE:INDEX", and its hypervisor's files
 #: with the process of each instance.

@@ -1,7 +1,7 @@
 """Ganeti's side of the servers of images: for whom an image is opened, and who is refused.
 
 Ganeti opens a disk for one node exclusively, or for both ends of a live migration, and
-closes it; `ganeti_gluster.serve` does the rest.
+closes it; `ganeti_gluster.core.serve` does the rest.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any
 
 from ganeti import errors
 
-from ganeti_gluster import constants, names
+from ganeti_gluster import constants
+from ganeti_gluster.core.serve import hold, opening
+from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
+from ganeti_gluster.core.serve.holder import Held, node_number, work_number
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve import hold, opening
-from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Held, node_number, work_number
-from ganeti_gluster.serve.server import ImageServer
 from ganeti_gluster.storage import node_names
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.gfapi import Volume
 
 
 class NotGiven(errors.BlockDeviceError, GanetiGlusterError):

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganeti_gluster import constants, private
+from ganeti_gluster import constants
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import private
 
 DIRECTORY = constants.RUN_DIR + "/counters"
 #: So many operations may end at the same time; a file is held for microseconds.

@@ -9,7 +9,7 @@ from typing import Any
 from ganeti import errors
 from ganeti.hypervisor.hv_kvm import monitor
 
-from ganeti_gluster.snapshot.live import Monitor, MonitorFailed
+from ganeti_gluster.core.snapshot.live import Monitor, MonitorFailed
 
 #: Seconds that a command may take: one that changes the block graph waits for the
 #: guest's requests, and a QEMU on a busy node answers late.  Ganeti's limit is 5 s.

@@ -16,8 +16,8 @@ from typing import Any
 from ganeti import constants, errors
 from ganeti.hypervisor import hv_kvm
 
+from ganeti_gluster.core.snapshot.live import MonitorFailed
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.snapshot.live import MonitorFailed
 from ganeti_gluster.storage import qmp
 
 _RUNTIME_SUFFIX = ".runtime"

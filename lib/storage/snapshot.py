@@ -20,7 +20,7 @@ Traps:
   longer is given up and undone before; `gnt-backup export --long-sleep` then makes
   its backup of the stopped instance's disks themselves.
 - Ganeti's job takes each snapshot that is not of an ext disk for an LVM volume:
-  `mends.masterd` has it right.
+  `patches.masterd` has it right.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ import contextlib
 import logging
 import time
 
-from ganeti_gluster import image, names
-from ganeti_gluster.at_rest import at_rest
-from ganeti_gluster.copy import Options, Progress, copy
-from ganeti_gluster.copy.images import ImageSource, NewImage
-from ganeti_gluster.copy.progress import Callback, EachLine
+from ganeti_gluster.core import image
+from ganeti_gluster.core.at_rest import at_rest
+from ganeti_gluster.core.copy import Options, Progress, copy
+from ganeti_gluster.core.copy.images import ImageSource, NewImage
+from ganeti_gluster.core.copy.progress import Callback, EachLine
+from ganeti_gluster.core.serve import hold
+from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.snapshot import service
+from ganeti_gluster.core.snapshot.request import COPY, PROGRESS, DiskRequest, Request
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import CopyFailed, TookTooLong
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve import hold
-from ganeti_gluster.serve.holder import Held
-from ganeti_gluster.snapshot import service
-from ganeti_gluster.snapshot.request import COPY, PROGRESS, DiskRequest, Request
 from ganeti_gluster.storage import node_names, one_writer, running_disk, snapshot_worker
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.gfapi import Volume
 
 #: Seconds in which a snapshot has to be whole: less than `RPC_TMO_NORMAL`.
 SECONDS = 840.0

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from ganeti_gluster.processes import leave
+from ganeti_gluster.tools.processes import leave
 
 #: The command, to which mode and instance are added.
 PROGRAM = ("/usr/bin/python3", "-m", "ganeti_gluster.storage.snapshot_worker")
@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
         return 2
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     sys.path.insert(0, os.path.realpath(GANETI))
-    from ganeti_gluster.snapshot import worker
+    from ganeti_gluster.core.snapshot import worker
     from ganeti_gluster.storage.guests import KvmGuests
 
     mode, instance = argv

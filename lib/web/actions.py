@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ganeti_gluster.core.services.control import VERBS, Outcome
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services.control import VERBS, Outcome
 
 #: Actions that are remembered.
 MAX_ACTIONS = 50

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request, url_for
 
-from ganeti_gluster.decode import as_data
+from ganeti_gluster.tools.decode import as_data
 from ganeti_gluster.web import access, openapi, words
 from ganeti_gluster.web.actions import Action, Busy, InvalidOrder, make_order
 from ganeti_gluster.web.pages import known_nodes, known_services

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from ganeti_gluster.services.model import Status
+from ganeti_gluster.core.services.model import Status
 from ganeti_gluster.web import words
 from ganeti_gluster.web.facts import Sample
 

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from ganeti_gluster import decode
-from ganeti_gluster.decode import Moment, Name, Sentence
-from ganeti_gluster.pool.state import PoolState
-from ganeti_gluster.services import config
-from ganeti_gluster.services.events import Event
-from ganeti_gluster.services.model import ClusterServices, Host, ServiceType, TypeServices
-from ganeti_gluster.verify.facts import Disk
-from ganeti_gluster.verify.finding import Finding
+from ganeti_gluster.core.pool.state import PoolState
+from ganeti_gluster.core.services import config
+from ganeti_gluster.core.services.events import Event
+from ganeti_gluster.core.services.model import ClusterServices, Host, ServiceType, TypeServices
+from ganeti_gluster.core.verify.facts import Disk
+from ganeti_gluster.core.verify.finding import Finding
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.decode import Moment, Name, Sentence
 
 
 @dataclass(frozen=True)

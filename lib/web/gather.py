@@ -15,9 +15,9 @@ from ganeti import cli
 from ganeti_gluster.cmdlib import configuration
 from ganeti_gluster.cmdlib import services as cluster_services
 from ganeti_gluster.cmdlib.cluster import ClusterNode
-from ganeti_gluster.gluster_cli import Gluster
+from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.monitoring.agent import METRICS_FILE
-from ganeti_gluster.services.control import Outcome
+from ganeti_gluster.tools.gluster_cli import Gluster
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.background import Source

@@ -9,8 +9,8 @@ import typing
 from typing import Any
 
 from ganeti_gluster import __version__
-from ganeti_gluster.services.control import VERBS, Outcome
-from ganeti_gluster.services.model import Host
+from ganeti_gluster.core.services.control import VERBS, Outcome
+from ganeti_gluster.core.services.model import Host
 from ganeti_gluster.web import facts
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}

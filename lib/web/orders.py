@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 from typing import Any
 
-from ganeti_gluster import decode
-from ganeti_gluster.decode import Name, NotUnderstood, Serial
+from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services.control import Outcome
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.decode import Name, NotUnderstood, Serial
 from ganeti_gluster.web.actions import Order, make_order
 
 #: The longest line of an order, in bytes; a hundred nodes with long names fit.

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from ganeti_gluster.services.control import VERBS
+from ganeti_gluster.core.services.control import VERBS
 from ganeti_gluster.web import access
 from ganeti_gluster.web.actions import Busy, InvalidOrder, Order, make_order
 from ganeti_gluster.web.facts import Known

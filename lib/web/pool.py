@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from ganeti_gluster.core.pool.state import PeerState, PoolState, of_glusterd
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import BrickHeal, Gluster, VolumeInfo, VolumeStatus
-from ganeti_gluster.pool.state import PeerState, PoolState, of_glusterd
+from ganeti_gluster.tools.gluster_cli import BrickHeal, Gluster, VolumeInfo, VolumeStatus
 from ganeti_gluster.web import facts
 
 #: Heals are asked for less often than the rest, in seconds: it is slow, and costs the

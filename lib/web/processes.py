@@ -20,9 +20,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from ganeti_gluster import decode
-from ganeti_gluster.decode import NotUnderstood
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.decode import NotUnderstood
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
 from ganeti_gluster.web.orders import LOOK, MAX_LINE, OUTCOME, Orders

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ganeti_gluster.core.services import config, store
+from ganeti_gluster.core.services.model import ServiceType
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services import config, store
-from ganeti_gluster.services.model import ServiceType
 from ganeti_gluster.web import facts
 
 #: Events that are shown.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ganeti_gluster.core.verify import last
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.verify import last
 from ganeti_gluster.web import facts
 
 

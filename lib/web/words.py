@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ganeti_gluster.pool.state import Condition
-from ganeti_gluster.services.control import UNCHANGED, Outcome
-from ganeti_gluster.services.model import Status
-from ganeti_gluster.verify.codes import ERROR, WARNING, Severity
+from ganeti_gluster.core.pool.state import Condition
+from ganeti_gluster.core.services.control import UNCHANGED, Outcome
+from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.verify.codes import ERROR, WARNING, Severity
 from ganeti_gluster.web.facts import ShownNode
 
 

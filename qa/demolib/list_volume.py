@@ -6,8 +6,8 @@ list_volume.py VOLUME SERVER[,SERVER…] DIRECTORY…
 import json
 import sys
 
-from ganeti_gluster import image
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.volume import VolumeSpec, connect
 
 name, servers, *directories = sys.argv[1:]
 paths = []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.core.volume import VolumeSpec
 
 from .conftest import Person
 

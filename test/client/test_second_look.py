@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.services import config, control
+from ganeti_gluster.core.snapshot.catalogue import About, Snapshot
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import CopyFailed
-from ganeti_gluster.serve.holder import Held
-from ganeti_gluster.services import config, control
-from ganeti_gluster.snapshot.catalogue import About, Snapshot
-from ganeti_gluster.volume import VolumeSpec
 
 from .conftest import Person
 

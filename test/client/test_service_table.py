@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganeti_gluster.client.service_table import overview
-from ganeti_gluster.services.model import ClusterServices, ServerService, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
 
 
 def service(node: str, name: str, status: Status, message: str = "") -> ServerService:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.gluster_cli import (
+from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify.finding import MARK, found, from_json
+from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
     BrickStatus,
     GlusterFailed,
@@ -18,8 +20,6 @@ from ganeti_gluster.gluster_cli import (
     VolumeInfo,
     VolumeStatus,
 )
-from ganeti_gluster.verify import told
-from ganeti_gluster.verify.finding import MARK, found, from_json
 
 BRICKS = tuple(VolumeBrick("node%d" % n, "/b", "u%d" % n) for n in (1, 2, 3))
 INFO = VolumeInfo("gv0", "u", "Started", "Replicate", 3, 0, 0, 0, BRICKS, {})

@@ -86,7 +86,8 @@ class Cluster:
     def images(self, node: str = "node1", *, directory: str = "ganeti") -> list[str]:
         """The images in a directory of the volume, seen by libgfapi in a new process."""
         program = (
-            "import json, sys, ganeti_gluster.image as i; from ganeti_gluster.volume import *;"
+            "import json, sys, ganeti_gluster.core.image as i;"
+            "from ganeti_gluster.core.volume import *;"
             "v = connect(VolumeSpec.from_params({'host': '%s', 'volume': 'gv0'}));"
             "print(json.dumps([f.path for f in i.list_images(v, sys.argv[1]).images]"
             " if v.access(sys.argv[1]) else []))" % SERVERS

@@ -24,7 +24,7 @@ NEW = ("-o", "guest+default", "--no-install", "--no-start")
 # Data at the ends and in the middle of an image, of a seed each.
 FILL = """
 import hashlib, sys
-from ganeti_gluster import image, volume
+from ganeti_gluster.core import image, volume
 v = volume.connect(volume.VolumeSpec.from_params({"host": %r, "volume": "gv0"}))
 for path in sys.argv[1:]:
     size = image.stat(v, path).size
@@ -35,7 +35,7 @@ for path in sys.argv[1:]:
 """ % (SERVERS,)
 MAKE = """
 import sys
-from ganeti_gluster import image, volume
+from ganeti_gluster.core import image, volume
 v = volume.connect(volume.VolumeSpec.from_params({"host": %r, "volume": "gv0"}))
 for path, size in zip(sys.argv[1::2], sys.argv[2::2]):
     image.remove(v, path)
@@ -44,7 +44,7 @@ for path, size in zip(sys.argv[1::2], sys.argv[2::2]):
 """ % (SERVERS,)
 DIGEST = """
 import hashlib, sys
-from ganeti_gluster import image, volume
+from ganeti_gluster.core import image, volume
 v = volume.connect(volume.VolumeSpec.from_params({"host": %r, "volume": "gv0"}))
 for path in sys.argv[1:]:
     size, digest = image.stat(v, path).size, hashlib.sha256()

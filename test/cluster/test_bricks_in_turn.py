@@ -22,9 +22,9 @@ PATIENCE = 180
 REMOVE = (
     """
 import sys
-from ganeti_gluster import image
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec, connect
 spec = VolumeSpec.from_params({"host": %r, "volume": "gv0"})
 for path in sys.argv[1:]:
     ImageServer(spec, path).close(force=True)
@@ -59,7 +59,7 @@ def told(cluster: Cluster) -> Iterator[dict[str, object]]:
 
 def servers_use(cluster: Cluster, bricks: int) -> bool:
     """Whether each image's server has connections to so many bricks."""
-    argv = ("/usr/bin/python3", "-m", "ganeti_gluster.serve.fleet", "status")
+    argv = ("/usr/bin/python3", "-m", "ganeti_gluster.core.serve.fleet", "status")
     found = json.loads(cluster.run(*argv, max_seconds=120).stdout)
     states = [(each["state"], each.get("connected")) for each in found.values()]
     return states == [("serving", bricks)] * len(IMAGES)

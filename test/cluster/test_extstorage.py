@@ -22,7 +22,7 @@ DISK = "0:size=128M,provider=gluster,volume=gv0,host=" + SERVERS.replace(",", r"
 #: Writes a guest to an image by libgfapi: OS scripts have no path in userspace.
 FILL = r"""
 import subprocess, sys, os
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core.volume import VolumeSpec, connect
 source = "/root/ext-guest.img"
 with open(source, "wb") as stream:
     stream.truncate(int(sys.argv[2]))

@@ -21,7 +21,7 @@ SIZE = 96 * MIB
 # Writes one byte over and over to an image: path, byte, MiB.
 FILL = """
 import sys
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core.volume import VolumeSpec, connect
 path, byte, count = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3])
 with connect(VolumeSpec.from_params({"host": "node1", "volume": "gv0"})) as volume:
     with volume.open(path, write=True) as file:
@@ -31,7 +31,7 @@ with connect(VolumeSpec.from_params({"host": "node1", "volume": "gv0"})) as volu
 # Tells which bytes an image has.
 TELL = """
 import sys
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core.volume import VolumeSpec, connect
 with connect(VolumeSpec.from_params({"host": "node1", "volume": "gv0"})) as volume:
     with volume.open(sys.argv[1]) as file:
         found = set()

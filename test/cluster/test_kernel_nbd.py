@@ -1,7 +1,7 @@
 """The kernel's nbd driver, whose server is killed under it.
 
 The nodes' kernel has none; Debian's has, in a virtual machine on a node.  What serves the
-device there is what serves it on a node (`lib/export/nbd.py`), but that it reaches the
+device there is what serves it on a node (`lib/core/export/nbd.py`), but that it reaches the
 image's server by a TCP port of the node's loopback.
 """
 
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.slow
 
 SERVE = """
 import json, subprocess
-from ganeti_gluster import image
-from ganeti_gluster.export import nbd
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.export import nbd
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec, connect
 spec = VolumeSpec.from_params({"host": %r, "volume": "gv0"})
 with connect(spec) as volume:
     image.create(volume, %r, %d)
@@ -59,9 +59,9 @@ while True:
 print(number)
 """
 END = """
-from ganeti_gluster import image
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec, connect
 spec = VolumeSpec.from_params({"host": %r, "volume": "gv0"})
 ImageServer(spec, %r).close(force=True)
 with connect(spec) as volume:

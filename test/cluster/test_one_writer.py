@@ -67,9 +67,9 @@ def test_a_lock_follows_the_instance(cluster: Cluster) -> None:
 OPEN = (
     """
 import sys
-from ganeti_gluster.serve.holder import Held, LastUser, node_number
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.core.serve.holder import Held, LastUser, node_number
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec
 spec = VolumeSpec.from_params({"host": %r, "volume": "gv0"})
 server = ImageServer(spec, sys.argv[1])
 try:

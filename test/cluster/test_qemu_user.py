@@ -117,7 +117,7 @@ def check_outlives_its_servers(cluster: Cluster, node: str, boot: Boot) -> None:
     def clients() -> list[list[int]]:
         for disk in disks:  # it connects with its next request
             cluster.monitor(NAME, 'qemu-io %s "read 0 4k"' % disk, node=node)
-        status = ("/usr/bin/python3", "-m", "ganeti_gluster.serve.fleet", "status")
+        status = ("/usr/bin/python3", "-m", "ganeti_gluster.core.serve.fleet", "status")
         found = json.loads(cluster.run(*status, node=node).stdout)
         return [server["peers"] for server in found.values()]
 
@@ -173,7 +173,7 @@ def test_a_pools_user_loses_the_images_of_a_guest_that_died(
     (path,) = sockets(cluster, "node1")
     cluster.run("pkill", "-9", "qemu-system")
     # As Ganeti does for the next instance to which this user falls.
-    give = "from ganeti_gluster.serve import owner; owner.give(['/x/none.nbd'], %d)" % uid
+    give = "from ganeti_gluster.core.serve import owner; owner.give(['/x/none.nbd'], %d)" % uid
     cluster.run("/usr/bin/python3", "-c", give)
     assert connect(cluster, "node1", uid, path) == {"PermissionError"}
     boot = cluster.boot(NAME, "node1")

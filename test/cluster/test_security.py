@@ -15,10 +15,11 @@ from .conftest import Cluster
 #: Prints the exposure of each as JSON.
 LOOK = """
 import json, os, subprocess, sys
-from ganeti_gluster import constants, private, systemd
-from ganeti_gluster.export import nbd, unit
-from ganeti_gluster.services import publish
-from ganeti_gluster.snapshot import service
+from ganeti_gluster import constants
+from ganeti_gluster.tools import private, systemd
+from ganeti_gluster.core.export import nbd, unit
+from ganeti_gluster.core.services import publish
+from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.storage.snapshot_worker import PROGRAM
 
 def exposure(name):

@@ -21,8 +21,8 @@ UPGRADE = "/root/glusterfs"
 # A line for each server: its process, since when, and its files of GlusterFS's by inode.
 SERVERS = """
 import json
-from ganeti_gluster.serve import control, files
-from ganeti_gluster import command
+from ganeti_gluster.core.serve import control, files
+from ganeti_gluster.tools import command
 
 for key in files.served():
     since = float(control.ask(key, "status", timeout=30)["started"])

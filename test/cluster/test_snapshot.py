@@ -28,7 +28,7 @@ RECORDS = (133120 * 512 + 4096, 4096)
 
 READ = """
 import json, sys
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core.volume import VolumeSpec, connect
 with connect(VolumeSpec.from_params({"host": sys.argv[1], "volume": sys.argv[2]})) as volume:
     found = []
     for path, offset in json.loads(sys.argv[3]):
@@ -40,8 +40,8 @@ print(json.dumps(found))
 """
 REMOVE = """
 import os, sys
-from ganeti_gluster import image
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.volume import VolumeSpec, connect
 with connect(VolumeSpec.from_params({"host": sys.argv[1], "volume": "gv0"})) as volume:
     for path in sys.argv[2:]:
         image.remove(volume, path)
@@ -176,8 +176,8 @@ def test_all_disks_of_a_running_guest_have_one_instant(
 
 SOCKET = """
 import sys
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec
 spec = VolumeSpec.from_params({"host": "node1", "volume": "gv0"})
 print(ImageServer(spec, sys.argv[1]).socket_path)
 """

@@ -16,10 +16,10 @@ import threading
 import time
 from pathlib import Path
 
-from ganeti_gluster import image
-from ganeti_gluster.export.client import Connection, Outage
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.export.client import Connection, Outage
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec, connect
 
 BLOCK = 4096
 BLOCKS = 1024

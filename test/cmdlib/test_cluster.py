@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster import command, decode
+from ganeti_gluster.tools import command, decode
 
 ROWS = [
     ["node2.x", ["swift"], False, "192.0.2.2", False, "default", True, "R"],
@@ -57,7 +57,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_nodes_are_reached_in_one_place() -> None:
-    lib = Path(command.__file__).parent
+    lib = Path(command.__file__).parents[1]
     ways = r"\b(QueryNodes|SshRunner|OpRestrictedCommand|SubmitOpCode|SendJob)\("
     found = [path.name for path in lib.rglob("*.py") if re.search(ways, path.read_text())]
     assert found == ["cluster.py"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.cmdlib import evict
-from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Holder, node_number, work_number
-from ganeti_gluster.volume import Server, VolumeSpec
+from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
+from ganeti_gluster.core.serve.holder import Holder, node_number, work_number
+from ganeti_gluster.core.volume import Server, VolumeSpec
 
 SPEC = VolumeSpec("gv0", (Server("node1", 24007),))
 NODES = ["node1", "node2"]

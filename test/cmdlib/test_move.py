@@ -13,10 +13,10 @@ import pytest
 
 from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import evict, move
+from ganeti_gluster.core.health import ImageHealth
+from ganeti_gluster.core.serve.files import EXCLUSIVE
+from ganeti_gluster.core.serve.holder import Holder, node_number
 from ganeti_gluster.errors import VolumeUnreachable
-from ganeti_gluster.health import ImageHealth
-from ganeti_gluster.serve.files import EXCLUSIVE
-from ganeti_gluster.serve.holder import Holder, node_number
 
 ENV = {
     "GANETI_INSTANCE_NAME": "vm1",

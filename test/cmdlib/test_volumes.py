@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganeti_gluster.cmdlib.volumes import combine
-from ganeti_gluster.verify.facts import Disk
+from ganeti_gluster.core.verify.facts import Disk
 
 GROUP_OF = {"n1": "default", "n2": "far"}
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ganeti_gluster.gfapi import DirectoryEntry, FileStat, Space
+from ganeti_gluster.tools.gfapi import DirectoryEntry, FileStat, Space
 
 
 def _stat(found: os.stat_result) -> FileStat:

@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.tools.gfapi import Volume
 
 HOST = os.environ.get("TEST_GLUSTER_HOST", socket.gethostname())
 VOLUME = os.environ.get("TEST_GLUSTER_VOLUME", "gv0")
@@ -42,7 +42,7 @@ if os.environ.get("GANETI_GLUSTER_INSTALLED") != "1":
         "ganeti_gluster", root + "/lib/__init__.py",
         submodule_search_locations=[root + "/lib", root])
     sys.modules["ganeti_gluster"] = importlib.util.module_from_spec(spec)
-from ganeti_gluster import image, volume
+from ganeti_gluster.core import image, volume
 def connect(name):
     return volume.connect(volume.VolumeSpec.from_params({"host": %r, "volume": name}))
 """ % (str(ROOT), HOST)
@@ -51,7 +51,7 @@ def connect(name):
 #: input ends.  Arguments: volume, path, the node's number, mode.
 ANOTHER_NODE = """
 import fcntl
-from ganeti_gluster.serve import holder
+from ganeti_gluster.core.serve import holder
 connected = connect(sys.argv[1])
 file = connected.open(sys.argv[2], write=True)
 file.set_lock_owner(holder.new_owner())

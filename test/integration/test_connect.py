@@ -15,8 +15,8 @@ from stat import S_ISDIR
 import pytest
 
 from ganeti_gluster import errors
-from ganeti_gluster.gfapi import connection
-from ganeti_gluster.volume import Server, VolumeSpec, connect
+from ganeti_gluster.core.volume import Server, VolumeSpec, connect
+from ganeti_gluster.tools.gfapi import connection
 
 from .conftest import HOST
 
@@ -255,7 +255,7 @@ def test_a_process_ends_well_while_a_connection_hangs(spec, frozen, run_program)
 
 def test_importing_loads_no_library_and_starts_no_thread(run_program):
     done = run_program(
-        "import threading, ganeti_gluster.health\n"
+        "import threading, ganeti_gluster.core.health\n"
         "print('libgfapi' in open('/proc/self/maps').read(), threading.active_count(),"
         " 'pyparsing' in sys.modules)"
     )
@@ -287,7 +287,7 @@ def test_fini_ends_the_connection_for_all_and_the_next_is_new(make_volume):
 
 _FORKING = """
 import shutil
-from ganeti_gluster.gfapi import library, preload
+from ganeti_gluster.tools.gfapi import library, preload
 library.preload()
 for path in preload.mapped() if sys.argv[3] == "upgraded" else ():
     if "/glusterfs/" in path or "libglusterfs" in path:

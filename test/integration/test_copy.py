@@ -11,12 +11,12 @@ import uuid
 
 import pytest
 
-from ganeti_gluster import image
-from ganeti_gluster.copy import Options, copy, program
-from ganeti_gluster.copy.files import ExistingFile, FileSource, NewFile
-from ganeti_gluster.copy.images import ExistingImage, ImageSource, NewImage
+from ganeti_gluster.core import image
+from ganeti_gluster.core.copy import Options, copy, program
+from ganeti_gluster.core.copy.files import ExistingFile, FileSource, NewFile
+from ganeti_gluster.core.copy.images import ExistingImage, ImageSource, NewImage
+from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
-from ganeti_gluster.volume import connect
 
 MIB = 1 << 20
 SIZE = 40 * MIB
@@ -30,9 +30,9 @@ SHARDED = {
 
 #: Copies slowly, tells when it has begun, and then goes on until it is stopped.
 SLOW = """
-from ganeti_gluster.copy import Options, copy
-from ganeti_gluster.copy.images import ImageSource, NewImage
-from ganeti_gluster.copy.signals import raised
+from ganeti_gluster.core.copy import Options, copy
+from ganeti_gluster.core.copy.images import ImageSource, NewImage
+from ganeti_gluster.core.copy.signals import raised
 v = connect(sys.argv[1])
 with raised(), ImageSource(v, sys.argv[2]) as source:
     def progress(now):
@@ -146,7 +146,7 @@ def test_an_image_that_is_older_than_its_volumes_shards_is_read_whole(make_volum
         fill(volume, "old", SIZE)
     made.set("features.shard", "on")
     done = run_program(
-        "from ganeti_gluster.copy.images import ImageSource\n"
+        "from ganeti_gluster.core.copy.images import ImageSource\n"
         "v = connect(sys.argv[1])\n"
         "image.create(v, 'new', 1 << 20)\n"
         "for name in 'old', 'new':\n"
@@ -381,8 +381,8 @@ def test_memory_stays_small(sharded, run_program):
             for offset in range(0, 400 * MIB, MIB):
                 file.pwrite(os.urandom(MIB), offset)
         done = run_program(
-            "from ganeti_gluster.copy import copy\n"
-            "from ganeti_gluster.copy.images import ImageSource, NewImage\n"
+            "from ganeti_gluster.core.copy import copy\n"
+            "from ganeti_gluster.core.copy.images import ImageSource, NewImage\n"
             "v = connect(sys.argv[1])\n"
             "with ImageSource(v, 'source') as source: copy(source, NewImage(v, 'copy'))\n"
             "print([line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line][0])",

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster import constants, image, systemd
-from ganeti_gluster.export import Export, ExportFailed, nbd, users
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec
+from ganeti_gluster import constants
+from ganeti_gluster.core import image
+from ganeti_gluster.core.export import Export, ExportFailed, nbd, users
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec
+from ganeti_gluster.tools import systemd
+from ganeti_gluster.tools.gfapi import Volume
 
 MIB = 1 << 20
 
@@ -227,7 +229,7 @@ def test_the_exporter_has_no_client_of_gluster(exported: Export) -> None:
 
 
 def test_a_device_in_use_stays(exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganeti_gluster.export.export.USER_SECONDS", 0.2)
+    monkeypatch.setattr("ganeti_gluster.core.export.export.USER_SECONDS", 0.2)
     device = exported.start()
     with (
         open(device, "rb") as file,

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster import image
-from ganeti_gluster.export import Export, ExportFailed, users
-from ganeti_gluster.serve.control import WAITING
-from ganeti_gluster.serve.server import ImageServer
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.export import Export, ExportFailed, users
+from ganeti_gluster.core.serve.control import WAITING
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import VolumeSpec, connect
 
 pytestmark = pytest.mark.one_suite
 
@@ -167,8 +167,8 @@ def test_the_device_fails_as_a_disk_does_and_nothing_else_hangs(
     os.kill(pid, signal.SIGSTOP)
     try:
         writer.begin(4)
-        monkeypatch.setattr("ganeti_gluster.export.export.USER_SECONDS", 0)
-        monkeypatch.setattr("ganeti_gluster.export.export.FLUSH_SECONDS", 1)
+        monkeypatch.setattr("ganeti_gluster.core.export.export.USER_SECONDS", 0)
+        monkeypatch.setattr("ganeti_gluster.core.export.export.FLUSH_SECONDS", 1)
         started = time.monotonic()
         with pytest.raises(ExportFailed, match="still in use; by python3"):
             exported.stop()

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from ganeti_gluster import image, names
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.serve.server import ImageServer, qemu_uri
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.serve.server import ImageServer, qemu_uri
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.gfapi import Volume
 
 from .conftest import HOST, VOLUME
 

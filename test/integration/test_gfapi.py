@@ -9,8 +9,8 @@ from stat import S_ISDIR
 
 import pytest
 
-from ganeti_gluster.gfapi import Volume, topology
-from ganeti_gluster.volume import connect
+from ganeti_gluster.core.volume import connect
+from ganeti_gluster.tools.gfapi import Volume, topology
 
 GIB = 1 << 30
 
@@ -169,7 +169,7 @@ def test_an_attribute_longer_than_the_first_buffer(small_attributes, plain_volum
 @pytest.fixture
 def small_attributes(monkeypatch):
     # ext4 keeps no attribute above 4 KiB, so the buffer is made smaller instead.
-    monkeypatch.setattr("ganeti_gluster.gfapi.volume._XATTR_ROOM", 16)
+    monkeypatch.setattr("ganeti_gluster.tools.gfapi.volume._XATTR_ROOM", 16)
     return 1000
 
 

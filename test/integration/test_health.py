@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from ganeti_gluster import health, image
-from ganeti_gluster.volume import connect
+from ganeti_gluster.core import health, image
+from ganeti_gluster.core.volume import connect
 
 MIB = 1 << 20
 

@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from ganeti_gluster import errors, image
-from ganeti_gluster.gfapi import File
-from ganeti_gluster.volume import connect
+from ganeti_gluster import errors
+from ganeti_gluster.core import image
+from ganeti_gluster.core.volume import connect
+from ganeti_gluster.tools.gfapi import File
 
 MIB = 1 << 20
 

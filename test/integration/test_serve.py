@@ -19,12 +19,10 @@ import pytest
 
 nbd = pytest.importorskip("nbd")
 
-from ganeti_gluster import image  # noqa: E402
-from ganeti_gluster.gfapi import Volume  # noqa: E402
-from ganeti_gluster.gfapi.brick import ask_each  # noqa: E402
-from ganeti_gluster.serve import control, files  # noqa: E402
-from ganeti_gluster.serve.files import SHARED  # noqa: E402
-from ganeti_gluster.serve.holder import (  # noqa: E402
+from ganeti_gluster.core import image  # noqa: E402
+from ganeti_gluster.core.serve import control, files  # noqa: E402
+from ganeti_gluster.core.serve.files import SHARED  # noqa: E402
+from ganeti_gluster.core.serve.holder import (  # noqa: E402
     Held,
     Holder,
     LastUser,
@@ -32,8 +30,10 @@ from ganeti_gluster.serve.holder import (  # noqa: E402
     new_owner,
     word_of,
 )
-from ganeti_gluster.serve.server import ImageServer, InUse  # noqa: E402
-from ganeti_gluster.volume import VolumeSpec, connect  # noqa: E402
+from ganeti_gluster.core.serve.server import ImageServer, InUse  # noqa: E402
+from ganeti_gluster.core.volume import VolumeSpec, connect  # noqa: E402
+from ganeti_gluster.tools.gfapi import Volume  # noqa: E402
+from ganeti_gluster.tools.gfapi.brick import ask_each  # noqa: E402
 
 from .conftest import ANOTHER_NODE, MIB, VOLUME, GlusterVolume, gluster  # noqa: E402
 
@@ -738,8 +738,8 @@ def test_a_lock_left_by_its_own_former_connection_is_waited_for(
 # Another node, whose lock the last of three bricks alone knows.  Arguments as above.
 ANOTHER_ON_LAST_BRICK = """
 import fcntl
-from ganeti_gluster.gfapi.brick import ask_each
-from ganeti_gluster.serve import holder
+from ganeti_gluster.tools.gfapi.brick import ask_each
+from ganeti_gluster.core.serve import holder
 
 def lock(brick):
     if "client-2" not in brick.target.graph:

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster import image
-from ganeti_gluster.gfapi import Volume
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.tools.gfapi import Volume
 
 sys.path.insert(0, "/usr/share/ganeti/default")
 
@@ -31,10 +31,10 @@ from ganeti.storage import bdev  # noqa: E402
 from ganeti.storage import gluster as stock  # noqa: E402
 
 from ganeti_gluster.cmdlib import orphans  # noqa: E402
-from ganeti_gluster.export import Export  # noqa: E402
-from ganeti_gluster.serve import opening  # noqa: E402
-from ganeti_gluster.serve.holder import Holder, holder_of, node_number  # noqa: E402
-from ganeti_gluster.serve.server import ImageServer  # noqa: E402
+from ganeti_gluster.core.export import Export  # noqa: E402
+from ganeti_gluster.core.serve import opening  # noqa: E402
+from ganeti_gluster.core.serve.holder import Holder, holder_of, node_number  # noqa: E402
+from ganeti_gluster.core.serve.server import ImageServer  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
 from .conftest import ANOTHER_NODE, HOST, VOLUME  # noqa: E402

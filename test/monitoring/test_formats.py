@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from ganeti_gluster.gluster_cli import BrickHeal, VolumeInfo
-from ganeti_gluster.gluster_cli.profile import BrickProfile, Calls
+from ganeti_gluster.core.verify import facts as f
+from ganeti_gluster.core.verify import last
+from ganeti_gluster.core.verify.codes import CODES
+from ganeti_gluster.core.verify.finding import found
 from ganeti_gluster.monitoring import collect, metrics, report
 from ganeti_gluster.storage.operations import BOUNDS, Operation
-from ganeti_gluster.verify import facts as f
-from ganeti_gluster.verify import last
-from ganeti_gluster.verify.codes import CODES
-from ganeti_gluster.verify.finding import found
+from ganeti_gluster.tools.gluster_cli import BrickHeal, VolumeInfo
+from ganeti_gluster.tools.gluster_cli.profile import BrickProfile, Calls
 
 ROOT = Path(__file__).resolve().parents[2]
 BRICK = "node1:/b"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import ganeti_gluster.in_use
+import ganeti_gluster.core.in_use
 from ganeti_gluster.errors import GanetiGlusterError
 
 MIB = 1 << 20
@@ -109,7 +109,7 @@ def gluster(ganeti: SimpleNamespace, node: Node, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "_connect", connect)
     monkeypatch.setattr(module, "image", image)
     monkeypatch.setattr(
-        ganeti_gluster.in_use, "ImageInUse", lambda spec, path, patience: InUse(node)
+        ganeti_gluster.core.in_use, "ImageInUse", lambda spec, path, patience: InUse(node)
     )
     return module
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.serve import control
+from ganeti_gluster.core.serve import control
 from ganeti_gluster.storage import lost_guests
 
 

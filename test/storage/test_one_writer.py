@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from local_volume import LocalVolume
 
+from ganeti_gluster.core.serve import opening
+from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
+from ganeti_gluster.core.serve.holder import Held, Holder, LastUser, node_number, work_number
+from ganeti_gluster.core.serve.server import ServerFailed
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.serve import opening
-from ganeti_gluster.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.serve.holder import Held, Holder, LastUser, node_number, work_number
-from ganeti_gluster.serve.server import ServerFailed
 
 PARAMS = {"host": "node1", "volume": "gv0"}
 IMAGE = "ganeti/x.0"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.core.snapshot.live import MonitorFailed
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.snapshot.live import MonitorFailed
 
 READ = ("human-monitor-command", {"command-line": 'qemu-io disk-1 "read 0 512"'})
 

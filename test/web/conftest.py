@@ -12,12 +12,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from ganeti_gluster.pool.state import BrickState, Condition, PeerState, PoolState, VolumeState
-from ganeti_gluster.services import config
-from ganeti_gluster.services.control import DONE, Outcome
-from ganeti_gluster.services.model import ClusterServices, ServerService, Status, TypeServices
-from ganeti_gluster.verify.codes import ERROR
-from ganeti_gluster.verify.finding import Finding
+from ganeti_gluster.core.pool.state import BrickState, Condition, PeerState, PoolState, VolumeState
+from ganeti_gluster.core.services import config
+from ganeti_gluster.core.services.control import DONE, Outcome
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status, TypeServices
+from ganeti_gluster.core.verify.codes import ERROR
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.accounts import Account
 from ganeti_gluster.web.actions import Actions, Order

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.core.pool.state import PeerState, PoolState
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.pool.state import PeerState, PoolState
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.background import Background, Source
 from ganeti_gluster.web.facts import Board, Part

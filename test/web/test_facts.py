@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ganeti_gluster.core.pool.state import PoolState, of_glusterd
+from ganeti_gluster.core.services import config, store
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.gluster_cli import (
+from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
     BrickStatus,
     Gluster,
@@ -18,9 +21,6 @@ from ganeti_gluster.gluster_cli import (
     VolumeInfo,
     VolumeStatus,
 )
-from ganeti_gluster.pool.state import PoolState, of_glusterd
-from ganeti_gluster.services import config, store
-from ganeti_gluster.services.model import ClusterServices, ServerService, Status
 from ganeti_gluster.web import pool, services
 from ganeti_gluster.web.facts import Board, encode
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from ganeti_gluster.core.services.control import Outcome
+from ganeti_gluster.core.services.model import Status
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.services.control import Outcome
-from ganeti_gluster.services.model import Status
 from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.orders import OrderFailed, Orders, obey
 

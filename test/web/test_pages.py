@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.services.model import Status, TypeServices
+from ganeti_gluster.core.services.model import Status, TypeServices
 from ganeti_gluster.web import facts, pages, words
 from ganeti_gluster.web.facts import Part
 

@@ -33,7 +33,7 @@ CACHE_SECONDS = 1.5
 
 def connected(volume: str) -> Any:
     """The volume through the installed package."""
-    from ganeti_gluster.volume import VolumeSpec, connect
+    from ganeti_gluster.core.volume import VolumeSpec, connect
 
     params = {"volume": volume, "host": mount.SERVER, "port": mount.PORT}
     return connect(VolumeSpec.from_params(params))
@@ -77,7 +77,7 @@ def clear(volume_name: str, directory: str = DIRECTORY) -> None:
 
 def listed_by_ours(volume_name: str, directory: str = DIRECTORY) -> list[tuple[str, int, int]]:
     """Path, size and mode of each image."""
-    from ganeti_gluster import image
+    from ganeti_gluster.core import image
 
     with connected(volume_name) as volume:
         images = image.list_images(volume, directory).images

@@ -20,14 +20,14 @@ import served
 from served import DISK
 from sides import OURS, answer, in_turn
 
-from ganeti_gluster import image
-from ganeti_gluster.copy import Options, copy
-from ganeti_gluster.copy.images import NewImage
-from ganeti_gluster.snapshot import live
-from ganeti_gluster.snapshot.nbd import NbdSource
-from ganeti_gluster.snapshot.work import LIVE_THREADS
+from ganeti_gluster.core import image
+from ganeti_gluster.core.copy import Options, copy
+from ganeti_gluster.core.copy.images import NewImage
+from ganeti_gluster.core.snapshot import live
+from ganeti_gluster.core.snapshot.nbd import NbdSource
+from ganeti_gluster.core.snapshot.work import LIVE_THREADS
+from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.storage import qmp
-from ganeti_gluster.volume import VolumeSpec, connect
 
 PATH, TARGET = "bench-live.0", "bench-live.snapshot"
 SIZE = 256 << 20

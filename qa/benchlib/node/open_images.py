@@ -18,7 +18,7 @@ import served
 from sides import OURS, PEER, Samples, answer, order
 
 from benchlib.figures import SKIPPED
-from ganeti_gluster.snapshot.live import MonitorFailed
+from ganeti_gluster.core.snapshot.live import MonitorFailed
 from ganeti_gluster.storage import qmp
 
 PATH = "bench-open.0"

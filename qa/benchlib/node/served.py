@@ -21,9 +21,9 @@ sys.path.insert(0, os.path.realpath("/usr/share/ganeti/default"))
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from benchlib import figures
-from ganeti_gluster import image
-from ganeti_gluster.serve.server import ImageServer, qemu_blockdev, qemu_uri
-from ganeti_gluster.volume import VolumeSpec, connect
+from ganeti_gluster.core import image
+from ganeti_gluster.core.serve.server import ImageServer, qemu_blockdev, qemu_uri
+from ganeti_gluster.core.volume import VolumeSpec, connect
 
 DISK = "disk0"
 NODE_NUMBER = 1

@@ -1,0 +1,23 @@
+"""Copying of disk contents: any source to any target, in parallel, with holes kept.
+
+`copy` takes a source (an image, a file or block device, a stream, or whatever
+else has `Source`'s three members) to a target (a new or an existing image, a new
+file, a block device, a stream).  Knows no Ganeti.
+"""
+
+from ganeti_gluster.core.copy.engine import DEFAULT_THREADS, Options, Result, copy
+from ganeti_gluster.core.copy.interface import PIECE, Extent, Source, Stream, Target
+from ganeti_gluster.core.copy.progress import Progress
+
+__all__ = [
+    "DEFAULT_THREADS",
+    "PIECE",
+    "Extent",
+    "Options",
+    "Progress",
+    "Result",
+    "Source",
+    "Stream",
+    "Target",
+    "copy",
+]

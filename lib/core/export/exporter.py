@@ -1,0 +1,149 @@
+"""The program that makes an image a block device, for as long as it runs.
+
+It serves the image as a FUSE file in its own mount namespace, and puts a loop device on
+that.  What the image has it asks the image's server, by NBD.  It tells systemd when the
+device is there.  On SIGTERM it flushes the image and releases the device.
+
+libnbd's own `nbdfuse` makes such a file as well, but does not outlive the server: where a
+connection breaks with a request under way the whole process ends, and the file with it
+(libnbd 1.14, fuse/operations.c).  A server may be killed or upgraded, and drops its
+clients when the image grows; whoever has the device open must not notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ganeti_gluster.core.export import control, fuse, loop
+from ganeti_gluster.core.export.served import ServedImage
+from ganeti_gluster.core.export.server import DEVICE, Server
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import command, private
+from ganeti_gluster.tools.systemd import notify
+
+LOSETUP_SECONDS = 30
+#: Seconds in which the image's server has to tell the size, at first and when it has grown.
+SIZE_SECONDS = 20
+#: Seconds for which a device that somebody still has open is served after the end.
+RELEASE_SECONDS = 5.0
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_PR_SET_IO_FLUSHER = 57
+
+
+class Exporter:
+    """The mount, the loop device and the socket for one image."""
+
+    def __init__(self, image: ServedImage, path: str) -> None:
+        self._image = image
+        self._path = path
+        self._device = self._identity = ""
+        self._resizing = threading.Lock()
+
+    def start(self) -> str:
+        """Serve the image and return its block device."""
+        # What the node sees at the path, while this process sees the image there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(private.open_file(self._path, flags), "w", encoding="ascii") as record:
+            descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+            mount(descriptor, self._path)
+            server = Server(descriptor, self._image)
+            threading.Thread(target=server.serve, name="server", daemon=True).start()
+            listener = control.Listener(self._path, self._control)
+            done = command.run(loop.attach_argv(self._path), timeout=LOSETUP_SECONDS)
+            self._device = done.stdout.strip()
+            self._identity = loop.identity(self._device)
+            record.write(self._identity)
+        listener.start()
+        return self._device
+
+    def _control(self, question: dict[str, Any]) -> dict[str, Any]:
+        size = question.get("resize")
+        if isinstance(size, int):
+            with self._resizing:
+                self._image.learn_size(size, seconds=SIZE_SECONDS)
+            os.stat(self._path)  # older kernels believe what they saw last
+            command.run(loop.refresh_argv(self._device), timeout=LOSETUP_SECONDS)
+        return {"size": self._image.size}
+
+    def stop(self) -> None:
+        """Release the device once all that was written is safe."""
+        self._image.flush()
+        command.run(loop.detach_argv(self._device), timeout=LOSETUP_SECONDS, check=False)
+        deadline = time.monotonic() + RELEASE_SECONDS
+        while loop.find(self._identity, self._path) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._image.flush()
+
+
+def mount(descriptor: int, path: str) -> None:
+    """Mount what is served at an open /dev/fuse over the regular file `path`."""
+    options = "fd=%d,rootmode=100600,user_id=0,group_id=0,default_permissions,max_read=%d" % (
+        descriptor,
+        fuse.MAX_DATA,
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    result = libc.mount(
+        *(b"ganeti-gluster", os.fsencode(path), b"fuse"),
+        *(ctypes.c_ulong(flags), options.encode()),
+    )
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+
+
+def mark_as_flusher() -> None:
+    """Tell the kernel that memory is written back through this process.
+
+    Else an allocation of ours could wait for pages that wait for us.  A kernel
+    before 5.6 cannot be told.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_IO_FLUSHER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Serve until SIGTERM; the exit status is 0 if all that was written is safe then."""
+    options = parse(argv)
+    # In every thread, so that this one alone takes it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    code = 1
+    try:
+        mark_as_flusher()
+        image = ServedImage(options.socket, options.seconds)
+        image.learn_size(seconds=SIZE_SECONDS)
+        exporter = Exporter(image, options.path)
+        device = exporter.start()
+        notify("READY=1\nSTATUS=%s" % device)
+        signal.sigwait((signal.SIGTERM, signal.SIGINT))
+        notify("STOPPING=1")
+        exporter.stop()
+        code = 0
+    except (GanetiGlusterError, OSError) as err:
+        print(err, file=sys.stderr)
+    finally:
+        # Threads may still wait for the server.
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, which only `unit.exporter_argv` writes."""
+    parser = argparse.ArgumentParser(prog="ganeti_gluster.core.export.exporter")
+    for name in ("volume", "image", "socket", "path"):
+        parser.add_argument("--%s" % name, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()

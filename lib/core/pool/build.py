@@ -1,0 +1,282 @@
+"""From nodes with a running glusterd to a started volume that all of them reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from ganeti_gluster.core.pool import profile
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.place import FORMAT_SECONDS
+from ganeti_gluster.core.pool.shape import Shape
+from ganeti_gluster.core.pool.steps import Say, Step, wait
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.gluster_cli import Gluster, Peer, VolumeInfo
+
+PEER_SECONDS = 90
+BRICK_SECONDS = 90
+VIRT = "virt"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be: `nodes` have a brick each, in the order of the sets.
+
+    `spares` have the place for one only.  `clients` are further nodes that must reach
+    the volume.  `device` is "" where the directory is there already; `owner` is QEMU's
+    user and group; `anchor` is the node whose gluster command is used.  `found` are the
+    bricks of a volume that there is, which may have been extended since.  `wiped` is what
+    the nodes' devices hold that is lost.
+    """
+
+    volume: str
+    shape: Shape
+    nodes: tuple[str, ...]
+    directory: str
+    anchor: str
+    device: str = ""
+    spares: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    owner: tuple[int, int] | None = None
+    wipe: bool = False
+    force: bool = False
+    found: tuple[str, ...] = ()
+    wiped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The nodes of the pool, those that others join first."""
+        others = [node for node in (*self.nodes, *self.spares) if node != self.anchor]
+        return (self.anchor, *others)
+
+    @property
+    def bricks(self) -> list[str]:
+        """The bricks as gluster wants them."""
+        return list(self.found) or ["%s:%s" % (node, self.brick) for node in self.nodes]
+
+    @property
+    def brick(self) -> str:
+        """The path of the volume's brick on a node."""
+        return "%s/%s" % (self.directory, self.volume)
+
+
+def file_system_text(node: str, device: str, directory: str, wiped: Sequence[str]) -> str:
+    """The step that formats and mounts a device, with what it wipes."""
+    lost = ", in place of %s" % ", ".join(wiped) if wiped else ""
+    return "%s: file system on %s at %s%s" % (node, device, directory, lost)
+
+
+class VolumeDiffers(GanetiGlusterError):
+    """There is a volume of this name, and it is not what is wanted."""
+
+
+class Build:
+    """The steps to a volume; holds the wish and the ways to the nodes."""
+
+    def __init__(self, wish: Wish, crew: Crew, say: Say) -> None:
+        self._wish = wish
+        self._crew = crew
+        self._say = say
+
+    def steps(self) -> list[Step]:
+        """All of them, in order."""
+        wish = self._wish
+        steps = []
+        if wish.device:
+            for node in (*wish.nodes, *wish.spares):
+                steps.append(
+                    Step(
+                        file_system_text(
+                            node, wish.device, wish.directory, wish.wiped.get(node, ())
+                        ),
+                        partial(self._is_prepared, node),
+                        partial(self._prepare, node),
+                    )
+                )
+        return [
+            *steps,
+            Step("pool of %s" % ", ".join(wish.members), self._is_joined, self._join),
+            Step(
+                "volume %s, %s, on %s" % (wish.volume, wish.shape, ", ".join(wish.bricks)),
+                self._is_created,
+                self._create,
+            ),
+            Step("options for VM images", self._is_tuned, self._tune),
+            Step("volume %s started" % wish.volume, self._is_started, self._start),
+            Step(
+                "volume %s reached through libgfapi from every node" % wish.volume,
+                lambda: False,
+                self._try,
+            ),
+        ]
+
+    def volume(self) -> VolumeInfo | None:
+        """The volume as it is, None if there is none; raises `VolumeDiffers`."""
+        found = self._gluster.volume(self._wish.volume)
+        if found:
+            check_same(found, self._wish)
+        return found
+
+    @property
+    def _gluster(self) -> Gluster:
+        return self._crew.gluster(self._wish.anchor)
+
+    def _is_prepared(self, node: str) -> bool:
+        return bool(
+            self._crew.one(
+                node, "mounted", directory=self._wish.directory, device=self._wish.device
+            )
+        )
+
+    def _prepare(self, node: str) -> None:
+        self._crew.one(
+            node,
+            "prepare",
+            timeout=FORMAT_SECONDS,
+            directory=self._wish.directory,
+            device=self._wish.device,
+            wipe=self._wish.wipe,
+        )
+
+    def _is_joined(self) -> bool:
+        return not unjoined(self._crew, self._wish.members)
+
+    def _join(self) -> None:
+        join(self._crew, self._wish.members, self._say)
+
+    def _is_created(self) -> bool:
+        return self.volume() is not None
+
+    def _create(self) -> None:
+        wish = self._wish
+        force = ["force"] if wish.force else []
+        self._gluster.ask(
+            "volume", "create", wish.volume, *wish.shape.words(), *wish.bricks, *force
+        )
+        if self.volume() is None:
+            raise GanetiGlusterError(
+                "glusterd took the volume %s, and has none of this name" % wish.volume
+            )
+
+    def _wrong_options(self) -> list[profile.Option]:
+        volume = self.volume()
+        wish = self._wish
+        wanted = profile.options_for(replicated=wish.shape.replicated, owner=wish.owner)
+        if volume is None:
+            return wanted
+        # Those in force, not only those set: defaults may be right.
+        actual = self._gluster.options(wish.volume)
+        return [found.option for found in profile.differences(wanted, actual)]
+
+    def _is_tuned(self) -> bool:
+        return self.volume() is not None and not self._wrong_options()
+
+    def _tune(self) -> None:
+        wish, gluster = self._wish, self._gluster
+        volume = self.volume()
+        wrong = self._wrong_options()
+        fixed = [option.name for option in wrong if option.fixed]
+        if volume and volume.started and fixed:
+            raise VolumeDiffers(
+                "volume %s runs without %s, which may hold images already"
+                % (wish.volume, ", ".join(fixed)),
+                hint="these can be set only while a volume is empty: make another one",
+            )
+        if wish.shape.replicated and not (volume and volume.started):
+            gluster.ask("volume", "set", wish.volume, "group", VIRT)
+            wrong = self._wrong_options()
+        if wrong:
+            gluster.ask("volume", "set", wish.volume, *profile.set_words(wrong))
+        left = self._wrong_options()
+        if left:
+            raise GanetiGlusterError(
+                "glusterd took the options, and has others: %s"
+                % ", ".join(option.name for option in left)
+            )
+
+    def _is_started(self) -> bool:
+        volume = self.volume()
+        return bool(volume and volume.started and not self._offline())
+
+    def _start(self) -> None:
+        volume = self.volume()
+        if volume and volume.started:
+            # Bricks that are down are started; those that run are left alone.
+            self._gluster.ask("volume", "start", self._wish.volume, "force")
+        else:
+            self._gluster.ask("volume", "start", self._wish.volume)
+        wait("bricks of %s" % self._wish.volume, self._offline, seconds=BRICK_SECONDS)
+
+    def _offline(self) -> str:
+        return offline_bricks(self._gluster, self._wish.volume)
+
+    def _try(self) -> None:
+        wish = self._wish
+        arguments = {"volume": wish.volume, "servers": list(wish.nodes)}
+        nodes = dict.fromkeys((*wish.members, *wish.clients))
+        self._crew.all("try-volume", dict.fromkeys(nodes, arguments))
+
+
+def check_same(found: VolumeInfo, wish: Wish) -> None:
+    """Raise `VolumeDiffers` if the volume has another shape or other bricks."""
+    if Shape.of(found) != wish.shape:
+        raise VolumeDiffers(
+            "there is a volume %s, which is %s, not %s"
+            % (found.name, Shape.of(found), wish.shape),
+            hint="choose another name",
+        )
+    bricks = [str(brick) for brick in found.bricks]
+    if bricks[: len(wish.bricks)] != wish.bricks:
+        raise VolumeDiffers(
+            "there is a volume %s, whose bricks are %s" % (found.name, ", ".join(bricks)),
+            hint="choose another name; `gnt-gluster pool status` shows what there is",
+        )
+
+
+def unjoined(crew: Crew, members: Sequence[str]) -> str:
+    """What lacks for all members to see all as "Peer in Cluster (Connected)"."""
+    for node in members:
+        peers = crew.gluster(node).peers()
+        for other in members:
+            if other != node and not _sees(peers, other):
+                return "%s does not see %s as Peer in Cluster (Connected)" % (node, other)
+    return ""
+
+
+def _sees(peers: Sequence[Peer], name: str) -> bool:
+    return any(name in peer.names and peer.sound for peer in peers)
+
+
+def join(crew: Crew, members: Sequence[str], say: Say) -> None:
+    """Make one trusted pool of the members, and wait until all see all.
+
+    The first one probes the others; a second one then probes the first, since only a
+    probe by its name tells the others that name.
+    """
+    first = members[0]
+    known = crew.gluster(first).peers()
+    for node in members[1:]:
+        if not any(node in peer.names for peer in known):
+            crew.gluster(first).ask("peer", "probe", node)
+            say("  %s: probed" % node)
+    if len(members) > 1:
+        wait(
+            "pool",
+            lambda: (
+                "" if any(peer.sound for peer in crew.gluster(members[1]).peers()) else "probing"
+            ),
+            seconds=PEER_SECONDS,
+        )
+        if not any(first in peer.names for peer in crew.gluster(members[1]).peers()):
+            crew.gluster(members[1]).ask("peer", "probe", first)
+    wait("pool", partial(unjoined, crew, members), seconds=PEER_SECONDS, say=say)
+
+
+def offline_bricks(gluster: Gluster, name: str) -> str:
+    """The bricks that do not run in a sentence, "" if all do."""
+    volume = gluster.volume(name)
+    if volume is None:
+        return "there is no volume %s" % name
+    down = gluster.status(name).offline(volume.bricks)
+    return "not online: %s" % ", ".join(map(str, down)) if down else ""

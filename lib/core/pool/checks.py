@@ -1,0 +1,261 @@
+"""Whether nodes can become a pool: facts in, sentences out."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
+
+#: Seconds by which clocks may differ: the answer's way is within the measure.
+CLOCK_SECONDS = 10.0
+#: By which share of the largest brick the smallest may be smaller without a word.
+SIZE_SHARE = 0.1
+GIB = 1 << 30
+
+_FILE_SYSTEMS = ("xfs", "ext4", "btrfs", "zfs")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not right; `force` says whether one may go on all the same.
+
+    Without `blocks` it is for information only.
+    """
+
+    node: str
+    text: str
+    hint: str = ""
+    force: bool = False
+    blocks: bool = True
+
+    def __str__(self) -> str:
+        return "%s: %s%s" % (self.node, self.text, "; %s" % self.hint if self.hint else "")
+
+
+def check(
+    facts: Mapping[str, CandidateFacts],
+    *,
+    bricks: Sequence[str],
+    volume: str,
+    volume_id: str = "",
+    plugin: str = "",
+    wipe: bool = False,
+) -> list[Problem]:
+    """What is wrong with the nodes; `bricks` names those that are to have a brick.
+
+    `volume_id` is the UUID of the volume where it exists already, whose bricks are
+    no obstacle.
+    """
+    found: list[Problem] = []
+    for node, seen in facts.items():
+        found += _glusterd(node, seen)
+        found += _network(node, seen, facts)
+        if plugin and seen.plugin != plugin:
+            found.append(
+                Problem(
+                    node,
+                    "ganeti-gluster %s is installed there, %s here" % (seen.plugin, plugin),
+                    "install the same on all nodes",
+                )
+            )
+        if abs(seen.clock) > CLOCK_SECONDS:
+            found.append(
+                Problem(
+                    node,
+                    "its clock differs from the master's by %d s" % round(abs(seen.clock)),
+                    "synchronise the clocks (chrony, systemd-timesyncd)",
+                    force=True,
+                )
+            )
+    found += _versions(facts)
+    found += _strangers(facts)
+    for node in bricks:
+        seen = facts[node]
+        if seen.device:
+            found += _device(node, seen.device, seen, wipe=wipe)
+        if not seen.device or seen.device.mounted_at == seen.place.path:
+            found += _place(node, seen.place, volume, volume_id)
+    found += _sizes({node: facts[node] for node in bricks})
+    return found
+
+
+def _glusterd(node: str, seen: CandidateFacts) -> Iterator[Problem]:
+    if not seen.version:
+        yield Problem(node, "glusterd is not installed", "apt-get install glusterfs-server")
+    elif not seen.active:
+        yield Problem(node, "glusterd does not answer", "systemctl enable --now glusterd")
+    elif not seen.enabled:
+        yield Problem(node, "glusterd does not start at boot", "systemctl enable glusterd")
+
+
+def _network(
+    node: str, seen: CandidateFacts, facts: Mapping[str, CandidateFacts]
+) -> Iterator[Problem]:
+    for other, address in seen.addresses.items():
+        if not address:
+            yield Problem(
+                node, "the name %s does not resolve there" % other, "see /etc/hosts, DNS"
+            )
+        elif ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+            yield Problem(
+                node,
+                "the name %s is a loopback address there (%s), which Gluster refuses"
+                % (other, address),
+                "take it out of the line of %s in /etc/hosts" % address,
+            )
+        elif other in facts and address not in facts[other].own_addresses:
+            yield Problem(
+                node,
+                "the name %s is %s there, which is no address of that node" % (other, address),
+                "see /etc/hosts, DNS",
+            )
+        elif seen.names.get(address, "").split(".")[0] != other.split(".")[0]:
+            yield Problem(
+                node,
+                "the address %s of %s resolves back to %s there"
+                % (address, other, seen.names.get(address) or "nothing"),
+                blocks=False,
+            )
+    for other, reason in seen.reach.items():
+        if reason and facts.get(other, seen).active and seen.addresses.get(other):
+            yield Problem(
+                node,
+                "port 24007 of %s is not reached from there: %s" % (other, reason),
+                "open TCP ports 24007 and 49152 to 60999 between the nodes",
+            )
+
+
+def _versions(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
+    by_version: dict[str, list[str]] = {}
+    for node, seen in facts.items():
+        if seen.version:
+            by_version.setdefault(seen.version, []).append(node)
+    if len(by_version) > 1:
+        said = ", ".join(
+            "%s on %s" % (version, " ".join(nodes)) for version, nodes in by_version.items()
+        )
+        yield Problem(
+            "pool", "the nodes have several versions of GlusterFS: %s" % said, force=True
+        )
+
+
+def anchor(facts: Mapping[str, CandidateFacts], preferred: str) -> str:
+    """The node that the others join: one that has a pool or volumes, else `preferred`."""
+    pooled = [node for node, seen in facts.items() if seen.peers]
+    serving = [node for node, seen in facts.items() if seen.volumes]
+    for found in (pooled, serving):
+        if found:
+            return preferred if preferred in found else found[0]
+    return preferred if preferred in facts else next(iter(facts))
+
+
+def _strangers(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
+    """Members of another pool, and servers with volumes, cannot be taken in."""
+    first = anchor(facts, "")
+    pool = {facts[first].uuid, *facts[first].peer_uuids}
+    for node, seen in facts.items():
+        if seen.unsound_peers:
+            yield Problem(
+                node,
+                "members of its pool are not well: %s" % ", ".join(seen.unsound_peers),
+                "see: gluster peer status",
+                force=True,
+            )
+        if not seen.uuid or seen.uuid in pool:
+            continue
+        if seen.peers:
+            yield Problem(
+                node,
+                "it is in another pool, with %s" % ", ".join(seen.peers),
+                "take it out there first: gluster peer detach %s" % node,
+            )
+        elif seen.volumes:
+            yield Problem(
+                node,
+                "it has volumes of its own, and cannot join the pool of %s: %s"
+                % (first, ", ".join(seen.volumes)),
+            )
+
+
+def _device(
+    node: str, device: DeviceFacts, seen: CandidateFacts, *, wipe: bool
+) -> Iterator[Problem]:
+    if not device.exists:
+        yield Problem(node, "there is no %s" % device.path)
+    elif not device.is_block:
+        yield Problem(node, "%s is not a block device" % device.path)
+    elif device.mounted_at == seen.place.path:
+        return
+    elif device.mounted_at:
+        yield Problem(node, "%s is mounted at %s" % (device.path, device.mounted_at))
+    elif device.busy:
+        yield Problem(node, "%s is in use" % device.path, "see: lsblk %s" % device.path)
+    elif seen.place.holds_something:
+        yield Problem(
+            node,
+            "%s holds something, which the mount of %s would hide"
+            % (seen.place.path, device.path),
+            "give another --brick-dir",
+        )
+    elif device.signatures and not (device.ours or device.interrupted or wipe):
+        yield Problem(
+            node,
+            "%s holds something: %s" % (device.path, ", ".join(device.signatures)),
+            "--wipe formats it all the same; what is on it is lost",
+        )
+    elif not seen.has_mkfs:
+        yield Problem(node, "mkfs.xfs is missing", "apt-get install xfsprogs")
+
+
+def _place(node: str, place: PlaceFacts, volume: str, volume_id: str) -> Iterator[Problem]:
+    brick = "%s/%s" % (place.path, volume)
+    if not place.exists:
+        yield Problem(node, "there is no directory %s" % place.path, "make it, or --brick-device")
+        return
+    if not place.own_file_system:
+        yield Problem(
+            node,
+            "%s is on the root file system: a full brick would stop the node" % place.path,
+            "mount a file system of its own there, or give --brick-device",
+            force=True,
+        )
+    elif place.file_system not in _FILE_SYSTEMS:
+        yield Problem(
+            node,
+            "%s is on %s, which is none of %s"
+            % (place.path, place.file_system or "no known file system", ", ".join(_FILE_SYSTEMS)),
+            force=True,
+        )
+    if place.read_only:
+        yield Problem(node, "%s is mounted read-only" % place.path)
+    if place.inside:
+        yield Problem(node, "%s is within a brick: %s" % (place.path, place.inside))
+    if volume_id and place.volume_id == volume_id:
+        return
+    if place.volume_id:
+        yield Problem(
+            node,
+            "%s is a brick of the volume with the UUID %s" % (brick, place.volume_id),
+            "if that is gone for good, remove the directory",
+        )
+    elif place.entries:
+        yield Problem(
+            node, "%s is not empty: %s" % (brick, ", ".join(place.entries)), "name another place"
+        )
+
+
+def _sizes(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
+    sizes = {
+        node: seen.device.size if seen.device else seen.place.size for node, seen in facts.items()
+    }
+    known = [size for size in sizes.values() if size]
+    if known and min(known) < (1 - SIZE_SHARE) * max(known):
+        smallest = min((size, node) for node, size in sizes.items() if size)
+        yield Problem(
+            smallest[1],
+            "its brick is the smallest (%.1f GiB, the largest has %.1f): a set of copies "
+            "holds no more than that" % (smallest[0] / GIB, max(known) / GIB),
+            blocks=False,
+        )

@@ -1,0 +1,78 @@
+"""Whether what a set of bricks holds is whole without one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.members import Pool
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.gluster_cli import VolumeBrick, VolumeInfo
+
+#: Seconds to read what a brick knows of the others.
+BEHIND_SECONDS = 300.0
+#: Seconds to read the beginning of each image.
+READ_SECONDS = 900.0
+#: Images that are named.
+_NAMED = 3
+
+
+class NotWhole(GanetiGlusterError):
+    """A brick may have the only good copy of something."""
+
+
+def need_others(
+    crew: Crew, pool: Pool, nodes: Sequence[str], volume: VolumeInfo, brick: VolumeBrick
+) -> None:
+    """Raise `NotWhole` unless the other bricks of a brick's set have all that it has.
+
+    None of them may be behind, as they themselves know it, and each image can be read by a
+    client that does not know the brick.  `nodes` are those that can be asked.
+    """
+    others = [found for found in volume.set_of(brick) if found != brick]
+    counts: dict[str, int] = {}
+    for other in others if volume.replica > 1 else ():
+        node = pool.node_of(other, nodes)
+        if not node:
+            raise NotWhole(
+                "nobody can be asked what brick %s knows of the others" % other,
+                hint="see that its node answers",
+            )
+        found = crew.one(
+            node, "behind", timeout=BEHIND_SECONDS, brick=other.path, volume=volume.name
+        )
+        for name, count in found.items():
+            counts[name] = max(counts.get(name, 0), count)
+    late = ["%s (%d files)" % (name, counts[name]) for name in map(str, others) if name in counts]
+    if late:
+        raise NotWhole(
+            "bricks that stay are behind: %s; %s may have the only good copy"
+            % (", ".join(late), brick),
+            hint=_hint(volume, brick),
+        )
+    images = crew.one(
+        pool.anchor,
+        "unreadable",
+        timeout=READ_SECONDS,
+        volume=volume.name,
+        servers=[found.server for found in volume.bricks if found != brick],
+        without=str(brick),
+    )
+    if images:
+        raise NotWhole(
+            "%d images cannot be read without brick %s: %s%s"
+            % (
+                len(images),
+                brick,
+                ", ".join(images[:_NAMED]),
+                ", ..." if len(images) > _NAMED else "",
+            ),
+            hint=_hint(volume, brick),
+        )
+
+
+def _hint(volume: VolumeInfo, brick: VolumeBrick) -> str:
+    return (
+        "start node %s, so that the others are healed from its brick; `gluster volume heal %s"
+        " info` shows what waits, and nothing is lost meanwhile" % (brick.server, volume.name)
+    )

@@ -1,0 +1,132 @@
+"""Undo a volume: nothing of it is left but the file systems its bricks were on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.members import Pool
+from ganeti_gluster.core.pool.steps import Step
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.gluster_cli import VolumeBrick, VolumeInfo
+
+#: Seconds to remove what is in a brick.
+DISCARD_SECONDS = 3600
+
+_SHOWN = 5
+
+
+class InUse(GanetiGlusterError):
+    """The volume holds what would be lost."""
+
+
+def check_instances(name: str, instances: Collection[str]) -> None:
+    """Raise `InUse` if an instance has a disk on the volume."""
+    if instances:
+        raise InUse(
+            "volume %s has disks of instances: %s" % (name, ", ".join(sorted(instances))),
+            hint="remove or move these instances first",
+        )
+
+
+def check_images(name: str, images: Sequence[str]) -> None:
+    """Raise `InUse` if there are images on the volume, though no instance has a disk there."""
+    if images:
+        shown = ", ".join(images[:_SHOWN])
+        raise InUse(
+            "volume %s has %d image(s) of no instance: %s%s"
+            % (name, len(images), shown, " …" if len(images) > _SHOWN else ""),
+            hint="--force destroys them with it",
+        )
+
+
+def steps(
+    crew: Crew,
+    pool: Pool,
+    volume: VolumeInfo,
+    nodes: Sequence[str],
+    *,
+    unused: Callable[[], None],
+    leave: Step,
+) -> list[Step]:
+    """In an order in which each step is found again: the volume goes after its bricks.
+
+    `nodes` are the cluster's.  `leave` has Ganeti use the volume no more, and `unused`
+    raises `InUse` if it is in use all the same: it is asked first, since whoever wants the
+    volume destroyed may have thought about it for long; after `leave`, which does not keep
+    Ganeti from making disks there by the ExtStorage provider, nor where gluster is its
+    only template; and once more when nobody can write there, after which there is no way
+    back.
+    """
+    gluster = crew.gluster(pool.anchor)
+
+    def state() -> VolumeInfo | None:
+        return gluster.volume(volume.name)
+
+    def is_stopped() -> bool:
+        found = state()
+        return found is None or not found.started
+
+    def stop() -> None:
+        unused()
+        gluster.ask("volume", "stop", volume.name)
+        try:
+            unused()
+        except GanetiGlusterError:
+            gluster.ask("volume", "start", volume.name)
+            raise
+
+    def delete() -> None:
+        gluster.ask("volume", "delete", volume.name)
+        if state() is not None:
+            raise GanetiGlusterError("glusterd deleted volume %s, but still has it" % volume.name)
+
+    def discard(node: str, brick: VolumeBrick) -> None:
+        crew.one(
+            node,
+            "discard",
+            timeout=DISCARD_SECONDS,
+            brick=brick.path,
+            volume=volume.name,
+            volume_id=volume.uuid,
+        )
+
+    def is_discarded(node: str, brick: VolumeBrick) -> bool:
+        directory, name = os.path.split(brick.path)
+        return not crew.one(node, "place", directory=directory, volume=name).brick_exists
+
+    found = [
+        Step("volume %s is in use by nobody" % volume.name, lambda: False, unused),
+        leave,
+        Step("volume %s stopped" % volume.name, is_stopped, stop),
+    ]
+    for brick in volume.bricks:
+        node = pool.node_of(brick, nodes)
+        if not node:
+            continue  # of a server that Ganeti does not know, or that is offline
+        found.append(
+            Step(
+                "%s: brick %s removed with all that is in it" % (node, brick.path),
+                partial(is_discarded, node, brick),
+                partial(discard, node, brick),
+            )
+        )
+    return [*found, Step("volume %s deleted" % volume.name, lambda: state() is None, delete)]
+
+
+def dissolve(crew: Crew, pool: Pool, volume: VolumeInfo) -> Step:
+    """The members leave the pool, unless another volume than this one still needs it."""
+    gluster = crew.gluster(pool.anchor)
+
+    def needed_or_gone() -> bool:
+        others = [found for found in gluster.volumes() if found.name != volume.name]
+        return not gluster.peers() or bool(others)
+
+    def detach() -> None:
+        for peer in gluster.peers():
+            force = [] if peer.connected else ["force"]
+            gluster.ask("peer", "detach", peer.hostname, *force)
+
+    return Step("pool dissolved, if it has no other volume", needed_or_gone, detach)

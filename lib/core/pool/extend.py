@@ -1,0 +1,56 @@
+"""A further set of bricks for a volume, as soon as there are nodes for a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ganeti_gluster.core.pool.build import BRICK_SECONDS, offline_bricks
+from ganeti_gluster.core.pool.held import Held
+from ganeti_gluster.core.pool.members import CONNECTED, Pool
+from ganeti_gluster.core.pool.moves import free_path
+from ganeti_gluster.core.pool.steps import Say, wait
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.gluster_cli import Gluster, VolumeInfo
+
+
+def next_set(
+    pool: Pool, volume: VolumeInfo, *, spares: Sequence[str], nodes: Sequence[str], directory: str
+) -> list[str]:
+    """The bricks of a further set, as gluster wants them; [] if there are not enough spares.
+
+    An arbiter keeps names alone: it goes to the member that has the fewest, so that
+    two spare nodes make a set.
+    """
+    data = volume.set_size - volume.arbiter
+    if len(spares) < data:
+        return []
+    chosen = list(spares[:data])
+    if volume.arbiter:
+        arbiters = [brick.server_uuid for brick in volume.bricks if brick.arbiter]
+        hosts = [node for node in nodes if node not in chosen and pool.state(node) == CONNECTED]
+        if not hosts:
+            return []
+        chosen.append(min(hosts, key=lambda node: arbiters.count(pool.uuid(node))))
+    return ["%s:%s" % (node, free_path(pool, node, directory, volume.name)) for node in chosen]
+
+
+def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str], say: Say) -> None:
+    """Add the bricks, and wait until they are online.
+
+    glusterd says success for bricks that it did not take: the state is read back.
+    """
+    with Held(gluster, volume.name, say) as held:
+        held.let_go()
+        gluster.ask("volume", "add-brick", volume.name, *bricks)
+        found = gluster.volume(volume.name)
+        has = [str(brick) for brick in found.bricks] if found else []
+        if [brick for brick in bricks if brick not in has]:
+            raise GanetiGlusterError(
+                "glusterd took the bricks %s, and has them not" % ", ".join(bricks)
+            )
+        wait(
+            "bricks of %s" % volume.name,
+            lambda: offline_bricks(gluster, volume.name),
+            seconds=BRICK_SECONDS,
+        )
+        held.wait_switched()

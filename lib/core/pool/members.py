@@ -1,0 +1,138 @@
+"""A pool that there is: its members, their bricks, and those that have none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.command import CommandFailed
+from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, Peer, VolumeBrick, VolumeInfo
+
+CONNECTED = "connected"
+DISCONNECTED = "disconnected"
+OUTSIDE = "not in the pool"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pool as the glusterd of `anchor` sees it; `addresses` are the nodes' own.
+
+    A node of Ganeti is found in it by its name or its address, since a brick's server
+    may have been named in another way.
+    """
+
+    anchor: str
+    own_uuid: str
+    peers: tuple[Peer, ...]
+    volumes: tuple[VolumeInfo, ...]
+    addresses: Mapping[str, str]
+
+    def uuid(self, node: str) -> str:
+        """The UUID of a node's glusterd, "" if it is not in the pool."""
+        if node == self.anchor:
+            return self.own_uuid
+        peer = self.peer(node)
+        return peer.uuid if peer else ""
+
+    def peer(self, node: str) -> Peer | None:
+        """The node as the anchor's peer."""
+        known = {node, self.addresses.get(node, node)}
+        return next((peer for peer in self.peers if known & set(peer.names)), None)
+
+    def state(self, node: str) -> str:
+        """How the anchor sees the node, in a word or glusterd's own."""
+        if node == self.anchor:
+            return CONNECTED
+        peer = self.peer(node)
+        if peer is None:
+            return OUTSIDE
+        if peer.sound:
+            return CONNECTED
+        return DISCONNECTED if not peer.connected else peer.state_text
+
+    def volume(self, name: str) -> VolumeInfo:
+        """The volume; raises `GanetiGlusterError` if there is none of this name."""
+        for volume in self.volumes:
+            if volume.name == name:
+                return volume
+        raise GanetiGlusterError("there is no volume %s in the pool of %s" % (name, self.anchor))
+
+    def bricks_on(self, node: str) -> list[tuple[VolumeInfo, VolumeBrick]]:
+        """The bricks of a node, each with its volume."""
+        uuid = self.uuid(node)
+        return [
+            (volume, brick)
+            for volume in self.volumes
+            for brick in volume.bricks
+            if uuid and brick.server_uuid == uuid
+        ]
+
+    def without_brick(self, volume: VolumeInfo, nodes: Sequence[str]) -> list[str]:
+        """Those of the nodes that are connected members and have no brick of the volume."""
+        used = {brick.server_uuid for brick in volume.bricks}
+        return [
+            node for node in nodes if self.state(node) == CONNECTED and self.uuid(node) not in used
+        ]
+
+    def node_of(self, brick: VolumeBrick, nodes: Sequence[str]) -> str:
+        """The node of Ganeti that has the brick, "" if none of these."""
+        return next((node for node in nodes if self.uuid(node) == brick.server_uuid), "")
+
+
+def read(gluster: Gluster, anchor: str, addresses: Mapping[str, str]) -> Pool:
+    """The pool as it is now; `gluster` is the anchor's."""
+    return Pool(
+        anchor, gluster.own_uuid(), tuple(gluster.peers()), tuple(gluster.volumes()), addresses
+    )
+
+
+def find_all(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> list[Pool]:
+    """The pools that the nodes are in, each as the first of its members sees it.
+
+    Raises `GanetiGlusterError` if none is in one.
+    """
+    pools: list[Pool] = []
+    reasons = []
+    for node in nodes:
+        if any(pool.uuid(node) for pool in pools):
+            continue
+        try:
+            found = read(crew.gluster(node), node, addresses)
+        except (GlusterFailed, CommandFailed) as err:
+            reasons.append("%s: %s" % (node, err))
+            continue
+        if found.peers or found.volumes:
+            pools.append(found)
+    if pools:
+        return pools
+    raise GanetiGlusterError(
+        "no node is in a Gluster pool%s" % "".join("; %s" % reason for reason in reasons),
+        hint="make one with: gnt-gluster pool create",
+    )
+
+
+def with_volume(pools: Sequence[Pool], name: str) -> Pool:
+    """The pool that has a volume, the first one if none has."""
+    with_it = [pool for pool in pools if name in [volume.name for volume in pool.volumes]]
+    return (with_it or list(pools))[0]
+
+
+def with_node(pools: Sequence[Pool], *nodes: str) -> Pool:
+    """The pool that has the first of the nodes that is in any, else the first one."""
+    with_one = [pool for node in nodes for pool in pools if pool.uuid(node)]
+    return (with_one or list(pools))[0]
+
+
+def ready_spares(
+    crew: Crew, pool: Pool, volume: VolumeInfo, nodes: Sequence[str], directory: str
+) -> list[str]:
+    """Those of the nodes that could take a brick of the volume at once.
+
+    They are members without one, and the place for it is there and empty.
+    """
+    candidates = pool.without_brick(volume, nodes)
+    arguments = {"directory": directory, "volume": volume.name}
+    answers, _ = crew.try_all("ready", dict.fromkeys(candidates, arguments))
+    return [node for node in candidates if answers.get(node)]

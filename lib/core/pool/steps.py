@@ -1,0 +1,98 @@
+"""A way in steps, each of which knows whether it is done: it can be gone again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ganeti_gluster.core.pool.crew import CrewFailed
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.command import CommandFailed
+from ganeti_gluster.tools.gluster_cli import GlusterFailed
+
+#: Takes a line of progress.
+Say = Callable[[str], None]
+
+#: Seconds between two looks at something that is waited for.
+PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """`done` looks whether there is nothing to do, `do` does it and may be repeated."""
+
+    text: str
+    done: Callable[[], bool]
+    do: Callable[[], None]
+
+
+class StepFailed(GanetiGlusterError):
+    """A step of several failed; what was done before it stays, and is found again."""
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(
+            "%s: %s" % (step, reason),
+            hint="what was done so far stays; run the command again to go on from here",
+        )
+
+
+class Changed(GanetiGlusterError):
+    """What is to be done is not what was shown any more."""
+
+
+def check_same(shown: Sequence[Step], now: Sequence[Step]) -> None:
+    """Raise `Changed` unless these steps are those that somebody has said yes to."""
+    before, after = ([step.text for step in some] for some in (shown, now))
+    if before != after:
+        other = [text for text in after if text not in before] or ["fewer steps"]
+        raise Changed(
+            "nothing was changed: what is to be done is not what was asked any more, but: %s"
+            % "; ".join(other),
+            hint="run the command again",
+        )
+
+
+class NotInTime(GanetiGlusterError):
+    """Something that was waited for did not come."""
+
+
+def run(steps: Sequence[Step], say: Say) -> None:
+    """Do those steps that are not done; raises `StepFailed` at the first that fails."""
+    for number, step in enumerate(steps, 1):
+        label = "[%d/%d] %s" % (number, len(steps), step.text)
+        try:
+            if step.done():
+                say("%s: already so" % label)
+                continue
+            say("%s ..." % label)
+            started = time.monotonic()
+            step.do()
+        except GanetiGlusterError as err:
+            raise StepFailed(step.text, str(err)) from err
+        say("%s: done (%.1f s)" % (label, time.monotonic() - started))
+
+
+def wait(
+    what: str, problem: Callable[[], str], *, seconds: float, say: Say = lambda line: None
+) -> None:
+    """Look until `problem` says none; raises `NotInTime` with the last one.
+
+    An answer that cannot be had is a problem like others.  A problem that changed is
+    said.
+    """
+    end = time.monotonic() + seconds
+    said = ""
+    while True:
+        try:
+            last = problem()
+        except (GlusterFailed, CommandFailed, CrewFailed) as err:
+            last = str(err)
+        if not last:
+            return
+        if last != said:
+            say("  %s" % last)
+            said = last
+        if time.monotonic() + PAUSE > end:
+            raise NotInTime("%s: not in %d s: %s" % (what, seconds, last))
+        time.sleep(PAUSE)

@@ -1,0 +1,98 @@
+"""The control socket of an image's server: one question a connection, one answer."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from ganeti_gluster.core.serve import files
+from ganeti_gluster.errors import GanetiGlusterError
+
+_LONGEST = 8192
+
+SERVING = "serving"
+WAITING = "waiting"
+LOST = "lost"
+
+
+class NoServer(GanetiGlusterError):
+    """There is no server of the image on this node."""
+
+
+class NoAnswer(GanetiGlusterError):
+    """The server did not answer in time."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a server says of itself.
+
+    `state` is SERVING, WAITING (for the storage, since `waiting`, seconds since the epoch,
+    `why`) or LOST; `mode` exclusive, shared or none; `size` in bytes, 0 where it is not
+    known yet; `block` the smallest request in bytes; `peers` the processes that are its
+    clients; `requests` those that wait for room; `connected` of the volume's `bricks` are in use.
+    """
+
+    state: str
+    mode: str
+    size: int
+    block: int
+    peers: tuple[int, ...]
+    waiting: float
+    why: str
+    requests: int
+    bricks: int
+    connected: int
+    version: str
+
+
+def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
+    """The answer of a server; empty where it ended instead.
+
+    Raises `NoServer` or `NoAnswer`.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(files.path(key, "ctl"))
+        except (FileNotFoundError, ConnectionRefusedError) as err:
+            raise NoServer("the image has no server here") from err
+        except (TimeoutError, BlockingIOError) as err:  # the latter where many wait already
+            raise NoAnswer("its server does not answer in %g s" % timeout) from err
+        try:
+            connection.send(question.encode())
+            data = connection.recv(_LONGEST)
+        except TimeoutError as err:
+            raise NoAnswer("its server does not answer in %g s" % timeout) from err
+        except (ConnectionError, BrokenPipeError):
+            return {}
+    text = data.decode("utf-8", "replace")
+    return {"ok": ""} if text == "ok\n" else files.parse(text)
+
+
+def status(key: str, *, timeout: float = 5.0) -> Status | None:
+    """What a server says of itself; None where there is none.
+
+    One that is being started again is waited for.  Raises `NoAnswer`.
+    """
+    try:
+        found = ask(key, "status", timeout=timeout)
+        if not found:
+            found = ask(key, "status", timeout=timeout)  # it was replacing itself
+    except NoServer:
+        return None
+    if not found:
+        return None
+    return Status(
+        state=found["state"],
+        mode=found["mode"],
+        size=int(found["size"]),
+        block=int(found["block"]),
+        peers=tuple(map(int, found["peers"].split())),
+        waiting=float(found["waiting"]),
+        why=found["why"],
+        requests=int(found["requests"]),
+        bricks=int(found["bricks"]),
+        connected=int(found["connected"]),
+        version=found["version"],
+    )

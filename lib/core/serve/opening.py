@@ -1,0 +1,116 @@
+"""Opening an image for this node, where nobody may have said that it had ended.
+
+The one way to a server for whoever wants to use an image.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ganeti_gluster.core.serve import control, hold
+from ganeti_gluster.core.serve.files import EXCLUSIVE
+from ganeti_gluster.core.serve.holder import Held, LastUser, holders_of, word_of
+from ganeti_gluster.core.serve.server import ImageServer
+from ganeti_gluster.core.volume import connect
+from ganeti_gluster.errors import GanetiGlusterError
+
+#: Seconds for a server that was started again, or opens its image anew, to lock it: who has
+#: not by then is dead or cut off.
+RETURN_SECONDS = 10.0
+_POLL_SECONDS = 1.0
+
+
+def open_image(
+    server: ImageServer,
+    *,
+    number: int,
+    work: int = 0,
+    mode: str = EXCLUSIVE,
+    locking: bool,
+    patience: int,
+    name_of: Callable[[int], str] = "the node of number %d".__mod__,
+) -> None:
+    """Have an image served on this node, whose number is `number`, in its work on images `work`.
+
+    What this node's own server held before a reboot is waited for, since the bricks forget
+    it; then, and where its word alone is left, the image is taken if nobody else shows for as
+    long as a server takes to come back, as the other end of a migration that was under way.
+    What another left that is gone is taken once it has had time to come back; `name_of`
+    names its node.  Raises as `ImageServer.open`.
+    """
+
+    def try_it(**more: Any) -> None:
+        server.open(number=number, mode=mode, locking=locking, patience=patience, **more)
+
+    own = (number, work)
+    if locking and mode == EXCLUSIVE and _was_open_here(server, number):
+        _await_former(server, own)
+    try:
+        try_it()
+    except Held as err:
+        if err.holder is None or err.holder.number not in own:
+            raise
+        _await_former(server, own)
+        try_it()
+    except LastUser as err:
+        left = _wait_for(try_it, err)
+        if left is not None:
+            logging.warning("Taking image %s, which %s left open", left.path, name_of(left.number))
+            try_it(take=left.word)
+
+
+def _was_open_here(server: ImageServer, number: int) -> bool:
+    """Whether this node had the image for itself and has not closed it; it restarted then.
+
+    Where the volume does not tell, opening the image does.
+    """
+    try:
+        found = server.status()
+        if found is not None and found.state != control.LOST:
+            return False
+        with connect(server.spec) as volume:
+            word, left_by = word_of(volume, server.path)
+    except (GanetiGlusterError, OSError):
+        return False
+    return bool(word) and left_by == number
+
+
+def _await_former(server: ImageServer, own: tuple[int, int]) -> None:
+    """Wait until the bricks have forgotten what this node had before it restarted.
+
+    A lock of its own may hide that of the other end of a migration, and that one may lock
+    again just then: so nobody else may show on any brick for `RETURN_SECONDS`.  Raises
+    `Held`.
+    """
+    path = server.path
+    logging.warning("Image %s is still open from before a restart of this node", path)
+    end = time.monotonic() + hold.OWN_SECONDS
+    free_since: float | None = None
+    while True:
+        with connect(server.spec) as volume:
+            found = holders_of(volume, path)
+        now = time.monotonic()
+        other = next((one for one in sorted(found) if one.number not in own), None)
+        if other is not None or (found and now > end):
+            raise Held(path, other or next(iter(found)))
+        free_since = None if found else now if free_since is None else free_since
+        if free_since is not None and now - free_since >= RETURN_SECONDS:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _wait_for(try_it: Callable[[], None], left: LastUser) -> LastUser | None:
+    """Who does not come back, and has left the word that is there now; None once opened."""
+    deadline = time.monotonic() + RETURN_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        try:
+            try_it()
+        except LastUser as err:
+            left = err
+        else:
+            return None
+    return left

@@ -1,0 +1,208 @@
+"""What nodes answer to the restricted commands, and what the master makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ganeti_gluster.core.services import config, control
+from ganeti_gluster.core.services.control import Outcome
+from ganeti_gluster.core.services.model import ServerService, Service, ServiceType, Status
+from ganeti_gluster.core.services.node import FORMAT
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.decode import Name, NotUnderstood
+
+# How long Ganeti's RPC waits for a connection, in seconds.
+CONNECT_SECONDS = 5
+
+# libcurl's error codes.
+_CANNOT_CONNECT = 7
+_NOT_TAKEN = 23
+_TIMED_OUT = 28
+
+# What the state of a single service may be.
+_STATES = frozenset(Status) - {Status.PARTIALLY_UP}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node's restricted command printed, or the `reason` why there is nothing.
+
+    `error` is that in the words of Ganeti's RPC.
+    """
+
+    output: str = ""
+    reason: str = ""
+    error: str = ""
+
+
+class Body:
+    """What a node daemon sends in answer to a restricted command, `longest` bytes at most."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._data = bytearray()
+
+    def take(self, data: bytes) -> int:
+        """Take a part, as libcurl hands it over, which ends a transfer at any other number."""
+        if len(self._data) + len(data) > self._longest:
+            return 0
+        self._data += data
+        return len(data)
+
+    def text(self) -> str:
+        """The answer, which Ganeti's RPC can read; raises NotUnderstood.
+
+        That is `[true, OUTPUT]` or `[false, REASON]`, both of them texts of any content.
+        """
+        try:
+            text = self._data.decode()
+        except UnicodeDecodeError as err:
+            raise NotUnderstood("", "it is not UTF-8") from err
+        found = decode.plain(text, longest=self._longest)
+        if not isinstance(found, list) or [type(part) for part in found] != [bool, str]:
+            raise NotUnderstood("", "it is not an outcome and a text")
+        return text
+
+    def complaint(self) -> str:
+        """What stands in place of an answer, for people."""
+        return decode.printable(self._data.decode("utf-8", "replace"))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a node tells of a type."""
+
+    digest: Name
+    services: tuple[ServerService, ...]
+
+
+def explain(message: str, seconds: int) -> str:
+    """The reason in the node RPC's error `message`, the same for the same cause.
+
+    libcurl's own words have the milliseconds in them.  `seconds` is the time limit.
+    """
+    message = decode.printable(message)
+    found = re.match(r"Error (\d{1,9}): (.*)", message)
+    if found is None:
+        if re.fullmatch(r"Executing command '.*' failed", message):
+            return "its node daemon refuses; is ganeti-gluster installed there?"
+        return message
+    code, text = int(found.group(1)), found.group(2).strip()
+    if code == _TIMED_OUT and "onnection" in text:
+        return "no connection within %d s" % min(CONNECT_SECONDS, seconds)
+    if code == _TIMED_OUT:
+        return "no answer within %d s; is ganeti-gluster installed there?" % seconds
+    if code == _NOT_TAKEN:
+        return str(NotUnderstood("", "it is too long"))
+    if code == _CANNOT_CONNECT:
+        return "no connection; is the node up, and does ganeti-noded run there?"
+    return text
+
+
+def parse_status(
+    answer: Answer, node: str, types: Iterable[ServiceType]
+) -> dict[str, list[ServerService]]:
+    """A node's answer to the status command, by the names of `types`.
+
+    The master's configuration counts: what the node's one lacks is UNKNOWN.  Raises
+    GanetiGlusterError with the reason if there is no answer, or one that does not fit.
+    """
+    told = decode.value(dict[Name, _Told], data(answer).get("types", {}), "types")
+    found: dict[str, list[ServerService]] = {}
+    for each in types:
+        own = told.get(each.name)
+        if own is None or own.digest != config.digest(each):
+            found[each.name] = [
+                ServerService(each.name, service.name, node, Status.UNKNOWN, OTHER_CONFIGURATION)
+                for service in each.services
+            ]
+            continue
+        for service in own.services:
+            _check(service, each)
+        if [service.name for service in own.services] != [one.name for one in each.services]:
+            raise NotUnderstood("types", "other services of %s than asked for" % each.name)
+        found[each.name] = [replace(service, node=node) for service in own.services]
+    return found
+
+
+def _check(found: ServerService, type: ServiceType) -> None:
+    """Raise NotUnderstood where it cannot be one of the type's services on a node."""
+    known = type.service(found.name)
+    if found.type != type.name or known is None:
+        raise NotUnderstood("types", "a service that is none of %s" % type.name)
+    if found.status not in _STATES or found.unit not in ("", *known.units):
+        raise NotUnderstood("types", "a state that %s %s cannot have" % (type.name, known.name))
+
+
+OTHER_CONFIGURATION = "it has another gluster-services.conf than the master; copy it there"
+
+
+def data(answer: Answer, *, longest: int = decode.LONGEST) -> dict[str, Any]:
+    """The plain data in an answer; raises GanetiGlusterError with the reason if none."""
+    if answer.reason:
+        raise GanetiGlusterError(answer.reason)
+    found = decode.plain(answer.output, longest=longest)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise GanetiGlusterError("it has another version of ganeti-gluster")
+    if "error" in found:
+        raise GanetiGlusterError(decode.value(str, found["error"], "error"))
+    return found
+
+
+def part(answer: Answer, name: str, hint: Any) -> Any:
+    """One part of an answer by its annotation; raises GanetiGlusterError if it is not there."""
+    found = data(answer)
+    if name not in found:
+        raise NotUnderstood(name, "it is missing")
+    return decode.value(hint, found[name], name)
+
+
+def packed(answer: Answer, *, longest: int) -> str:
+    """The dump that a node gives, for `replica.unpack`; raises GanetiGlusterError."""
+    found = data(answer, longest=longest).get("dump")
+    if not isinstance(found, str):
+        raise NotUnderstood("dump", "not a text")
+    return found
+
+
+def digests(answer: Answer) -> dict[str, str]:
+    """The digests of a node's types by their names; raises GanetiGlusterError."""
+    found: dict[str, str] = part(answer, "types", dict[Name, Name])
+    return found
+
+
+def master(answer: Answer) -> str:
+    """Which node the one that answers takes for the master, "" if it does not say.
+
+    Raises GanetiGlusterError if there is no answer.
+    """
+    found: str = decode.value(Name, data(answer).get("master", ""), "master")
+    return found
+
+
+def parse_outcomes(
+    answer: Answer, type: ServiceType, covered: Sequence[Service], node: str
+) -> list[Outcome]:
+    """A node's answer to a control command; without one, all that it covers has failed."""
+    try:
+        outcomes: Sequence[Outcome] = part(answer, "outcomes", tuple[Outcome, ...])
+        names = [(outcome.type, outcome.service) for outcome in outcomes]
+        if names != [(type.name, service.name) for service in covered]:
+            raise NotUnderstood("outcomes", "of other services than asked for")
+    except GanetiGlusterError as err:
+        return all_alike(type, covered, node, control.FAILED, str(err))
+    return [replace(outcome, node=node) for outcome in outcomes]
+
+
+def all_alike(
+    type: ServiceType, services: Sequence[Service], node: str, result: str, message: str
+) -> list[Outcome]:
+    """The same outcome for each of `services`, whose status is UNKNOWN."""
+    return [
+        Outcome(node, type.name, service.name, result, Status.UNKNOWN, message)
+        for service in services
+    ]

@@ -1,0 +1,249 @@
+"""The master list of services: what is built in, and what the administrator says.
+
+/etc/ganeti/gluster-services.conf, the same on all nodes, has a section for each
+type; a section of a type that is built in says only what is to be different::
+
+    [GLUSTER_SWIFT]
+    nodes = tag:swift
+    verify = on
+
+    [NFS]
+    title = NFS on Gluster
+    nodes = node1 node2
+    service.rpcbind = rpcbind
+    service.ganesha = nfs-ganesha ganesha.nfsd
+
+    [settings]
+    history = 10000
+
+The services start in the order in which they stand there.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ganeti_gluster import constants
+from ganeti_gluster.core.services.model import NodeChoice, Service, ServiceType
+from ganeti_gluster.errors import GanetiGlusterError
+
+GLUSTER_SWIFT = "GLUSTER_SWIFT"
+GLUSTER = "GLUSTER"
+
+BUILT_IN = (
+    ServiceType(
+        GLUSTER_SWIFT,
+        "Gluster Swift",
+        tuple(
+            Service(
+                name,
+                tuple(
+                    form % name for form in ("gluster-swift-%s", "openstack-swift-%s", "swift-%s")
+                ),
+            )
+            # Requests come in at the proxy, which needs the others.
+            for name in ("account", "container", "object", "proxy")
+        ),
+    ),
+    ServiceType(
+        GLUSTER,
+        "GlusterFS",
+        (
+            Service("glusterd", ("glusterd", "glusterfs-server")),
+            Service("glustereventsd", ("glustereventsd",)),
+        ),
+    ),
+)
+
+SETTINGS = "settings"
+# Events that are kept, and the seconds that a hook of the administrator's may take.
+HISTORY, HISTORY_RANGE = 10000, (100, 1000000)
+HOOK_SECONDS, HOOK_SECONDS_RANGE = 20, (1, 60)
+
+MAX_TYPES = 16
+MAX_SERVICES = 32
+
+_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
+_SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+# A unit's name without its suffix, safe as a file name and as an argument.
+_UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.@-]{0,127}")
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}")
+_TAG = re.compile(r"[A-Za-z0-9_+*/:@.-]{1,128}")  # Ganeti's own rule
+
+
+class InvalidConfiguration(GanetiGlusterError):
+    """The file with the master list of services cannot be used."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All service types, in their order, and the settings."""
+
+    types: tuple[ServiceType, ...] = BUILT_IN
+    history: int = HISTORY
+    hook_seconds: int = HOOK_SECONDS
+
+    def type(self, name: str) -> ServiceType:
+        """The type called `name`, in any case; raises `InvalidConfiguration`."""
+        for found in self.types:
+            if found.name == name.upper():
+                return found
+        raise InvalidConfiguration(
+            "there is no service type %r" % name,
+            hint="known are %s" % ", ".join(found.name for found in self.types),
+        )
+
+
+def digest(found: ServiceType) -> str:
+    """What two nodes with the same list of a type's services have in common."""
+    text = repr([(service.name, service.units) for service in found.services])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load(path: str | None = None) -> Configuration:
+    """The configuration of this node; the built-in one where there is no file.
+
+    Raises `InvalidConfiguration`.
+    """
+    path = path or constants.SERVICES_CONF
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+    except FileNotFoundError:
+        return Configuration()
+    except (OSError, UnicodeDecodeError) as err:
+        raise InvalidConfiguration("%s cannot be read: %s" % (path, err)) from err
+    return parse(text, path)
+
+
+def parse(text: str, path: str = constants.SERVICES_CONF) -> Configuration:
+    """The configuration in `text`; `path` is for messages.
+
+    Raises `InvalidConfiguration`.
+    """
+    parser = configparser.ConfigParser(
+        interpolation=None, default_section="", delimiters=("=",), empty_lines_in_values=False
+    )
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text, path)
+    except configparser.Error as err:
+        raise InvalidConfiguration("%s: %s" % (path, str(err).replace("\n", " "))) from err
+    types = {found.name: found for found in BUILT_IN}
+    settings: Mapping[str, str] = {}
+    for name in parser.sections():
+        if name == SETTINGS:
+            settings = parser[name]
+            continue
+        with _Within(path, name):
+            types[name] = _type(name, parser[name], types.get(name))
+    if len(types) > MAX_TYPES:
+        raise InvalidConfiguration("%s: more than %d types" % (path, MAX_TYPES))
+    with _Within(path, SETTINGS):
+        return Configuration(tuple(types.values()), **_settings(settings))
+
+
+class _Within:
+    """Put the file and the section before what is wrong."""
+
+    def __init__(self, path: str, section: str) -> None:
+        self._where = "%s, section [%s]" % (path, section)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
+        if isinstance(err, ValueError):
+            raise InvalidConfiguration("%s: %s" % (self._where, err)) from err
+
+
+def _type(name: str, section: Mapping[str, str], base: ServiceType | None) -> ServiceType:
+    _match(_TYPE, name, "name of a type (capital letters, digits and _)")
+    found = base or ServiceType(name, name, ())
+    services = []
+    for key, value in section.items():
+        if key.startswith("service."):
+            services.append(_service(key[len("service.") :], value))
+        elif key == "title":
+            found = replace(found, title=_title(value))
+        elif key == "nodes":
+            found = replace(found, nodes=node_choice(value))
+        elif key == "verify":
+            found = replace(found, verify=_switch(key, value))
+        else:
+            raise ValueError("unknown line %r" % key)
+    if services:
+        found = replace(found, services=tuple(services))
+    if not found.services:
+        raise ValueError("a type needs at least one line 'service.NAME = UNIT ...'")
+    if len(found.services) > MAX_SERVICES:
+        raise ValueError("more than %d services" % MAX_SERVICES)
+    units = [unit for service in found.services for unit in service.units]
+    twice = sorted({unit for unit in units if units.count(unit) > 1})
+    if twice:
+        raise ValueError("unit %s is named twice" % ", ".join(twice))
+    return found
+
+
+def _service(name: str, value: str) -> Service:
+    _match(_SERVICE, name, "name of a service (small letters, digits, _ and -)")
+    units = tuple(unit.removesuffix(".service") for unit in value.split())
+    if not units:
+        raise ValueError("service %s has no unit" % name)
+    for unit in units:
+        _match(_UNIT, unit, "name of a unit")
+    return Service(name, units)
+
+
+def node_choice(value: str) -> NodeChoice:
+    """`all`, `none`, `tag:TAG`, or names of nodes; raises ValueError."""
+    if value == "all":
+        return NodeChoice()
+    if value == "none":
+        return NodeChoice("names")
+    if value.startswith("tag:"):
+        return NodeChoice("tag", tag=_match(_TAG, value[len("tag:") :], "tag"))
+    names = value.replace(",", " ").split()
+    if not names:
+        raise ValueError("'nodes' is empty; write all, none, tag:TAG or names of nodes")
+    return NodeChoice("names", names=frozenset(_match(_NODE, name, "node name") for name in names))
+
+
+def _title(value: str) -> str:
+    if not value or len(value) > 64 or not value.isprintable():
+        raise ValueError("the title is to be one line of at most 64 characters")
+    return value
+
+
+def _settings(section: Mapping[str, str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for key, value in section.items():
+        if key == "history":
+            found["history"] = _number(key, value, HISTORY_RANGE)
+        elif key == "hook_seconds":
+            found["hook_seconds"] = _number(key, value, HOOK_SECONDS_RANGE)
+        else:
+            raise ValueError("unknown line %r" % key)
+    return found
+
+
+def _number(key: str, value: str, allowed: tuple[int, int]) -> int:
+    if not value.isascii() or not value.isdigit() or not allowed[0] <= int(value) <= allowed[1]:
+        raise ValueError("%s is to be a number from %d to %d, not %r" % (key, *allowed, value))
+    return int(value)
+
+
+def _switch(key: str, value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValueError("%s is to be on or off, not %r" % (key, value))
+    return value == "on"
+
+
+def _match(pattern: re.Pattern[str], value: str, what: str) -> str:
+    if not pattern.fullmatch(value):
+        raise ValueError("%r is no %s" % (value, what))
+    return value

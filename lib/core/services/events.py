@@ -1,0 +1,184 @@
+"""What changed between two snapshots: each change is one event.
+
+Nothing here reads a clock or a disk: the same two snapshots give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from ganeti_gluster.core.services.model import Aggregate, ClusterServices, ServerService, Status
+from ganeti_gluster.tools import decode
+from ganeti_gluster.tools.decode import Longest, Moment, Name, Serial
+
+SERVICE_STATUS = "service-status"
+SERVICE_APPEARED = "service-appeared"
+SERVICE_VANISHED = "service-vanished"
+NODE_STATUS = "node-status"
+CLUSTER_STATUS = "cluster-status"
+FETCH_FAILED = "fetch-failed"
+FETCH_RESTORED = "fetch-restored"
+KINDS = (
+    FETCH_FAILED,
+    FETCH_RESTORED,
+    SERVICE_APPEARED,
+    SERVICE_VANISHED,
+    SERVICE_STATUS,
+    NODE_STATUS,
+    CLUSTER_STATUS,
+)
+
+
+#: Characters of an event's message: it goes into the environment of hooks, and
+#: `replica.longest` has to know how much room a history takes.
+LONGEST_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change, seen at `time` (seconds since the epoch).
+
+    `type`, `node`, `service`, `old` and `new` are "" where they do not apply.
+    `id` orders the events of the cluster and is 0 before the event is stored;
+    `uid` is its name for ever, also when it is told twice.
+    """
+
+    time: Moment
+    kind: Name
+    type: Name = ""
+    node: Name = ""
+    service: Name = ""
+    old: Name = ""
+    new: Name = ""
+    message: Annotated[str, Longest(LONGEST_MESSAGE)] = ""
+    id: Serial = 0
+    uid: Name = ""
+
+    def line(self) -> str:
+        """One line for people, without the time."""
+        return _sentence(self) + (": %s" % self.message if self.message else "")
+
+
+def _sentence(event: Event) -> str:
+    if event.kind == FETCH_FAILED:
+        return "%s no longer tells its services" % event.node
+    if event.kind == FETCH_RESTORED:
+        return "%s tells its services again" % event.node
+    change = "%s -> %s" % (event.old, event.new)
+    if event.kind == CLUSTER_STATUS:
+        return "%s in the cluster: %s" % (event.type, change)
+    if event.kind == NODE_STATUS:
+        return "%s on %s: %s" % (event.type, event.node, change)
+    service = "%s %s on %s" % (event.type, event.service, event.node)
+    if event.kind == SERVICE_APPEARED:
+        return "%s is new: %s" % (service, event.new)
+    if event.kind == SERVICE_VANISHED:
+        return "%s is no longer there: was %s" % (service, event.old)
+    return "%s: %s" % (service, change)
+
+
+def with_since(old: ClusterServices | None, new: ClusterServices) -> ClusterServices:
+    """`new`, where a service whose node does not say since when has what `old` knows.
+
+    For a status that `old` does not have it is the time of `new`.
+    """
+    before = {(was.type, was.node, was.name): was for was in (old.services if old else ())}
+    services = []
+    for found in new.services:
+        if found.since is None:
+            was = before.get((found.type, found.node, found.name))
+            same = was is not None and was.status is found.status
+            found = replace(found, since=was.since if was and same else new.time)
+        services.append(found)
+    return new.with_services(services)
+
+
+def changes(old: ClusterServices, new: ClusterServices) -> list[Event]:
+    """The events that lead from `old` to `new`, in the order of `KINDS`.
+
+    A type that `old` has nothing of is recorded without events.  `id` and `uid` are
+    not set.
+    """
+    events = [*_fetching(old, new)]
+    common = [name for name in new.types() if name in old.types()]
+    gone = [name for name in old.types() if name not in new.types()]
+    for name in [*common, *gone]:
+        events += _services(old.select(type=name), new.select(type=name), new.time)
+    for name in common:
+        events += _aggregates(old, new, name)
+    return sorted(events, key=lambda event: KINDS.index(event.kind))
+
+
+def _fetching(old: ClusterServices, new: ClusterServices) -> Iterable[Event]:
+    for node, reason in sorted(new.failures.items()):
+        if node not in old.failures:
+            yield Event(new.time, FETCH_FAILED, node=node, message=_message(reason))
+    for node in sorted(old.failures):
+        # A node that has left the cluster does not tell again.
+        if node not in new.failures and node in new.nodes():
+            yield Event(new.time, FETCH_RESTORED, node=node)
+
+
+def _services(old: list[ServerService], new: list[ServerService], time: float) -> Iterable[Event]:
+    before = {(found.node, found.name): found for found in old}
+    after = {(found.node, found.name): found for found in new}
+    for key, found in after.items():
+        was = before.get(key)
+        if was is None:
+            yield _of(found, time, SERVICE_APPEARED, "", found.status)
+        elif was.status is not found.status:
+            yield _of(found, time, SERVICE_STATUS, was.status.value, found.status)
+    for key, was in before.items():
+        if key not in after:
+            yield Event(
+                time,
+                SERVICE_VANISHED,
+                type=was.type,
+                node=was.node,
+                service=was.name,
+                old=was.status.value,
+            )
+
+
+def _of(found: ServerService, time: float, kind: str, old: str, new: Status) -> Event:
+    return Event(
+        time,
+        kind,
+        type=found.type,
+        node=found.node,
+        service=found.name,
+        old=old,
+        new=new.value,
+        message=_message(found.message),
+    )
+
+
+def _message(text: str) -> str:
+    """What an event says beside the change, in one line of a bounded length."""
+    return decode.printable(text, longest=LONGEST_MESSAGE)
+
+
+def _aggregates(old: ClusterServices, new: ClusterServices, name: str) -> Iterable[Event]:
+    for node in new.nodes(name):
+        was, now = (at.aggregate(type=name, node=node) for at in (old, new))
+        if was.members:
+            yield from _aggregate_event(NODE_STATUS, name, node, was, now, new.time)
+    was, now = old.aggregate(type=name), new.aggregate(type=name)
+    yield from _aggregate_event(CLUSTER_STATUS, name, "", was, now, new.time)
+
+
+def _aggregate_event(
+    kind: str, name: str, node: str, was: Aggregate, now: Aggregate, time: float
+) -> Iterable[Event]:
+    if was.status is not now.status:
+        yield Event(
+            time,
+            kind,
+            type=name,
+            node=node,
+            old=was.status.value,
+            new=now.status.value,
+            message=_message(now.message),
+        )

@@ -1,0 +1,74 @@
+"""Asking all nodes for their services: who is to be asked, and what comes of the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ganeti_gluster.core.services import answers
+from ganeti_gluster.core.services.answers import Answer
+from ganeti_gluster.core.services.model import (
+    ClusterServices,
+    Node,
+    ServerService,
+    ServiceType,
+    Status,
+)
+from ganeti_gluster.errors import GanetiGlusterError
+
+OFFLINE = "marked offline in Ganeti"
+
+
+class Inquiry:
+    """What nodes tell of `types`, in one round or several.
+
+    `to_ask` has the addresses of those that are to be asked next, by name: at first all
+    on which a type is expected, later those with services on their way to another state.
+    """
+
+    def __init__(self, types: Sequence[ServiceType], nodes: Sequence[Node]) -> None:
+        self._types = types
+        self._nodes = [node for node in nodes if any(node in each.nodes for each in types)]
+        self._told: dict[str, dict[str, list[ServerService]]] = {}
+        self._masters: dict[str, str] = {}
+        self._failures = {node.name: OFFLINE for node in self._nodes if node.offline}
+        self.to_ask = {node.name: node.address for node in self._nodes if not node.offline}
+
+    def take(self, found: Mapping[str, Answer]) -> None:
+        """Take the answers of a round."""
+        for name, answer in found.items():
+            try:
+                # Both or none: an answer is understood as a whole.
+                told = answers.parse_status(answer, name, self._types)
+                self._masters[name], self._told[name] = answers.master(answer), told
+            except GanetiGlusterError as err:
+                # What it told a moment ago counts: there was less time for this answer.
+                if name not in self._told:
+                    self._failures[name] = str(err)
+        self.to_ask = {name: at for name, at in self.to_ask.items() if self._moves(name)}
+
+    def _moves(self, node: str) -> bool:
+        services = self._told.get(node, {}).values()
+        return any(service.transition for each in services for service in each)
+
+    def snapshot(self) -> ClusterServices:
+        """What is known now; services that are still on their way are UNKNOWN."""
+        services = (
+            replace(found, status=Status.UNKNOWN) if found.transition else found
+            for type in self._types
+            for node in self._nodes
+            if node in type.nodes
+            for found in self._services(type, node.name)
+        )
+        return ClusterServices(
+            time.time(), tuple(services), dict(self._failures), dict(self._masters)
+        )
+
+    def _services(self, type: ServiceType, node: str) -> Iterator[ServerService]:
+        if node in self._told:
+            yield from self._told[node][type.name]
+            return
+        for service in type.services:
+            reason = self._failures[node]
+            yield ServerService(type.name, service.name, node, Status.UNKNOWN, reason)

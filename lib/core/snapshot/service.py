@@ -1,0 +1,235 @@
+"""A worker as a transient unit of systemd, and the talk with it.
+
+The unit is named for the instance, so that there is one operation on its
+snapshots at a time and anybody can see that there is one.  systemd runs `undo`
+whatever way the worker ended, so that QEMU is not left with a filter that nobody
+reads.  The worker ends when its standard input does: with the process that asked,
+be it across Ganeti's ssh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
+
+from ganeti_gluster import constants
+from ganeti_gluster.core.snapshot.request import (
+    DONE,
+    FAILED,
+    MESSAGE,
+    PROGRESS,
+    READY,
+    Failure,
+    Message,
+    Moved,
+    Request,
+    Result,
+    dump,
+)
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import command, decode, names, systemd
+from ganeti_gluster.tools.decode import NotUnderstood
+
+#: Seconds between two lines of a worker that has nothing else to say.
+HEARTBEAT = 5.0
+#: Seconds without a line after which a worker, or the way to it, counts as dead.
+SILENCE = 60.0
+#: Seconds that a worker has to undo what it did, when it is told to end.
+END_SECONDS = 150
+_ASK_SECONDS = 10
+# Bytes of a line, of which a worker says a few hundred.
+_LONGEST_LINE = 1024 * 1024
+
+# What a worker says with each event.
+_SAID = {MESSAGE: Message, PROGRESS: Moved, FAILED: Failure}
+
+Event = dict[str, Any]
+
+
+class Busy(GanetiGlusterError):
+    """There is an operation on the instance's snapshots already."""
+
+
+class WorkerFailed(GanetiGlusterError):
+    """What a worker says of its failure, or that there is none any more."""
+
+
+def unit(instance: str) -> str:
+    """The unit of the instance's worker."""
+    return "ganeti-gluster-snapshot-%s.service" % names.host(instance)
+
+
+def mark(instance: str) -> str:
+    """The file that is there while QEMU may have something of a snapshot's."""
+    return os.path.join(constants.SNAPSHOT_DIR, names.host(instance))
+
+
+def worker_argv(program: Sequence[str], instance: str) -> list[str]:
+    """The command that runs a worker, with a pipe to its standard input and output.
+
+    `program` is the worker's: it is given a mode, "run" or "undo", and the instance.
+    """
+    return systemd.run_argv(
+        unit(instance),
+        "Snapshot of instance %s" % instance,
+        [*program, "run", instance],
+        options=["--pipe", "--wait"],
+        properties=[
+            "TimeoutStopSec=%d" % END_SECONDS,
+            systemd.command_property("ExecStopPost", undo_argv(program, instance)),
+            *systemd.SNAPSHOT_WORKER,
+        ],
+    )
+
+
+def undo_argv(program: Sequence[str], instance: str) -> list[str]:
+    """The command that takes what a killed worker left out of the instance's QEMU."""
+    return [*program, "undo", instance]
+
+
+def is_busy(instance: str, *, run: command.Run = command.run) -> bool:
+    """Whether there is a worker of the instance on this node, be it one that ends."""
+    return _state(instance, run) not in ("inactive", "failed", "")
+
+
+def is_going_on(instance: str, *, run: command.Run = command.run) -> bool:
+    """Whether there is a worker of the instance on this node that has not been told to end."""
+    return _state(instance, run) in ("active", "activating", "reloading")
+
+
+def _state(instance: str, run: command.Run) -> str:
+    return systemd.state(unit(instance), timeout=_ASK_SECONDS, run=run)
+
+
+def note_progress(instance: str) -> None:
+    """Leave with the mark when there was progress last."""
+    with contextlib.suppress(OSError):
+        os.utime(mark(instance))
+
+
+def idle_seconds(instance: str) -> float:
+    """For how long there has been no progress; 0 where there is no mark."""
+    try:
+        return max(0.0, time.time() - os.stat(mark(instance)).st_mtime)
+    except FileNotFoundError:
+        return 0.0
+
+
+def converse(
+    argv: Sequence[str],
+    instance: str,
+    request: Callable[[], Request],
+    listen: Callable[[Event], None],
+) -> dict[str, Any]:
+    """Start a worker, ask it for what `request` gives once it is there, and hear it out.
+
+    The worker's unit exists when `request` is called, and the hooks refuse from
+    then on what would disturb it; so `request` can wait for what is under way.
+    Returns what came of it, a `Result`; raises `Busy` or `WorkerFailed`.
+    """
+    with (
+        open(os.memfd_create("complaints"), "w+b") as complaints,
+        _started(argv, complaints) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        lines = _lines(process.stdout)
+        first = next(lines, None)
+        if first is None or first.get("event") != READY:
+            raise _no_worker(instance, process, complaints)
+        line = dump(request())
+        try:
+            process.stdin.write(line.encode() + b"\n")
+            process.stdin.flush()
+            for event in lines:
+                if event.get("event") == DONE:
+                    result: dict[str, Any] = event["result"]
+                    return result
+                if event.get("event") == FAILED:
+                    raise WorkerFailed(event["message"], hint=event.get("hint", ""))
+                listen(event)
+        except BrokenPipeError:
+            pass
+        raise _no_worker(instance, process, complaints)
+
+
+@contextlib.contextmanager
+def _started(argv: Sequence[str], complaints: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0
+    )
+    try:
+        yield process
+    finally:
+        # The end of its input ends the worker, which undoes what it did.
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                assert stream is not None
+                stream.close()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _lines(stream: IO[bytes]) -> Iterator[Event]:
+    """The events of a worker until it ends, or is silent for too long."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        rest, deadline = b"", time.monotonic() + SILENCE
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise WorkerFailed("the worker has been silent for %d s" % SILENCE)
+            data = os.read(stream.fileno(), 65536)
+            if not data:
+                return
+            deadline = time.monotonic() + SILENCE
+            *whole, rest = (rest + data).split(b"\n")
+            if len(rest) > _LONGEST_LINE:
+                raise WorkerFailed("what the worker says is not understood: it has no end")
+            for line in whole:
+                yield _event(line)
+
+
+def _event(line: bytes) -> Event:
+    """An event with what belongs to it; nothing for a line that is none, as of a library."""
+    try:
+        said = decode.plain(line, longest=_LONGEST_LINE)
+    except NotUnderstood:
+        return {}
+    name = said.get("event") if isinstance(said, dict) else None
+    if not isinstance(name, str):
+        return {}
+    try:
+        if name == DONE:
+            return {"event": name, "result": decode.value(Result, said.get("result"), "result")}
+        more = decode.value(_SAID[name], said, name) if name in _SAID else {}
+    except NotUnderstood as err:
+        raise WorkerFailed("what the worker says is not understood: %s" % err.detail) from err
+    return {"event": name, **more}
+
+
+def _no_worker(
+    instance: str, process: subprocess.Popen[bytes], complaints: IO[bytes]
+) -> GanetiGlusterError:
+    try:
+        code: int | None = process.wait(5)
+    except subprocess.TimeoutExpired:
+        code = None
+    complaints.seek(0)
+    text = complaints.read().decode("utf-8", "replace").strip()[-2000:]
+    text = decode.printable(text, longest=2000)
+    if "already loaded" in text or "already exists" in text:
+        return Busy(
+            "an operation on the snapshots of instance %s is under way already" % instance,
+            hint="wait for its end; on the instance's node it is the unit %s" % unit(instance),
+        )
+    return WorkerFailed(
+        "the worker ended (exit status %s)%s" % (code, ": %s" % text if text else ""),
+        hint="see journalctl --unit=%s on the instance's node" % unit(instance),
+    )

@@ -1,0 +1,135 @@
+"""The process that carries an operation out: one line in, lines out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ganeti_gluster.core.copy import Progress, signals
+from ganeti_gluster.core.snapshot import live, service, work
+from ganeti_gluster.core.snapshot.request import DONE, FAILED, MESSAGE, PROGRESS, READY, load
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import private
+
+#: Seconds between two reports of progress.
+_REPORT_SECONDS = 1.0
+
+
+class Abandoned(GanetiGlusterError):
+    """Whoever asked for the operation is gone."""
+
+
+def run(instance: str, guests: work.Guests) -> int:
+    """Do what the first line of standard input asks for; the exit status."""
+    speaker = _Speaker(instance)
+    try:
+        with signals.raised(), _marked(instance), speaker.heart():
+            speaker.say(event=READY)
+            line = sys.stdin.readline()
+            if not line:
+                return 1
+            request = load(line)
+            if request.instance != instance:
+                raise GanetiGlusterError("the request is for instance %s" % request.instance)
+            threading.Thread(target=_await_end, args=(speaker,), daemon=True).start()
+            result = work.do(request, guests, speaker)
+    except (GanetiGlusterError, OSError) as err:
+        logging.debug("Snapshot", exc_info=True)
+        message = err.message if isinstance(err, GanetiGlusterError) else str(err)
+        speaker.say(event=FAILED, message=message, hint=getattr(err, "hint", ""))
+        return 1
+    speaker.say(event=DONE, result=result)
+    return 0
+
+
+def undo(instance: str, guests: work.Guests) -> int:
+    """Take out of QEMU what a worker left there that was killed; the exit status."""
+    if not os.path.exists(service.mark(instance)):
+        return 0
+    try:
+        if guests.is_running(instance):
+            live.undo(guests.connect(instance))
+    except GanetiGlusterError as err:
+        print(err, file=sys.stderr)
+        return 1
+    _unmark(instance)
+    return 0
+
+
+@contextlib.contextmanager
+def _marked(instance: str) -> Iterator[None]:
+    """Leave the mark, which goes when QEMU is known to have nothing of ours."""
+    private.write(service.mark(instance), "%d\n" % os.getpid())
+    yield
+    # Not after an error: `undo`, which follows, looks at QEMU first.
+    _unmark(instance)
+
+
+def _unmark(instance: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(service.mark(instance))
+
+
+def _await_end(speaker: _Speaker) -> None:
+    """Notice that whoever asked is gone."""
+    sys.stdin.read()
+    speaker.abandoned = True
+
+
+class _Speaker:
+    """Reports on standard output, and ends the work once nobody listens."""
+
+    def __init__(self, instance: str) -> None:
+        self.abandoned = False
+        self._instance = instance
+        self._lock = threading.Lock()
+        self._next = 0.0
+        self._done = -1
+
+    def say(self, **event: Any) -> None:
+        with self._lock:
+            try:
+                sys.stdout.write(json.dumps(event) + "\n")
+                sys.stdout.flush()
+            except OSError:
+                self.abandoned = True
+
+    def message(self, text: str) -> None:
+        self._go_on()
+        service.note_progress(self._instance)
+        self.say(event=MESSAGE, text=text)
+
+    def progress(self, disk: int, progress: Progress) -> None:
+        self._go_on()
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _REPORT_SECONDS
+            if progress.done != self._done:  # a copy that hangs reports as well
+                service.note_progress(self._instance)
+            self._done = progress.done
+            self.say(event=PROGRESS, disk=disk, **progress._asdict())
+
+    def _go_on(self) -> None:
+        if self.abandoned:
+            raise Abandoned("whoever asked for it is gone")
+
+    @contextlib.contextmanager
+    def heart(self) -> Iterator[None]:
+        """Say something now and then, so that silence is death."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(service.HEARTBEAT):
+                self.say(event="alive")
+
+        threading.Thread(target=beat, daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()

@@ -1,0 +1,388 @@
+"""Look at this node: glusterd, bricks, open images, libgfapi, exports, TLS; in bounded time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ganeti_gluster import constants
+from ganeti_gluster.core.pool import profile
+from ganeti_gluster.core.serve import control, files
+from ganeti_gluster.core.serve.server import PROGRAM
+from ganeti_gluster.core.verify import facts as f
+from ganeti_gluster.core.verify.bounded import Answer, look
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.plugin_state import PluginState
+from ganeti_gluster.tools import command, systemd
+from ganeti_gluster.tools.command import CommandFailed, CommandResult
+from ganeti_gluster.tools.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
+from ganeti_gluster.tools.gluster_cli.peers import REJECTED
+from ganeti_gluster.tools.gluster_cli.volumes import parse_options
+
+#: Seconds for the whole look.  Ganeti's other requests of the kind wait 8 s for
+#: this one to end.
+SECONDS = 20.0
+#: Seconds for one question to glusterd, which answers these at once or never.
+GLUSTERD_SECONDS = 8.0
+#: Seconds to connect to a volume and look at its root.
+REACH_SECONDS = 12.0
+#: Up to how many entries of a brick's index are counted, and looked at.
+COUNT_LIMIT = 100_000
+PIECES_LIMIT = 1_000
+
+GLUSTERD_DIR = Path("/var/lib/glusterd")
+#: Where GlusterFS looks for its keys: Debian's 11.1, and its 10.3, which takes OpenSSL's own.
+TLS_DIR = Path("/etc/ssl")
+TLS_DIR_10 = Path("/usr/lib/ssl")
+#: What is mounted where, as the system itself has it.
+SYSTEM_MOUNTS = Path("/proc/1/mountinfo")
+TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
+
+_EXPORT = "ganeti-gluster-export-"
+_UNITS = (
+    "list-units",
+    "--state=active,activating",
+    "--plain",
+    "--no-legend",
+    _EXPORT + "*.service",
+)
+# Of a file on a brick: its parent's GFID, a slash and its name.
+_GFID2PATH = "trusted.gfid2path."
+_RELEASE = re.compile(r"^glusterfs (\S+)", re.MULTILINE)
+
+
+def quick(argv: Sequence[str], timeout: float) -> CommandResult:
+    """Run on this node, for `GLUSTERD_SECONDS` at most."""
+    return command.run(argv, timeout=min(timeout, GLUSTERD_SECONDS), check=False)
+
+
+#: The gluster command with little patience, for questions that need no other node.
+LOCAL = Gluster(execute=quick, patience=3.0)
+
+
+def gather_node(
+    node: str, plugin: PluginState, specs: Sequence[VolumeSpec], *, seconds: float = SECONDS
+) -> f.NodeFacts:
+    """What this node is like; `specs` are the volumes that it should reach."""
+    jobs: dict[str, Any] = {
+        "image server": server_problem,
+        "image servers": look_at_servers,
+        "GlusterFS's release": release,
+        "glusterd": look_at_glusterd,
+        "exports": look_at_exports,
+        "TLS": look_at_tls,
+    }
+    # Two groups may name a volume with different servers; both must work.
+    for spec in specs:
+        jobs["volume %s" % spec.name] = lambda spec=spec: reach(spec)
+    answers = look(jobs, seconds=seconds)
+    reached, unreachable = [], {}
+    for spec in specs:
+        reason = _reason(answers.pop("volume %s" % spec.name, Answer(value="")))
+        if reason:
+            unreachable[spec.name] = reason
+        else:
+            reached.append(spec.name)
+    problems = tuple(
+        "%s: %s" % (name, answer.error) for name, answer in answers.items() if answer.error
+    )
+    return f.NodeFacts(
+        node=node,
+        plugin=plugin,
+        server_problem=_reason(answers["image server"]),
+        servers=answers["image servers"].value or (),
+        glusterfs=answers["GlusterFS's release"].value or "",
+        reached=tuple(name for name in reached if name not in unreachable),
+        unreachable=unreachable,
+        exports=answers["exports"].value or (),
+        tls=answers["TLS"].value or f.TlsFiles(),
+        problems=problems,
+        **(answers["glusterd"].value or {"glusterd": f.SILENT}),
+    )
+
+
+def _reason(answer: Answer) -> str:
+    return str(answer.error) if answer.error else str(answer.value or "")
+
+
+# -- the server of images and libgfapi ---------------------------------------
+
+
+def server_problem() -> str:
+    """Why the server of images does not run here, "" if it does; asks no server."""
+    try:
+        command.run([PROGRAM, "--version"], timeout=10)
+    except CommandFailed as err:
+        return str(err)
+    return ""
+
+
+def look_at_servers() -> tuple[f.ServerView, ...]:
+    """The servers of images that are open here."""
+    views = []
+    for key in files.served():
+        conf = files.read(key, "conf")
+        name = "%s/%s" % (conf.get("volume", "?"), conf.get("image", "?"))
+        try:
+            found = control.status(key)
+        except control.NoAnswer as err:
+            views.append(f.ServerView(key, control.WAITING, 0.0, str(err), name))
+            continue
+        if found is not None:
+            views.append(f.ServerView(key, found.state, found.waiting, found.why, name))
+    return tuple(views)
+
+
+def reach(spec: VolumeSpec) -> str:
+    """Why a volume cannot be used from here, "" if it can."""
+    try:
+        connect(spec, timeout=REACH_SECONDS).stat("/")
+    except (GanetiGlusterError, OSError) as err:
+        return str(err)
+    return ""
+
+
+# -- glusterd ----------------------------------------------------------------
+
+
+def release() -> str:
+    """GlusterFS's release here, "" if it is not installed."""
+    if not command.found("glusterfs"):
+        return ""
+    match = _RELEASE.search(command.run(["glusterfs", "--version"], timeout=10).stdout)
+    return match[1] if match else ""
+
+
+def look_at_glusterd(gluster: Gluster = LOCAL) -> dict[str, Any]:
+    """What this node's glusterd says of the pool, as fields of `NodeFacts`.
+
+    Only questions that it answers by itself: no lock of the pool is taken.
+    """
+    # Together, since each takes a process some tenths of a second on a busy node.
+    answers = look(
+        {
+            "peers": gluster.peers,
+            "volumes": gluster.volumes,
+            "uuid": gluster.own_uuid,
+            "versions": lambda: op_versions(gluster),
+        },
+        seconds=GLUSTERD_SECONDS + LOCAL.patience,
+    )
+    try:
+        peers, volumes, uuid = (_value(answers[name]) for name in ("peers", "volumes", "uuid"))
+    except GlusterdDown as err:
+        return {"glusterd": f.DOWN if is_member() else f.ABSENT, "glusterd_reason": err.reason}
+    except CommandFailed as err:
+        if not (command.found("gluster") and command.found("glusterd")):
+            return {"glusterd": f.ABSENT}
+        return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
+    except (GanetiGlusterError, TimeoutError) as err:
+        return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
+    # A glusterd that has just started, or a peer of which is not settled, refuses to say.
+    versions = answers["versions"].value or (0, 0)
+    return {
+        "glusterd": f.RUNNING,
+        "uuid": uuid,
+        "peers": tuple(map(peer_view, peers)),
+        "volumes": tuple(volume.name for volume in volumes),
+        "op_version": versions[0],
+        "max_op_version": versions[1],
+        "bricks": tuple(look_at_bricks(volumes, uuid)),
+    }
+
+
+def _value(answer: Answer) -> Any:
+    if answer.error:
+        raise answer.error
+    return answer.value
+
+
+def op_versions(gluster: Gluster) -> tuple[int, int]:
+    """The pool's op-version, and the highest that all of its members can."""
+    answer = gluster.ask("volume", "get", "all", "all")
+    told = parse_options(answer)
+    now, most = told.get("cluster.op-version", ""), told.get("cluster.max-op-version", "")
+    return int(now) if now.isdecimal() else 0, int(most) if most.isdecimal() else 0
+
+
+def peer_view(peer: Peer) -> f.PeerView:
+    """A peer, with what counts already decided."""
+    return f.PeerView(
+        name=peer.hostname,
+        names=peer.names,
+        uuid=peer.uuid,
+        connected=peer.connected,
+        sound=peer.sound,
+        rejected=peer.state == REJECTED,
+        state=peer.state_text,
+    )
+
+
+def is_member(directory: Path = GLUSTERD_DIR) -> bool:
+    """Whether this node belongs to a pool, by the files of its glusterd."""
+    for name in ("peers", "vols"):
+        try:
+            if any((directory / name).iterdir()):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+# -- bricks ------------------------------------------------------------------
+
+
+def look_at_bricks(volumes: Sequence[VolumeInfo], uuid: str) -> list[f.BrickPlace]:
+    """The bricks of this node on their file systems."""
+    return [
+        look_at_brick(volume.name, str(brick), brick.path, reserve=reserve(volume))
+        for volume in volumes
+        for brick in volume.bricks
+        if brick.server_uuid == uuid
+    ]
+
+
+def reserve(volume: VolumeInfo) -> float:
+    """How much of its bricks a volume leaves unused, in per cent; 0 if it does not say so."""
+    try:
+        share = float(profile.normal(volume.options.get("storage.reserve", "")))
+    except ValueError:
+        return 0.0
+    return share if 0 <= share <= 100 else 0.0  # beyond, it is a number of bytes
+
+
+def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) -> f.BrickPlace:
+    """One brick's directory; a dead disk gives an error in `problem`."""
+    try:
+        os.stat(path)
+        space = os.statvfs(path)
+    except FileNotFoundError:
+        return f.BrickPlace(volume, name, path, problem="", mounted=False)
+    except OSError as err:
+        return f.BrickPlace(volume, name, path, problem=err.strerror or str(err))
+    try:
+        mine = bool(os.getxattr(path, "trusted.glusterfs.volume-id"))
+    except OSError:
+        mine = False
+    return f.BrickPlace(
+        volume=volume,
+        name=name,
+        path=path,
+        # A directory without the volume's mark is the empty mount point, or a disk that
+        # is not the brick's.
+        mounted=mine,
+        read_only=bool(space.f_flag & os.ST_RDONLY) and is_read_only(path),
+        size=space.f_blocks * space.f_frsize,
+        free=space.f_bavail * space.f_frsize,
+        inodes=space.f_files,
+        inodes_free=space.f_favail,
+        reserve=reserve,
+        behind=count_behind(path),
+        pieces=pieces_behind(path),
+    )
+
+
+def is_read_only(path: str, mounts: Path = SYSTEM_MOUNTS) -> bool:
+    """Whether the system has the file system at `path` read-only, as a brick's process sees it.
+
+    The monitoring agent's own unit may write nowhere but in some places.
+    """
+    place = os.path.realpath(path)
+    options, longest = {"ro"}, ""
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.split()
+        point = words[4].encode().decode("unicode_escape")
+        # The last one at a place is on top of the others.
+        if len(point) >= len(longest) and os.path.commonpath((place, point)) == point:
+            # Of this mount, and of the file system itself.
+            options, longest = {*words[5].split(","), *words[-1].split(",")}, point
+    return "ro" in options
+
+
+def count_behind(path: str) -> int | None:
+    """How many entries this brick knows other copies of to be behind; None if unknown.
+
+    GlusterFS keeps a link for each in its index (`features/index`), beside one
+    called `xattrop-UUID` to which all are linked.
+    """
+    try:
+        return sum(1 for _ in itertools.islice(_index(path), COUNT_LIMIT))
+    except OSError:
+        return None
+
+
+def _index(path: str) -> Iterator[str]:
+    """The GFIDs in a brick's index."""
+    with os.scandir(os.path.join(path, ".glusterfs/indices/xattrop")) as entries:
+        for entry in entries:
+            if not entry.name.startswith("xattrop-"):
+                yield entry.name
+
+
+def pieces_behind(path: str) -> dict[str, str]:
+    """Entries of the index that are pieces of images: their GFIDs, with the images'.
+
+    `heal info` gives only its GFID for a piece that no client has looked up; a brick
+    keeps the name with each file (`storage.gfid2path`).
+    """
+    pieces = {}
+    with contextlib.suppress(OSError):
+        for gfid in itertools.islice(_index(path), PIECES_LIMIT):
+            name = _piece(os.path.join(path, ".glusterfs", gfid[:2], gfid[2:4], gfid))
+            if name:
+                pieces[gfid] = name.rpartition(".")[0]
+    return pieces
+
+
+def _piece(path: str) -> str:
+    """The name of a file of a brick in the directory of pieces, "" if it is not in there."""
+    with contextlib.suppress(OSError):
+        for attribute in os.listxattr(path, follow_symlinks=False):
+            if attribute.startswith(_GFID2PATH):
+                value = os.getxattr(path, attribute, follow_symlinks=False)
+                parent, _, name = value.decode("utf-8", "replace").partition("/")
+                return name if parent == f.SHARD_GFID else ""
+    return ""
+
+
+# -- exports and TLS ---------------------------------------------------------
+
+
+def look_at_exports(directory: str = constants.EXPORT_DIR) -> tuple[f.ExportView, ...]:
+    """The exports of images here, by the files and the units that each has."""
+    try:
+        keys = {name.partition(".")[0] for name in os.listdir(directory)}
+    except FileNotFoundError:
+        keys = set()
+    active = active_units(systemd.ctl(*_UNITS, timeout=10).stdout)
+    return tuple(f.ExportView(key, key in active) for key in sorted(keys | active))
+
+
+def active_units(listed: str) -> set[str]:
+    """The keys of exports in `systemctl list-units --plain --no-legend`."""
+    names = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    return {name.removeprefix(_EXPORT).removesuffix(".service") for name in names}
+
+
+def look_at_tls(
+    glusterd: Path = GLUSTERD_DIR, directories: tuple[Path, ...] = (TLS_DIR, TLS_DIR_10)
+) -> f.TlsFiles:
+    """Gluster's TLS here; of the files themselves only a digest leaves the node."""
+    found = [path for path in directories if (path / TLS_FILES[0]).is_file()]
+    directory = found[0] if found else directories[0]
+    try:
+        authorities = hashlib.sha256((directory / TLS_FILES[2]).read_bytes()).hexdigest()
+    except OSError:
+        authorities = ""
+    return f.TlsFiles(
+        management=(glusterd / "secure-access").exists(),
+        missing=tuple(name for name in TLS_FILES if not (directory / name).is_file()),
+        authorities=authorities,
+    )

@@ -1,0 +1,112 @@
+"""Checks of images against Ganeti's configuration."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from ganeti_gluster.core.copy.interface import PARTIAL
+from ganeti_gluster.core.image import ImageInfo
+from ganeti_gluster.core.verify.codes import WARNING
+from ganeti_gluster.core.verify.facts import Disk, ImageFacts, NodeFacts
+from ganeti_gluster.core.verify.finding import Finding, found
+from ganeti_gluster.core.verify.volume_checks import duration
+from ganeti_gluster.tools.names import BACKUP_SNAPSHOT, split_snapshot_path
+
+#: Seconds for which an image without an instance may be one in the making.
+YOUNG = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """An image that no disk in the configuration names; `leftover`: a copy or snapshot."""
+
+    image: ImageInfo
+    leftover: bool
+
+
+def check_images(
+    facts: ImageFacts, disks: Sequence[Disk], *, now: float, volume_whole: bool = True
+) -> Iterator[Finding]:
+    """Images and disks of one volume laid side by side; `now` in seconds since the epoch.
+
+    Where the volume is not whole an image that does not show is not missing.
+    """
+    there = {image.path: image for image in facts.images}
+    wanted = {disk.path: disk for disk in disks if disk.volume == facts.volume}
+    for path, disk in sorted(wanted.items()):
+        image = there.get(path)
+        if image is not None:
+            yield from _check_image(image, disk, facts.root)
+        elif volume_whole:
+            text = "%s is not on volume %s" % (disk.title, facts.volume)
+            yield found("IMAGE_MISSING", path, text)
+    for orphan in orphans(facts, wanted):
+        if now - orphan.image.mtime < YOUNG:
+            continue
+        if orphan.leftover:
+            yield found("LEFTOVER", orphan.image.path, _size_and_age(orphan.image, now))
+        else:
+            text = "no instance of this cluster has it, %s" % _size_and_age(orphan.image, now)
+            yield found("IMAGE_ORPHAN", orphan.image.path, text)
+    for name in facts.unreadable:
+        yield found(
+            "NAME_UNREADABLE", facts.volume, ascii(name.encode("utf-8", "surrogateescape"))
+        )
+
+
+def _check_image(image: ImageInfo, disk: Disk, root: tuple[int, int]) -> Iterator[Finding]:
+    if image.size != disk.size:
+        yield found(
+            "IMAGE_SIZE",
+            image.path,
+            "%s has %d bytes, and %d in the configuration" % (disk.title, image.size, disk.size),
+            severity=WARNING if image.size > disk.size else None,
+        )
+    if (image.uid, image.gid) != root:
+        yield found(
+            "IMAGE_OWNER",
+            image.path,
+            "%s belongs to %d:%d, and should to %d:%d" % (disk.title, image.uid, image.gid, *root),
+        )
+    mode = stat.S_IMODE(image.mode)
+    if mode & 0o077:
+        yield found("IMAGE_MODE", image.path, "%s has mode %04o" % (disk.title, mode))
+
+
+def _size_and_age(image: ImageInfo, now: float) -> str:
+    return "%d MiB, last written %s ago" % (image.size >> 20, duration(now - image.mtime))
+
+
+def orphans(facts: ImageFacts, wanted: Collection[str]) -> list[Orphan]:
+    """The images that no disk in the configuration names, snapshots of such included.
+
+    A snapshot of an instance's disk belongs to the instance; but one that Ganeti
+    made to take a backup, and a copy that never became whole, are left over.
+    """
+    result = []
+    for image in facts.images:
+        if image.path in wanted:
+            continue
+        split = split_snapshot_path(image.path)
+        leftover = image.path.endswith(PARTIAL) or (
+            split is not None and split[1] == BACKUP_SNAPSHOT
+        )
+        if leftover or split is None or split[0] not in wanted:
+            result.append(Orphan(image, leftover))
+    return result
+
+
+def check_exports(nodes: Sequence[NodeFacts], expected: Collection[str]) -> Iterator[Finding]:
+    """Block devices of the kernel that belong to no image of an instance.
+
+    `expected` are the keys of the images of all instances; a device whose exporter has
+    died is the node's own finding.
+    """
+    for node in nodes:
+        for export in node.exports:
+            if export.answers and export.key not in expected:
+                yield found(
+                    "EXPORT_STALE", node.node, "the export %s belongs to no instance" % export.key
+                )

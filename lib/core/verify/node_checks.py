@@ -1,0 +1,151 @@
+"""Checks of one node, from its own facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ganeti_gluster.core.serve import control
+from ganeti_gluster.core.serve.server import UNIT
+from ganeti_gluster.core.verify import facts as f
+from ganeti_gluster.core.verify.codes import ERROR, WARNING, Severity
+from ganeti_gluster.core.verify.finding import Finding, found
+
+#: Per cent of a brick in use (data or inodes) from which it is nearly full.
+NEARLY_FULL = 85
+#: What is left, in per cent, from which it is an error, whatever the reserve.
+NOTHING_LEFT = 5
+
+_OURS = "ganeti-gluster"
+_STOPPED = "stopped"
+_SWITCHED_OFF = "switched off"
+_UNSUPPORTED = "is not supported"
+
+
+def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[Finding]:
+    """All that a node's own facts show to be wrong.
+
+    `offline` are the nodes that Ganeti knows as offline: nobody expects their glusterd.
+    """
+    yield from check_plugin(node.node, node.plugin)
+    if node.server_problem:
+        yield found("SERVER_BROKEN", node.node, node.server_problem)
+    yield from check_servers(node)
+    yield from check_glusterd(node, offline)
+    for brick in node.bricks:
+        yield from check_brick(brick)
+    for volume, reason in sorted(node.unreachable.items()):
+        yield found("VOLUME_UNREACHABLE", node.node, "volume %s: %s" % (volume, reason))
+    for export in node.exports:
+        if not export.answers:
+            yield found(
+                "EXPORT_STALE",
+                node.node,
+                "the exporter of %s does not run" % export.key,
+            )
+    if node.tls.management and node.tls.missing:
+        yield found("TLS_FILES", node.node, "missing: %s" % ", ".join(node.tls.missing))
+    for problem in node.problems:
+        yield found("NOT_CHECKED", node.node, problem)
+
+
+def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whose template the node has, from `plugin_status.local_status`."""
+    reasons = [str(reason) for reason in plugin.get("reasons", ())]
+    for reason in reasons:
+        if _SWITCHED_OFF in reason:
+            code = "PLUGIN_OFF"
+        elif reason.startswith("Ganeti ") and _UNSUPPORTED in reason:
+            code = "GANETI_UNSUPPORTED"
+        else:
+            code = "PLUGIN_REFUSED"
+        yield found(code, node, reason)
+    if not reasons and plugin.get("template") != _OURS:
+        yield found("PLUGIN_REFUSED", node, "the template is stock Ganeti's")
+    noded = plugin.get("noded")
+    if noded in (_OURS, _STOPPED, None) and not plugin.get("noded_reasons"):
+        return
+    for reason in plugin.get("noded_reasons", ()) or ["its template is stock Ganeti's"]:
+        # Where new processes are stock for the same reason it is nothing new; and that
+        # it does not run is for Ganeti to say.
+        if noded != _STOPPED and reason not in reasons:
+            yield found("NODED_STALE", node, str(reason).split("; ")[0])
+
+
+def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
+    """Open images whose requests wait, or that another node has by now."""
+    for server in node.servers:
+        if server.state == control.LOST:
+            yield found(
+                "IMAGE_LOST",
+                node.node,
+                "%s: %s" % (server.image or server.key, server.why),
+                unit=UNIT % server.key,
+            )
+        elif server.state == control.WAITING and server.why:
+            clock = time.strftime("%H:%M:%S", time.localtime(server.waiting))
+            since = "since %s: " % clock if server.waiting else ""  # one that does not answer
+            image = server.image or server.key
+            yield found("IMAGE_WAITS", node.node, "%s: %s%s" % (image, since, server.why))
+
+
+def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:
+    """glusterd, and the other members as it sees them."""
+    if node.glusterd == f.DOWN:
+        yield found("GLUSTERD_DOWN", node.node, node.glusterd_reason or "it does not run")
+    if node.glusterd == f.SILENT:
+        yield found("GLUSTERD_SILENT", node.node, node.glusterd_reason or "it does not answer")
+    for peer in node.peers:
+        if peer.rejected:
+            yield found("PEER_REJECTED", node.node, "it has rejected %s" % peer.name)
+        elif not peer.connected:
+            if not set(peer.names) & set(offline):
+                yield found("PEER_DISCONNECTED", node.node, "not connected to %s" % peer.name)
+        elif not peer.sound:
+            yield found(
+                "PEER_STATE",
+                node.node,
+                "%s is: %s" % (peer.name, peer.state),
+                node=node.node,
+                uuid=peer.uuid,
+            )
+
+
+def check_brick(brick: f.BrickPlace) -> Iterator[Finding]:
+    """The file system under a brick."""
+    if brick.problem:
+        yield found("BRICK_UNREADABLE", brick.name, brick.problem)
+        return
+    if not brick.mounted:
+        yield found(
+            "BRICK_NOT_MOUNTED",
+            brick.name,
+            "its directory is missing, or lacks the volume's mark",
+            volume=brick.volume,
+        )
+        return
+    if brick.read_only:
+        yield found("BRICK_READ_ONLY", brick.name, "its file system is read-only")
+    for what, total, free in (
+        ("data", brick.size, brick.free),
+        ("inodes", brick.inodes, brick.inodes_free),
+    ):
+        if total <= 0:  # some file systems do not count inodes
+            continue
+        left = 100 * free / total
+        severity = full_severity(left, brick.reserve)
+        if severity is not None:
+            yield found(
+                "BRICK_FULL",
+                brick.name,
+                "%.0f per cent left for %s" % (left, what),
+                severity=severity,
+            )
+
+
+def full_severity(left: float, reserve: float) -> Severity | None:
+    """How bad it is that `left` per cent are left, of which `reserve` is not to be used."""
+    if left <= max(reserve, NOTHING_LEFT):
+        return ERROR
+    return WARNING if left < 100 - NEARLY_FULL else None

@@ -1,0 +1,94 @@
+"""Checks that compare nodes with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ganeti_gluster.core.verify import facts as f
+from ganeti_gluster.core.verify.finding import Finding, found
+
+
+def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """What the facts of all nodes that told show when laid side by side."""
+    yield from _differing(
+        "PLUGIN_VERSION",
+        "the package's version",
+        {name: node.plugin.get("version", "") for name, node in nodes.items()},
+    )
+    yield from _differing(
+        "OP_VERSION_MIXED",
+        "GlusterFS's release",
+        {name: node.glusterfs for name, node in nodes.items()},
+    )
+    yield from check_op_version(nodes)
+    yield from check_membership(nodes)
+    yield from check_tls(nodes)
+
+
+def check_op_version(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """What all members could do and the pool does not, said once."""
+    low: dict[tuple[int, int], list[str]] = {}
+    for name, node in sorted(nodes.items()):
+        if 0 < node.op_version < node.max_op_version:
+            low.setdefault((node.op_version, node.max_op_version), []).append(name)
+    for (now, most), names in sorted(low.items()):
+        yield found(
+            "OP_VERSION_LOW",
+            ", ".join(names),
+            "the pool works at op-version %d, and all members can %d" % (now, most),
+            value=most,
+        )
+
+
+def check_membership(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """Nodes whose glusterd runs beside the pool that has the cluster's volumes."""
+    running = {name: node for name, node in nodes.items() if node.glusterd == f.RUNNING}
+    members: set[str] = set()
+    known: dict[str, str] = {}
+    for node in running.values():
+        if node.volumes:
+            members.update((node.uuid, *(peer.uuid for peer in node.peers)))
+            known.update({name: peer.uuid for peer in node.peers for name in peer.names})
+    if not members:
+        return
+    for name, node in sorted(running.items()):
+        if node.uuid not in members:
+            text = "its glusterd has no peer in the pool"
+            if name in known:
+                text += ", which knows the node by the UUID %s" % known[name]
+            yield found("NODE_OUTSIDE_POOL", name, text, node=name)
+
+
+def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """TLS of the management connections, which all members use or none."""
+    members = {name: node for name, node in nodes.items() if node.glusterd != f.ABSENT}
+    with_tls = sorted(name for name, node in members.items() if node.tls.management)
+    without = sorted(set(members) - set(with_tls))
+    if with_tls and without:
+        yield found(
+            "TLS_INCONSISTENT",
+            ", ".join(without),
+            "no secure-access here, while %s %s it"
+            % (", ".join(with_tls), "has" if len(with_tls) == 1 else "have"),
+        )
+    yield from _differing(
+        "TLS_INCONSISTENT",
+        "glusterfs.ca",
+        {
+            name: node.tls.authorities[:12]
+            for name, node in nodes.items()
+            if node.tls.management and node.tls.authorities
+        },
+    )
+
+
+def _differing(code: str, what: str, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding for those nodes whose value is not that of most others."""
+    told = {name: str(value) for name, value in values.items() if value}
+    if len(set(told.values())) < 2:
+        return
+    usual = max(sorted(set(told.values())), key=list(told.values()).count)
+    for name in sorted(told):
+        if told[name] != usual:
+            yield found(code, name, "%s is %s, elsewhere %s" % (what, told[name], usual))

@@ -1,0 +1,367 @@
+"""Mends of a live migration whose target does not go on with the guest, or is dead.
+
+Ganeti ends the QEMU that had the guest as soon as that has sent it, and never asks the
+other one.  Where the target's cannot take its disks over at that moment, QEMU says so in its
+log and leaves the guest stopped: for ever, as nobody else knows (seen with QEMU 10.0, where
+the state stays `inmigrate` and `cont` does nothing; before, QEMU is `paused` and `cont` tries
+again).  Storage that is away is no such case where an image's server stands between: the
+guest goes on there, and its requests wait.
+
+So the job asks the target before it believes the source.  A target on which the guest has
+never run is a migration that failed, which Ganeti has known how to undo all along: it ends
+the target's QEMU and lets the guest go on where it was.  So is a target whose QEMU ended
+since it does not understand what it was sent, as its log says (QEMU 11.1.3 of what 10.0.13
+sends of its virtio devices).  Any other trouble there is left to stock Ganeti, since a guest
+that ran on the target, if for an instant, may have written.
+
+A target that lost its power takes no more of the guest, and says nothing: QEMU waits for
+the kernel, which may send the same bytes again for a quarter of an hour, and Ganeti waits
+for QEMU (seen on Debian 13).  The job gives such a migration up as failed; then the source
+takes it back in QEMU as well, which Ganeti does not, so that nothing goes on by itself when
+the target comes back after all.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from ganeti_gluster.errors import Refused
+from ganeti_gluster.patches.instance_migration_end import NOT_THERE, BothAsked, place
+
+#: Seconds for which a target may leave the question unanswered, as one that is cut
+#: off.  Then Ganeti does what it does without us.
+TARGET_SECONDS = 60.0
+
+#: Seconds without any progress before the target is asked whether it is there at all, and
+#: those after which one that does not answer is taken for dead.
+STALLED_SECONDS, DEAD_SECONDS = 20.0, 60.0
+
+#: Seconds for which a source may leave the question unanswered, with the guest not yet on
+#: the target.
+SOURCE_SECONDS = 60.0
+
+#: Seconds in which QEMU takes a migration back.
+CANCEL_SECONDS = 30.0
+_CANCEL_POLL = 0.1
+
+#: QEMU's states of a migration in which the guest runs where it was, and on its way out.
+_SENDING = ("setup", "active")
+#: One that cannot be taken back: the guest stands still, and the target gets the rest of it.
+_LAST_PART = ("pre-switchover", "device")
+_CANCELLING, _COMPLETED = "cancelling", "completed"
+#: What Ganeti does not know: QEMU 10 and later go through `device` at each migration's end.
+_UNDER_WAY = (*_SENDING, *_LAST_PART, "wait-unplug", _CANCELLING)
+
+#: What QEMU says before it ends because of that.
+_NOT_LOADED = ": load of migration failed"
+
+#: What QEMU's monitor calls itself as long as it waits for a guest, and a stopped one.
+_INCOMING, _PAUSED = "inmigrate", "paused"
+#: What it calls itself once it has sent its guest, and as it runs one.
+_SENT, _RUNNING = "postmigrate", "running"
+
+
+def extend(module: Any) -> None:
+    """Let the job of a migration ask the target (`ganeti.cmdlib.instance_migration`)."""
+    tasklet: Any = getattr(module, "TLMigrateInstance", None)
+    original = getattr(tasklet, "_ExecMigration", None)
+    if original is None or "call_instance_get_migration_status" not in original.__code__.co_names:
+        raise Refused("instance_migration.TLMigrateInstance is not as expected")
+    original_cleanup = getattr(tasklet, "_ExecCleanup", None)
+    if original_cleanup is None or "_AbortMigration" not in original_cleanup.__code__.co_names:
+        raise Refused("instance_migration.TLMigrateInstance._ExecCleanup is not as expected")
+
+    @functools.wraps(original)
+    def exec_migration(self: Any) -> Any:
+        if not has_image(self, module.constants):
+            return original(self)
+        stock = self.rpc
+        ending = BothAsked(
+            stock, self.source_node_uuid, self.target_node_uuid, module.constants, forwards=False
+        )
+        self.rpc = AskingTarget(ending, self.target_node_uuid, module.constants)
+        try:
+            return original(self)
+        finally:
+            self.rpc = stock
+
+    @functools.wraps(original_cleanup)
+    def exec_cleanup(self: Any) -> Any:
+        if not has_image(self, module.constants):
+            return original_cleanup(self)
+        stock = self.rpc
+        place(self)
+        self.rpc = BothAsked(
+            stock, self.source_node_uuid, self.target_node_uuid, module.constants, forwards=True
+        )
+        try:
+            return original_cleanup(self)
+        finally:
+            self.rpc = stock
+
+    tasklet._ExecMigration = exec_migration
+    tasklet._ExecCleanup = exec_cleanup
+
+
+def has_image(tasklet: Any, constants: Any) -> bool:
+    """Whether the instance runs in QEMU and has a disk on Gluster."""
+    if tasklet.instance.hypervisor != constants.HT_KVM:
+        return False
+    disks = tasklet.cfg.GetInstanceDisks(tasklet.instance.uuid)
+    return any(
+        disk.dev_type == constants.DT_GLUSTER
+        or (
+            disk.dev_type == constants.DT_EXT
+            and (disk.params or {}).get(constants.IDISK_PROVIDER) == "gluster"
+        )
+        for disk in disks
+    )
+
+
+class AskingTarget:
+    """Ganeti's RPC runner, whose migrations are complete when the target says so as well.
+
+    While the target has not said it, the answer for the source is `active`, so that
+    Ganeti asks again a second later.  A migration of which nothing moves, to a target
+    that does not answer, has failed.
+    """
+
+    def __init__(
+        self, rpc: Any, target: str, constants: Any, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rpc = rpc
+        self._target = target
+        self._constants = constants
+        self._clock = clock
+        self._answered: float | None = None
+        self._sent: int | None = None
+        self._moved = clock()
+        self._silent: float | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rpc, name)
+
+    def call_instance_get_migration_status(self, node: str, instance: Any) -> Any:
+        """The source's status, once complete confirmed by the target."""
+        result = self._rpc.call_instance_get_migration_status(node, instance)
+        if result.fail_msg:
+            self._ask_instead(result, instance)
+            return result
+        self._silent = None
+        if result.payload.status == self._constants.HV_MIGRATION_COMPLETED:
+            self._confirm(result, instance)
+        elif result.payload.status == self._constants.HV_MIGRATION_ACTIVE:
+            self._watch(result, instance)
+        return result
+
+    def _ask_instead(self, result: Any, instance: Any) -> None:
+        """What a source that does not answer would say, as far as the target knows.
+
+        One question that was lost is no reason to end a target that may have the guest.
+        """
+        now = self._clock()
+        self._silent = now if self._silent is None else self._silent
+        there = self._rpc.call_instance_get_migration_status(self._target, instance)
+        status = self._constants.HV_MIGRATION_ACTIVE
+        if not there.fail_msg and there.payload.status == self._constants.HV_MIGRATION_COMPLETED:
+            status = self._constants.HV_MIGRATION_COMPLETED
+        elif now - self._silent > SOURCE_SECONDS:
+            return
+        logging.warning("The source does not tell of the migration: %s", result.fail_msg)
+        result.fail_msg = None
+        result.payload = SimpleNamespace(
+            status=status, postcopy_status=None, transferred_ram=None, total_ram=None
+        )
+
+    def _watch(self, result: Any, instance: Any) -> None:
+        """Let a migration fail that does not move, where the target does not answer either."""
+        sent = result.payload.transferred_ram
+        # After the switch to postcopy the guest is on the target.
+        if sent != self._sent or getattr(result.payload, "postcopy_status", None):
+            self._sent, self._moved = sent, self._clock()
+        if self._clock() - self._moved < STALLED_SECONDS:
+            return
+        there = self._rpc.call_instance_get_migration_status(self._target, instance)
+        if not there.fail_msg:
+            self._moved = self._clock()
+        elif self._clock() - self._moved > DEAD_SECONDS:
+            result.fail_msg = (
+                "the new node has taken nothing of the guest for %d s, and does not answer: %s;"
+                " undo what is half done with gnt-instance migrate --cleanup once it is back"
+                % (self._clock() - self._moved, there.fail_msg)
+            )
+
+    def _confirm(self, result: Any, instance: Any) -> None:
+        """Let a migration be complete, or fail, as the target says."""
+        there = self._rpc.call_instance_get_migration_status(self._target, instance)
+        status = self._constants.HV_MIGRATION_FAILED if there.fail_msg else there.payload.status
+        now = self._clock()
+        if self._answered is None or status != self._constants.HV_MIGRATION_FAILED:
+            self._answered = now
+        if status == self._constants.HV_MIGRATION_CANCELLED:
+            result.fail_msg = "the new node's QEMU does not go on with the guest, see its log"
+        elif now - self._answered > TARGET_SECONDS:
+            logging.warning("The target does not tell of the migration: %s", there.fail_msg)
+        elif status != self._constants.HV_MIGRATION_COMPLETED:
+            result.payload.status = self._constants.HV_MIGRATION_ACTIVE
+
+
+def extend_hypervisor(hypervisor: Any) -> None:
+    """Let a target's QEMU that does not go on with its guest count as `cancelled`.
+
+    Ganeti itself calls nothing so on a target.  The same on a source that had sent its guest
+    and runs it again.  And let a source that goes on with a guest have taken back what it
+    sends of it; one that has sent it goes on only if the target has said that it does not.
+    `hypervisor` is Ganeti's class for KVM.
+    """
+    original = getattr(hypervisor, "GetMigrationStatus", None)
+    if original is None:
+        raise Refused("hv_kvm.KVMHypervisor.GetMigrationStatus is missing")
+    original_finalize = getattr(hypervisor, "FinalizeMigrationSource", None)
+    if original_finalize is None:
+        raise Refused("hv_kvm.KVMHypervisor.FinalizeMigrationSource is missing")
+
+    @functools.wraps(original)
+    def get_migration_status(self: Any, instance: Any) -> Any:
+        # Late: it needs Ganeti's modules.
+        from ganeti import constants, errors
+
+        try:
+            status = original(self, instance)
+        except (errors.GenericError, OSError):
+            from ganeti import objects, pathutils
+
+            if self._InstancePidAlive(instance.name)[2] or not refused(
+                os.path.join(pathutils.LOG_KVM_DIR, "%s.log" % instance.name),
+                hypervisor._InstanceQmpMonitor(instance.name),
+                str(instance.hvparams.get(constants.HV_KVM_MIGRATION_CAPS) or ""),
+            ):
+                raise
+            return objects.MigrationStatus(status=constants.HV_MIGRATION_CANCELLED)
+        # Only a source tells how much it has sent.
+        is_source = status.transferred_ram is not None
+        if status.status != constants.HV_MIGRATION_COMPLETED:
+            return status
+        from ganeti_gluster.storage import qmp
+
+        # QEMU serves one connection at a time, and Ganeti 3.1 leaves its own open.
+        if self.qmp.sock is not None:
+            self.qmp.sock.close()
+        with qmp.connected(hypervisor._InstanceQmpMonitor(instance.name)) as monitor:
+            if is_source:
+                over = monitor.execute("query-status")["status"] == _RUNNING
+            else:
+                over = not goes_on(monitor.execute)
+            if over:
+                status.status = constants.HV_MIGRATION_CANCELLED
+        return status
+
+    @functools.wraps(original_finalize)
+    def finalize_migration_source(self: Any, instance: Any, success: bool, live: Any) -> Any:
+        from ganeti import errors
+
+        from ganeti_gluster.core.snapshot.live import MonitorFailed
+        from ganeti_gluster.storage import qmp
+
+        if not success:
+            try:
+                with qmp.connected(hypervisor._InstanceQmpMonitor(instance.name)) as monitor:
+                    take_back(monitor.execute)
+                    sent = monitor.execute("query-status")["status"] == _SENT
+            except MonitorFailed as err:
+                if instance.name in self.ListInstances():
+                    raise errors.HypervisorError(
+                        "QEMU of instance %s does not say whether it has sent its guest: %s"
+                        % (instance.name, err)
+                    ) from err
+                # where no QEMU runs, there is nothing to take back
+                logging.warning("Cannot take back what is sent of %s: %s", instance.name, err)
+            else:
+                if sent and live != NOT_THERE:
+                    raise errors.HypervisorError(
+                        "instance %s has been sent as a whole, and may run on the new node:"
+                        " it does not go on here" % instance.name
+                    )
+        return original_finalize(self, instance, success, live)
+
+    hypervisor.GetMigrationStatus = get_migration_status
+    hypervisor.FinalizeMigrationSource = finalize_migration_source
+
+
+def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep) -> str:
+    """Cancel what a QEMU still sends of its guest; the state of that afterwards, "" for none.
+
+    Only as long as the guest runs where it was, which it then goes on doing.  Whether a guest
+    that was faster has been sent is QEMU's state to tell, and not this one.
+    """
+    status = str(execute("query-migrate").get("status", ""))
+    if status not in _UNDER_WAY:
+        return status
+    if status in _SENDING:
+        execute("migrate_cancel")
+    for _ in range(int(CANCEL_SECONDS / _CANCEL_POLL)):
+        status = str(execute("query-migrate").get("status", ""))
+        if status not in _UNDER_WAY:
+            return status
+        sleep(_CANCEL_POLL)
+    logging.warning("QEMU has not taken back what it sends in %d s: %s", CANCEL_SECONDS, status)
+    return status
+
+
+def refused(log: str, socket: str, capabilities: str) -> bool:
+    """Whether a QEMU that has ended says last that it cannot load the guest it was sent.
+
+    It has never run the guest then; with postcopy it may have.  A log that is older than
+    `socket`, which this QEMU has made when it started, is of an earlier one.
+    """
+    try:
+        if "postcopy" in capabilities or os.stat(log).st_mtime < os.stat(socket).st_mtime:
+            return False
+        with open(log, encoding="utf-8", errors="replace") as stream:
+            lines = [line for line in stream.read().splitlines() if line.strip()]
+    except OSError:
+        return False
+    return bool(lines) and _NOT_LOADED in lines[-1]
+
+
+def goes_on(execute: Callable[[str], Any]) -> bool:
+    """Whether a QEMU that was sent a guest has let it run.
+
+    A paused one is told to go on, as it should have by itself (up to release 9.2), even
+    where an administrator had paused it before; it refuses if it cannot open the disks,
+    and then has never run it.  Raises `MonitorFailed` where it does not answer.
+    """
+    from ganeti_gluster.core.snapshot.live import MonitorFailed
+
+    if execute("query-status")["status"] == _PAUSED:
+        try:
+            execute("cont")
+        except MonitorFailed as err:
+            logging.warning("The guest does not go on: %s", err)
+    return execute("query-status")["status"] not in (_INCOMING, _PAUSED)
+
+
+def extend_connection(connection: Any) -> None:
+    """Let what QEMU says of a migration under way be what Ganeti calls `active`.
+
+    It takes what it does not know for a failure after ten seconds.  `connection` is its
+    class for QMP.
+    """
+    original = getattr(connection, "GetMigrationStatus", None)
+    if original is None:
+        raise Refused("monitor.QmpConnection.GetMigrationStatus is missing")
+
+    @functools.wraps(original)
+    def get_migration_status(self: Any) -> Any:
+        found = original(self)
+        if isinstance(found, dict) and found.get("status") in _UNDER_WAY:
+            found = {**found, "status": "active"}
+        return found
+
+    connection.GetMigrationStatus = get_migration_status

@@ -1,0 +1,203 @@
+"""Run `gluster` and judge its answer by what is in it, not by its exit status.
+
+`gluster` exits with 0 for much that failed (opRet -1 in the XML), and says
+"success" for some of what did not happen: whoever changes something reads the
+state back afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import command, decode
+from ganeti_gluster.tools.command import CommandResult
+from ganeti_gluster.tools.gluster_cli import heal, peers, profile, status, volumes
+from ganeti_gluster.tools.gluster_cli.volumes import VolumeInfo
+
+#: Seconds a command may take. The gluster command itself gives up after 120
+#: (`gluster --timeout`), and glusterd goes on with what it was asked all the same.
+TIMEOUT = 130.0
+#: Seconds for questions that one glusterd answers by itself.
+LOCAL_TIMEOUT = 20.0
+#: Seconds to go on asking a glusterd that is busy with another transaction.
+PATIENCE = 60.0
+#: Seconds between two attempts.
+PAUSE = 0.5
+
+#: `execute(argv, timeout)` runs a command somewhere, whatever its exit status.
+Execute = Callable[[Sequence[str], float], CommandResult]
+
+# "Another transaction is in progress for gv0. Please try again after some time.",
+# "Locking failed on node2. Please check log file for details." (of a peer that is
+# locked), "Another transaction could be in progress. Please try again …".
+_BUSY = re.compile(
+    r"another transaction|locking failed|failed to acquire .*lock|operation now in progress",
+    re.IGNORECASE,
+)
+# Digits of 64 bits, and a sign.
+_LONGEST_NUMBER = 21
+#: opErrno for it (EG_ANOTRANS), which not all of them carry.
+_BUSY_NUMBER = 30802
+_NO_GLUSTERD = "Please check if gluster daemon is operational"
+
+
+class GlusterFailed(GanetiGlusterError):
+    """`gluster` answered that it did not do it.
+
+    `words` is the command without `gluster` and its options, `reason` what
+    glusterd said, `number` its opErrno (0 where it gave none).
+    """
+
+    def __init__(
+        self, words: Sequence[str], reason: str, *, number: int = 0, hint: str = ""
+    ) -> None:
+        super().__init__("gluster %s: %s" % (" ".join(words), reason), hint=hint)
+        self.words = tuple(words)
+        self.reason = reason
+        self.number = number
+
+
+class GlusterBusy(GlusterFailed):
+    """glusterd was busy with another transaction for as long as we were patient."""
+
+
+class GlusterdDown(GlusterFailed):
+    """There is no glusterd that answers where the command ran."""
+
+
+def argv(words: Sequence[str]) -> list[str]:
+    """The command line of `gluster WORDS` that asks nothing and answers in XML."""
+    return ["gluster", "--mode=script", "--xml", *words]
+
+
+def parse(words: Sequence[str], stdout: str, stderr: str = "") -> ET.Element:
+    """The answer's root element; raises `GlusterFailed` where it says failure.
+
+    Whatever follows the answer, or text that is none, is the reason.  The answer may be
+    another node's: each text in it can be printed, and each number be read.
+    """
+    try:
+        answer = ET.fromstring(stdout.strip())
+    except (ET.ParseError, UnicodeError):
+        _refuse(words, (stdout.strip() or stderr.strip() or "no answer")[:500])
+    for element in answer.iter():
+        text = (element.text or "").strip()
+        if len(text) > _LONGEST_NUMBER and text.lstrip("-").isdecimal():
+            _refuse(words, "the answer is not understood: a number out of all bounds")
+        if not text.isprintable():
+            element.text = decode.printable(text, longest=len(text))
+    if answer.findtext("opRet", "-1") == "0":
+        return answer
+    number = answer.findtext("opErrno", "0")
+    _refuse(
+        words,
+        answer.findtext("opErrstr") or answer.findtext("output") or "failed without a reason",
+        number=int(number) if number.removeprefix("-").isdecimal() else 0,
+    )
+
+
+def _refuse(words: Sequence[str], reason: str, *, number: int = 0) -> NoReturn:
+    reason = decode.printable(" ".join(reason.split())).rstrip(".")
+    if _NO_GLUSTERD in reason:
+        raise GlusterdDown(
+            words, "no glusterd answers", hint="start it with: systemctl start glusterd"
+        )
+    if number == _BUSY_NUMBER or _BUSY.search(reason):
+        raise GlusterBusy(words, reason, number=number, hint="try again later")
+    raise GlusterFailed(words, reason, number=number)
+
+
+def execute_here(argv: Sequence[str], timeout: float) -> CommandResult:
+    """Run on this node."""
+    return command.run(argv, timeout=timeout, check=False)
+
+
+@dataclass(frozen=True)
+class Gluster:
+    """The gluster command of one node, by default this one.
+
+    `patience`: seconds to go on with a glusterd that is busy.  What may be asked
+    again without harm is all that is asked here: a busy glusterd has done nothing.
+    """
+
+    execute: Execute = execute_here
+    patience: float = PATIENCE
+
+    def ask(self, *words: str, timeout: float = TIMEOUT) -> ET.Element:
+        """Run `gluster WORDS` and return its answer.
+
+        Raises `GlusterFailed` and its kinds, or `CommandFailed` where the command
+        cannot be run or does not end in `timeout` seconds.
+        """
+        end = time.monotonic() + self.patience
+        while True:
+            done = self.execute(argv(words), timeout)
+            try:
+                return parse(words, done.stdout, done.stderr)
+            except GlusterBusy:
+                if time.monotonic() + PAUSE > end:
+                    raise
+            time.sleep(PAUSE)
+
+    def peers(self) -> list[peers.Peer]:
+        """The other members of the pool, as this glusterd sees them."""
+        return peers.parse(self.ask(*peers.STATUS, timeout=LOCAL_TIMEOUT))
+
+    def own_uuid(self) -> str:
+        """This glusterd's UUID."""
+        return peers.own_uuid(self.ask(*peers.LIST, timeout=LOCAL_TIMEOUT))
+
+    def volumes(self) -> list[VolumeInfo]:
+        """All volumes of the pool, whatever their state."""
+        return volumes.parse(self.ask(*volumes.INFO, timeout=LOCAL_TIMEOUT))
+
+    def volume(self, name: str) -> VolumeInfo | None:
+        """One volume, None if the pool has none of this name."""
+        return next((found for found in self.volumes() if found.name == name), None)
+
+    def options(self, name: str) -> dict[str, str]:
+        """Every option of a volume with its value in force, defaults too."""
+        return volumes.parse_options(self.ask(*volumes.get_words(name)))
+
+    def status(self, name: str, *, detail: bool = False) -> status.VolumeStatus:
+        """The processes of a started volume; `detail` adds the bricks' file systems.
+
+        The answer leaves out the bricks of servers that are not connected.
+        """
+        answer = self.ask(*status.words(name, detail=detail))
+        return status.parse(answer, name)
+
+    def heal_counts(self, name: str, *, timeout: float = TIMEOUT) -> list[heal.BrickHeal]:
+        """How much each brick knows to be behind; slow on a large backlog."""
+        return heal.parse_summary(self.ask(*heal.summary_words(name), timeout=timeout))
+
+    def split_brains(self, name: str, *, timeout: float = TIMEOUT) -> list[heal.HealEntries]:
+        """Which files each brick knows to be in split-brain."""
+        return heal.parse_entries(self.ask(*heal.split_brain_words(name), timeout=timeout))
+
+    def start_heal(self, name: str, *, full: bool = False) -> str:
+        """Have what is behind healed now; the reason if glusterd says that it cannot.
+
+        It cannot tell by XML, and it says no where a brick of the volume is down, though
+        the other ones heal then.  What it does not begin, the self-heal daemon does.
+        """
+        words = ["gluster", "--mode=script", "volume", "heal", name, *(["full"] if full else [])]
+        done = self.execute(words, TIMEOUT)
+        if done.exit_code == 0:
+            return ""
+        return decode.printable(" ".join((done.stdout or done.stderr).split()))
+
+    def profile(self, name: str) -> list[profile.BrickProfile] | None:
+        """What each brick was asked since profiling began, None where it is off."""
+        try:
+            return profile.parse(self.ask(*profile.words(name)))
+        except GlusterFailed as err:
+            if profile.is_off(err.reason):
+                return None
+            raise

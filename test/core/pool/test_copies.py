@@ -1,0 +1,233 @@
+"""A brick is given up only where the others of its set have all that it has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganeti_gluster.core.pool import blame, copies, moves, steps
+from ganeti_gluster.core.pool.copies import NotWhole
+from ganeti_gluster.core.pool.members import Pool
+from ganeti_gluster.core.pool.moves import Move, Mover, MoveRefused
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.gluster_cli import (
+    BrickStatus,
+    Peer,
+    VolumeBrick,
+    VolumeInfo,
+    VolumeStatus,
+)
+from ganeti_gluster.tools.gluster_cli.heal import BrickHeal
+
+NODES = ["node1", "node2", "node3"]
+PATH = "/srv/b/gv0"
+DATA = Path(__file__).parents[2] / "tools" / "gfapi" / "data"
+
+
+def brick(node: str, *, arbiter: bool = False) -> VolumeBrick:
+    return VolumeBrick(node, PATH, "uuid-" + node, arbiter)
+
+
+def shape(*, arbiter: bool = False, disperse: int = 0) -> VolumeInfo:
+    bricks = (brick("node1"), brick("node2"), brick("node3", arbiter=arbiter))
+    return VolumeInfo(
+        name="gv0", uuid="v", state="Started", kind="Disperse" if disperse else "Replicate",
+        replica=1 if disperse else 3, arbiter=int(arbiter), disperse=disperse,
+        redundancy=1 if disperse else 0, bricks=bricks, options={"features.shard": "on"},
+    )  # fmt: skip
+
+
+class Crew:
+    """Nodes whose bricks know others to be behind, and images that some brick alone has."""
+
+    def __init__(self, blames: dict[str, dict[str, int]], unreadable: list[str] | None = None):
+        self.blames, self.unreadable = blames, unreadable or []
+        self.asked: list[Any] = []
+        self.down: set[str] = set()
+        self.starts = True
+        self.info = shape()
+
+    def one(self, node: str, verb: str, **arguments: Any) -> Any:
+        self.asked.append((node, verb))
+        if verb == "behind":
+            assert arguments["brick"] == PATH
+            return {"%s:%s" % (to, PATH): n for to, n in self.blames.get(node, {}).items()}
+        if verb == "unreadable":
+            assert arguments["without"] == "node2:" + PATH
+            assert "node2" not in arguments["servers"]
+            return self.unreadable
+        return {"files": 7}
+
+    def gluster(self, node: str) -> Any:
+        return self
+
+    # gluster
+
+    def ask(self, *words: str) -> None:
+        self.asked.append(" ".join(words[1:]))
+        if words[1] == "start" and self.starts:
+            self.down.clear()
+
+    def start_heal(self, name: str, *, full: bool = False) -> None:
+        self.asked.append("heal")
+
+    def volume(self, name: str) -> VolumeInfo:
+        return self.info
+
+    def status(self, name: str) -> VolumeStatus:
+        bricks = [
+            BrickStatus(node, PATH, "uuid-" + node, node not in self.down, 1, 1) for node in NODES
+        ]
+        return VolumeStatus(name, tuple(bricks), ())
+
+    def heal_counts(self, name: str, *, timeout: float) -> list[BrickHeal]:
+        return [BrickHeal("b", True, "Connected", 0, 0, 0, 0)]
+
+
+def pool() -> Pool:
+    peers = [Peer("uuid-" + node, (node,), True, 3, "Peer in Cluster") for node in NODES[1:]]
+    return Pool("node1", "uuid-node1", tuple(peers), (shape(),), {})
+
+
+def need(crew: Crew, info: VolumeInfo | None = None, nodes: list[str] | None = None) -> None:
+    """Give up the brick of node2."""
+    found: Any = crew
+    copies.need_others(
+        found,
+        pool(),
+        ["node1", "node3"] if nodes is None else nodes,
+        info or shape(),
+        brick("node2"),
+    )
+
+
+def test_bricks_that_have_all_are_enough() -> None:
+    crew = Crew({"node1": {"node2": 300}, "node3": {"node2": 300}})  # since it is away
+    need(crew)
+    assert crew.asked == [("node1", "behind"), ("node3", "behind"), ("node1", "unreadable")]
+
+
+@pytest.mark.parametrize("arbiter", [False, True])
+@pytest.mark.parametrize(
+    ("blames", "late"),
+    [
+        # away while the guest wrote, and back
+        ({"node3": {"node1": 12, "node2": 3}}, "node1:/srv/b/gv0 (12 files)"),
+        # away one after the other
+        ({"node1": {"node3": 4}, "node3": {"node1": 2}}, "node1:.* (2 files), node3:.* (4 files)"),
+        # who blames itself
+        ({"node1": {"node1": 1}}, "node1:/srv/b/gv0 (1 files)"),
+    ],
+)
+def test_what_is_behind_on_the_others_may_be_good_on_it_alone(
+    blames: dict[str, dict[str, int]], late: str, arbiter: bool
+) -> None:
+    pattern = late.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(NotWhole, match="bricks that stay are behind: " + pattern) as caught:
+        need(Crew(blames), shape(arbiter=arbiter))
+    assert "start node node2, so that the others are healed from its brick" in caught.value.hint
+
+
+def test_an_image_that_cannot_be_read_without_it_stays_on_it() -> None:
+    images = ["ganeti/%d (Input/output error)" % number for number in range(5)]
+    with pytest.raises(NotWhole, match=r"5 images cannot be read without .*, ganeti/2 .*, \.\.\."):
+        need(Crew({}, images))
+
+
+def test_a_disperse_set_blames_nobody_and_is_read() -> None:
+    crew = Crew({"node1": {"node3": 1}})
+    need(crew, shape(disperse=3))
+    assert crew.asked == [("node1", "unreadable")]
+
+
+def test_a_brick_that_nobody_can_ask_is_not_relied_on() -> None:
+    with pytest.raises(NotWhole, match="nobody can be asked what brick node3:"):
+        need(Crew({}), nodes=["node1"])
+
+
+# -- moves --------------------------------------------------------------------------------
+
+
+def mover(crew: Crew, monkeypatch: pytest.MonkeyPatch, nodes: list[str] = NODES) -> Mover:
+    monkeypatch.setattr(steps.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(moves, "BRICK_SECONDS", 0.01)
+    found: Any = crew
+    return Mover(found, pool(), nodes, lambda line: crew.asked.append(line))
+
+
+MOVE = Move("gv0", brick("node2"), "node4", PATH)
+
+
+def test_a_brick_is_not_moved_while_the_others_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Crew({"node3": {"node1": 12}})
+    move = mover(crew, monkeypatch).steps(MOVE, heal_first=False)[0]
+    with pytest.raises(MoveRefused, match="stays where it is: bricks that stay are behind"):
+        move.do()
+    assert not [words for words in crew.asked if "replace-brick" in str(words)]
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_brick_that_does_not_run_is_started_and_healed_from(
+    monkeypatch: pytest.MonkeyPatch, starts: bool
+) -> None:
+    crew = Crew({})
+    crew.down, crew.starts = {"node2"}, starts
+    healed: list[str] = []
+    found = mover(crew, monkeypatch)
+    monkeypatch.setattr(found, "heal", healed.append)
+    found.steps(MOVE, heal_first=True)[0].do()
+    assert crew.asked[0] == "start gv0 force"
+    assert healed == (["gv0"] if starts else [])
+    if not starts:
+        assert "does not run, and cannot be started" in crew.asked[-1]
+
+
+# -- what a brick knows ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["glusterfs-11.1-replica3", "glusterfs-10.3-arbiter"])
+def test_the_attributes_of_bricks(name: str) -> None:
+    found = blame.attributes((DATA / (name + ".vol")).read_text())
+    assert len(found) == 3
+    assert all(key.startswith("trusted.afr.") and "-client-" in key for key in found)
+    assert len(set(found.values())) == 3
+    assert all(":/" in place for place in found.values())
+
+
+def test_who_is_behind_is_read_from_the_files_in_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = (DATA / "glusterfs-11.1-replica3.vol").read_text()
+    names = blame.attributes(graph)
+    first, second, third = names
+    volume = tmp_path / "vols/gv0"
+    volume.mkdir(parents=True)
+    (volume / "gv0.tcp-fuse.vol").write_text(graph)
+    index = tmp_path / "brick/.glusterfs/indices/xattrop"
+    index.mkdir(parents=True)
+    pending = {
+        "aa01": {first: bytes(12), second: b"\0\0\0\1" + bytes(8)},
+        "aa02": {second: bytes(4) + b"\0\0\0\1" + bytes(4), third: bytes(11) + b"\1"},
+        "aa03": {"trusted.afr.dirty": b"\1" * 12, "trusted.afr.other-client-0": b"\1" * 12},
+    }
+    for gfid in (*pending, "aa04", "xattrop-base"):
+        (index / gfid).touch()
+
+    def listed(path: str) -> list[str]:
+        gfid = os.path.basename(path)
+        assert path == str(tmp_path / "brick/.glusterfs" / gfid[:2] / gfid[2:4] / gfid)
+        if gfid not in pending:
+            raise FileNotFoundError(path)
+        return list(pending[gfid])
+
+    monkeypatch.setattr(blame, "VOLUMES", tmp_path / "vols")
+    monkeypatch.setattr(blame.os, "listxattr", listed)
+    monkeypatch.setattr(
+        blame.os, "getxattr", lambda path, name: pending[os.path.basename(path)][name]
+    )
+    assert blame.behind(str(tmp_path / "brick"), "gv0") == {names[second]: 2, names[third]: 1}
+    with pytest.raises(GanetiGlusterError, match="no graph of volume gv1"):
+        blame.behind(str(tmp_path / "brick"), "gv1")

@@ -1,0 +1,162 @@
+"""What is formatted and mounted on a node, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ganeti_gluster import constants
+from ganeti_gluster.core.pool import place
+from ganeti_gluster.core.pool.facts import DeviceFacts
+from ganeti_gluster.core.pool.place import PlaceRefused, Signature
+from ganeti_gluster.errors import InvalidParameter
+from ganeti_gluster.tools.command import CommandFailed, CommandResult
+
+DEVICE = "/dev/loop77"
+OURS = Signature("xfs", "gnt-gluster", "u1")
+EXT4 = Signature("ext4", "", "u2")
+
+
+class Node:
+    """A node with one device; `directory` is where it is to be mounted."""
+
+    def __init__(self, root: Path) -> None:
+        self.directory = str(root / "bricks")
+        self.units = root / "units"
+        self.units.mkdir()
+        self.unit = self.units / "bricks.mount"
+        self.signatures: list[Signature] = []
+        self.commands: list[str] = []
+        self.mounted_at = ""
+        self.fails = ""
+
+    def run(self, argv, *, timeout, check=True) -> CommandResult:
+        self.commands.append(argv[0] if argv[0] != "systemctl" else " ".join(argv[:2]))
+        output = ""
+        if argv[:2] == ["systemctl", "start"]:
+            self.mounted_at = self.directory
+        if self.commands[-1] == self.fails:
+            raise CommandFailed(argv, "exit status 1", exit_code=1)
+        if argv[0] == "mkfs.xfs":
+            self.signatures = [OURS]
+        elif argv[0] == "wipefs":
+            found = [{"type": s.kind, "label": s.label, "uuid": s.uuid} for s in self.signatures]
+            output = json.dumps({"signatures": found})
+        elif argv[0] == "systemd-escape":
+            output = "bricks.mount\n"
+        return CommandResult(tuple(argv), 0, output, "")
+
+    def look(self, device: str, directory: str) -> DeviceFacts:
+        return DeviceFacts(
+            device,
+            exists=True,
+            is_block=True,
+            signatures=tuple(found.kind for found in self.signatures),
+            mounted_at=self.mounted_at,
+            ours=self.signatures == [OURS],
+            interrupted=place._is_noted(directory, device, self.signatures),
+        )
+
+    def prepare(self, *, wipe: bool = False) -> bool:
+        return place.prepare(self.directory, DEVICE, wipe=wipe)
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch) -> Node:
+    found = Node(tmp_path)
+    monkeypatch.setattr(constants, "STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(place, "STATE_DIRECTORY", tmp_path / "state")
+    monkeypatch.setattr(place, "UNIT_DIRECTORY", found.units)
+    monkeypatch.setattr(place.command, "run", found.run)
+    monkeypatch.setattr(place, "look_at_device", found.look)
+    monkeypatch.setattr(place, "_identity", lambda device: "%s 7:77 1" % device)
+    monkeypatch.setattr(place, "_where_mounted", lambda number: found.mounted_at)
+    real = os.stat
+    monkeypatch.setattr(
+        place.os, "stat", lambda path, **k: real("/dev/null" if path == DEVICE else path, **k)
+    )
+    monkeypatch.setattr(place.os.path, "ismount", lambda path: found.mounted_at == path)
+    return found
+
+
+def test_an_empty_device_becomes_the_place_of_bricks(node: Node, tmp_path: Path) -> None:
+    assert node.prepare() is True
+    assert node.unit.read_text().startswith("# Written by gnt-gluster pool")
+    assert "mkfs.xfs" in node.commands and "systemctl start" in node.commands
+    assert list((tmp_path / "state").iterdir()) == []
+    node.commands.clear()
+    assert node.prepare() is False
+    assert "mkfs.xfs" not in node.commands
+
+
+@pytest.mark.parametrize(
+    ("directory", "device", "message"),
+    [
+        ("/", DEVICE, "directory '/': it is the root"),
+        ("/srv/../etc", DEVICE, "directory '/srv/../etc': it is not an absolute path"),
+        ("srv", DEVICE, "directory 'srv': it is not an absolute path"),
+        ("/srv/b", "/srv/image", "device '/srv/image': it is not below /dev"),
+        ("/srv/b", "", "device '': it is empty"),
+    ],
+)
+def test_nothing_is_done_by_odd_paths(node: Node, directory, device, message) -> None:
+    with pytest.raises(InvalidParameter, match=message):
+        place.prepare(directory, device, wipe=True)
+    assert node.commands == []
+
+
+def test_what_holds_something_is_formatted_by_order_alone(node: Node) -> None:
+    node.signatures = [EXT4]
+    with pytest.raises(PlaceRefused, match=r"holds something \(ext4\); --wipe formats it"):
+        node.prepare()
+    assert "mkfs.xfs" not in node.commands
+    assert node.prepare(wipe=True) is True
+
+
+def test_what_was_interrupted_is_formatted_again(node: Node) -> None:
+    node.signatures = [EXT4]
+    node.fails = "mkfs.xfs"
+    with pytest.raises(CommandFailed):
+        node.prepare(wipe=True)
+    node.fails = ""
+    assert node.prepare() is True
+
+
+@pytest.mark.parametrize("now", [Signature("ext4", "", "u3"), Signature("xfs", "data", "u4")])
+def test_what_came_onto_it_after_an_interruption_is_kept(node: Node, now: Signature) -> None:
+    node.signatures = [EXT4]
+    node.fails = "mkfs.xfs"
+    with pytest.raises(CommandFailed):
+        node.prepare(wipe=True)
+    node.fails = ""
+    node.signatures = [now]
+    with pytest.raises(PlaceRefused, match="holds something"):
+        node.prepare()
+
+
+def test_a_place_with_bricks_is_not_formatted_when_its_mount_is_gone(node: Node) -> None:
+    node.fails = "systemctl start"  # after it was mounted
+    with pytest.raises(CommandFailed):
+        node.prepare()
+    node.fails = node.mounted_at = ""
+    node.commands.clear()
+    assert node.prepare() is True
+    assert "mkfs.xfs" not in node.commands
+
+
+def test_a_mount_of_somebody_else_s_is_not_replaced(node: Node) -> None:
+    node.unit.write_text("[Mount]\nWhat=/dev/other\n")
+    with pytest.raises(PlaceRefused, match=r"bricks\.mount is not ours"):
+        node.prepare()
+    assert node.unit.read_text() == "[Mount]\nWhat=/dev/other\n"
+    assert node.mounted_at == ""
+
+
+def test_a_path_is_in_its_unit_as_it_is(node: Node, tmp_path: Path) -> None:
+    """systemd would make the node's name of it."""
+    node.directory = str(tmp_path / "100%Host")
+    node.prepare()
+    assert "Where=%s/100%%%%Host\n" % tmp_path in node.unit.read_text()

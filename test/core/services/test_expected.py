@@ -1,0 +1,61 @@
+"""What `gnt-cluster verify` says of services, by the configuration."""
+
+from __future__ import annotations
+
+from ganeti_gluster.core.services import config, expected
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
+
+R, S, N, U = Status.RUNNING, Status.STOPPED, Status.NOT_INSTALLED, Status.UNKNOWN
+
+
+def said(
+    text: str,
+    *services: tuple[str, str, Status, str],
+    failures: dict[str, str] | None = None,
+    offline: tuple[str, ...] = (),
+) -> list[str]:
+    snapshot = ClusterServices(
+        0,
+        tuple(
+            ServerService("GLUSTER_SWIFT", name, node, status, message)
+            for node, name, status, message in services
+        ),
+        failures or {},
+    )
+    types = config.parse("[GLUSTER_SWIFT]\n" + text).types
+    return [str(finding) for finding in expected.findings(snapshot, types, offline=offline)]
+
+
+BROKEN = (
+    ("node1", "object", R, ""),
+    ("node1", "proxy", R, ""),
+    ("node2", "account", N, "looked for swift-account"),
+    ("node2", "object", R, ""),
+    ("node2", "proxy", S, "masked"),
+    ("node3", "proxy", U, "no connection within 5 s"),
+    ("node4", "proxy", U, "marked offline in Ganeti"),
+)
+
+
+def test_off_by_default() -> None:
+    assert said("nodes = all", *BROKEN) == []
+
+
+def test_one_line_for_each_node_that_is_not_as_expected() -> None:
+    found = said(
+        "verify = on",
+        *BROKEN,
+        failures={"node3": "no connection within 5 s", "node4": "marked offline in Ganeti"},
+        offline=("node4",),
+    )
+    remedy = "gnt-gluster services start --type=GLUSTER_SWIFT --node=%s"
+    assert found == [
+        "ERROR: SERVICES_DOWN: node2: Gluster Swift: account is not installed,"
+        " proxy is down (masked); " + remedy % "node2",
+        "WARNING: SERVICES_DOWN: node3: Gluster Swift: unknown (no connection within 5 s); "
+        + remedy % "node3",
+    ]
+
+
+def test_where_all_runs_there_is_nothing_to_say() -> None:
+    assert said("verify = on", *BROKEN[:2]) == []
