@@ -110,3 +110,26 @@ def cycles() -> list[set[str]]:
         if len(same) > 1 and same not in found_cycles:
             found_cycles.append(same)
     return found_cycles
+
+
+JOURNEYS = (ROOT / "doc" / "architecture.rst").read_text()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"``((?:lib|src)/[\w/.-]+\w)``", JOURNEYS)))
+)
+def test_the_documentation_names_files_that_are_there(path: str) -> None:
+    assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), re.findall(r"``(\w+)``\s+of\s+``((?:lib|src)/[\w/.-]+\w)``", JOURNEYS)
+)
+def test_it_names_functions_that_are_there(name: str, path: str) -> None:
+    text = (ROOT / path).read_text()
+    assert re.search(r"^\s*(def|class|(static )?\w+) %s\b[(:]" % name, text, re.M)
+
+
+def test_it_has_every_wing() -> None:
+    wings = {path.parent.name for path in (ROOT / "lib").glob("*/__init__.py")}
+    assert [wing for wing in sorted(wings) if wing + "/" not in JOURNEYS] == []
