@@ -92,6 +92,127 @@ static void wake_up(void)
 		abort(); /* only a counter at its end refuses */
 }
 
+/* -- clients ----------------------------------------------------------------------------- */
+
+/* When a process that lives started, in the kernel's clock; 0 if there is none of that number. */
+static unsigned long long start_of(int pid)
+{
+	char path[32], text[1024], *field;
+	unsigned long long start = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	/* The 22nd field; the second is a name in parentheses, the third Z of a dead one. */
+	if (fgets(text, sizeof(text), file) && (field = strrchr(text, ')')) &&
+	    strncmp(field, ") Z", 3)) {
+		for (int i = 2; i < 22 && field; i++)
+			field = strchr(field + 1, ' ');
+		if (field)
+			start = strtoull(field, NULL, 10);
+	}
+	fclose(file);
+	return start;
+}
+
+/* The guest has been started elsewhere: its QEMU here would only wait, or be given errors. */
+static void end_qemu(int pid)
+{
+	char path[32], name[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = pid > 1 ? fopen(path, "re") : NULL;
+	if (!file)
+		return;
+	if (fgets(name, sizeof(name), file) && !strncmp(name, "qemu-system", 11)) {
+		name[strcspn(name, "\n")] = '\0';
+		say("process %d (%s) is ended", pid, name);
+		kill(pid, SIGKILL);
+	}
+	fclose(file);
+}
+
+/* Call `take` with each process that has been a client, has not said that it is done, and
+ * lives; how many there are. */
+static int each_client(void (*take)(int pid))
+{
+	const char *next = held.clients;
+	char *end;
+	int count = 0;
+
+	while (*next) {
+		int pid = (int)strtol(next, &end, 10);
+		unsigned long long start = *end == '/' ? strtoull(end + 1, NULL, 10) : 0;
+
+		if (start && start == start_of(pid)) {
+			count++;
+			if (take)
+				take(pid);
+		}
+		next += strcspn(next, " ");
+		next += strspn(next, " ");
+	}
+	return count;
+}
+
+/* Whether anyone uses the image.  QEMU connects again only with its guest's next request, so a
+ * connection is not needed for that. */
+static bool has_clients(void)
+{
+	bool found;
+
+	pthread_mutex_lock(&lock);
+	found = nbd_clients() > 0 || each_client(NULL) > 0;
+	pthread_mutex_unlock(&lock);
+	return found;
+}
+
+/* Know a process as a client, or no more: after a restart as well.  With the lock held. */
+static void set_client(int pid, bool is_client)
+{
+	char changed[TEXT_LENGTH] = "";
+	const char *next = held.clients;
+	size_t used = 0, length;
+
+	if (is_client)
+		used = (size_t)snprintf(changed, sizeof(changed), "%d/%llu", pid, start_of(pid));
+	for (; *next; next += length, next += strspn(next, " ")) {
+		int known = (int)strtol(next, NULL, 10);
+		const char *start = strchr(next, '/');
+
+		length = strcspn(next, " ");
+		/* Those that have ended would crowd out others. */
+		if (known == pid || !start || used + length + 2 > sizeof(changed) ||
+		    strtoull(start + 1, NULL, 10) != start_of(known))
+			continue;
+		used += (size_t)snprintf(changed + used, sizeof(changed) - used, "%s%.*s",
+					 used ? " " : "", (int)length, next);
+	}
+	if (!strcmp(changed, held.clients))
+		return;
+	memcpy(held.clients, changed, sizeof(held.clients));
+	state_write_held(&config, &held);
+}
+
+static void note_client(int pid)
+{
+	pthread_mutex_lock(&lock);
+	set_client(pid, true);
+	pthread_mutex_unlock(&lock);
+}
+
+/* It has said that it is done; it may live on, as a QEMU does from which a disk was taken. */
+static void on_done(int pid)
+{
+	pthread_mutex_lock(&lock);
+	if (!nbd_is_peer(pid))
+		set_client(pid, false);
+	pthread_mutex_unlock(&lock);
+}
+
 /* -- sockets ------------------------------------------------------------------------ */
 
 static int bind_socket(int which)
@@ -207,6 +328,7 @@ static void *open_image(void *data)
 	if (result == OPENED) {
 		found.waiting = 0;
 		found.why[0] = '\0';
+		memcpy(found.clients, held.clients, sizeof(found.clients)); /* known meanwhile */
 		held = found;
 	}
 	is_opened = true;
@@ -316,6 +438,7 @@ static void end(void)
 			say("cannot flush the image: %s", strerror(error));
 		storage_let_go(&config, &held);
 	}
+	pthread_mutex_lock(&lock); /* nobody writes anything from now on */
 	for (int which = 0; which < SOCKETS; which++)
 		unlink(state_path(&config, socket_names[which]));
 	unlink(state_path(&config, "unflushed"));
@@ -328,7 +451,7 @@ static void end(void)
 static void leave_for_another(void)
 {
 	if (state == SERVING) {
-		if (nbd_clients() == 0)
+		if (!has_clients())
 			end();
 		storage_hold(END_HOLD);
 		storage_flush();
@@ -412,8 +535,6 @@ void answer(const char *question, char *text, size_t size)
 
 /* -- the main loop --------------------------------------------------------------------- */
 
-static void end_clients(void);
-
 static void set_failing(bool failing)
 {
 	struct nbd_export exported = {held.size, held.block ? held.block : 512, failing};
@@ -473,7 +594,7 @@ static double on_opened(void)
 		state_write_held(&config, &held);
 		state = IS_LOST;
 		set_failing(true);
-		end_clients();
+		each_client(end_qemu);
 		sd_notify(0, "STATUS=lost");
 		return 0;
 	}
@@ -546,75 +667,6 @@ static void watch_room(void)
 		sent_again = state_now();
 		storage_again(over);
 	}
-}
-
-/* When a process started, in the kernel's clock; 0 if there is none of that number. */
-static unsigned long long start_of(int pid)
-{
-	char path[32], text[1024], *field;
-	unsigned long long start = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	/* The 22nd field; the second is a name in parentheses. */
-	if (fgets(text, sizeof(text), file) && (field = strrchr(text, ')'))) {
-		for (int i = 2; i < 22 && field; i++)
-			field = strchr(field + 1, ' ');
-		if (field)
-			start = strtoull(field, NULL, 10);
-	}
-	fclose(file);
-	return start;
-}
-
-/* The guest has been started elsewhere: its QEMU here would only wait, or be given errors. */
-static void end_qemu(int pid)
-{
-	char path[32], name[32] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	file = pid > 1 ? fopen(path, "re") : NULL;
-	if (!file)
-		return;
-	if (fgets(name, sizeof(name), file) && !strncmp(name, "qemu-system", 11)) {
-		name[strcspn(name, "\n")] = '\0';
-		say("process %d (%s) is ended", pid, name);
-		kill(pid, SIGKILL);
-	}
-	fclose(file);
-}
-
-static void end_clients(void)
-{
-	char *next = held.clients;
-
-	while (*next) {
-		int pid = (int)strtol(next, &next, 10);
-		unsigned long long start = *next == '/' ? strtoull(next + 1, &next, 10) : 0;
-
-		if (start && start == start_of(pid))
-			end_qemu(pid);
-		next += strcspn(next, " ");
-		next += strspn(next, " ");
-	}
-}
-
-/* Clients are known after a restart, too. */
-static void note_client(int pid)
-{
-	char known[TEXT_LENGTH], entry[64];
-
-	snprintf(entry, sizeof(entry), "%d/%llu", pid, start_of(pid));
-	if (strstr(held.clients, entry))
-		return;
-	snprintf(known, sizeof(known), "%s", held.clients);
-	snprintf(held.clients, sizeof(held.clients), "%s %.*s", entry,
-		 (int)(sizeof(held.clients) - sizeof(entry) - 1), known);
-	state_write_held(&config, &held);
 }
 
 static bool may_connect(uid_t uid)
@@ -710,7 +762,7 @@ static int run(int signals)
 			denied = !take_brick_in();
 		if (full_since)
 			watch_room();
-		if (leaving && nbd_clients() == 0) {
+		if (leaving && !has_clients()) {
 			unlink(state_path(&config, "conf")); /* nobody else is left to do so */
 			end();
 		}
@@ -744,6 +796,7 @@ int main(int argc, char **argv)
 	renewed = getenv(RENEWED_VARIABLE) ? strtod(getenv(RENEWED_VARIABLE), NULL) : 0;
 	storage_patience = config.patience;
 	storage_trouble = on_trouble;
+	nbd_done = on_done;
 	extents_init(&config);
 	wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sigemptyset(&stopping);

@@ -62,6 +62,7 @@ struct connection {
 	int fd;
 	pid_t peer;
 	bool structured, status;
+	bool done;               /* the client has said so */
 	atomic_int uses;
 	int requests;
 	pthread_mutex_t lock;    /* of what is written, and of `requests` */
@@ -81,6 +82,8 @@ static struct connection *connections[MAX_CONNECTIONS];
 static struct nbd_export exported;
 static uint64_t bytes;
 
+void (*nbd_done)(int pid);
+
 /* -- connections ----------------------------------------------------------------- */
 
 static void release(struct connection *connection)
@@ -92,6 +95,8 @@ static void release(struct connection *connection)
 		if (connections[i] == connection)
 			connections[i] = NULL;
 	pthread_mutex_unlock(&lock);
+	if (connection->done)
+		nbd_done((int)connection->peer);
 	close(connection->fd);
 	free(connection);
 }
@@ -549,8 +554,10 @@ static bool serve_one(struct connection *connection)
 	if (!receive(connection, &head, sizeof(head)) || be32toh(head.magic) != REQUEST_MAGIC)
 		return false;
 	command = be16toh(head.command);
-	if (command == COMMAND_DISCONNECT)
+	if (command == COMMAND_DISCONNECT) {
+		connection->done = true;
 		return false;
+	}
 	call = new_call(connection);
 	if (!call)
 		return false;
@@ -685,6 +692,17 @@ int nbd_clients(void)
 		count += connections[i] != NULL;
 	pthread_mutex_unlock(&lock);
 	return count;
+}
+
+bool nbd_is_peer(int pid)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < MAX_CONNECTIONS; i++)
+		found |= connections[i] && connections[i]->peer == pid;
+	pthread_mutex_unlock(&lock);
+	return found;
 }
 
 void nbd_peers(char *text, size_t size)

@@ -177,6 +177,9 @@ void nbd_drop_all(void);
 int nbd_clients(void);
 /* The clients' process IDs, in words. */
 void nbd_peers(char *text, size_t size);
+bool nbd_is_peer(int pid);
+/* Called, in any thread, when a client has said that it is done. */
+extern void (*nbd_done)(int pid);
 
 /* A detached thread with a small stack. */
 bool start_thread(void *(*run)(void *), void *data);

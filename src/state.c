@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,12 +74,16 @@ static bool read_lines(const char *path, void *target, void (*take)(void *, cons
 	return true;
 }
 
+/* What is written last counts. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
 static void write_lines(const struct config *config, const char *suffix, const char *text)
 {
 	char path[256], partial[300];
 	int fd;
 	size_t length = strlen(text);
 
+	pthread_mutex_lock(&lock);
 	copy(path, sizeof(path), state_path(config, suffix));
 	snprintf(partial, sizeof(partial), "%s.new", path);
 	fd = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -86,6 +91,7 @@ static void write_lines(const struct config *config, const char *suffix, const c
 		say("cannot write %s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
+	pthread_mutex_unlock(&lock);
 }
 
 static void take_config(void *target, const char *name, char *value)

@@ -391,6 +391,50 @@ def test_its_unit_is_restarted_under_a_client(spec, path, opened, volume, verbs)
     assert holder_of(volume, path) is None and word_of(volume, path) == ("", 0)
 
 
+def test_its_unit_is_restarted_under_a_client_that_is_not_connected(
+    spec, path, opened, volume, wait
+) -> None:
+    """As a QEMU is, of another user, that had nothing to ask since its server was killed."""
+    server = opened(spec, path)
+    control.ask(server.key, "owner 4242", timeout=30)
+    handle = client(server)
+    kill(server)
+    assert server.status().peers == ()
+    subprocess.run(["systemctl", "restart", server.unit], check=True, timeout=60)
+    assert os.stat(server.socket_path).st_uid == 4242
+    wait("it serves", lambda: server.status().state == "serving")
+    handle = client(server)  # it connects again, with its next request
+    handle.pwrite(b"x" * BLOCK, 0)
+    handle.shutdown()  # it is done, and lives on
+    stop_in_order(server)
+    assert holder_of(volume, path) is None and word_of(volume, path) == ("", 0)
+
+
+def stop_in_order(server: ImageServer) -> None:
+    """End the unit, with nobody who uses the image: the server gives it back."""
+    subprocess.run(["systemctl", "stop", server.unit], check=True, timeout=60)
+    assert not os.path.exists(server.socket_path)
+
+
+def test_a_server_that_is_left_ends_with_a_client_that_is_not_connected(
+    spec, path, opened, volume, wait
+) -> None:
+    """As when the package is removed under a QEMU that had nothing to ask since an upgrade."""
+    server = opened(spec, path)
+    program = "import nbd, sys; h = nbd.NBD(); h.connect_unix(sys.argv[1]); print(); input()"
+    argv = ["/usr/bin/python3", "-c", program, server.socket_path]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        kill(server)
+        control.ask(server.key, "leave", timeout=30)
+        time.sleep(3)  # it looks every second
+        assert server.status().state == "serving"
+        process.kill()
+    wait("the server has ended", lambda: server.status() is None)
+    assert holder_of(volume, path) is None and word_of(volume, path) == ("", 0)
+
+
 def test_it_goes_on_as_what_is_installed_now(spec, path, opened) -> None:
     server = opened(spec, path)
     pid = main_pid(server)
