@@ -49,6 +49,8 @@ DISABLED_FILE = "/etc/ganeti/gluster-plugin-disabled"
 # Where a node daemon leaves the result of its registration, and exports live.
 RUN_DIR = "/run/ganeti-gluster"
 NODED_STATE_FILE = RUN_DIR + "/noded.json"
+# The process of Ganeti's node daemon, as Ganeti itself leaves it.
+NODED_PID_FILE = "/run/ganeti/ganeti-noded.pid"
 EXPORT_DIR = RUN_DIR + "/exports"
 
 # Which node is the master, as Ganeti tells each node (ssconf).

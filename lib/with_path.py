@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from ganeti_gluster.core import whole  # noqa: F401  # for its modules
 from ganeti_gluster.core.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
 from ganeti_gluster.core.copy.signals import Interrupted, raised
 from ganeti_gluster.core.in_use import ImageInUse

@@ -16,7 +16,9 @@ PACKAGE = "ganeti_gluster"
 LAYERS = {
     "edges": "client web monitoring extstorage gnt-gluster services-sync hooks scripts",
     "cluster logic": "cmdlib",
-    "adapters to Ganeti": ("storage patches objects_ext plugin plugin_status hook with_path"),
+    "adapters to Ganeti": (
+        "storage patches objects_ext plugin plugin_status hook with_path under_way"
+    ),
     "domain": "core plugin_state",
     "tools": "tools errors constants",
 }

@@ -20,6 +20,7 @@ from ganeti_gluster.client import (
     volume,
     web,
 )
+from ganeti_gluster.cmdlib import restricted  # noqa: F401  # late elsewhere: see `whole`
 from ganeti_gluster.errors import GanetiGlusterError
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.

@@ -37,10 +37,15 @@ def extend(module: Any) -> None:
 
 
 def _preload() -> None:
-    """Load what `GlusterStorage` loads late, so that no child has to."""
-    import ganeti_gluster.core.export
-    import ganeti_gluster.core.in_use
-    import ganeti_gluster.storage.one_writer  # noqa: F401
+    """Load all that is loaded late, so that no child has to, nor does so after an upgrade."""
+    import ganeti_gluster.core.copy.program
+    import ganeti_gluster.core.health
+    import ganeti_gluster.core.whole
+    import ganeti_gluster.storage.convert
+    import ganeti_gluster.storage.one_writer
+    import ganeti_gluster.storage.qmp
+    import ganeti_gluster.storage.snapshot
+    import ganeti_gluster.with_path  # noqa: F401
 
     with contextlib.suppress(LibraryMissing):  # whoever needs it says so
         preload()

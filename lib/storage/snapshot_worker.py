@@ -20,6 +20,7 @@ def main(argv: list[str]) -> int:
         return 2
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     sys.path.insert(0, os.path.realpath(GANETI))
+    import ganeti_gluster.core.whole  # noqa: F401
     from ganeti_gluster.core.snapshot import worker
     from ganeti_gluster.storage.guests import KvmGuests
 

@@ -18,6 +18,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ganeti_gluster.core import whole  # noqa: F401  # for its modules
 from ganeti_gluster.core.copy import Options, Progress, copy
 from ganeti_gluster.core.copy.images import ExistingImage, ImageSource
 from ganeti_gluster.core.copy.progress import EachLine

@@ -30,7 +30,8 @@ class Status:
     `state` is SERVING, WAITING (for the storage, since `waiting`, seconds since the epoch,
     `why`) or LOST; `mode` exclusive, shared or none; `size` in bytes, 0 where it is not
     known yet; `block` the smallest request in bytes; `peers` the processes that are its
-    clients; `requests` those that wait for room; `connected` of the volume's `bricks` are in use.
+    clients, `users` the number of those and of former ones that may connect again; `requests`
+    those that wait for room; `connected` of the volume's `bricks` are in use.
     """
 
     state: str
@@ -38,6 +39,7 @@ class Status:
     size: int
     block: int
     peers: tuple[int, ...]
+    users: int
     waiting: float
     why: str
     requests: int
@@ -89,6 +91,7 @@ def status(key: str, *, timeout: float = 5.0) -> Status | None:
         size=int(found["size"]),
         block=int(found["block"]),
         peers=tuple(map(int, found["peers"].split())),
+        users=int(found.get("users", found["clients"])),  # one that was not renewed yet
         waiting=float(found["waiting"]),
         why=found["why"],
         requests=int(found["requests"]),

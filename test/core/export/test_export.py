@@ -31,6 +31,7 @@ def served(state: str = server_control.SERVING, why: str = "") -> server_control
         size=64 * MIB,
         block=512,
         peers=(),
+        users=0,
         waiting=0,
         why=why,
         requests=0,

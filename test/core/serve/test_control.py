@@ -15,7 +15,7 @@ from .conftest import Serve, status
 
 def test_a_status_is_read(serve: Serve) -> None:
     serve("k", {"status": [status(
-        state="waiting", mode="shared", peers="12 345", waiting="1700000000.125",
+        state="waiting", mode="shared", peers="12 345", users="2", waiting="1700000000.125",
         why="write: No space left on device", requests="2", connected="1",
     )]})  # fmt: skip
     assert control.status("k") == Status(
@@ -24,6 +24,7 @@ def test_a_status_is_read(serve: Serve) -> None:
         size=1048576,
         block=512,
         peers=(12, 345),
+        users=2,
         waiting=1700000000.125,
         why="write: No space left on device",
         requests=2,

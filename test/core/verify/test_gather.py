@@ -91,6 +91,7 @@ def served(state: str, waiting: float = 0.0, why: str = "") -> control.Status:
         size=4096,
         block=512,
         peers=(),
+        users=0,
         waiting=waiting,
         why=why,
         requests=0,
