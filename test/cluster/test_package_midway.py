@@ -348,7 +348,8 @@ for name, module in list(sys.modules.items()):
     [
         ("ganeti.server.noded", "ganeti_gluster.storage.snapshot_worker"),
         (
-            "ganeti_gluster.core.whole ganeti_gluster.core.snapshot.worker ganeti_gluster.storage.guests",
+            "ganeti_gluster.core.whole ganeti_gluster.core.snapshot.worker"
+            " ganeti_gluster.storage.guests",
             "",
         ),
         ("ganeti_gluster.core.copy.program", ""),

@@ -35,7 +35,8 @@ class Options:
     `progress` is called in the calling thread every `interval` seconds; what it
     raises ends the copy, which is then undone.  With `checksum` all is read back
     and compared before the target gets its name.  `confirm` is called right before
-    that, and raises where the source may have changed.
+    that, and raises where the source may have changed.  A copy of which nothing moves for
+    `patience` seconds is given up.
     """
 
     threads: int = DEFAULT_THREADS
@@ -44,6 +45,7 @@ class Options:
     interval: float = 0.5
     checksum: bool = False
     confirm: Callable[[], None] | None = None
+    patience: float | None = None
 
 
 class Result(NamedTuple):
@@ -136,7 +138,7 @@ class _Run:
         options = self._options
         pipeline = Pipeline(source, target, sums, self._pace, self._threads)
         try:
-            pipeline.run(phase, options.progress, options.interval)
+            pipeline.run(phase, options.progress, options.interval, options.patience)
         finally:
             if target is not None:
                 self.done = pipeline.done

@@ -48,6 +48,14 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Interruptible(Protocol):
+    """A source whose reads may wait for long."""
+
+    def stop(self) -> None:
+        """Have reads that wait, in other threads, return soon."""
+
+
+@runtime_checkable
 class Stream(Protocol):
     """What is read in order, once; its size is known at its end."""
 

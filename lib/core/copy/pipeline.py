@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ganeti_gluster.core.copy import progress
 from ganeti_gluster.core.copy.checksum import Checksum
-from ganeti_gluster.core.copy.interface import PIECE, Source, Stream, Target
+from ganeti_gluster.core.copy.interface import PIECE, Interruptible, Source, Stream, Target
 from ganeti_gluster.core.copy.pace import Pace
 from ganeti_gluster.core.copy.pieces import Piece, pieces
 from ganeti_gluster.core.copy.zeroes import data_runs, is_zero
@@ -23,6 +23,10 @@ _ZEROES = memoryview(bytes(PIECE))
 
 class StillRunning(GanetiGlusterError):
     """Threads did not end: what they write to cannot be removed safely."""
+
+
+class Stalled(GanetiGlusterError):
+    """Nothing was copied for too long."""
 
 
 class Pipeline:
@@ -54,8 +58,17 @@ class Pipeline:
         self._error: BaseException | None = None
         self._pieces: Iterator[Piece] | None = None
 
-    def run(self, phase: str, callback: progress.Callback | None, interval: float) -> None:
-        """Do it; raises the first error of a thread, when all have ended."""
+    def run(
+        self,
+        phase: str,
+        callback: progress.Callback | None,
+        interval: float,
+        patience: float | None = None,
+    ) -> None:
+        """Do it; raises the first error of a thread, when all have ended.
+
+        Raises `Stalled` where nothing moves for `patience` seconds.
+        """
         source = self._source
         if isinstance(source, Stream):
             total = source.expected
@@ -63,11 +76,16 @@ class Pipeline:
             total = source.size
             self._pieces = pieces(source.size, source.extents())
         meter = progress.Meter(phase, total)
+        moved, moved_at = self._moved, time.monotonic()
         try:
             for thread in self._threads:
                 thread.start()
             while waiting := [thread for thread in self._threads if thread.is_alive()]:
                 waiting[0].join(interval)
+                if self._moved != moved:
+                    moved, moved_at = self._moved, time.monotonic()
+                elif patience is not None and time.monotonic() - moved_at > patience:
+                    raise Stalled("nothing was copied for %d s" % patience)
                 if callback is not None and not self._stop.is_set():
                     callback(meter.measure(self.done, self._read))
         except BaseException:
@@ -77,6 +95,10 @@ class Pipeline:
             raise self._error
         if callback is not None:
             callback(meter.measure(self.done, self._read))
+
+    @property
+    def _moved(self) -> tuple[int, int]:
+        return self.done, self.written
 
     def _end(self) -> None:
         """Stop the threads; raises `StillRunning`."""
@@ -90,7 +112,7 @@ class Pipeline:
 
     def _halt(self) -> None:
         self._stop.set()
-        if isinstance(self._source, Stream):
+        if isinstance(self._source, Interruptible):
             self._source.stop()
         with self._turn:
             self._turn.notify_all()

@@ -21,8 +21,6 @@ from ganeti_gluster.tools import command, systemd
 
 #: Seconds to take out of QEMU what is left there, and where QEMU is to end anyway.
 _UNDO_SECONDS, _BRIEF_SECONDS = 60, 10
-#: Seconds without progress after which a worker does not keep a guest from being ended.
-STUCK_SECONDS = 300
 #: The operations that end the guest, by their hooks' paths.
 _ENDING = ("instance-stop", "instance-remove", "instance-reboot")
 _STOP_SECONDS = 10
@@ -53,7 +51,7 @@ def clear_the_way(program: Sequence[str], instance: str) -> None:
         return
     try:
         if service.is_going_on(instance):
-            if service.idle_seconds(instance) < STUCK_SECONDS:
+            if service.idle_seconds(instance) < service.STUCK_SECONDS:
                 raise _closed(instance)
             _say("the snapshot makes no progress and is given up")
             systemd.ctl("stop", "--no-block", service.unit(instance), timeout=_STOP_SECONDS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -14,6 +17,8 @@ _CONTEXT = "base:allocation"
 _READS_AS_ZEROES = 2
 #: Bytes that are asked about at a time; the protocol's limit is 4 GiB.
 _STEP = 1 << 30
+
+_Connection = socket.socket
 
 
 class SnapshotLost(GanetiGlusterError):
@@ -37,6 +42,8 @@ class NbdSource:
         self._explain = explain
         self._mine = threading.local()
         self._all: list[Any] = []
+        self._sockets: list[_Connection] = []
+        self._stopped = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> NbdSource:
@@ -52,7 +59,18 @@ class NbdSource:
         # QEMU takes a connection that is closed for what it is.
         with self._lock:
             self._all.clear()
+            for each in self._sockets:
+                each.close()
+            self._sockets.clear()
         self._mine = threading.local()
+
+    def stop(self) -> None:
+        """End the connections, of which QEMU may answer none while its storage is away."""
+        with self._lock:
+            self._stopped = True
+            for each in self._sockets:
+                with contextlib.suppress(OSError):  # QEMU has ended it
+                    each.shutdown(socket.SHUT_RDWR)
 
     def pread_into(self, buffer: memoryview, offset: int) -> int:
         data = self._call("pread", len(buffer), offset)
@@ -99,8 +117,24 @@ class NbdSource:
             handle = nbd.NBD()
             handle.add_meta_context(_CONTEXT)
             handle.set_export_name(self._export)
-            handle.connect_unix(self._socket)
+            handle.connect_socket(self._connect())
             self._mine.handle = handle
             with self._lock:
                 self._all.append(handle)
         return handle
+
+    def _connect(self) -> int:
+        """A new connection for libnbd, which owns it; ours is the other name of the same one."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with self._lock:
+            self._sockets.append(connection)
+            if self._stopped:
+                raise SnapshotLost("%s is read no more" % self.name)
+        try:
+            connection.connect(self._socket)
+        except OSError as err:
+            why = self._explain() or str(err)
+            raise SnapshotLost(
+                "%s is lost: %s" % (self.name, why), hint="the guest goes on; try again"
+            ) from err
+        return os.dup(connection.fileno())

@@ -39,6 +39,11 @@ from ganeti_gluster.tools.decode import NotUnderstood
 HEARTBEAT = 5.0
 #: Seconds without a line after which a worker, or the way to it, counts as dead.
 SILENCE = 60.0
+#: Seconds without progress after which a copy is given up, and a worker does not keep a guest
+#: from being ended.
+STUCK_SECONDS = 300
+#: Seconds without progress after which a worker ends, whatever it waits for.
+DEAD_SECONDS = 600
 #: Seconds that a worker has to undo what it did, when it is told to end.
 END_SECONDS = 150
 _ASK_SECONDS = 10

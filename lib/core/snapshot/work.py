@@ -14,7 +14,7 @@ from ganeti_gluster.core.copy import Options, Progress, Source, copy
 from ganeti_gluster.core.copy.images import ImageSource, NewImage, remove_stale
 from ganeti_gluster.core.serve.hold import Hold, held
 from ganeti_gluster.core.serve.holder import Held
-from ganeti_gluster.core.snapshot import catalogue, live
+from ganeti_gluster.core.snapshot import catalogue, live, service
 from ganeti_gluster.core.snapshot.catalogue import About
 from ganeti_gluster.core.snapshot.nbd import NbdSource
 from ganeti_gluster.core.snapshot.replace import Replacement, replace_all
@@ -358,6 +358,7 @@ def _copy(
             progress=progress,
             checksum=request.checksum,
             confirm=confirm,
+            patience=service.STUCK_SECONDS,
         ),
     )
 

@@ -38,13 +38,16 @@ def run(instance: str, guests: work.Guests) -> int:
             request = load(line)
             if request.instance != instance:
                 raise GanetiGlusterError("the request is for instance %s" % request.instance)
-            threading.Thread(target=_await_end, args=(speaker,), daemon=True).start()
+            for watch in (_await_end, _await_death):
+                threading.Thread(target=watch, args=(speaker,), daemon=True).start()
             result = work.do(request, guests, speaker)
     except (GanetiGlusterError, OSError) as err:
         logging.debug("Snapshot", exc_info=True)
         message = err.message if isinstance(err, GanetiGlusterError) else str(err)
         speaker.say(event=FAILED, message=message, hint=getattr(err, "hint", ""))
         return 1
+    finally:
+        speaker.ended.set()
     speaker.say(event=DONE, result=result)
     return 0
 
@@ -81,6 +84,18 @@ def _await_end(speaker: _Speaker) -> None:
     """Notice that whoever asked is gone."""
     sys.stdin.read()
     speaker.abandoned = True
+    if not speaker.ended.wait(service.END_SECONDS):
+        os._exit(1)  # it does not come back from what it waits for; `undo` follows
+
+
+def _await_death(speaker: _Speaker) -> None:
+    """End a worker that waits for good, outside of a copy, for storage or for QEMU."""
+    while speaker.idle() < service.DEAD_SECONDS:
+        if speaker.ended.wait(_REPORT_SECONDS):
+            return
+    message = "nothing went on for %d s" % service.DEAD_SECONDS
+    speaker.say(event=FAILED, message=message, hint="remove what is incomplete and try again")
+    os._exit(1)
 
 
 class _Speaker:
@@ -88,10 +103,12 @@ class _Speaker:
 
     def __init__(self, instance: str) -> None:
         self.abandoned = False
+        self.ended = threading.Event()
         self._instance = instance
         self._lock = threading.Lock()
         self._next = 0.0
         self._done = -1
+        self._moved = time.monotonic()
 
     def say(self, **event: Any) -> None:
         with self._lock:
@@ -103,7 +120,7 @@ class _Speaker:
 
     def message(self, text: str) -> None:
         self._go_on()
-        service.note_progress(self._instance)
+        self._note_progress()
         self.say(event=MESSAGE, text=text)
 
     def progress(self, disk: int, progress: Progress) -> None:
@@ -111,9 +128,17 @@ class _Speaker:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _REPORT_SECONDS
             if progress.done != self._done:  # a copy that hangs reports as well
-                service.note_progress(self._instance)
+                self._note_progress()
             self._done = progress.done
             self.say(event=PROGRESS, disk=disk, **progress._asdict())
+
+    def _note_progress(self) -> None:
+        self._moved = time.monotonic()
+        service.note_progress(self._instance)
+
+    def idle(self) -> float:
+        """For how many seconds there has been no progress."""
+        return time.monotonic() - self._moved
 
     def _go_on(self) -> None:
         if self.abandoned:

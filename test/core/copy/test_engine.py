@@ -10,6 +10,7 @@ import pytest
 
 from ganeti_gluster.core.copy import PIECE, Extent, Options, copy
 from ganeti_gluster.core.copy.files import FileSource, NewFile
+from ganeti_gluster.core.copy.pipeline import Stalled
 from ganeti_gluster.core.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.errors import ChecksumMismatch, CopyFailed, IncompleteImage
 
@@ -272,3 +273,28 @@ def test_what_a_killed_copy_left_is_removed_but_not_what_one_writes(sparse, tmp_
         writing.abort()
         copy(source, NewFile(path))
     assert sorted(os.listdir(tmp_path)) == ["source", "target"]
+
+
+class Silent(Memory):
+    """A source whose second piece does not come until it is told to stop."""
+
+    def __init__(self):
+        super().__init__(b"x" * 3 * PIECE)
+        self.stopped = threading.Event()
+
+    def pread_into(self, buffer, offset):
+        if offset == PIECE:
+            assert self.stopped.wait(60)
+            raise OSError(errno.EIO, "ended", "memory")
+        return super().pread_into(buffer, offset)
+
+    def stop(self):
+        self.stopped.set()
+
+
+def test_a_copy_of_which_nothing_moves_is_given_up():
+    source, target = Silent(), Memory()
+    with pytest.raises(Stalled, match="nothing was copied for 1 s"):
+        copy(source, target, Options(patience=1, interval=0.01))
+    assert source.stopped.is_set()
+    assert target.calls == ["open", "abort"]

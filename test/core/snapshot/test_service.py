@@ -242,8 +242,8 @@ def idle(mark: Path, seconds: float) -> None:
     ("state", "seconds", "passes", "stopped"),
     [
         ("active", 0, False, False),
-        ("active", gate.STUCK_SECONDS - 10, False, False),
-        ("active", gate.STUCK_SECONDS + 10, True, True),
+        ("active", service.STUCK_SECONDS - 10, False, False),
+        ("active", service.STUCK_SECONDS + 10, True, True),
         ("deactivating", 0, True, False),
     ],
 )

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.snapshot import live, service, worker
+from ganeti_gluster.core.snapshot import live, service, work, worker
+from ganeti_gluster.core.snapshot.request import REMOVE, Request, dump
+from ganeti_gluster.core.volume import VolumeSpec
 
 
 @pytest.fixture
@@ -54,3 +57,37 @@ def test_what_the_guest_overwrites_is_kept_for_root_alone(run: Path) -> None:
     fleecing.mkdir()
     live.check_space(str(fleecing))
     assert (mode(run), mode(fleecing)) == (0o700, 0o700)
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+def test_a_worker_that_waits_for_good_ends(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], abandoned: bool
+) -> None:
+    """Outside of a copy, where it looks at nothing itself; its unit undoes the rest."""
+    ended = threading.Event()
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    def wait_for_good(*_: Any) -> dict[str, Any]:
+        assert ended.wait(60)
+        return {}
+
+    (reading, writing) = os.pipe()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(reading))
+    volume = VolumeSpec.from_params({"host": "node1", "volume": "gv0"})
+    request = Request(REMOVE, "vm1", "", "one", (), volume, volume, running=False)
+    os.write(writing, dump(request).encode() + b"\n")
+    if abandoned:
+        os.close(writing)
+    monkeypatch.setattr(service, "END_SECONDS" if abandoned else "DEAD_SECONDS", 0.1)
+    monkeypatch.setattr(work, "do", wait_for_good)
+    monkeypatch.setattr(worker.os, "_exit", end)
+    guests: Any = None
+    worker.run("vm1", guests)
+    assert codes == [1]
+    assert ("nothing went on for" in capsys.readouterr().out) == (not abandoned)
+    if not abandoned:
+        os.close(writing)
