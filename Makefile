@@ -135,6 +135,11 @@ check-slow: requirements venv deb ## the tests that take long, on one suite; SUI
 	@flock -o build/.testbed.lock test/in-parallel $(DEB) slow $(SUITE)
 	@echo "check-slow: ok"
 
+.PHONY: faults
+faults: requirements venv deb ## each fault in each operation, into doc/faults.rst; hours; ARGS="-k name"
+	@FAULT_TABLE=doc/faults.rst $(ON_TESTBED) --suite $(SUITE) --deb $(DEB) --nodes 4 --mark '' \
+	  --test test/cluster/test_fault_matrix.py $(if $(ARGS),--only '$(ARGS)') cluster
+
 .PHONY: demo
 demo: requirements deb ## the whole way on a real cluster; SUITE=bookworm or sid, QEMU=backports
 	@qa/demo

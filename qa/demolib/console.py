@@ -107,6 +107,10 @@ class Boot:
         """What it said where it runs now."""
         return guest.parse(self._consoles[-1].chunks())
 
+    def text(self) -> str:
+        """All of the console."""
+        return "\n".join(_lines(self._chunks()))
+
     def evidence(self, line: int | None = None) -> str:
         """The last lines of the console, or those around a line."""
         chunks = self._chunks()

@@ -28,6 +28,23 @@ def connect_argvs(netns: str, node: str, cut: bool) -> list[list[str]]:
     return [[*link, "master", BRIDGE], [*link, "down" if cut else "up"]]
 
 
+def shape_argv(interface: str, kbit: int) -> list[str]:
+    """The command that bounds what an interface sends; what waits for longer is dropped."""
+    rate = ["tbf", "rate", "%dkbit" % kbit, "burst", "16k", "latency", "300ms"]
+    return ["tc", "qdisc", "replace", "dev", interface, "root", *rate]
+
+
+def slow_argvs(netns: str, node: str, kbit: int) -> list[list[str]]:
+    """The commands that bound what is sent to a node."""
+    return [["ip", "netns", "exec", netns, *shape_argv(host_interface(node), kbit)]]
+
+
+def quicken_argvs(netns: str, node: str) -> list[list[str]]:
+    """The commands that undo `slow_argvs`."""
+    delete = ["tc", "qdisc", "del", "dev", host_interface(node), "root"]
+    return [["ip", "netns", "exec", netns, *delete]]
+
+
 def create(layout: Layout) -> None:
     for argv in create_argvs(layout.netns):
         command.run(argv, timeout=SECONDS)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bricks, cluster, command, layout, network, pool, state
+from . import bricks, cgroup, cluster, command, layout, network, pool, state
 from .command import CompletedCommand
 from .errors import TestbedError
 from .layout import Layout
@@ -18,6 +18,7 @@ from .state import State
 
 EXEC_SECONDS = 600
 INSTALL_SECONDS = 300
+FREEZE_SECONDS = 30
 DEB_DIRECTORY = "/var/cache/testbed"
 
 
@@ -148,6 +149,28 @@ class Testbed:
         if node.leader() is None:
             raise TestbedError("%s does not run" % name)
         node.power_off()
+
+    def freeze(self, name: str) -> None:
+        """Stop every process of a node, as SIGSTOP does, until `thaw`; nothing in it answers."""
+        if not cgroup.freeze(self.node(name).payload, FREEZE_SECONDS):
+            raise TestbedError("%s does not stand still" % name)
+
+    def thaw(self, name: str) -> None:
+        """Let the processes of a node go on; no-op if they do."""
+        cgroup.thaw(self.node(name).payload)
+
+    def slow(self, name: str, kbit: int) -> None:
+        """Let so many kbit/s through a node's cable, each way, until `quicken`."""
+        for argv in network.slow_argvs(self.layout.netns, name, kbit):
+            command.run(argv, timeout=15)
+        self.exec(name, network.shape_argv("eth0", kbit), timeout=15, check=True)
+
+    def quicken(self, name: str) -> None:
+        """Undo `slow`; no-op if the cable is as fast as ever."""
+        for argv in network.quicken_argvs(self.layout.netns, name):
+            command.run(argv, timeout=15, check=False)
+        if self.node(name).leader():
+            self.exec(name, ["tc", "qdisc", "del", "dev", "eth0", "root"], timeout=15)
 
     def boot(self, name: str) -> None:
         """Power a node on and wait until it has booted; no-op if it runs."""

@@ -14,7 +14,9 @@ from demolib import guest
 from demolib.console import Boot
 from testbedlib import wait_for
 
+from . import evidence
 from .conftest import SERVERS, Cluster
+from .evidence import RecordsMissing
 
 pytestmark = pytest.mark.qemu
 
@@ -79,10 +81,11 @@ def prefix(lines: list[str]) -> int:
     count = 0
     for number, line in enumerate(lines, start=1):
         if line == "record %d %d" % (number, (number * 7919 + 13) % 1000003):
-            assert count == number - 1, "record %d is missing" % (count + 1)
+            if count < number - 1:
+                raise RecordsMissing("record %d is missing" % (count + 1), [count + 1])
             count = number
-        else:
-            assert line == "", "record %d: %r" % (number, line)
+        elif line:
+            raise RecordsMissing("record %d: %r" % (number, line), [number])
     return count
 
 
@@ -110,7 +113,24 @@ class Guest:
         """The number of records in images of disk 0, 1, …, which have no gap."""
         places = json.dumps(list(zip(paths, RECORDS, strict=False)))
         done = self.cluster.run("/usr/bin/python3", "-c", READ, SERVERS, volume, places)
-        return [prefix(lines) for lines in json.loads(done.stdout)]
+        found = zip(paths, RECORDS, json.loads(done.stdout), strict=False)
+        return [self._prefix(path, place, lines) for path, place, lines in found]
+
+    def _prefix(self, path: str, place: int, lines: list[str]) -> int:
+        try:
+            return prefix(lines)
+        except RecordsMissing as err:
+            where = evidence.keep(
+                self.cluster,
+                "snapshot %s" % self.name,
+                why="%s of %s" % (err, path),
+                boots=[self.boot],
+                image=path,
+                records=err.numbers,
+                base=place - evidence.RECORD_BYTES,
+            )
+            err.add_note("evidence: %s" % where)
+            raise
 
     def written(self, seconds: float = 60) -> int:
         """The number of a record that the guest writes from now on."""
