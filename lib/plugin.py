@@ -169,4 +169,4 @@ def _write_noded_state() -> None:
     try:
         private.write_json(constants.NODED_STATE_FILE, state)
     except (GanetiGlusterError, OSError) as err:
-        logging.warning("Cannot write the state of ganeti-gluster: %s", err)
+        logging.warning("Cannot write the state file of ganeti-gluster: %s", err)

@@ -49,7 +49,7 @@ def _noded_state() -> tuple[str, list[str]]:
     """Whose class the running node daemon uses, and why if not ours."""
     pid = utils.ReadPidFile(utils.DaemonPidFileName(ganeti_constants.NODED))
     if not (pid and utils.IsProcessAlive(pid)):
-        return STOPPED, ["ganeti-noded does not run"]
+        return STOPPED, ["ganeti-noded is not running"]
     try:
         with open(constants.NODED_STATE_FILE, encoding="utf-8") as stream:
             state = json.load(stream)

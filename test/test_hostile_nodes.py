@@ -325,7 +325,7 @@ def test_a_nodes_facts_can_be_checked_and_shown(output: str) -> None:
     assert is_fit(json.dumps(described, ensure_ascii=False))
 
 
-FINDINGS = [as_data(found("BRICK_DOWN", "node2:/b", "it does not run", volume="gv0"))]
+FINDINGS = [as_data(found("BRICK_DOWN", "node2:/b", "it is not running", volume="gv0"))]
 
 
 @given(hostile(FINDINGS))

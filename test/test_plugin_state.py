@@ -30,10 +30,10 @@ def test_a_state_is_what_the_node_tells():
         ((True, "[" * 10000), "its answer is not understood: it is nested too deeply"),
         ((True, "[]"), "its answer is not understood: not an object, but list"),
         ((True, "{}"), "its answer is not understood: template: it is missing"),
-        ((True, json.dumps({"template": "offline"})), "template: none of the words"),
+        ((True, json.dumps({"template": "offline"})), "template: not one of the permitted words"),
         ((True, json.dumps({**STATE, "reasons": "x"})), "reasons: not a list, but str"),
-        ((True, json.dumps({**STATE, "reasons": [1]})), "reasons[0]: not a text, but int"),
-        ((True, json.dumps({**STATE, "version": "\x1b[2J"})), "version: a text that cannot be"),
+        ((True, json.dumps({**STATE, "reasons": [1]})), "reasons[0]: not a string, but int"),
+        ((True, json.dumps({**STATE, "version": "\x1b[2J"})), "version: a string that cannot be"),
     ],
 )
 def test_where_there_is_none_there_is_a_reason(answer, reason):

@@ -67,5 +67,5 @@ def test_an_image_that_is_open_elsewhere_runs_nothing(
 
     monkeypatch.setattr(with_path.ImageInUse, "with_device", refuse)
     assert with_path.main(argv()[4:]) == 1
-    assert capsys.readouterr().err == "Failure: image ganeti/x.0 is open elsewhere\n"
+    assert capsys.readouterr().err == "Failure: image ganeti/x.0 is open on another node\n"
     assert len(used) == 1

@@ -41,7 +41,7 @@ def Export(opts: Any, args: list[str]) -> int:
             device = os.stat(place).st_rdev
             _confirm(opts, "Overwrite %s with %s?" % (place, name))
             if not is_block_device(place) or os.stat(place).st_rdev != device:
-                raise CopyFailed("%s is another device than it was when asked" % place)
+                raise CopyFailed("%s is no longer the device that was confirmed" % place)
             target = ExistingFile(place)
         else:
             target = NewFile(place)
@@ -83,10 +83,10 @@ def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> _Source:
             confirm = stack.enter_context(lock).check
         source = stack.enter_context(ImageSource(volume, path))
     except FileNotFoundError as err:
-        raise CopyFailed("there is no %s" % describe(volume, path)) from err
+        raise CopyFailed("%s does not exist" % describe(volume, path)) from err
     except Held as err:
         raise CopyFailed(
-            "%s is open on a node, and may change while it is copied" % describe(volume, path),
+            "%s is open on a node and may change while it is copied" % describe(volume, path),
             hint="copy a snapshot of it, stop the instance, or use --force",
         ) from err
     return _Source(source, confirm)
@@ -108,7 +108,7 @@ def _place(stack: contextlib.ExitStack, opts: Any, text: str) -> tuple[Volume, s
 
 def _confirm(opts: Any, question: str) -> None:
     if not opts.force and not cli.AskUser(question):
-        raise errors.OpPrereqError("Nothing was done", errors.ECODE_STATE)
+        raise errors.OpPrereqError("Nothing was copied", errors.ECODE_STATE)
 
 
 def _run(
@@ -118,7 +118,7 @@ def _run(
     confirm: Callable[[], None] | None = None,
 ) -> int:
     if opts.limit is not None and opts.limit < 1:
-        raise errors.OpPrereqError("The limit is at least 1 MiB/s", errors.ECODE_INVAL)
+        raise errors.OpPrereqError("The limit must be at least 1 MiB/s", errors.ECODE_INVAL)
     shown = Terminal()
     options = Options(
         progress=shown,
@@ -137,8 +137,8 @@ def _run(
 
 def sentence(source: str, target: str, result: Result) -> str:
     """What was done, in one line."""
-    how = "sharing its blocks" if result.cloned else "%d MiB of it data" % (result.data // MIB)
-    compared = ", read back and compared" if result.checksum else ""
+    how = "sharing its blocks" if result.cloned else "%d MiB of data" % (result.data // MIB)
+    compared = ", verified by reading back" if result.checksum else ""
     return "Copied %s to %s: %d MiB, %s, in %.1f s%s" % (
         *(source, target, result.size // MIB, how, result.seconds),
         compared,
@@ -150,7 +150,7 @@ HOST_OPT = cli.cli_option(
     dest="host",
     default="127.0.0.1",
     metavar="<servers>",
-    help="Servers of the volume, with commas between them (default: this node)",
+    help="Servers of the volume, separated by commas (default: this node)",
 )
 CHECKSUM_OPT = cli.cli_option(
     "--checksum",
@@ -165,7 +165,7 @@ LIMIT_OPT = cli.cli_option(
     default=None,
     type="int",
     metavar="<MiB/s>",
-    help="Copy at most so much a second",
+    help="Limit the copy to this rate",
 )
 _OPTIONS = [cli.FORCE_OPT, HOST_OPT, CHECKSUM_OPT, LIMIT_OPT]
 _TWO = [cli.ArgUnknown(min=2, max=2)]

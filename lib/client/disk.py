@@ -96,22 +96,22 @@ def Evict(opts: Any, args: list[str]) -> int:
         number = evict.last_holder(disk.spec, disk.path, nodes)
         if number and number not in by_number:
             raise GanetiGlusterError(
-                "image %s of volume %s is open on a machine that is no node of this cluster"
+                "image %s of volume %s is open on a machine that is not a node of this cluster"
                 % (disk.path, disk.spec.name),
-                hint="end what has it there",
+                hint="stop what uses it there",
             )
         if number:
             held.setdefault(by_number[number], []).append((disk.spec, disk.path))
     if not held:
-        cli.ToStdout("No node has images of %s.", args[0])
+        cli.ToStdout("No node has an image of %s open.", args[0])
         return 0
     for node, images in sorted(held.items()):
         cli.ToStdout("%s: %s", node, ", ".join(path for _, path in images))
     if opts.dry_run:
         return 0
     if not opts.force and not cli.AskUser(
-        "Take these images from %s? A guest that runs there with them is ended, and other"
-        " guests there pause for a moment." % " and ".join(sorted(held))
+        "Take these images from %s? A guest that uses them there is killed, and other guests"
+        " there pause for a moment." % " and ".join(sorted(held))
     ):
         return 1
     for node, images in sorted(held.items()):
@@ -121,7 +121,7 @@ def Evict(opts: Any, args: list[str]) -> int:
             if by_number.get(evict.last_holder(spec, path, nodes)) == node
         ]
         evictions.take_from(node, still)
-        cli.ToStdout("Taken from %s; the instance can be started elsewhere.", node)
+        cli.ToStdout("Taken from %s; the instance can be started on another node.", node)
     return 0
 
 
@@ -166,13 +166,13 @@ COMMANDS = {
         cli.ARGS_MANY_INSTANCES,
         [JSON_OPT],
         "<instance>...",
-        "Show what the volume knows of the disks of instances",
+        "Show the images of instances' disks on their volumes",
     ),
     "disk evict": (
         Evict,
         cli.ARGS_ONE_INSTANCE,
         [cli.DRY_RUN_OPT, cli.FORCE_OPT],
         "[-f] <instance>",
-        "Take the images of an instance from a node that does not give them back",
+        "Take an instance's images from a node that does not release them",
     ),
 }

@@ -15,7 +15,7 @@ WRITE_OPT = cli.cli_option(
     dest="write",
     default=False,
     action="store_true",
-    help="Write the files instead, as the timer does every minute",
+    help="Write the files instead of printing, as the timer does every minute",
 )
 
 
@@ -23,7 +23,9 @@ def Monitor(opts: Any, args: list[str]) -> int:
     """Print the metrics for Prometheus, or the report for Ganeti's monitoring."""
     if opts.write:
         if opts.json:
-            raise errors.OpPrereqError("--write writes both forms", errors.ECODE_INVAL)
+            raise errors.OpPrereqError(
+                "--write cannot be used with --json: it writes both formats", errors.ECODE_INVAL
+            )
         agent.write()
         return 0
     seen = agent.collect()
@@ -40,6 +42,6 @@ COMMANDS = {
         cli.ARGS_NONE,
         [JSON_OPT, WRITE_OPT],
         "[--json | --write]",
-        "Show what this node measures: metrics, or a report for Ganeti's monitoring",
+        "Show the metrics of this node, or its report for Ganeti's monitoring daemon",
     ),
 }

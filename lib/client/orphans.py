@@ -40,8 +40,8 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
         _print_table(opts, rows)
     if kept:
         cli.ToStderr(
-            "%d more belong to no instance, and are younger than a day or than a job that"
-            " has not ended",
+            "%d more belong to no instance, but are less than a day old or newer than an"
+            " unfinished job",
             kept,
         )
     if not candidates or opts.dry_run:
@@ -49,7 +49,7 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
             cli.ToStdout("There is nothing to remove.")
         return 0
     if not opts.force and not cli.AskUser(
-        "Remove these %d images? What another cluster may have on the volume is among them."
+        "Remove these %d images? They include any images that another cluster has on the volume."
         % len(candidates)
     ):
         return 1
@@ -67,7 +67,7 @@ def _remove(candidates: Sequence[Candidate], still: Collection[tuple[VolumeSpec,
             if (candidate.spec, candidate.image.path) in still and orphans.remove(candidate):
                 cli.ToStderr("Removed %s", name)
             else:
-                cli.ToStderr("Left %s alone: it has changed since, or is in use", name)
+                cli.ToStderr("Did not remove %s: it has changed since, or is in use", name)
         except (GanetiGlusterError, OSError) as err:
             cli.ToStderr("Could not remove %s: %s", name, err)
             result = 1
@@ -116,6 +116,6 @@ COMMANDS = {
         cli.ARGS_NONE,
         [JSON_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, cli.NOHDR_OPT, cli.SEP_OPT],
         "[-f] [--dry-run]",
-        "Show images that belong to no instance, ask, and remove them",
+        "Show images that belong to no instance, and remove them after confirmation",
     ),
 }

@@ -15,7 +15,7 @@ from ganeti_gluster.core.serve import fleet
 from ganeti_gluster.plugin_state import OFFLINE, OURS
 from ganeti_gluster.plugin_status import local_status
 
-RESTART = "restart Ganeti's daemons here for it to take effect: systemctl restart ganeti"
+RESTART = "to apply this, restart Ganeti's daemons on this node: systemctl restart ganeti"
 
 _HEADERS = {
     "node": "Node",
@@ -32,7 +32,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     if opts.local:
         if args:
             raise errors.OpPrereqError(
-                "--local is for this node; leave the names of nodes out", errors.ECODE_INVAL
+                "--local is for this node only; do not name any nodes", errors.ECODE_INVAL
             )
         states: dict[str, dict[str, Any]] = {netutils.Hostname.GetSysName(): dict(local_status())}
     else:
@@ -71,11 +71,11 @@ def Disable(opts: Any, args: list[str]) -> int:
     Stock Ganeti would never close an image, so each server ends with its last client.
     """
     if os.path.exists(constants.DISABLED_FILE):
-        cli.ToStdout("The plugin is switched off on this node already.")
+        cli.ToStdout("The plugin is already switched off on this node.")
         return 0
     if not opts.dry_run:
         with open(constants.DISABLED_FILE, "x", encoding="utf-8") as stream:
-            stream.write("While this file exists, Ganeti's own gluster template is used here.\n")
+            stream.write("While this file exists, this node uses Ganeti's own gluster template.\n")
         fleet.leave_all()
     cli.ToStdout("The plugin is switched off on this node; %s", RESTART)
     return 0
@@ -98,14 +98,14 @@ COMMANDS = {
         cli.ARGS_MANY_NODES,
         [JSON_OPT, LOCAL_OPT, cli.NOHDR_OPT, cli.SEP_OPT],
         "[<node>...]",
-        "Show whether the gluster template is this package's, on every node",
+        "Show whether each node uses this package's gluster template",
     ),
     "plugin disable": (
         Disable,
         cli.ARGS_NONE,
         [cli.DRY_RUN_OPT],
         "",
-        "Give this node stock Ganeti's gluster template back",
+        "Make this node use stock Ganeti's gluster template again",
     ),
     "plugin enable": (
         Enable,

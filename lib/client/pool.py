@@ -25,54 +25,62 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import names
 
 VOLUME_OPT = cli.cli_option(
-    "--volume", dest="volume", default="gv0", metavar="VOLUME", help="The volume's name (gv0)"
+    "--volume",
+    dest="volume",
+    default="gv0",
+    metavar="VOLUME",
+    help="Name of the volume (default: gv0)",
 )
 REPLICA_OPT = cli.cli_option(
-    "--replica", dest="replica", type="int", metavar="N", help="Copies of each image (3)"
+    "--replica",
+    dest="replica",
+    type="int",
+    metavar="N",
+    help="Number of copies of each image (default: 3)",
 )
 ARBITER_OPT = cli.cli_option(
     "--arbiter",
     dest="arbiter",
     type="int",
     metavar="1",
-    help="The third of three bricks keeps names alone, and no data",
+    help="Let the third brick of each three be an arbiter, without data",
 )
 DISPERSE_OPT = cli.cli_option(
-    "--disperse", dest="disperse", type="int", metavar="N", help="Erasure coding over N bricks"
+    "--disperse", dest="disperse", type="int", metavar="N", help="Use erasure coding over N bricks"
 )
 REDUNDANCY_OPT = cli.cli_option(
     "--redundancy",
     dest="redundancy",
     type="int",
     metavar="N",
-    help="Bricks of a dispersed set that may be lost (less than half)",
+    help="Number of bricks of a dispersed set that may fail (less than half)",
 )
 BRICK_DIR_OPT = cli.cli_option(
     "--brick-dir",
     dest="brick_dir",
     metavar="DIR",
-    help="Where bricks are on each node; with --brick-device its mount point (%s)"
-    % pool_create.DEFAULT_DIRECTORY,
+    help="Directory for the bricks on each node; with --brick-device, the mount point (default:"
+    " %s)" % pool_create.DEFAULT_DIRECTORY,
 )
 BRICK_DEVICE_OPT = cli.cli_option(
     "--brick-device",
     dest="brick_device",
     metavar="DEV",
-    help="Block device on each node, which is formatted with XFS and mounted",
+    help="Block device on each node, to be formatted with XFS and mounted",
 )
 NODES_OPT = cli.cli_option(
     "--nodes",
     dest="pool_nodes",
     type="list",
     metavar="NODE,...",
-    help="Nodes of the pool, in the order of the sets of bricks (all)",
+    help="Nodes of the pool, in the order of the brick sets (default: all)",
 )
 GROUP_OPT = cli.cli_option(
     "--group",
     dest="nodegroup",
     default=None,
     metavar="GROUP",
-    help="Only this node group's nodes, and Ganeti's settings for it alone",
+    help="Use only the nodes of this node group, and configure Ganeti for it alone",
     completion_suggest=cli.OPT_COMPL_ONE_NODEGROUP,
 )
 ON_NODE_ADD_OPT = cli.cli_option(
@@ -81,21 +89,21 @@ ON_NODE_ADD_OPT = cli.cli_option(
     choices=list(settings.NODE_ADD),
     default=None,
     metavar="|".join(settings.NODE_ADD),
-    help="What a node that is added to Ganeti's cluster becomes (join)",
+    help="What to do with a node that is added to the cluster (default: join)",
 )
 NO_CONFIGURE_OPT = cli.cli_option(
     "--no-configure",
     dest="configure",
     action="store_false",
     default=True,
-    help="Leave Ganeti's disk template and its parameters as they are",
+    help="Do not change Ganeti's disk template and its parameters",
 )
 WIPE_OPT = cli.cli_option(
     "--wipe",
     dest="wipe",
     action="store_true",
     default=False,
-    help="Format the devices even if they hold something, which is lost",
+    help="Format the devices even if they contain data, which is lost",
 )
 
 TO_OPT = cli.cli_option(
@@ -103,7 +111,7 @@ TO_OPT = cli.cli_option(
     dest="target_node",
     default=None,
     metavar="NODE",
-    help="The node that takes the bricks (spares)",
+    help="The node to move the bricks to (default: the spares)",
     completion_suggest=cli.OPT_COMPL_ONE_NODE,
 )
 MOVE_DATA_OPT = cli.cli_option(
@@ -111,7 +119,7 @@ MOVE_DATA_OPT = cli.cli_option(
     dest="move_data",
     action="store_true",
     default=False,
-    help="Also move images that there are to the new bricks",
+    help="Also move existing images to the new bricks",
 )
 
 
@@ -132,12 +140,14 @@ def Create(opts: Any, args: list[str]) -> int:
         if obstacles:
             forced = all(problem.force for problem in obstacles)
             raise GanetiGlusterError(
-                "nothing was changed, see the problems above",
-                hint="--force goes on in spite of these" if forced else "mend them, and try again",
+                "nothing was changed; see the problems above",
+                hint="use --force to continue in spite of them"
+                if forced
+                else "correct them and try again",
             )
         return found.steps
 
-    return _change(opts, plan, "Do this?", done="Volume %s is ready." % asked.volume)
+    return _change(opts, plan, "Continue?", done="Volume %s is ready." % asked.volume)
 
 
 def Destroy(opts: Any, args: list[str]) -> int:
@@ -150,12 +160,12 @@ def Destroy(opts: Any, args: list[str]) -> int:
         todo, left = pool_destroy.plan(name, client, pool_nodes.crew(), force=opts.force)
         for brick in left:
             if brick not in shown:
-                cli.ToStderr("Note: %s stays as it is: Ganeti does not reach that node", brick)
+                cli.ToStderr("Note: %s is left as it is: Ganeti cannot reach that node", brick)
             shown.add(brick)
         return todo
 
-    question = "All images on volume %s are lost. Destroy it?" % name
-    return _change(opts, plan, question, done="Volume %s is gone." % name)
+    question = "All images on volume %s will be lost. Destroy it?" % name
+    return _change(opts, plan, question, done="Volume %s has been destroyed." % name)
 
 
 def Evacuate(opts: Any, args: list[str]) -> int:
@@ -166,7 +176,7 @@ def Evacuate(opts: Any, args: list[str]) -> int:
         crew = pool_nodes.crew()
         return pool_move.evacuation(args[0], client, crew, Say, target=opts.target_node)
 
-    return _change(opts, plan, "Move the bricks of %s away?" % args[0])
+    return _change(opts, plan, "Move all bricks away from %s?" % args[0])
 
 
 def Replace(opts: Any, args: list[str]) -> int:
@@ -179,7 +189,7 @@ def Replace(opts: Any, args: list[str]) -> int:
             old, new, client, pool_nodes.crew(), Say, force=opts.force, wipe=opts.wipe
         )
 
-    return _change(opts, plan, "What %s has of the volumes is given up. Replace it?" % old)
+    return _change(opts, plan, "All data in the bricks of %s will be given up. Replace it?" % old)
 
 
 def Rebalance(opts: Any, args: list[str]) -> int:
@@ -218,7 +228,7 @@ def _change(
             return 0
         if not (opts.confirm or opts.force):
             if not cli.AskUser(question):
-                cli.ToStderr("Nothing was changed; --yes does it without a question.")
+                cli.ToStderr("Nothing was changed; use --yes to skip this question.")
                 return 1
             # The answer may have taken hours: what is refused is looked for once more.
             shown, todo = todo, plan()
@@ -330,42 +340,42 @@ COMMANDS = {
             cli.FORCE_OPT,
         ],
         "--brick-dir <dir> | --brick-device <device>",
-        "Build a Gluster pool and volume of the nodes, and let Ganeti use it",
+        "Create a Gluster pool and a volume on the nodes, and configure Ganeti to use it",
     ),
     "pool destroy": (
         Destroy,
         [cli.ArgUnknown(min=1, max=1)],
         [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
-        "Delete a volume with its bricks, and dissolve the pool if it was the last",
+        "Delete a volume and its bricks, and dissolve the pool if it was the last volume",
     ),
     "pool evacuate": (
         Evacuate,
         cli.ARGS_ONE_NODE,
         [TO_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<node>",
-        "Move the bricks of a node to spare nodes, and wait until they are complete",
+        "Move the bricks of a node to spare nodes, and wait until they are healed",
     ),
     "pool replace": (
         Replace,
         [cli.ArgNode(min=2, max=2)],
         [WIPE_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<old-node> <new-node>",
-        "Put a node in the place of a dead one, and wait until its bricks are complete",
+        "Replace a dead node by another, and wait until its bricks are healed",
     ),
     "pool rebalance": (
         Rebalance,
         [cli.ArgUnknown(min=1, max=1)],
         [MOVE_DATA_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
-        "Let bricks that were added take images",
+        "Use added bricks for images as well",
     ),
     "pool modify": (
         Modify,
         [cli.ArgUnknown(min=1, max=1)],
         [BRICK_DIR_OPT, BRICK_DEVICE_OPT, ON_NODE_ADD_OPT, cli.DRY_RUN_OPT],
         "<volume>",
-        "Change what is done for a volume when a node is added",
+        "Change what happens to a volume when a node is added",
     ),
     "pool status": (
         ShowStatus,

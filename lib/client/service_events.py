@@ -25,14 +25,14 @@ FOLLOW_OPT = cli.cli_option(
     dest="follow",
     default=False,
     action="store_true",
-    help="Go on with new events as they happen, until interrupted",
+    help="Keep printing new events as they happen, until interrupted",
 )
 SINCE_OPT = cli.cli_option(
     "--since",
     dest="since",
     default=None,
     metavar="TIME",
-    help="Leave older ones out: 90m, 2h, 3d, 2026-11-21, or '2026-11-21 09:30'",
+    help="Only events since this time: 90m, 2h, 3d, 2026-11-21, or '2026-11-21 09:30'",
 )
 OPTIONS = [JSON_OPT, FOLLOW_OPT, SINCE_OPT]
 
@@ -46,7 +46,7 @@ def parse_since(text: str, now: float) -> float:
         return datetime.datetime.fromisoformat(text).timestamp()
     except ValueError:
         raise errors.OpPrereqError(
-            "'%s' is no time; write 90m, 2h, 3d, 2026-11-21, or '2026-11-21 09:30'" % text,
+            "'%s' is not a valid time; use 90m, 2h, 3d, 2026-11-21, or '2026-11-21 09:30'" % text,
             errors.ECODE_INVAL,
         ) from None
 

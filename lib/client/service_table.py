@@ -35,7 +35,7 @@ def overview(snapshot: ClusterServices, type: str, title: str, *, colour: bool) 
     whole = snapshot.aggregate(type=type)
     head = "%s: %s" % (title, paint(word(whole.status), whole.status, colour=colour))
     if not whole.members:
-        return ["%s is expected on no node" % title]
+        return ["%s is not expected on any node" % title]
     lines = [head, "", *_matrix(snapshot, type, colour=colour)]
     reasons = _reasons(snapshot, type)
     return [*lines, "", *reasons] if reasons else lines

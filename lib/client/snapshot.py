@@ -29,7 +29,7 @@ DISKS_OPT = cli.cli_option(
     action="append",
     type="int",
     metavar="N",
-    help="This disk only; can be given several times",
+    help="Only this disk; can be given several times",
 )
 DISK_OPT = cli.cli_option(
     "--disk", dest="disk", default=None, type="int", metavar="N", help="The disk (default 0)"
@@ -43,7 +43,8 @@ KEEP_OPT = cli.cli_option(
     default=None,
     type="int",
     metavar="N",
-    help="Remove all but the N newest of the instance's snapshots that were taken with --keep",
+    help="Afterwards, keep only the N newest of the instance's snapshots that were taken with"
+    " --keep",
 )
 LIMIT_OPT = cli.cli_option(
     "--bandwidth-limit",
@@ -51,23 +52,26 @@ LIMIT_OPT = cli.cli_option(
     default=None,
     type="int",
     metavar="MIB",
-    help="MiB to copy in a second at most",
+    help="Copy at most this many MiB per second",
 )
 CHECKSUM_OPT = cli.cli_option(
     "--checksum",
     dest="checksum",
     default=False,
     action="store_true",
-    help="Read back and compare what was copied",
+    help="Read back what was copied and compare it",
 )
 VOLUME_OPT = cli.cli_option(
-    "--volume", dest="volume", default=None, help="Volume of the snapshots (default: the disks')"
+    "--volume",
+    dest="volume",
+    default=None,
+    help="Volume of the snapshots (default: that of the disks)",
 )
 HOST_OPT = cli.cli_option(
     "--host",
     dest="host",
     default=None,
-    help="Servers of that volume, with commas between them (default: the disks')",
+    help="Servers of that volume, separated by commas (default: those of the disks)",
 )
 PLACE_OPTS = [VOLUME_OPT, HOST_OPT]
 
@@ -86,7 +90,9 @@ def Take(opts: Any, args: list[str]) -> int:
     instance = _find(args[0])
     name = catalogue.check_name(opts.name or catalogue.default_name(time.time()))
     if opts.keep is not None and opts.keep < 1:
-        raise errors.OpPrereqError("--keep: at least one has to stay", errors.ECODE_INVAL)
+        raise errors.OpPrereqError(
+            "--keep: at least one snapshot must be kept", errors.ECODE_INVAL
+        )
     wanted = _request(opts, request.TAKE, instance, name, snapshots.choose(instance, opts.disks))
     wanted = replace(wanted, keep=opts.keep, limit=_limit(opts), checksum=opts.checksum)
     if opts.dry_run:
@@ -209,17 +215,15 @@ def Restore(opts: Any, args: list[str]) -> int:
     wanted = replace(wanted, limit=_limit(opts), checksum=opts.checksum)
     if instance.running:
         raise errors.OpPrereqError(
-            "Instance %s runs; stop it first" % instance.name, errors.ECODE_STATE
+            "Instance %s is running; stop it first" % instance.name, errors.ECODE_STATE
         )
     what = "%s of %s" % (_disks([disk.index for disk in wanted.disks]), instance.name)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.taken))
     if opts.dry_run:
-        cli.ToStdout("Would give %s the content of %s (snapshot %s)", what, when, name)
+        cli.ToStdout("Would restore %s from %s (snapshot %s)", what, when, name)
         return 0
     if not opts.force:
-        if not cli.AskUser(
-            "Give %s the content of %s, and lose what is there now?" % (what, when)
-        ):
+        if not cli.AskUser("Restore %s from %s? The current content will be lost." % (what, when)):
             return 1
         # That it is stopped is seen once no other job has the instance.
         with connect(place) as volume:
@@ -243,7 +247,7 @@ def Clone(opts: Any, args: list[str]) -> int:
     )
     result = _carry_out(opts, instance, wanted)
     cli.ToStdout(
-        "Made image %s of %s on volume %s",
+        "Created image %s from %s on volume %s",
         result["path"],
         utils.FormatUnit(result["size"] / MIB, "h"),
         wanted.disks_volume.name,
@@ -284,7 +288,8 @@ def _check_same(before: catalogue.Snapshot, now: catalogue.Snapshot) -> None:
     """Raise if it is another snapshot of the same name."""
     if (before.taken, sorted(before.images)) != (now.taken, sorted(now.images)):
         raise errors.OpPrereqError(
-            "Snapshot %s is another than it was when asked" % before.name, errors.ECODE_STATE
+            "Snapshot %s has been replaced by another one since you were asked" % before.name,
+            errors.ECODE_STATE,
         )
 
 
@@ -297,7 +302,7 @@ def _place(opts: Any, instance: snapshots.Instance) -> VolumeSpec:
     """The volume that has the snapshots."""
     spec = instance.volume
     if opts.host is not None and opts.volume is None:
-        raise errors.OpPrereqError("--host goes with --volume", errors.ECODE_INVAL)
+        raise errors.OpPrereqError("--host requires --volume", errors.ECODE_INVAL)
     if opts.host is not None:
         return VolumeSpec.from_params({"volume": opts.volume, "host": opts.host})
     if opts.volume is not None:
@@ -309,7 +314,9 @@ def _limit(opts: Any) -> int | None:
     if opts.limit is None:
         return None
     if opts.limit < 1:
-        raise InvalidParameter("bandwidth limit %d: it is not 1 MiB a second or more" % opts.limit)
+        raise InvalidParameter(
+            "bandwidth limit %d: it must be at least 1 MiB per second" % opts.limit
+        )
     return int(opts.limit) * MIB
 
 
@@ -322,7 +329,7 @@ def _request(
 ) -> request.Request:
     if instance.running is None:
         raise errors.OpPrereqError(
-            "Node %s, the primary of instance %s, does not answer"
+            "Node %s, the primary node of instance %s, does not answer"
             % (instance.node, instance.name),
             errors.ECODE_STATE,
         )
@@ -368,7 +375,7 @@ COMMANDS = {
         [DISKS_OPT, NAME_OPT, KEEP_OPT, LIMIT_OPT, CHECKSUM_OPT, *PLACE_OPTS]
         + [cli.DRY_RUN_OPT, JSON_OPT],
         "[--disk N]... [--name NAME] [--keep N] <instance>",
-        "Take a snapshot of an instance's disks, all at one instant",
+        "Take a snapshot of all disks of an instance at the same instant",
     ),
     "disk snapshots": (
         List,
@@ -382,20 +389,20 @@ COMMANDS = {
         _ONE_NAMED,
         [DISKS_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, LIMIT_OPT, CHECKSUM_OPT, *PLACE_OPTS],
         "[--disk N]... <instance> <snapshot>",
-        "Give a stopped instance's disks the content of a snapshot",
+        "Restore the disks of a stopped instance from a snapshot",
     ),
     "disk clone": (
         Clone,
         [cli.ArgInstance(min=1, max=1), cli.ArgUnknown(min=2, max=2)],
         [DISK_OPT, LIMIT_OPT, CHECKSUM_OPT, *PLACE_OPTS],
         "[--disk N] <instance> <snapshot> <image>",
-        "Make a new image of a disk's snapshot",
+        "Create a new image from the snapshot of a disk",
     ),
     "disk remove-snapshot": (
         Remove,
         [cli.ArgInstance(min=1, max=1), cli.ArgUnknown(min=1)],
         [cli.FORCE_OPT, cli.DRY_RUN_OPT, *PLACE_OPTS],
         "<instance> <snapshot>...",
-        "Remove snapshots, also what is left of one that was cut short",
+        "Remove snapshots, including incomplete ones",
     ),
 }

@@ -34,7 +34,7 @@ WATCH_OPT = cli.cli_option(
     dest="watch",
     default=False,
     action="store_true",
-    help="Show it again and again, until interrupted",
+    help="Refresh the output until interrupted",
 )
 INTERVAL_OPT = cli.cli_option(
     "--interval",
@@ -42,14 +42,14 @@ INTERVAL_OPT = cli.cli_option(
     type="int",
     default=WATCH_SECONDS,
     metavar="SECONDS",
-    help="Seconds between two looks with --watch (default: %d)" % WATCH_SECONDS,
+    help="Seconds between updates with --watch (default: %d)" % WATCH_SECONDS,
 )
 ALL_OPT = cli.cli_option(
     "--all",
     dest="all",
     default=False,
     action="store_true",
-    help="Every instance, not the first %d" % SHOWN,
+    help="Show all instances, not only the first %d" % SHOWN,
 )
 
 # Title, key of the rows, and the columns: the field and, where it is another word, the header.
@@ -72,10 +72,10 @@ _NUMBERS = {*_SIZES, "images", "behind", "split_brain", "disks"}
 def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print the page once, or with --watch until interrupted; 1 if something is an ERROR."""
     if opts.watch and opts.json:
-        raise errors.OpPrereqError("--watch shows a page, not JSON", errors.ECODE_INVAL)
+        raise errors.OpPrereqError("--watch cannot be used with --json", errors.ECODE_INVAL)
     if opts.interval < LEAST_SECONDS:
         raise errors.OpPrereqError(
-            "--interval is %d seconds at least" % LEAST_SECONDS, errors.ECODE_INVAL
+            "--interval must be at least %d seconds" % LEAST_SECONDS, errors.ECODE_INVAL
         )
     result = 0
     try:

@@ -33,7 +33,7 @@ NODE_OPT = cli.cli_option(
     action="append",
     metavar="NODE",
     completion_suggest=cli.OPT_COMPL_ONE_NODE,
-    help="This node only; may be given several times",
+    help="Only this node; can be given several times",
 )
 SERVICE_OPT = cli.cli_option(
     "--service",
@@ -41,14 +41,14 @@ SERVICE_OPT = cli.cli_option(
     default=[],
     action="append",
     metavar="SERVICE",
-    help="This service only; may be given several times",
+    help="Only this service; can be given several times",
 )
 TYPE_OPT = cli.cli_option(
     "--type",
     dest="type",
     default=None,
     metavar="TYPE",
-    help="The service type, as GLUSTER_SWIFT or GLUSTER",
+    help="The service type, such as GLUSTER_SWIFT or GLUSTER",
 )
 
 _FIELDS: dict[str, tuple[str, Callable[[ServerService], object]]] = {
@@ -141,7 +141,7 @@ def _print_fields(opts: Any, snapshot: ClusterServices) -> None:
     unknown = [name for name in fields if name not in _FIELDS]
     if unknown:
         raise errors.OpPrereqError(
-            "Unknown field %s; there are %s" % (", ".join(unknown), ", ".join(_FIELDS)),
+            "Unknown field %s; the fields are %s" % (", ".join(unknown), ", ".join(_FIELDS)),
             errors.ECODE_INVAL,
         )
     for line in cli.GenerateTable(
@@ -180,7 +180,7 @@ def _change(opts: Any, verb: str) -> int:
         return EXIT_DONE
     if not targets:
         raise errors.OpPrereqError(
-            "%s is expected on no node; name one with --node" % type.title, errors.ECODE_STATE
+            "%s is not expected on any node; name one with --node" % type.title, errors.ECODE_STATE
         )
     if verb != control.START and not opts.force and _whole(type, opts.nodes, targets):
         question = "This interrupts the service in the whole cluster. %s %s?"
@@ -190,7 +190,8 @@ def _change(opts: Any, verb: str) -> int:
         now = _what(opts, type)
         if now != what:
             raise errors.OpPrereqError(
-                "Nothing was done: meanwhile it would be %s" % now, errors.ECODE_STATE
+                "Nothing was done: in the meantime this has changed to %s" % now,
+                errors.ECODE_STATE,
             )
 
     def progress(node: str, outcomes: list[Outcome]) -> None:

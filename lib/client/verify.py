@@ -18,7 +18,7 @@ NODE_OPT = cli.cli_option(
     "--node",
     dest="node",
     default=None,
-    help="Only what is found on this node",
+    help="Only show the findings on this node",
     completion_suggest=cli.OPT_COMPL_ONE_NODE,
 )
 
@@ -28,7 +28,7 @@ def Verify(opts: Any, args: list[str]) -> int:
     if opts.local:
         if opts.node:
             raise errors.OpPrereqError(
-                "--local is for this node; leave --node out", errors.ECODE_INVAL
+                "--local is for this node only; do not use --node with it", errors.ECODE_INVAL
             )
         findings = node_verify.local_findings(node_verify.local_facts())
     else:
@@ -59,6 +59,6 @@ COMMANDS = {
         cli.ARGS_NONE,
         [JSON_OPT, LOCAL_OPT, NODE_OPT],
         "",
-        "Verify nodes, pool, volumes and images; healthy ones give no output",
+        "Verify nodes, pool, volumes and images, and print only the problems",
     ),
 }

@@ -97,6 +97,6 @@ COMMANDS = {
         [cli.ArgUnknown()],
         [JSON_OPT, cli.NOHDR_OPT, cli.SEP_OPT, cli.USEUNITS_OPT],
         "[<volume>...]",
-        "Show the total and free space of the volumes that disks are on",
+        "Show the total and free space of the volumes that have disks",
     ),
 }

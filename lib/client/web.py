@@ -24,7 +24,7 @@ def Serve(opts: Any, args: list[str]) -> int:
         if err.name and err.name.startswith("ganeti"):
             raise
         raise GanetiGlusterError(
-            "the page needs Python's module %s" % err.name,
+            "the page needs the Python module %s" % err.name,
             hint="apt-get install python3-flask python3-cheroot",
         ) from err
     listen = server.choose(
@@ -42,13 +42,17 @@ BIND_OPT = cli.cli_option(
     dest="bind_address",
     default="127.0.0.1",
     metavar="ADDRESS",
-    help="IP address to listen on; with TLS unless it is a loopback address [127.0.0.1]",
+    help="IP address to listen on; uses TLS unless it is a loopback address [127.0.0.1]",
 )
 PORT_OPT = cli.cli_option(
     "--port", dest="port", default=5083, type="int", help="Port to listen on [5083]"
 )
 TLS_OPT = cli.cli_option(
-    "--tls", dest="tls", default=False, action="store_true", help="TLS on loopback, too"
+    "--tls",
+    dest="tls",
+    default=False,
+    action="store_true",
+    help="Use TLS on a loopback address, too",
 )
 CERTIFICATE_OPT = cli.cli_option(
     "--certificate",
@@ -62,7 +66,7 @@ WAIT_OPT = cli.cli_option(
     dest="wait_master",
     default=False,
     action="store_true",
-    help="Where this node is not the master, wait until it is",
+    help="If this node is not the master, wait until it is",
 )
 
 COMMANDS = {
@@ -71,6 +75,6 @@ COMMANDS = {
         cli.ARGS_NONE,
         [BIND_OPT, PORT_OPT, TLS_OPT, CERTIFICATE_OPT, WAIT_OPT],
         "[--bind <address>] [--port <port>]",
-        "Serve the page that shows and manages the cluster, until interrupted",
+        "Serve the web page that shows and manages the cluster, until interrupted",
     ),
 }

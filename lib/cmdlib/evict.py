@@ -108,9 +108,9 @@ def evict(
                     break
                 if time.monotonic() > deadline:
                     raise NotEvicted(
-                        "the bricks keep the lock of image %s for node %s, whose connections"
-                        " have been ended" % (path, holder.node),
-                        hint="see that node's addresses: %s; or switch it off"
+                        "the bricks still hold the lock on image %s for node %s, although its"
+                        " connections have been closed" % (path, holder.node),
+                        hint="check that these are the node's addresses: %s; or switch it off"
                         % ", ".join(holder.addresses),
                     )
             volume.setxattr(path, WORD_ATTRIBUTE, ("%s-%s 0" % (EVICTED, new_word())).encode())
@@ -146,8 +146,8 @@ def _end_connections(
 
 def _not_asked(host: str, reason: str) -> NotEvicted:
     return NotEvicted(
-        "the connections to the bricks on %s cannot be ended: %s" % (host, reason),
-        hint="its bricks run: see that Ganeti's SSH reaches it, or stop them there",
+        "cannot close the connections to the bricks on %s: %s" % (host, reason),
+        hint="its bricks are running: make sure that Ganeti reaches it by SSH, or stop them there",
     )
 
 
@@ -161,16 +161,16 @@ def _end_server(
     argv = systemd.argv("kill", "--signal=KILL", ImageServer(spec, path).unit)
     try:
         done = channel(holder.node, argv, timeout=_COMMAND_SECONDS)
-        reason = "" if done.exit_code == 0 else done.stderr.strip() or "no reason told"
+        reason = "" if done.exit_code == 0 else done.stderr.strip() or "no reason given"
     except CommandFailed as err:
         reason = str(err)
     if reason and holder.here:
-        raise NotEvicted("this node's server cannot be ended: %s" % reason)
+        raise NotEvicted("cannot stop the image server on this node: %s" % reason)
     if reason:
         raise NotEvicted(
-            "bricks are on hosts outside the cluster (%s), and node %s cannot be asked to end"
-            " its server: %s" % (", ".join(outside), holder.node, reason),
-            hint="switch that node off, wait until the bricks have noticed, and try again",
+            "some bricks are on hosts outside the cluster (%s), and node %s cannot be told to"
+            " stop its image server: %s" % (", ".join(outside), holder.node, reason),
+            hint="switch that node off, wait until the bricks have noticed this, and try again",
         )
 
 

@@ -85,12 +85,12 @@ def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
         # From a dead node an instance moves or stands still.
         dead = move.forced or move.old in offline
         (verdict.warnings if dead else verdict.refusals).append(
-            "ganeti-gluster is %s here and %s on the master; install the same"
-            % (__version__, move.version or "not at work")
+            "ganeti-gluster has version %s here and %s on the master; install the same version on"
+            " both" % (__version__, move.version or "not in use")
         )
     lacking = server_problem()
     if lacking:
-        verdict.refusals.append("the server of images does not run here (%s)" % lacking)
+        verdict.refusals.append("the image server cannot run here (%s)" % lacking)
     try:
         spec = VolumeSpec.from_params(move.params)
         with connect(spec) as volume:
@@ -131,7 +131,7 @@ def _check_disk(
         verdict.refusals.append("%s: image %s is open on %s" % (disk, path, holder.name(nodes)))
     if Export(spec, path).device() and ImageServer(spec, path).status() is None:
         verdict.refusals.append(
-            "%s: this node still exports image %s (%s), and has not opened it; stop that unit"
+            "%s: this node still exports image %s (%s), but does not have it open; stop that unit"
             % (disk, path, Export(spec, path).unit)
         )
 

@@ -38,8 +38,8 @@ def in_words(status: Mapping[str, Any] | None) -> str:
         return ": ".join(filter(None, [state, why if state == "lost" else ""]))
     if isinstance(since, (int, float)) and 0 < since < 1 << 40:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
-        return "requests wait since %s: %s" % (clock, why)
-    return "requests wait: %s" % why
+        return "requests waiting since %s: %s" % (clock, why)
+    return "requests waiting: %s" % why
 
 
 def _text(value: object) -> str:

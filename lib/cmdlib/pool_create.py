@@ -102,7 +102,7 @@ def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
     with_bricks, spares = whole_sets(members, asked.shape)
     if not with_bricks:
         raise InvalidParameter(
-            "%s takes %d nodes, and there are %d: %s"
+            "%s needs %d nodes, but there are %d: %s"
             % (asked.shape, asked.shape.set_size, len(members), ", ".join(members))
         )
     if existing:
@@ -146,9 +146,9 @@ def _check_directory(volume: VolumeInfo, directory: str) -> None:
     elsewhere = [str(brick) for brick in volume.bricks if os.path.dirname(brick.path) != directory]
     if elsewhere:
         raise VolumeDiffers(
-            "there is a volume %s, with bricks that are not in %s: %s"
+            "volume %s already exists, with bricks that are not in %s: %s"
             % (volume.name, directory, ", ".join(elsewhere)),
-            hint="choose another name; `gnt-gluster pool status` shows what there is",
+            hint="choose another name; `gnt-gluster pool status` shows the existing volumes",
         )
 
 
@@ -157,7 +157,7 @@ def _choose(asked: Order, nodes: Sequence[ClusterNode]) -> tuple[list[str], list
     known = {node.name: node for node in nodes}
     groups = {node.group for node in nodes}
     if asked.group is not None and asked.group not in groups:
-        raise InvalidParameter("there is no node group %s with nodes" % asked.group)
+        raise InvalidParameter("there is no node group %s, or it has no nodes" % asked.group)
     usable = [
         node.name
         for node in nodes
@@ -168,7 +168,7 @@ def _choose(asked: Order, nodes: Sequence[ClusterNode]) -> tuple[list[str], list
         return usable, clients
     for name in asked.nodes:
         if name not in known:
-            raise InvalidParameter("%s is no node of this cluster" % name)
+            raise InvalidParameter("%s is not a node of this cluster" % name)
         if known[name].offline:
             raise InvalidParameter("node %s is offline in Ganeti" % name)
     return list(asked.nodes), clients
@@ -209,9 +209,9 @@ def _of_ganeti(asked: Order) -> list[Problem]:
     return [
         Problem(
             "Ganeti",
-            "instances have disks on another volume, and would lose them from sight: %s"
+            "these instances have disks on another volume and could not access them any more: %s"
             % ", ".join(elsewhere),
-            "make the volume for a node group of its own (--group), or with --no-configure",
+            "create the volume for another node group (--group), or use --no-configure",
         )
     ]
 
@@ -249,4 +249,4 @@ def _settings(asked: Order) -> Settings:
 def _keep(client: Any, kept: Settings) -> None:
     pool_use.write_settings(client, kept)
     if pool_use.read_settings(client).get(kept.volume) != kept:
-        raise GanetiGlusterError("Ganeti took the tags, and has others")
+        raise GanetiGlusterError("Ganeti accepted the tags, but has different ones now")

@@ -62,7 +62,7 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
             if one.node_add == OFF or node not in found.names(one.group):
                 continue
             if found.pool.bricks_on(node):
-                say("%s has bricks already" % node)
+                say("%s already has bricks" % node)
                 _start_bricks(crew, found, node)
                 continue
             steps.run(pool_move.admission(found, crew, node, one, say), say)
@@ -75,7 +75,7 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
         raise InvalidParameter(
             "nothing was done for %s"
             % "; ".join("volume %s: %s" % pair for pair in sorted(refused.items())),
-            hint="gnt-gluster pool modify says anew how its pool is kept",
+            hint="set its pool settings again with gnt-gluster pool modify",
         )
 
 
@@ -91,15 +91,15 @@ def _extend(client: Any, crew: Crew, found: Found, kept: Settings) -> bool:
         return False
     gluster = crew.gluster(found.pool.anchor)
     extend.add(gluster, volume, bricks, say)
-    say("volume %s has a further set of bricks: %s" % (volume.name, ", ".join(bricks)))
+    say("added a set of bricks to volume %s: %s" % (volume.name, ", ".join(bricks)))
     if _is_used(client):
         say(
-            "instances run: the new bricks take images after gnt-gluster pool rebalance %s"
+            "instances are running: to use the new bricks, run gnt-gluster pool rebalance %s"
             % volume.name
         )
     else:
         gluster.ask("volume", "rebalance", volume.name, "fix-layout", "start")
-        say("the new bricks take new images")
+        say("the new bricks are used for new images")
     return True
 
 
@@ -120,7 +120,7 @@ def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[s
         raise GanetiGlusterError(
             "node %s has bricks with data: %s"
             % (node, ", ".join("%s of volume %s" % (b.path, v.name) for v, b in bricks)),
-            hint="first run: gnt-gluster pool %s"
+            hint="first run gnt-gluster pool %s"
             % ("evacuate %s" % node if alive else "replace %s NEW" % node),
         )
 
@@ -151,12 +151,13 @@ def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[
         found = pool_state.find_node(client, crew, node)
         down = _down_beside(crew, found, node)
     except GanetiGlusterError as err:
-        say("cannot tell what bricks are online: %s" % err)
+        say("cannot determine which bricks are online: %s" % err)
         return
     if down:
         raise GanetiGlusterError(
-            "node %s is alive, and its bricks are needed: not online are %s" % (node, down),
-            hint="see: gnt-gluster pool status",
+            "node %s is alive and its bricks are needed, since these bricks are not online: %s"
+            % (node, down),
+            hint="see gnt-gluster pool status",
         )
 
 

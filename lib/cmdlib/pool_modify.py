@@ -25,8 +25,9 @@ def change(volume: str, client: Any, crew: Crew, opts: Any) -> tuple[Settings | 
     if kept is None and not opts.brick_dir:
         reason = pool_use.refused_settings(client).get(volume)
         raise GanetiGlusterError(
-            "nothing is kept of volume %s%s" % (volume, ": %s" % reason if reason else ""),
-            hint="give --brick-dir, to begin with",
+            "there are no pool settings for volume %s%s"
+            % (volume, ": %s" % reason if reason else ""),
+            hint="give at least --brick-dir",
         )
     changed = Settings(
         volume=volume,
@@ -41,7 +42,7 @@ def change(volume: str, client: Any, crew: Crew, opts: Any) -> tuple[Settings | 
 
 def describe(kept: Settings | None, changed: Settings) -> list[str]:
     """The settings a line each, with what is there now where that is another value."""
-    lines = ["Volume %s, for nodes that are added:" % changed.volume]
+    lines = ["Volume %s, settings for nodes that are added:" % changed.volume]
     for name, shown in _SHOWN.items():
         new = getattr(changed, name) or "none"
         old = new if kept is None else getattr(kept, name) or "none"

@@ -31,8 +31,8 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
         pool_state.need(found, target)
     if found.pool.state(node) == members.DISCONNECTED:
         raise MoveRefused(
-            "node %s does not answer: there is nothing to move away from it" % node,
-            hint="gnt-gluster pool replace %s NEW" % node,
+            "node %s does not answer, so its bricks cannot be moved" % node,
+            hint="replace it with gnt-gluster pool replace %s NEW" % node,
         )
     mover = Mover(crew, found.pool, found.names(), say)
     steps: list[Step] = []
@@ -83,8 +83,8 @@ def replacement(
     if found.pool.state(old) == members.CONNECTED and not force:
         raise MoveRefused(
             "node %s is alive in the pool" % old,
-            hint="gnt-gluster pool evacuate %s moves its bricks while it still has them; "
-            "--force replaces it all the same" % old,
+            hint="move its bricks with gnt-gluster pool evacuate %s, or use --force to replace it"
+            " anyway" % old,
         )
     # A node that answers is asked first, even where it shall go whatever it says.
     answers = found.pool.state(old) == members.CONNECTED
@@ -101,7 +101,8 @@ def replacement(
                 other.server_uuid for other in volume.set_of(brick)
             } - {""}:
                 raise MoveRefused(
-                    "node %s has a brick of the same set of volume %s" % (new, volume.name),
+                    "node %s already has a brick of the same set of volume %s"
+                    % (new, volume.name),
                     hint="name another node",
                 )
             if not answers:
@@ -142,7 +143,7 @@ def _move(
 
 def _healed(mover: Mover, volume: VolumeInfo) -> Step:
     return Step(
-        "nothing of volume %s to heal" % volume.name,
+        "nothing to heal on volume %s" % volume.name,
         lambda: False,
         lambda: mover.heal(volume.name),
     )

@@ -49,7 +49,9 @@ def look(
 
 def exclusive(*, seconds: float = 0) -> AbstractContextManager[int]:
     """One at a time changes the pool; raises if another still does after `seconds`."""
-    refusal = GanetiGlusterError("another command is changing the pool", hint="wait for it to end")
+    refusal = GanetiGlusterError(
+        "another command is changing the pool", hint="wait until it has finished"
+    )
     return private.locked(LOCK_FILE, seconds=seconds, refusal=refusal)
 
 

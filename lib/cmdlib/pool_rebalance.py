@@ -27,9 +27,9 @@ def steps(
     running = pool_use.running_on(client, name)
     if running and not force:
         raise GanetiGlusterError(
-            "instances run on volume %s, whose images a rebalance may damage: %s"
+            "instances are running on volume %s, and a rebalance may damage their images: %s"
             % (name, ", ".join(running)),
-            hint="shut them down first, or --force",
+            hint="shut them down first, or use --force",
         )
     gluster = crew.gluster(found.pool.anchor)
     words = ("volume", "rebalance", name, *(() if move_data else ("fix-layout",)), "start")
@@ -40,7 +40,8 @@ def steps(
 
     return [
         Step(
-            "volume %s: %s" % (name, "images moved" if move_data else "layout for all bricks"),
+            "volume %s: %s"
+            % (name, "images moved" if move_data else "layout extended to all bricks"),
             lambda: False,
             rebalance,
         )

@@ -152,4 +152,4 @@ def need(found: Found, name: str) -> ClusterNode:
     for node in found.nodes:
         if node.name == name:
             return node
-    raise GanetiGlusterError("%s is no node of this cluster" % name)
+    raise GanetiGlusterError("%s is not a node of this cluster" % name)

@@ -134,7 +134,7 @@ def choose_services(type: ServiceType, names: Sequence[str]) -> list[Service]:
     for name, service in found.items():
         if service is None:
             raise errors.OpPrereqError(
-                "%s has no service '%s', but %s"
+                "%s has no service '%s', only %s"
                 % (type.name, name, ", ".join(service.name for service in type.services)),
                 errors.ECODE_NOENT,
             )

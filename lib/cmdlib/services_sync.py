@@ -60,8 +60,8 @@ def sync() -> bool:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(constants.SERVICES_MASTER)
             raise Overruled(
-                "the other nodes take %s for the master" % rival,
-                hint="gnt-cluster redist-conf there tells this node",
+                "the other nodes consider %s to be the master" % rival,
+                hint="run gnt-cluster redist-conf on that node",
             )
         # The mark is gone after a start of this node, and where it was seen that another
         # is the master; one that was so for a moment alone has left its state here.
@@ -193,7 +193,7 @@ def answer_dump() -> dict[str, object]:
     if kept is not None:
         dumps.append(kept)
     if not dumps:
-        raise GanetiGlusterError("nothing is known of the services here")
+        raise GanetiGlusterError("nothing is known about the services on this node")
     return {"format": on_node.FORMAT, "dump": replica.pack(max(dumps, key=replica.version))}
 
 
@@ -224,6 +224,6 @@ def main() -> int:
         if sync() and os.path.exists(constants.SERVICES_SYNC_WANTED):
             sync()
     except (GanetiGlusterError, errors.GenericError, OSError) as err:
-        print("the services were not looked at: %s" % err, file=sys.stderr)
+        print("the services were not checked: %s" % err, file=sys.stderr)
         return 1
     return 0

@@ -102,7 +102,7 @@ def _settled(instance: Instance, request: Request) -> Request:
         disks.get(disk.uuid) != disk.path for disk in request.disks
     ):
         raise errors.OpPrereqError(
-            "Another job has changed instance %s meanwhile; try again" % instance.name,
+            "Another job has changed instance %s in the meantime; try again" % instance.name,
             errors.ECODE_STATE,
         )
     (row,) = cli.GetClient().QueryInstances([instance.name], ["oper_state"], False)

@@ -131,7 +131,7 @@ def tell(config: Configuration, names: Sequence[str]) -> None:
     """Give nodes the file that says which volumes each should reach, by Ganeti's SSH."""
     told.save_all({node.name: config.params_of(node) for node in config.nodes})
     for name in cluster.SshChannel().copy(told.PATH, names, seconds=NODES_MORE_SECONDS):
-        logging.warning("cannot tell %s which volumes it should reach", name)
+        logging.warning("cannot inform node %s which volumes it should reach", name)
 
 
 def look_at_volumes(
@@ -248,7 +248,7 @@ def _waiting(volumes: Mapping[str, VolumeFacts]) -> dict[str, float]:
         try:
             backlog.save(since)
         except OSError as err:
-            logging.warning("cannot remember since when a heal is due: %s", err)
+            logging.warning("cannot store since when heals have been pending: %s", err)
     return {brick: max(0.0, now - start) for brick, start in since.items()}
 
 
@@ -258,7 +258,7 @@ def check_cluster(seen: Look) -> list[Finding]:
     try:
         last.save(findings, now=time.time())
     except OSError as err:
-        logging.warning("cannot keep what was found: %s", err)
+        logging.warning("cannot store the findings: %s", err)
     return findings
 
 

@@ -48,7 +48,7 @@ def _findings(environment: Mapping[str, str]) -> list[Finding]:
     except (GanetiGlusterError, ganeti_errors.GenericError, OSError) as err:
         return [found("NOT_CHECKED", myself, str(err))]
     except Exception as err:
-        logging.exception("ganeti-gluster: the hook of gnt-cluster verify broke")
+        logging.exception("ganeti-gluster: the hook of gnt-cluster verify failed")
         return [found("NOT_CHECKED", myself, "%s: %s" % (type(err).__name__, err))]
     return []
 

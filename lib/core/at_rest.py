@@ -61,7 +61,7 @@ def _refuse_users(in_use: ImageInUse) -> None:
     if found is None or in_use.has_user():
         raise InUse(
             "image %s of volume %s is in use on this node" % (in_use.path, in_use.spec.name),
-            hint="end what uses it, or wait for its end",
+            hint="stop what uses it, or wait until it has finished",
         )
 
 

@@ -67,7 +67,7 @@ def check(volume: Volume, path: str) -> ImageHealth:
     if missing:
         words.append(missing)
     elif missing is None:
-        words.append("volume %s does not tell which bricks answer" % volume.name)
+        words.append("volume %s does not report which bricks answer" % volume.name)
     degraded = None if missing is None else bool(missing)
     return ImageHealth(degraded, split, None, "; ".join(words))
 

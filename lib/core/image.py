@@ -207,7 +207,7 @@ def _info(path: str, found: FileStat) -> ImageInfo:
 def _check_size(path: str, size: int) -> None:
     if not 1 <= size <= names.SIZE_MIB << 20:
         raise errors.InvalidParameter(
-            "size %d of image %s: it is not between 1 and %d bytes"
+            "size %d of image %s: it must be between 1 and %d bytes"
             % (size, path, names.SIZE_MIB << 20)
         )
 
@@ -223,7 +223,7 @@ def check_free_space(volume: Volume, needed: int) -> None:
     free = volume.space().free
     if needed > free:
         raise errors.NoSpace(
-            "volume %s has %d MiB free and %d MiB are needed"
+            "volume %s has %d MiB free, but %d MiB are needed"
             % (volume.name, free >> 20, -(-needed >> 20)),
             needed=needed,
             free=free,
@@ -289,7 +289,7 @@ class _Undo:
                 "image %s is incomplete and could not be removed (%s)"
                 % (self._path, err.strerror),
                 path=self._path,
-                hint="remove it when volume %s is whole again" % self._volume.name,
+                hint="remove it when volume %s is healthy again" % self._volume.name,
             ) from value
 
 
@@ -324,9 +324,10 @@ def _extend(file: File, start: int, end: int, preallocation: str) -> None:
 def _check_deadline(file: File, deadline: float, start: int, done: int, end: int) -> None:
     if done < end and time.monotonic() > deadline:
         raise errors.TookTooLong(
-            "image %s: after %d s %d of %d MiB are set aside, which is too slow for Ganeti"
+            "image %s: after %d s only %d of %d MiB are allocated, which is too slow for Ganeti"
             % (file.path, PREALLOCATION_SECONDS, (done - start) >> 20, (end - start) >> 20),
-            hint="make it smaller and grow it in steps, or use another preallocation",
+            hint="create a smaller image and grow it in steps, or use another kind of"
+            " preallocation",
         )
 
 
@@ -344,8 +345,8 @@ def _shrink_back(volume: Volume, path: str, old: int, wanted: int, cause: BaseEx
                 file.truncate(old)
     except OSError as err:
         raise errors.IncompleteImage(
-            "image %s may have grown in part and could not be set back (%s)"
-            % (path, err.strerror),
+            "image %s may have been grown only in part, and its old size could not be restored"
+            " (%s)" % (path, err.strerror),
             path=path,
-            hint="grow it again when its volume is whole",
+            hint="grow it again when its volume is healthy",
         ) from cause

@@ -149,6 +149,6 @@ def _undone(undo: Callable[[], object]) -> Iterator[None]:
         try:
             undo()
         except (GanetiGlusterError, OSError) as err:
-            logging.error("An image stays in use: %s", err)
+            logging.error("An image remains in use: %s", err)
         raise
     undo()

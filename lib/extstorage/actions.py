@@ -167,9 +167,9 @@ def _check_startable(request: Request) -> None:
     """Refuse an access by which this node's Ganeti could start no virtual machine."""
     if request.in_userspace and not node.starts_in_userspace():
         raise InvalidParameter(
-            "access=userspace: this node's Ganeti does not know the URI of an image's server",
-            hint="give access=kernelspace with the disk, or switch this package's plugin on"
-            " (gnt-gluster plugin status), which mends that",
+            "access=userspace: Ganeti on this node does not support the URI of an image server",
+            hint="set access=kernelspace for the disk, or enable the plugin of this package,"
+            " which adds that support (gnt-gluster plugin status)",
         )
 
 

@@ -42,7 +42,7 @@ class Request:
         }
         if "volume" not in params:
             raise InvalidParameter(
-                "the disk names no volume", hint="give volume=NAME,host=SERVER with the disk"
+                "the disk names no volume", hint="set volume=NAME,host=SERVER for the disk"
             )
         params.setdefault("host", "127.0.0.1")
         names.locking(params.get("locking", names.LOCKING_ON))
@@ -106,7 +106,7 @@ class Request:
         if not name.endswith(SNAPSHOT_SUFFIX) or name == self.name:
             # Another disk could have any other name.
             raise InvalidParameter(
-                "snapshot name '%s': it does not end with %s" % (name, SNAPSHOT_SUFFIX)
+                "snapshot name '%s': it must end with %s" % (name, SNAPSHOT_SUFFIX)
             )
         return "%s/%s" % (constants.EXT_DIRECTORY, name)
 
@@ -119,5 +119,5 @@ class Request:
         if unknown:
             raise InvalidParameter(
                 "unknown parameter %s" % ", ".join(unknown),
-                hint="'gnt-storage info gluster' lists those that there are",
+                hint="'gnt-storage info gluster' lists the known parameters",
             )

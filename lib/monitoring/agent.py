@@ -62,7 +62,7 @@ def _disks() -> tuple[Disk, ...]:
     try:
         return configuration.load().disks
     except (errors.GenericError, OSError) as err:
-        logging.warning("no disks of instances: %s", err)
+        logging.warning("cannot list the disks of instances: %s", err)
         return ()
 
 

@@ -85,36 +85,46 @@ def _of_node(seen: Collected) -> Iterator[Family]:
     plugin = Family("plugin_active", GAUGE, "Whether the gluster template is this package's.")
     plugin.add(facts.plugin.get("template") == "ganeti-gluster")
     yield plugin
-    up = Family("glusterd_up", GAUGE, "Whether glusterd answers; absent where there is none.")
+    up = Family("glusterd_up", GAUGE, "Whether glusterd answers; absent if it is not installed.")
     if facts.glusterd != "absent":
         up.add(facts.glusterd == RUNNING)
     yield up
-    peers = Family("peer_connected", GAUGE, "Whether glusterd has a sound connection to a peer.")
+    peers = Family("peer_connected", GAUGE, "Whether glusterd is properly connected to a peer.")
     for peer in facts.peers:
         peers.add(peer.sound, peer=peer.name)
     yield peers
-    reach = Family("volume_reachable", GAUGE, "Whether libgfapi reaches a volume from here.")
+    reach = Family(
+        "volume_reachable", GAUGE, "Whether libgfapi can reach a volume from this node."
+    )
     for name in facts.reached:
         reach.add(1, volume=name)
     for name in facts.unreachable:
         reach.add(0, volume=name)
     yield reach
-    exports = Family("export_up", GAUGE, "Whether the exporter of an image here runs.")
+    exports = Family(
+        "export_up", GAUGE, "Whether the exporter of an image on this node is running."
+    )
     for export in facts.exports:
         exports.add(export.answers, export=export.key)
     yield exports
-    state = Family("image_server_up", GAUGE, "Whether an open image is served: 0 lost or waiting.")
-    waiting = Family("image_waiting_seconds", GAUGE, "How long an open image's requests wait.")
+    state = Family(
+        "image_server_up", GAUGE, "Whether an open image is served: 0 if lost or waiting."
+    )
+    waiting = Family(
+        "image_waiting_seconds",
+        GAUGE,
+        "How long the requests for an open image have been waiting.",
+    )
     for server in facts.servers:
         state.add(server.state == SERVING, image=server.image)
         since = seen.time - server.waiting if server.waiting else 0.0
         waiting.add(max(0.0, since), image=server.image)
     yield state
     yield waiting
-    took = Family("collect_duration_seconds", GAUGE, "How long it took to collect this.")
+    took = Family("collect_duration_seconds", GAUGE, "How long it took to collect these metrics.")
     took.add(seen.seconds)
     yield took
-    when = Family("collect_timestamp_seconds", GAUGE, "When this was collected.")
+    when = Family("collect_timestamp_seconds", GAUGE, "When these metrics were collected.")
     when.add(seen.time)
     yield when
 
@@ -123,7 +133,7 @@ def _of_bricks(seen: Collected) -> Iterator[Family]:
     families = [
         Family(name, GAUGE, text)
         for name, text in (
-            ("brick_up", "Whether a brick's process runs here."),
+            ("brick_up", "Whether a brick's process is running on this node."),
             ("brick_readable", "Whether a brick's file system is mounted and can be read."),
             ("brick_size_bytes", "Size of a brick's file system."),
             ("brick_free_bytes", "Free space of a brick's file system."),
@@ -131,7 +141,7 @@ def _of_bricks(seen: Collected) -> Iterator[Family]:
             ("brick_inodes_free", "Free inodes of a brick's file system."),
             (
                 "brick_heal_entries",
-                "Entries of other copies that a brick knows to wait for a heal.",
+                "Entries of other copies that need healing, as known to a brick.",
             ),
         )
     ]
@@ -142,18 +152,22 @@ def _of_bricks(seen: Collected) -> Iterator[Family]:
         for family, value in zip(families, values, strict=True):
             family.add(value, volume=brick.volume, brick=brick.name)
     yield from families
-    split = Family("volume_split_brain_entries", GAUGE, "Entries in split-brain, by the master.")
+    split = Family(
+        "volume_split_brain_entries", GAUGE, "Entries in split-brain, reported by the master."
+    )
     for volume, count in seen.split_brain.items():
         split.add(count, volume=volume)
     yield split
 
 
 def _of_profile(seen: Collected) -> Iterator[Family]:
-    read = Family("brick_read_bytes_total", COUNTER, "Bytes read, by volume profile.")
-    written = Family("brick_written_bytes_total", COUNTER, "Bytes written, by volume profile.")
-    calls = Family("brick_calls_total", COUNTER, "Calls, by volume profile.")
+    read = Family("brick_read_bytes_total", COUNTER, "Bytes read, from the volume profile.")
+    written = Family(
+        "brick_written_bytes_total", COUNTER, "Bytes written, from the volume profile."
+    )
+    calls = Family("brick_calls_total", COUNTER, "Calls, from the volume profile.")
     latency = Family(
-        "brick_call_latency_seconds", GAUGE, "Mean time of a call since profiling began."
+        "brick_call_latency_seconds", GAUGE, "Mean duration of a call since profiling was started."
     )
     for volume, bricks in seen.profiles.items():
         for brick in bricks:
@@ -168,7 +182,7 @@ def _of_profile(seen: Collected) -> Iterator[Family]:
 
 def _of_operations(operations: Iterable[Operation]) -> Iterator[Family]:
     failures = Family("operation_failures_total", COUNTER, "Disk operations that failed.")
-    durations = Family("operation_duration_seconds", HISTOGRAM, "Time of disk operations.")
+    durations = Family("operation_duration_seconds", HISTOGRAM, "Duration of disk operations.")
     for each in operations:
         failures.add(each.failures, operation=each.name)
         total = 0
@@ -188,7 +202,7 @@ def _of_findings(seen: Collected) -> Iterator[Family]:
     whole = Family("cluster_findings", GAUGE, "What the last verification found, by code.")
     _add_findings(whole, seen.verified_findings)
     yield whole
-    when = Family("verify_timestamp_seconds", GAUGE, "When the cluster was verified last.")
+    when = Family("verify_timestamp_seconds", GAUGE, "When the cluster was last verified.")
     when.add(seen.verified)
     yield when
 
@@ -201,7 +215,9 @@ def _add_findings(family: Family, findings: Iterable[Finding]) -> None:
 
 def _of_disks(seen: Collected) -> Iterator[Family]:
     # Not "instance": Prometheus gives that name to the target that it asks.
-    sizes = Family("instance_disk_size_bytes", GAUGE, "Configured size of a disk, by the master.")
+    sizes = Family(
+        "instance_disk_size_bytes", GAUGE, "Configured size of a disk, reported by the master."
+    )
     for disk in seen.disks:
         sizes.add(disk.size, instance_name=disk.instance, disk=str(disk.index), volume=disk.volume)
     yield sizes

@@ -63,7 +63,7 @@ def status(seen: Collected) -> tuple[int, str]:
         return BAD, "; ".join(str(finding) for finding in errors)
     codes = {finding.code for finding in seen.findings}
     if "NOT_CHECKED" in codes:
-        return UNKNOWN, "something could not be found out"
+        return UNKNOWN, "something could not be determined"
     if codes & _MENDS_ITSELF or any(brick.behind for brick in seen.facts.bricks):
-        return TEMPORARY, "copies wait for a heal"
+        return TEMPORARY, "some copies need healing"
     return OK, ""

@@ -35,15 +35,15 @@ def extend_hypervisor(hypervisor: Any) -> None:
     run = getattr(hypervisor, "_RunKVMCmd", None)
     add = getattr(hypervisor, "HotAddDevice", None)
     if run is None or list(inspect.signature(run).parameters) != _RUN or not callable(add):
-        raise Refused("hv_kvm.KVMHypervisor starts QEMU otherwise than is expected")
+        raise Refused("hv_kvm.KVMHypervisor does not start QEMU as expected")
 
     @functools.wraps(run)
     def _RunKVMCmd(self: Any, name: str, kvm_cmd: list[str], tap_fds: Any = None) -> Any:
         sockets = sockets_in(kvm_cmd)
         if sockets and is_chrooted(kvm_cmd):
             _fail(
-                "Instance %s cannot start with use_chroot: its QEMU would not reach the"
-                " servers of its Gluster disks again" % name
+                "Instance %s cannot start with use_chroot: its QEMU could not reconnect to the"
+                " servers of its Gluster disks" % name
             )
         if sockets:
             _give(sockets, uid_in(kvm_cmd))
@@ -95,7 +95,7 @@ def _give(sockets: Sequence[str], uid: int) -> None:
     try:
         owner.give(sockets, uid)
     except GanetiGlusterError as err:
-        _fail("QEMU would not reach the disks: %s" % err)
+        _fail("QEMU could not access the disks: %s" % err)
 
 
 def _fail(text: str) -> None:

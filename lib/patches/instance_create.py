@@ -59,19 +59,19 @@ def _set_sizes(module: Any, lu: Any) -> None:
     for other in lu.cfg.GetAllDisksInfo().values():
         if other.dev_type == constants.DT_GLUSTER and other.logical_id[1] in paths:
             raise errors.OpPrereqError(
-                "Image %s is a disk of this cluster already" % other.logical_id[1],
+                "Image %s is already a disk of this cluster" % other.logical_id[1],
                 errors.ECODE_NOTUNIQUE,
             )
     for disk, path, size in zip(lu.op.disks, paths, _measure(module, lu, paths), strict=True):
         if size is None:
             raise errors.OpPrereqError(
-                "Image %s is not on the volume, or the volume does not tell" % path,
+                "Image %s is not on the volume, or the volume cannot be read" % path,
                 errors.ECODE_NOENT,
             )
         if size == 0 or size % MIB:
             raise errors.OpPrereqError(
-                "Image %s has %d bytes, which is no whole number of MiB: Ganeti could not"
-                " name its size; enlarge it first" % (path, size),
+                "Image %s has %d bytes, which is not a whole number of MiB, as Ganeti requires;"
+                " enlarge it first" % (path, size),
                 errors.ECODE_STATE,
             )
         disk[constants.IDISK_SIZE] = size // MIB

@@ -173,7 +173,9 @@ class AskingTarget:
             status = self._constants.HV_MIGRATION_COMPLETED
         elif now - self._silent > SOURCE_SECONDS:
             return
-        logging.warning("The source does not tell of the migration: %s", result.fail_msg)
+        logging.warning(
+            "The source node does not report the state of the migration: %s", result.fail_msg
+        )
         result.fail_msg = None
         result.payload = SimpleNamespace(
             status=status, postcopy_status=None, transferred_ram=None, total_ram=None
@@ -192,8 +194,8 @@ class AskingTarget:
             self._moved = self._clock()
         elif self._clock() - self._moved > DEAD_SECONDS:
             result.fail_msg = (
-                "the new node has taken nothing of the guest for %d s, and does not answer: %s;"
-                " undo what is half done with gnt-instance migrate --cleanup once it is back"
+                "the new node has not received any data of the guest for %d s and does not"
+                " answer: %s; clean up with gnt-instance migrate --cleanup once it is back"
                 % (self._clock() - self._moved, there.fail_msg)
             )
 
@@ -205,9 +207,11 @@ class AskingTarget:
         if self._answered is None or status != self._constants.HV_MIGRATION_FAILED:
             self._answered = now
         if status == self._constants.HV_MIGRATION_CANCELLED:
-            result.fail_msg = "the new node's QEMU does not go on with the guest, see its log"
+            result.fail_msg = "QEMU on the new node does not resume the guest; see its log"
         elif now - self._answered > TARGET_SECONDS:
-            logging.warning("The target does not tell of the migration: %s", there.fail_msg)
+            logging.warning(
+                "The target node does not report the state of the migration: %s", there.fail_msg
+            )
         elif status != self._constants.HV_MIGRATION_COMPLETED:
             result.payload.status = self._constants.HV_MIGRATION_ACTIVE
 
@@ -277,16 +281,16 @@ def extend_hypervisor(hypervisor: Any) -> None:
             except MonitorFailed as err:
                 if instance.name in self.ListInstances():
                     raise errors.HypervisorError(
-                        "QEMU of instance %s does not say whether it has sent its guest: %s"
-                        % (instance.name, err)
+                        "QEMU of instance %s does not report whether the guest has been migrated:"
+                        " %s" % (instance.name, err)
                     ) from err
                 # where no QEMU runs, there is nothing to take back
-                logging.warning("Cannot take back what is sent of %s: %s", instance.name, err)
+                logging.warning("Cannot cancel the migration of %s: %s", instance.name, err)
             else:
                 if sent and live != NOT_THERE:
                     raise errors.HypervisorError(
-                        "instance %s has been sent as a whole, and may run on the new node:"
-                        " it does not go on here" % instance.name
+                        "instance %s has been migrated completely and may be running on the new"
+                        " node: it is not resumed here" % instance.name
                     )
         return original_finalize(self, instance, success, live)
 
@@ -310,7 +314,7 @@ def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = ti
         if status not in _UNDER_WAY:
             return status
         sleep(_CANCEL_POLL)
-    logging.warning("QEMU has not taken back what it sends in %d s: %s", CANCEL_SECONDS, status)
+    logging.warning("QEMU has not cancelled the migration within %d s: %s", CANCEL_SECONDS, status)
     return status
 
 
@@ -343,7 +347,7 @@ def goes_on(execute: Callable[[str], Any]) -> bool:
         try:
             execute("cont")
         except MonitorFailed as err:
-            logging.warning("The guest does not go on: %s", err)
+            logging.warning("The guest cannot be resumed: %s", err)
     return execute("query-status")["status"] not in (_INCOMING, _PAUSED)
 
 

@@ -26,9 +26,9 @@ _POLL_SECONDS = 1.0
 
 #: In the place of Ganeti's `live`, which KVM's code has no use for, this tells an old node
 #: that the new one's QEMU has been asked, does not go on with the guest, and was ended.
-NOT_THERE = "the new node does not go on with the guest"
+NOT_THERE = "the new node does not resume the guest"
 
-_AGAIN = "; see both nodes' QEMU, and run gnt-instance migrate --cleanup again"
+_AGAIN = "; check QEMU on both nodes, and run gnt-instance migrate --cleanup again"
 
 
 class BothAsked:
@@ -74,23 +74,23 @@ class BothAsked:
                 self._source_result = self._end_source(instance, True, True)
                 return stock(node, instance, info, True)
             if here is None:
-                return self._nothing("the guest runs on the new node, and the old one does not say"
-                                     " what it has")  # fmt: skip
+                return self._nothing("the guest is running on the new node, and the old node does"
+                                     " not report its state")  # fmt: skip
             if sent:
-                return self._nothing("the guest runs on the new node")
-            return self._nothing("a guest runs on both nodes")
+                return self._nothing("the guest is running on the new node")
+            return self._nothing("the guest is running on both nodes")
         if there == self._constants.HV_MIGRATION_CANCELLED:
             result = stock(node, instance, info, False)
             if result.fail_msg:
-                self._source_result = _failed("the new node's QEMU could not be ended")
+                self._source_result = _failed("QEMU on the new node could not be stopped")
             else:
                 self._source_result = self._end_source(instance, False, NOT_THERE)
             return result
         if sent or here is None:
-            return self._nothing("it is not known whether the new node has the guest")
+            return self._nothing("it is unknown whether the new node has the guest")
         self._source_result = self._end_source(instance, False, True)
         if self._source_result.fail_msg:
-            return _failed("the new node's QEMU is left alone: it may have the guest")
+            return _failed("QEMU on the new node is left running: it may have the guest")
         return stock(node, instance, info, False)
 
     def call_instance_finalize_migration_src(
@@ -127,8 +127,8 @@ class BothAsked:
         return None if result.fail_msg else str(result.payload.status)
 
     def _nothing(self, why: str) -> Any:
-        self._source_result = _failed("nothing was ended: %s%s" % (why, _AGAIN))
-        return _failed("nothing was ended")
+        self._source_result = _failed("nothing was stopped: %s%s" % (why, _AGAIN))
+        return _failed("nothing was stopped")
 
 
 def _failed(message: str) -> Any:

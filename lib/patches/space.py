@@ -85,7 +85,7 @@ def specs_of(volumes: list[Any], node: str) -> list[VolumeSpec]:
     if not all(isinstance(volume, dict) for volume in volumes):
         raise GanetiGlusterError(
             "the master names no volume",
-            hint="see 'gnt-gluster plugin status' for what its template is",
+            hint="'gnt-gluster plugin status' shows which template it uses",
         )
     own = [volume for volume in volumes if node in volume.get(NODES, ())]
     return list(dict.fromkeys(VolumeSpec.from_params(volume) for volume in own))

@@ -40,7 +40,7 @@ def convert(source: Any, target: Any) -> Result:
         log(now)
         if time.monotonic() > deadline:
             raise TookTooLong(
-                "after %d s %d MiB are copied, which is too slow for Ganeti"
+                "after %d s only %d MiB are copied, which is too slow for Ganeti"
                 % (SECONDS, now.done >> 20),
                 hint="use gnt-backup export and import, which have no such limit",
             )

@@ -100,7 +100,7 @@ def kernel_paths() -> Iterator[None]:
     A disk that has a path already keeps it afterwards.
     """
     stack = contextlib.ExitStack()
-    with _during_request(paths=stack), _translated("take the path of a disk away"), stack:
+    with _during_request(paths=stack), _translated("remove the path of a disk"), stack:
         yield
 
 
@@ -287,7 +287,7 @@ class GlusterStorage(base.BlockDev):
         """
         if excl_stor:
             raise errors.ProgrammerError(
-                "Gluster device requested with exclusive_storage, which only LVM has"
+                "Gluster device requested with exclusive_storage, which only LVM supports"
             )
         path, spec = _path_of(unique_id), _spec_of(params)
         _check_parameters(params)

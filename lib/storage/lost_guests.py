@@ -30,7 +30,7 @@ def end() -> list[str]:
         for instance in instances_on(device):
             if _kill(instance):
                 logging.warning(
-                    "Ended the guest of instance %s: another node has the image behind %s",
+                    "Killed the guest of instance %s: another node has taken the image behind %s",
                     *(instance, device),
                 )
                 ended.append(instance)

@@ -70,14 +70,14 @@ def refusal(err: Held) -> str:
     said = "Image %s is open on %s (%s): " % (err.path, err.holder.name(nodes), err.holder.mode)
     if err.holder.works(nodes):
         return said + (
-            "wait for the end of that, or end it there (systemctl stop"
+            "wait until it has finished, or stop it there (systemctl stop"
             " 'ganeti-gluster-snapshot-*'); if that node cannot be reached, take the image from"
             " it (gnt-gluster disk evict)"
         )
     return said + (
-        "stop the instance there; if that node is dead, or"
-        " cannot be reached, mark it offline (gnt-node modify --offline=yes) and fail the"
-        " instance over, or take the image from it (gnt-gluster disk evict)"
+        "stop the instance there; if that node is dead or cannot be reached, mark it offline"
+        " (gnt-node modify --offline=yes) and fail the instance over, or take the image from it"
+        " (gnt-gluster disk evict)"
     )
 
 

@@ -62,7 +62,8 @@ def show_size(disk_uuid: str, size: int) -> None:
         tell_size(disk_uuid, size)
     except errors.HypervisorError as err:
         raise GanetiGlusterError(
-            "it has %d bytes now, but QEMU does not show them to its guest: %s" % (size, err),
+            "it has %d bytes now, but QEMU does not show the new size to the guest: %s"
+            % (size, err),
             hint="stop and start the instance",
         ) from err
 

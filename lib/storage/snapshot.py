@@ -137,7 +137,7 @@ def _in_time() -> Callback:
         log(now)
         if time.monotonic() > deadline:
             raise TookTooLong(
-                "after %d s %d of %d MiB are copied, which is too slow for Ganeti"
+                "after %d s only %d of %d MiB are copied, which is too slow for Ganeti"
                 % (SECONDS, now.done >> 20, (now.total or 0) >> 20),
                 hint="export it with --long-sleep, without a snapshot",
             )

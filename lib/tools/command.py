@@ -90,9 +90,9 @@ def run(
     except BaseException as err:
         _kill(process)
         if isinstance(err, subprocess.TimeoutExpired):
-            raise CommandFailed(argv, "no end after %g s" % timeout) from err
+            raise CommandFailed(argv, "did not end within %g s" % timeout) from err
         if isinstance(err, _TooMuch):
-            raise CommandFailed(argv, "more than %d bytes of output" % longest) from err
+            raise CommandFailed(argv, "wrote more than %d bytes of output" % longest) from err
         raise
     if check and process.returncode != 0:
         raise CommandFailed(

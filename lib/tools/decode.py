@@ -119,7 +119,7 @@ def _beginning(text: str | bytes) -> str:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError("%s is no number" % text)
+    raise ValueError("%s is not a number" % text)
 
 
 def build(kind: type[T], data: object, where: str = "") -> T:
@@ -191,24 +191,24 @@ def _scalar(hint: Any, rules: Sequence[Any], data: object, where: str) -> Any:
     bounds = next((rule for rule in rules if isinstance(rule, Between)), Between(_LEAST, _MOST))
     # Not the other way round: NaN is in no bounds.
     if not (bounds.least <= data <= bounds.most and math.isfinite(data)):
-        _refuse(where, "a number out of all bounds")
+        _refuse(where, "a number that is out of range")
     return data
 
 
 def _text(rules: Sequence[Any], data: object, where: str) -> str:
     if not isinstance(data, str):
-        _wrong(where, "a text", data)
+        _wrong(where, "a string", data)
     longest = next((r.characters for r in rules if isinstance(r, Longest)), LONGEST_TEXT)
     if len(data) > longest:
-        _refuse(where, "a text of more than %d characters" % longest)
+        _refuse(where, "a string of more than %d characters" % longest)
     text = data.translate(_BLANKS)
     if not text.isprintable():
-        _refuse(where, "a text that cannot be printed")
+        _refuse(where, "a string that cannot be printed")
     for rule in rules:
         if isinstance(rule, OneOf) and text not in rule.words:
-            _refuse(where, "none of the words that it may be")
+            _refuse(where, "not one of the permitted words")
         if isinstance(rule, Matches) and not re.fullmatch(rule.pattern, text):
-            _refuse(where, "not the form that it should have")
+            _refuse(where, "not in the expected form")
     return text
 
 
@@ -229,7 +229,7 @@ def _items(origin: Any, hints: Sequence[Any], data: object, where: str) -> Any:
         _wrong(where, "a list", data)
     if origin is tuple and hints[-1] is not Ellipsis:
         if len(data) != len(hints):
-            _refuse(where, "a list of another length than %d" % len(hints))
+            _refuse(where, "a list whose length is not %d" % len(hints))
         each: Sequence[Any] = hints
     else:
         each = [hints[0]] * len(data)
@@ -267,7 +267,7 @@ def _member(kind: type[enum.Enum], data: object, where: str) -> enum.Enum:
         for each in kind:
             if each.value == data:
                 return each
-    _refuse(where, "none of the words that it may be")
+    _refuse(where, "not one of the permitted words")
 
 
 def _at(where: str, name: str) -> str:

@@ -93,12 +93,12 @@ def open_file(path: str, flags: int) -> int:
         descriptor = os.open(path, flags | always, FILE_MODE)
     except OSError as err:
         if os.path.islink(path):
-            raise NotPrivate(path, "it is a link, which is not followed") from err
+            raise NotPrivate(path, "it is a symbolic link, which is not followed") from err
         raise
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise NotPrivate(path, "it is not a file of its own")
+            raise NotPrivate(path, "it is not a regular file with a single link")
         _mend(descriptor, FILE_MODE)
     except BaseException:
         os.close(descriptor)
@@ -144,7 +144,9 @@ def locked(
             deadline = time.monotonic() + seconds
             while not take(descriptor):
                 if time.monotonic() >= deadline:
-                    raise refusal or BlockingIOError(errno.EAGAIN, "somebody else has it", path)
+                    raise refusal or BlockingIOError(
+                        errno.EAGAIN, "it is locked by another process", path
+                    )
                 time.sleep(_POLL)
         yield descriptor
     finally:

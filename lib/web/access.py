@@ -97,8 +97,11 @@ def guard() -> Response | None:
     if request.method not in _SAFE_METHODS:
         _check_token(g.caller)
     if needed == WRITER and not g.caller.account.write:
-        log.warning("%s may not write: %s", g.caller.account.user, request.path)
-        abort(403, "Your account may read only. Ganeti's users file gives the right to write.")
+        log.warning("%s has no write permission: %s", g.caller.account.user, request.path)
+        abort(
+            403,
+            "Your account has read access only. Write access is granted in Ganeti's users file.",
+        )
     return None
 
 
@@ -111,7 +114,7 @@ def _refuse_other_names() -> None:
     named = request.headers.get("Host")
     # Browsers always send one.
     if named is not None and not is_loopback(named):
-        abort(400, "This page is reached as localhost, or by its loopback address.")
+        abort(400, "Use localhost or the loopback address to open this page.")
 
 
 def is_loopback(named: str) -> bool:
@@ -140,7 +143,7 @@ def _refuse_other_sites() -> None:
     # With no-referrer, forms send the origin "null".
     origin = request.headers.get("Origin", "null")
     if fetch_site not in ("none", "same-origin") or origin not in ("null", _own_origin()):
-        abort(403, "This was sent by a page of another site.")
+        abort(403, "This request was sent by a page of another site.")
 
 
 def _own_origin() -> str:

@@ -97,7 +97,7 @@ class Actions:
                 raise Busy(
                     "%s is already doing %s on %s"
                     % (running.user, running.order.verb, ", ".join(running.order.nodes)),
-                    hint="wait for it to end",
+                    hint="wait until it has finished",
                 )
             self._last_id += 1
             action = Action(self._last_id, order, user, self._clock())
@@ -153,7 +153,7 @@ def make_order(
         raise InvalidOrder("not an action: %.40s" % verb, hint="one of %s" % ", ".join(VERBS))
     wanted = _known("node", nodes, known_nodes)
     if not wanted:
-        raise InvalidOrder("no node is chosen", hint="choose at least one")
+        raise InvalidOrder("no node is selected", hint="select at least one")
     return Order(VERBS[VERBS.index(verb)], wanted, _known("service", services, known_services))
 
 

@@ -52,7 +52,7 @@ def action(number: int) -> Response:
     """One action."""
     found = site().actions.find(number)
     if found is None:
-        abort(404, "There is no such action, or it was long ago.")
+        abort(404, "There is no such action, or it is too old.")
     return jsonify(plain(found))
 
 
@@ -92,7 +92,7 @@ def metrics() -> Response:
 def _read_order(said: Any) -> tuple[str, list[str], list[str]]:
     """The parts of an order as it was sent; raises InvalidOrder where it is not one."""
     if not isinstance(said, dict) or not set(said) <= {"action", "nodes", "services"}:
-        raise InvalidOrder("send an object with action, nodes and, if need be, services")
+        raise InvalidOrder("send an object with action, nodes and, optionally, services")
     verb, nodes, services = said.get("action"), said.get("nodes"), said.get("services", [])
     names = [nodes, services]
     if not isinstance(verb, str) or not all(

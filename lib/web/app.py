@@ -83,7 +83,7 @@ def _show_error(error: HTTPException) -> tuple[Response | str, int]:
 def _show_failure(error: Exception) -> tuple[Response | str, int]:
     """A fault of ours: the log has it whole, the user hears that there was one."""
     log.error("%s %s", request.method, request.path, exc_info=error)
-    return _answer(500, "The page failed; its log says more (journalctl).", "Internal error")
+    return _answer(500, "The page failed; see its log (journalctl).", "Internal error")
 
 
 def _answer(code: int, text: str, name: str) -> tuple[Response | str, int]:

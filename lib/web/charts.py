@@ -56,7 +56,7 @@ def space(samples: Sequence[Sample]) -> list[tuple[float, float]]:
 def line(points: Sequence[tuple[float, float]], *, label: str, unit: str = "") -> Markup:
     """A line over time from (time, value) points, the oldest first; from zero upwards."""
     if len(points) < 2:
-        return Markup('<p class="muted">%s: not enough measured yet.</p>') % label
+        return Markup('<p class="muted">%s: not enough data yet.</p>') % label
     start, end = points[0][0], points[-1][0]
     span = (end - start) or 1.0
     top = max(value for _, value in points) or 1.0

@@ -38,7 +38,7 @@ def enter() -> BaseResponse:
         request.form.get(access.TOKEN_FIELD, ""), site().sessions.form_token(nonce)
     ):
         return _form(
-            target=target, code=400, error="The form was out of date. Please log in once more."
+            target=target, code=400, error="The form was out of date. Please log in again."
         )
     user = request.form.get("user", "")
     account = access.check_password(user, request.form.get("password", ""))
@@ -47,7 +47,7 @@ def enter() -> BaseResponse:
             target=target,
             code=403,
             user=user[:64],
-            error="Unknown user, wrong password, or no right to read.",
+            error="Unknown user, wrong password, or no read permission.",
         )
     site().sessions.end(request.cookies.get(access.cookie_name(), ""))
     response = redirect(target, 303)

@@ -50,7 +50,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
             processes.wait_for(is_master, lambda seconds: refuse(listening, seconds))
         context = tls_context(listen.certificate) if listen.certificate else None
         if not os.path.exists(USERS_FILE):
-            log.warning("nobody can log in: there is no %s", USERS_FILE)
+            log.warning("nobody can log in: %s does not exist", USERS_FILE)
         swift = service_type()
 
         def serve(channel: socket.socket) -> None:

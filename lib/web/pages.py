@@ -114,7 +114,7 @@ def action(number: int) -> str:
     """What an action has done so far."""
     found = site().actions.find(number)
     if found is None:
-        abort(404, "There is no such action, or it was long ago.")
+        abort(404, "There is no such action, or it is too old.")
     return render_template("action.html", action=found)
 
 

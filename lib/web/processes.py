@@ -59,10 +59,10 @@ def drop_rights(user: str) -> None:
         account = pwd.getpwnam(user)
     except KeyError as err:
         raise GanetiGlusterError(
-            "Ganeti's user %s does not exist" % user, hint="is Ganeti installed wholly?"
+            "Ganeti's user %s does not exist" % user, hint="is Ganeti installed completely?"
         ) from err
     if account.pw_uid == 0:
-        log.warning("Ganeti runs its remote API as root here, and so does the page")
+        log.warning("Ganeti runs its remote API as root here, so the page runs as root, too")
         return
     os.setgroups([])
     os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)

@@ -64,11 +64,12 @@ def choose(address: str, port: int, certificate: str, *, tls: bool) -> Listen:
         parsed = ipaddress.ip_address(address)
     except ValueError as err:
         raise InvalidParameter(
-            "not an IP address: %s" % address, hint="as 127.0.0.1, 192.0.2.2, :: or 0.0.0.0"
+            "not an IP address: %s" % address,
+            hint="for example 127.0.0.1, 192.0.2.2, :: or 0.0.0.0",
         ) from err
     # What serves has no right to lower ones.
     if not 1024 <= port < 65536:
-        raise InvalidParameter("not a port for the page: %d" % port, hint="1024 to 65535")
+        raise InvalidParameter("not a port for the page: %d" % port, hint="use 1024 to 65535")
     return Listen(str(parsed), port, certificate if tls or not parsed.is_loopback else "")
 
 
@@ -80,7 +81,7 @@ def tls_context(certificate: str) -> ssl.SSLContext:
         context.load_cert_chain(certificate)
     except (OSError, ssl.SSLError) as err:
         raise CannotListen(
-            "%s cannot be used as certificate: %s" % (certificate, err),
+            "%s cannot be used as the certificate: %s" % (certificate, err),
             hint="gnt-cluster renew-crypto --new-rapi-certificate makes a new one",
         ) from err
     return context

@@ -21,7 +21,7 @@ def services_facts() -> facts.Part:
     with store.connect() as found:
         kept = found.kept()
     if kept is None:
-        raise GanetiGlusterError("the services have not been asked yet")
+        raise GanetiGlusterError("the services have not been queried yet")
     return facts.Part(kept, kept["time"])
 
 

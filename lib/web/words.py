@@ -52,7 +52,7 @@ _SEVERITIES = {
     WARNING: Word("Warning", "warn", "half"),
 }
 ACTION_STATES = {
-    "running": Word("At work", "off", "half"),
+    "running": Word("In progress", "off", "half"),
     "done": Word("Done", "good", "check"),
     "partly": Word("Partly done", "warn", "half"),
     "failed": Word("Failed", "bad", "cross"),
@@ -79,7 +79,7 @@ def verdict_word(verdict: Condition) -> Word:
 
 def outcome(one: Outcome) -> str:
     """What there is to say of what became of a service."""
-    return one.message or ("it was so already" if one.result == UNCHANGED else "")
+    return one.message or ("already done" if one.result == UNCHANGED else "")
 
 
 def node_word(node: ShownNode) -> Word:

@@ -129,7 +129,7 @@ def test_what_is_no_device_any_more_is_not_overwritten(
     export: Export, person: Person, opts: Any
 ) -> None:
     person.meanwhile = lambda: setattr(export, "is_device", False)
-    with pytest.raises(CopyFailed, match="is another device than it was when asked"):
+    with pytest.raises(CopyFailed, match="is no longer the device that was confirmed"):
         export.run(opts)
     assert not export.copied
 
@@ -146,7 +146,7 @@ def test_another_device_of_the_same_name_is_not_overwritten(
         return real(path, **options)
 
     monkeypatch.setattr(os, "stat", look)
-    with pytest.raises(CopyFailed, match="is another device than it was when asked"):
+    with pytest.raises(CopyFailed, match="is no longer the device that was confirmed"):
         export.run(opts)
     assert not export.copied
 
@@ -219,7 +219,7 @@ def test_a_newer_snapshot_of_the_same_name_is_not(
     person.meanwhile = lambda: setattr(catalogue, "taken", 2000.0)
     with pytest.raises(
         catalogue.snapshot.errors.OpPrereqError,
-        match="Snapshot s is another than it was when asked",
+        match="Snapshot s has been replaced by another one since you were asked",
     ):
         catalogue.run(command, opts)
     assert not catalogue.done
@@ -232,7 +232,7 @@ def test_nor_one_that_has_other_disks_by_now(
     person.meanwhile = lambda: catalogue.images.update({1: SimpleNamespace(path="y")})
     with pytest.raises(
         catalogue.snapshot.errors.OpPrereqError,
-        match="Snapshot s is another than it was when asked",
+        match="Snapshot s has been replaced by another one since you were asked",
     ):
         catalogue.run(command, opts)
     assert not catalogue.done
@@ -271,4 +271,4 @@ def test_an_orphan_that_is_an_instance_s_by_now_is_left_alone(
     person.meanwhile = found.clear
 
     orphans.RemoveOrphans(opts, [])
-    assert "Left ganeti/x.0 of volume gv0 alone" in person.shown[-1]
+    assert "Did not remove ganeti/x.0 of volume gv0" in person.shown[-1]

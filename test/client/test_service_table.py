@@ -53,4 +53,4 @@ def test_colours_change_neither_words_nor_columns() -> None:
 
 
 def test_a_type_that_is_expected_nowhere() -> None:
-    assert lines(ClusterServices(0, ())) == ["Gluster Swift is expected on no node"]
+    assert lines(ClusterServices(0, ())) == ["Gluster Swift is not expected on any node"]

@@ -137,11 +137,9 @@ def copied_by_hand(cluster: Cluster, path: str) -> list[str]:
     cluster.run("sh", "-c", "%s export gv0/%s - | %s import - gv0/mine/a" % (tool, path, tool))
     cluster.run(*tool.split(), "export", "--checksum", "gv0/" + path, file)
     done = cluster.run(*tool.split(), "export", "gv0/" + path, file, fail=True)
-    assert "Failure: %s exists already; remove it or" % file in done.stderr
+    assert "Failure: %s already exists; remove it or" % file in done.stderr
     done = cluster.run(*tool.split(), "import", "--limit=100", file, "gv0/mine/b")
-    assert (
-        "Copied %s to image mine/b of volume gv0: 40 MiB, 0 MiB of it data" % file in done.stderr
-    )
+    assert "Copied %s to image mine/b of volume gv0: 40 MiB, 0 MiB of data" % file in done.stderr
     cluster.run("rm", file)
     try:
         return python(cluster, DIGEST, "mine/a", "mine/b")
@@ -157,9 +155,9 @@ def test_an_image_is_adopted_with_its_size_unless_it_is_in_use(backed_up: Cluste
     assert copied_by_hand(cluster, "mine/web.img") == before * 2
     add = ("gnt-instance", "add", "-t", "gluster", *NEW, *SHAPE)
     for path, reason in (
-        (cluster.image(NAME), "Image %s is a disk of this cluster already" % cluster.image(NAME)),
+        (cluster.image(NAME), "Image %s is already a disk of this cluster" % cluster.image(NAME)),
         ("mine/none.img", "Image mine/none.img is not on the volume"),
-        ("mine/odd.img", "1049088 bytes, which is no whole number of MiB"),
+        ("mine/odd.img", "1049088 bytes, which is not a whole number of MiB"),
         ("../x", "it has an empty, '.' or '..' component"),
     ):
         done = cluster.run(*add, "--disk", "0:adopt=%s" % path, "adopted1", fail=True)

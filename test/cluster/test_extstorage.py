@@ -131,7 +131,7 @@ def test_stock_ganeti_3_1_is_not_given_a_uri_that_it_cannot_use(
     if cluster.testbed.suite == "bookworm":
         pytest.skip("Ganeti 3.0 hands QEMU the URI as it is")
     told = add(cluster, "userspace", "--no-install", fail=True)
-    assert "give access=kernelspace with the disk" in told
+    assert "set access=kernelspace for the disk" in told
     assert images(cluster) == []
 
 

@@ -78,7 +78,7 @@ def status(cluster: Cluster) -> dict[str, Any]:
         (b"\x1b[2J", "it is not JSON: "),
         (b"[" * 10000, "it is nested too deeply"),
         (b'{"format": 1, "types": []}', "types: not an object, but list"),
-        (b'{"format": 1, "types": {}, "master": ["node3"]}', "master: not a text, but list"),
+        (b'{"format": 1, "types": {}, "master": ["node3"]}', "master: not a string, but list"),
     ],
     ids=["text", "deep", "list", "master"],
 )
@@ -100,7 +100,7 @@ def test_services_of_others_are_known(strange: Cluster, answer: bytes, reason: s
         (b"\xff", 1, "it is not UTF-8"),
         (b"<html>", 1, "it is not JSON: <html>"),
         (b"[true, " + b"[" * 10000, 1, "it is nested too deeply"),
-        (b'{"osparams_private_cluster": "x"}', 1, "it is not an outcome and a text"),
+        (b'{"osparams_private_cluster": "x"}', 1, "it is not an outcome and a string"),
         (b"x" * 1000000, 1000, "it is too long"),
     ],
     ids=["bytes", "text", "deep", "private", "long"],
@@ -134,4 +134,4 @@ def test_verification_goes_on_without_it(strange: Cluster) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     say(strange, "gluster-plugin-status", b'{"template": "\\u001b[2J"}')
     table = strange.run("gnt-gluster", "plugin", "status", fail=True).stdout
-    assert NOT_UNDERSTOOD + "template: a text that cannot be printed" in table
+    assert NOT_UNDERSTOOD + "template: a string that cannot be printed" in table

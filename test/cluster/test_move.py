@@ -41,7 +41,7 @@ def renamed(cluster: Cluster, path: str) -> Iterator[None]:
 
 
 def test_a_node_that_lacks_the_server_of_images(cluster: Cluster, instance: str) -> None:
-    said = "%s cannot move to node3: the server of images does not run here" % NAME
+    said = "%s cannot move to node3: the image server cannot run here" % NAME
     with renamed(cluster, SERVER):
         for command in ("migrate", "failover"):
             assert said in refusal(cluster, command)

@@ -238,13 +238,13 @@ def test_an_image_is_taken_from_a_node_by_hand(cluster: Cluster) -> None:
         assert shown == "node1: %s\n" % path
         assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"
         told = run("gnt-gluster", "disk", "evict", "-f", NAME, max_seconds=90).stdout
-        assert "Taken from node1; the instance can be started elsewhere." in told
+        assert "Taken from node1; the instance can be started on another node." in told
         wait_for(
             lambda: processes(cluster, "node1", FROZEN[1]) == "", 60, "the guest there is ended"
         )
         assert cluster.disk_info(NAME)[0]["open_on"] == ""
         none = run("gnt-gluster", "disk", "evict", "-f", NAME).stdout
-        assert none == "No node has images of %s.\n" % NAME
+        assert none == "No node has an image of %s open.\n" % NAME
         # Ganeti starts it again.
         run("gnt-instance", "start", NAME, max_seconds=120)
         assert cluster.disk_info(NAME)[0]["open_on"] == "node node1 (exclusive)"

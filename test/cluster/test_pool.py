@@ -69,8 +69,8 @@ def test_it_says_first_what_it_would_do(cluster: Cluster, create: list[str]) -> 
 
 def test_what_loses_images_is_refused(cluster: Cluster, create: list[str]) -> None:
     done = cluster.run(*create, "--replica", "2", "--nodes", "node1,node2", fail=True)
-    assert "Problem: volume: replica 2: with two copies, one server that is away" in done.stderr
-    assert "nothing was changed, see the problems above; --force goes on" in done.stderr
+    assert "Problem: volume: replica 2: with two copies, the failure of one server" in done.stderr
+    assert "nothing was changed; see the problems above; use --force to continue" in done.stderr
 
 
 def test_a_device_that_holds_something_is_refused(
@@ -78,8 +78,8 @@ def test_a_device_that_holds_something_is_refused(
 ) -> None:
     cluster.run("mkfs.ext4", "-q", device, node="node2")
     done = cluster.run(*create, fail=True)
-    assert "Problem: node2: /dev/testbed-spare holds something: ext4; --wipe" in done.stderr
-    assert "Failure: nothing was changed, see the problems above" in done.stderr
+    assert "Problem: node2: /dev/testbed-spare contains data: ext4; use --wipe" in done.stderr
+    assert "Failure: nothing was changed; see the problems above" in done.stderr
     assert cluster.run("blkid", "-o", "value", "-s", "TYPE", device, node="node2").stdout == (
         "ext4\n"
     )
@@ -92,16 +92,16 @@ def test_it_goes_on_where_it_was_killed(cluster: Cluster, create: list[str]) -> 
         cluster.run("bash", "-c", INTERRUPT, "-", begun, *create)
     done = cluster.run(*create)
     assert (
-        "node1: file system on /dev/testbed-spare at %s: already so\n" % DIRECTORY in done.stdout
+        "node1: file system on /dev/testbed-spare at %s: already done\n" % DIRECTORY in done.stdout
     )
     assert done.stdout.endswith("Volume %s is ready.\n" % VOLUME)
     again = cluster.run(*create)
-    assert again.stdout.count("already so") == again.stdout.count("[done]") == 8
+    assert again.stdout.count("already done") == again.stdout.count("[done]") == 8
 
 
 def test_it_is_built(cluster: Cluster, create: list[str]) -> None:
     done = cluster.run(*create)
-    assert "pool of node1, node2, node3: already so\n" in done.stdout
+    assert "pool of node1, node2, node3: already done\n" in done.stdout
     assert done.stdout.endswith("Volume %s is ready.\n" % VOLUME)
 
 
@@ -133,7 +133,7 @@ def test_what_comes_while_it_asks_keeps_it(cluster: Cluster, create: list[str]) 
         on_volume(cluster, "image.create(v, 'ganeti/late.0', 1 << 20)")
         shown.type("y\n")
         assert shown.end(60) == 1
-    assert "has 1 image(s) of no instance: ganeti/late.0; --force destroys" in shown.text
+    assert "has 1 image(s) that belong to no instance: ganeti/late.0; use --force" in shown.text
     assert cluster.run("gluster", "volume", "info", VOLUME).stdout.count("Status: Started") == 1
     on_volume(cluster, "v.unlink('ganeti/late.0')")
 
@@ -142,7 +142,8 @@ def test_images_without_an_instance_keep_it(cluster: Cluster, create: list[str])
     on_volume(cluster, "image.create(v, 'ganeti/stray.0', 1 << 20)")
     done = cluster.run("gnt-gluster", "pool", "destroy", "--yes", VOLUME, fail=True)
     assert (
-        "Failure: volume %s has 1 image(s) of no instance: ganeti/stray.0; --force" % VOLUME
+        "Failure: volume %s has 1 image(s) that belong to no instance: ganeti/stray.0; use --force"
+        % VOLUME
         in done.stderr
     )
 

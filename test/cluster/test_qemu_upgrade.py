@@ -57,7 +57,7 @@ def test_a_guest_moves_to_a_newer_qemu_or_stays(cluster: Cluster, newer: str) ->
         done = cluster.testbed.exec("node1", argv, timeout=180)
         where = newer if done.exit_code == 0 else "node1"
         if where == "node1":
-            assert "the new node's QEMU does not go on with the guest, see its log" in done.stderr
+            assert "QEMU on the new node does not resume the guest; see its log" in done.stderr
         assert cluster.disk_info(NAME)[0]["open_on"] == "node %s (exclusive)" % where
         goes_on(boot)
         assert bool(guest.last_acknowledged(boot.here())) == (where == newer)

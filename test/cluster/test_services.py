@@ -188,7 +188,7 @@ def test_a_killed_and_a_masked_service(services: Services, undo: Undo) -> None:
         ("cluster-status", "RUNNING", "PARTIALLY_UP"),
     ]
     text = services.run("swift", "start", "--node=node2", exit_code=3)
-    assert "node2 proxy: failed: masked; systemctl unmask swift-proxy.service" in text
+    assert "node2 proxy: failed: masked; use systemctl unmask swift-proxy.service" in text
     assert "3 started, 1 failed" in text
     assert of(services.status(), "node2", "proxy") == ("STOPPED", "masked")
 
@@ -239,9 +239,13 @@ def test_a_terminal_has_colours_a_question_and_events_as_they_happen(
     ("argv", "message", "exit_code"),
     [
         (["status", "--node=node9"], "Node 'node9' not known", 1),
-        (["start", "--service=none"], "GLUSTER_SWIFT has no service 'none', but account,", 1),
-        (["status", "-o", "colour"], "Unknown field colour; there are type, node, service,", 1),
-        (["events", "--since=soon"], "'soon' is no time; write 90m, 2h, 3d, 2026-11-21", 1),
+        (["start", "--service=none"], "GLUSTER_SWIFT has no service 'none', only account,", 1),
+        (
+            ["status", "-o", "colour"],
+            "Unknown field colour; the fields are type, node, service,",
+            1,
+        ),
+        (["events", "--since=soon"], "'soon' is not a valid time; use 90m, 2h, 3d, 2026-11-21", 1),
         (["stop"], "", 13),  # nobody is at a terminal to say yes
         (["restart", "--dry-run", "--node=node2"], "Would restart Gluster Swift: account,", 0),
     ],
@@ -287,7 +291,7 @@ def test_a_type_of_the_administrators_and_a_node_that_lacks_it(
     cluster.run("sh", "-c", "printf '%%s' '%s' >%s" % (text, CONF))
     status = ("services", "status", "--json")
     login = json.loads(services.run(*status, "--type=login"))["types"]["LOGIN"]
-    assert "node2 (seats): it has another gluster-services.conf" in login["message"]
+    assert "node2 (seats): its gluster-services.conf differs" in login["message"]
     cluster.run("gnt-cluster", "copyfile", CONF)
     assert "node2 seats: done" in services.run(
         "services", "restart", "--type=LOGIN", "--node=node2"
@@ -502,7 +506,9 @@ def test_a_master_without_power_in_the_middle_of_a_sync_loses_no_event(
     done = testbed.exec("node2", ["systemctl", "start", SYNC], timeout=120)
     assert done.exit_code != 0
     why = ("journalctl", "--unit=" + SYNC, "--no-pager", "--output=cat")
-    assert "the other nodes take node1 for the master" in cluster.run(*why, node="node2").stdout
+    assert (
+        "the other nodes consider node1 to be the master" in cluster.run(*why, node="node2").stdout
+    )
     assert services.told("node2") == told
     cluster.run("gnt-cluster", "redist-conf", max_seconds=120)
     # A master's daemons still run there, and it has the cluster's address.

@@ -228,7 +228,7 @@ def test_what_would_disturb_a_snapshot_is_refused(cluster: Cluster, running: Gue
     ):
         done = cluster.run("gnt-instance", *words, fail=True, max_seconds=60)
         assert why in done.stdout + done.stderr
-    assert "under way already" in running.disk("snapshot", NAME, fail=True)
+    assert "is already running" in running.disk("snapshot", NAME, fail=True)
     # The worker is killed, and with it goes what it had in QEMU.
     cluster.run(
         *("systemctl", "kill", "--signal=SIGKILL", "--kill-whom=main"),
@@ -241,7 +241,7 @@ def test_what_would_disturb_a_snapshot_is_refused(cluster: Cluster, running: Gue
     left = running.snapshots(fail=1)["cut"]
     assert not left["complete"]
     assert left["leftovers"] == [cluster.image(NAME) + ".snap.cut.partial"]
-    assert "is not whole" in running.disk("restore", "-f", NAME, "cut", fail=True)
+    assert "is incomplete" in running.disk("restore", "-f", NAME, "cut", fail=True)
     running.disk("remove-snapshot", "-f", NAME, "cut")
     in_unused_part(cluster, "discard 128M 112M")
 
@@ -261,19 +261,19 @@ def test_bad_requests_change_nothing(cluster: Cluster, running: Guest, one: str)
     before = cluster.images()
     wrong = []
     for words, why in (
-        (("snapshot", "--name=one", NAME), "has a snapshot one of this instance already"),
+        (("snapshot", "--name=one", NAME), "already has a snapshot one of this instance"),
         (("snapshot", "--name=a/b", NAME), "only letters, digits"),
-        (("snapshot", "--name=ganeti-backup", NAME), "that of Ganeti's backups"),
+        (("snapshot", "--name=ganeti-backup", NAME), "reserved for Ganeti's backups"),
         (("snapshot", "--disk=7", NAME), "has no disk/7"),
-        (("snapshot", "--keep=0", NAME), "at least one has to stay"),
+        (("snapshot", "--keep=0", NAME), "at least one snapshot must be kept"),
         (("snapshot", "--volume=absent", NAME), "there is no volume absent"),
         (("snapshot", "nobody"), "nobody"),
-        (("restore", "-f", NAME, "one"), "runs; stop it first"),
+        (("restore", "-f", NAME, "one"), "is running; stop it first"),
         (("restore", "-f", NAME, "absent"), "no snapshot absent of this instance"),
         (("clone", NAME, "one", "../x"), "empty, '.' or '..' component"),
         (
             ("clone", NAME, "one", cluster.image(NAME)),
-            "exists already; remove it or choose another name",
+            "already exists; remove it or choose another name",
         ),
         (("remove-snapshot", "-f", NAME, "absent"), "no snapshot absent"),
     ):
@@ -319,5 +319,5 @@ def test_a_snapshot_is_cloned_and_restored(cluster: Cluster, running: Guest, one
     cluster.run("gnt-instance", "shutdown", "--timeout=0", NAME, max_seconds=60)
     cluster.run("gnt-instance", "grow-disk", NAME, "1", "64M", max_seconds=60)
     grown = running.disk("restore", "-f", NAME, "one", fail=True)
-    assert "disk/1 has %d bytes and its snapshot %d" % (128 * MIB, 64 * MIB) in grown
+    assert "disk/1 has %d bytes, but its snapshot has %d" % (128 * MIB, 64 * MIB) in grown
     assert running.records(*paths)[0] >= last  # disk/0 was not touched either

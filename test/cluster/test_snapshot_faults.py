@@ -99,7 +99,7 @@ def test_a_target_that_fills_up_breaks_the_snapshot(
     cluster.run("sh", "-c", "fallocate -l %s %s/fill" % (free, BRICK), node="node2")
     running.written()
     said = taking.end()
-    assert "No space left on device" in said and "make room there first" in said
+    assert "No space left on device" in said and "free some space there first" in said
     running.check_untouched()
     cluster.run("rm", BRICK + "/fill", node="node2")
     assert running.snapshots("--volume=tiny") == {}
@@ -151,7 +151,7 @@ def test_a_node_without_room_for_what_is_overwritten_breaks_the_snapshot(
         cluster.run("kill", "-CONT", pid)
         assert "%s has 0 MiB free" % FLEECING in taking.end()
         refused = running.disk("snapshot", NAME, fail=True)
-        assert "keeps there what the guest overwrites" in refused
+        assert "stores there what the guest overwrites" in refused
         cluster.run("rm", FLEECING + "/fill")
         running.check_untouched()
     finally:

@@ -66,12 +66,12 @@ def test_the_allocator_places_instances_and_no_disk_exceeds_the_free_space(
     try:
         done = cluster.run(*add, "--disk", "0:size=100G", *more, fail=True, max_seconds=60)
         assert "volume gv0 has" in done.stderr
-        assert "MiB free and 102400 MiB are needed" in done.stderr
+        assert "MiB free, but 102400 MiB are needed" in done.stderr
         assert NAME not in cluster.run("gnt-instance", "list").stdout
 
         cluster.run(*add, "--disk", "0:size=64M", *more, max_seconds=60)
         done = cluster.run("gnt-instance", "grow-disk", NAME, "0", "100G", fail=True)
-        assert "MiB free and 102400 MiB are needed" in done.stderr
+        assert "MiB free, but 102400 MiB are needed" in done.stderr
         (disk,) = cluster.disk_info(NAME)
         assert disk["size"] == disk["configured_size"] == 64 * MIB
 

@@ -118,7 +118,7 @@ def test_a_node_that_was_installed_anew(cluster: Cluster) -> None:
     outside = ("WARNING", "NODE_OUTSIDE_POOL", "node3")
     said = expect(cluster, {outside, *down, *of_peers("PEER_REJECTED", "node1", "node2")})
     (text,) = (each["text"] for each in said if each["code"] == outside[1])
-    assert text.endswith("by the UUID %s" % old)
+    assert text.endswith("by UUID %s" % old)
     shell(
         cluster,
         "%s; sed -i s/^UUID=.*/UUID=%s/ %s/glusterd.info; %s" % (STOP, old, GLUSTERD, START),

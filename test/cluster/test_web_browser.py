@@ -240,7 +240,7 @@ def test_what_goes_wrong_is_seen_in_the_status_in_verify_and_on_the_page(
         assert words["node3"].count("Unknown") == 5
         browser.picture(PICTURES / "wrong.png")
         browser.open(URL + "/overview")
-        assert "node3 no longer tells its services: " + lost in browser.text("#events-live")
+        assert "node3 no longer reports its services: " + lost in browser.text("#events-live")
         # What the agent measured on the master.
         page.run("systemctl", "start", "ganeti-gluster-monitor", max_seconds=120)
         wait_for(lambda: ask(testbed, "/metrics", GUEST).status == 200, 60, "measured")
@@ -272,7 +272,7 @@ def test_who_may_read_sees_no_buttons(page: Cluster, browser: Browser) -> None:
     login(browser, "guest", "look")
     for path in ("/swift", "/hosts/node2"):
         browser.open(URL + path)
-        assert "Your account may read only" in browser.text()
+        assert "Your account has read access only" in browser.text()
         assert browser.script("document.querySelectorAll('main button').length") == 0
     browser.click(".who button", leaves=True)
     browser.open(URL + "/swift")

@@ -99,10 +99,11 @@ def test_where_all_is_well_nothing_is_said(node: Node) -> None:
     assert check() == move.Verdict()
 
 
-@pytest.mark.parametrize(("version", "there"), [("0.0", "0.0"), ("", "not at work")])
+@pytest.mark.parametrize(("version", "there"), [("0.0", "0.0"), ("", "not in use")])
 def test_both_ends_have_the_same_release(node: Node, version: str, there: str) -> None:
     assert check(GANETI_INSTANCE_GLUSTER_VERSION=version).refusals == [
-        "ganeti-gluster is %s here and %s on the master; install the same" % (__version__, there)
+        "ganeti-gluster has version %s here and %s on the master; install the same version on both"
+        % (__version__, there)
     ]
 
 
@@ -115,14 +116,15 @@ def test_from_a_dead_node_an_instance_moves_to_another_release(
     found = check(GANETI_INSTANCE_GLUSTER_VERSION="0.0", **changed)
     assert found.refusals == []
     assert found.warnings == [
-        "ganeti-gluster is %s here and 0.0 on the master; install the same" % __version__
+        "ganeti-gluster has version %s here and 0.0 on the master; install the same"
+        " version on both" % __version__
     ]
 
 
 def test_a_node_on_which_no_server_of_images_runs_is_refused(node: Node) -> None:
     node.lacking = "image-server --version: exit status 127"
     assert check().refusals == [
-        "the server of images does not run here (image-server --version: exit status 127)"
+        "the image server cannot run here (image-server --version: exit status 127)"
     ]
 
 
@@ -168,8 +170,8 @@ def test_a_device_of_an_image_that_is_not_open_is_refused(
 ) -> None:
     node.device, node.served = device, served
     message = (
-        "disk/0: this node still exports image ganeti/a.0 (%s), and has not opened it; stop"
-        " that unit" % UNIT
+        "disk/0: this node still exports image ganeti/a.0 (%s), but does not have it open;"
+        " stop that unit" % UNIT
     )
     assert check().refusals == ([message] if refused else [])
 
@@ -182,7 +184,7 @@ def test_a_device_of_an_image_that_is_not_open_is_refused(
             "node2",
             "no libgfapi",
             1,
-            "vm1 cannot move to node2: the server of images does not run here (no libgfapi)\n",
+            "vm1 cannot move to node2: the image server cannot run here (no libgfapi)\n",
         ),
         ("node1", "no libgfapi", 0, ""),  # the other end has nothing to say
     ],
@@ -280,8 +282,8 @@ def test_images_that_the_old_node_does_not_have_are_left(master: Master) -> None
 def test_an_image_that_cannot_be_taken_stays_where_it_is(
     master: Master, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    master.failure = evict.NotEvicted("the bricks keep the lock", hint="switch it off")
+    master.failure = evict.NotEvicted("the bricks still hold the lock", hint="switch it off")
     assert move.main(FORCED) == 1
     assert capsys.readouterr().out == (
-        "vm1 cannot move to node2: the bricks keep the lock; switch it off\n"
+        "vm1 cannot move to node2: the bricks still hold the lock; switch it off\n"
     )

@@ -262,9 +262,9 @@ def test_a_ganeti_that_does_not_know_the_uri_gets_no_disk(
     node.startable = False
     assert run(action, EXTP_ACCESS="userspace") == actions.INVALID
     assert capsys.readouterr().err == (
-        "gluster %s %s: access=userspace: this node's Ganeti does not know the URI of an image's"
-        " server; give access=kernelspace with the disk, or switch this package's plugin on"
-        " (gnt-gluster plugin status), which mends that\n" % (action, NAME)
+        "gluster %s %s: access=userspace: Ganeti on this node does not support the URI of an"
+        " image server; set access=kernelspace for the disk, or enable the plugin of this"
+        " package, which adds that support (gnt-gluster plugin status)\n" % (action, NAME)
     )
     assert node.calls == []
     assert run(action) == 0

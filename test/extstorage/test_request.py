@@ -78,7 +78,7 @@ def test_qemu_reaches_disks_itself_and_not_their_snapshots() -> None:
         ({"VOL_NAME": "../ganeti/x.0"}, "it must not begin with '.', nor contain '/'"),
         ({"VOL_NAME": ".shard"}, "it must not begin with '.'"),
         ({"VOL_NAME": "a\nb"}, "it has control characters"),
-        ({"EXTP_VOLUME": ""}, "the disk names no volume; give volume=NAME"),
+        ({"EXTP_VOLUME": ""}, "the disk names no volume; set volume=NAME"),
         ({"EXTP_VOLUME": "a/b"}, "volume name 'a/b': only letters"),
         ({"EXTP_HOST": "a;b"}, "host 'a;b': it is neither a host name nor an address"),
         ({"EXTP_PORT": "0"}, "port '0': it is not between 1 and 65535"),

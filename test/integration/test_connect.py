@@ -142,7 +142,9 @@ def test_no_live_server_is_one_error_with_every_reason(spec):
 
 def test_only_a_frozen_server_is_an_error_in_time(spec, frozen):
     started = time.monotonic()
-    with pytest.raises(errors.VolumeUnreachable, match="accepts, but does not answer"):
+    with pytest.raises(
+        errors.VolumeUnreachable, match="accepts the connection, but does not answer"
+    ):
         connect(at(spec, frozen), timeout=1.5)
     assert 1 < time.monotonic() - started < 3
 
@@ -278,7 +280,7 @@ def test_fini_ends_the_connection_for_all_and_the_next_is_new(make_volume):
     file = volume.create("x")
     file.pwrite(b"x", 0)
     volume.fini()
-    with pytest.raises(ValueError, match="finished"):
+    with pytest.raises(ValueError, match="is closed"):
         other.stat("/")
     with connect(made.spec) as again:
         assert again.stat("x").size == 1

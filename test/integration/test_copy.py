@@ -253,7 +253,7 @@ def test_files_and_block_devices(sharded, tmp_path):
             image.grow(volume, "source", SIZE + 2 * MIB)
             with (
                 ImageSource(volume, "source") as source,
-                pytest.raises(CopyFailed, match="and %d are to be copied" % (SIZE + 2 * MIB)),
+                pytest.raises(CopyFailed, match="but %d are to be copied" % (SIZE + 2 * MIB)),
             ):
                 copy(source, ExistingFile(device))
             with FileSource(str(tmp_path / "file")) as source:
@@ -318,7 +318,7 @@ def test_a_full_volume_is_told_and_nothing_is_left(make_volume, small_disk, sing
                 file.pwrite(piece, offset)
         with ImageSource(other, "source") as source, pytest.raises(CopyFailed) as caught:
             copy(source, NewImage(volume, "copy"))
-        assert "No space left on device; nothing is left of it" in str(caught.value)
+        assert "No space left on device; the incomplete copy was removed" in str(caught.value)
         assert names(volume) == []
         assert full.shards() == []
 
@@ -359,7 +359,7 @@ def test_a_copy_that_is_stopped_leaves_nothing_and_a_killed_one_is_cleaned_up(
             if number == signal.SIGKILL:
                 with (
                     ImageSource(volume, "source") as source,
-                    pytest.raises(CopyFailed, match=r"another copy to image copy .* is under way"),
+                    pytest.raises(CopyFailed, match=r"another copy to image copy .* is running"),
                 ):
                     copy(source, NewImage(volume, "copy"))
             process.send_signal(number)

@@ -177,7 +177,7 @@ def test_the_device_of_an_image_that_grows_grows(
 ) -> None:
     device = exported.start()
     with pytest.raises(
-        ExportFailed, match="its server has 268435456 bytes of it, and not 335544320"
+        ExportFailed, match="its server reports 268435456 bytes instead of 335544320"
     ):
         exported.grow(320 * MIB)
     assert served.grow(320 * MIB)

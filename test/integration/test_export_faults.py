@@ -173,7 +173,7 @@ def test_the_device_fails_as_a_disk_does_and_nothing_else_hangs(
         with pytest.raises(ExportFailed, match="still in use; by python3"):
             exported.stop()
         monkeypatch.setattr(users, "of", lambda device: [])
-        with pytest.raises(ExportFailed, match="could not be flushed: no end after 1 s"):
+        with pytest.raises(ExportFailed, match="could not be flushed: did not end within 1 s"):
             exported.stop()
         assert time.monotonic() - started < 10
         assert exported.device() == device, "it stays"

@@ -195,7 +195,7 @@ def test_a_snapshot_is_a_copy_and_replaces_the_last_one(
         done = run_program(READ, VOLUME, disk.path + ".snap")
         assert done.stdout == "%s %d\n" % (content, 8 * MIB), done.stderr
     told = disk.bad("snapshot", VOL_SNAPSHOT_NAME="other.ext.disk0")
-    assert "it does not end with .snap" in told
+    assert "it must end with .snap" in told
     told = Disk("nosuch").bad("snapshot", VOL_SNAPSHOT_NAME="nosuch.snap")
     assert "image ganeti-ext/nosuch of volume %s does not exist" % VOLUME in told
 
@@ -234,7 +234,7 @@ def test_a_disk_whose_volume_does_not_answer_is_not_taken_for_gone(disk: Disk) -
 
 def test_more_than_the_free_space_is_refused_with_the_numbers(disk: Disk, volume: Volume) -> None:
     told = disk.bad("create", VOL_SIZE=str(1 << 40), EXTP_PREALLOCATION="falloc")
-    assert "MiB free and %d MiB are needed" % (1 << 40) in told
+    assert "MiB free, but %d MiB are needed" % (1 << 40) in told
     assert not volume.access(disk.path)
 
 

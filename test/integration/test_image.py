@@ -133,11 +133,11 @@ def test_more_than_the_free_space_is_refused_with_the_numbers(volume, path, mode
 def test_what_takes_longer_than_ganeti_waits_is_undone(volume, path, mode, first, monkeypatch):
     image.create(volume, path, 8 * MIB)
     monkeypatch.setattr(image, "PREALLOCATION_SECONDS", 0)
-    with pytest.raises(errors.TookTooLong, match="%d of 300 MiB are set aside" % first):
+    with pytest.raises(errors.TookTooLong, match="only %d of 300 MiB are allocated" % first):
         image.create(volume, path + "0", 300 * MIB, preallocation=mode)
     assert not volume.access(path + "0")
 
-    with pytest.raises(errors.TookTooLong, match="%d of 300 MiB are set aside" % first):
+    with pytest.raises(errors.TookTooLong, match="only %d of 300 MiB are allocated" % first):
         image.grow(volume, path, 308 * MIB, preallocation=mode)
     assert image.stat(volume, path).size == 8 * MIB
     image.grow(volume, path, 12 * MIB, preallocation=mode)  # one step is never too many

@@ -292,7 +292,7 @@ def test_growing_beyond_the_free_space_is_refused_with_numbers(disk: Callable[..
     new = disk(size=64, preallocation="falloc")
     create(new)
     for dryrun in (True, False):
-        with pytest.raises(errors.BlockDeviceError, match=r"has \d+ MiB free and \d+ MiB"):
+        with pytest.raises(errors.BlockDeviceError, match=r"has \d+ MiB free, but \d+ MiB"):
             found(new).Grow(1 << 30, dryrun, True, False)
     assert found(new).GetActualSize() == 64 * MIB
 
@@ -526,7 +526,7 @@ def test_an_export_whose_exporter_died_is_noticed_and_replaced(disk: Callable[..
     create(new).Open()
     kill = ["systemctl", "kill", "--signal=SIGKILL"]
     subprocess.run([*kill, *exports()], check=True, timeout=30)
-    with pytest.raises(errors.BlockDeviceError, match="had died; what was written to"):
+    with pytest.raises(errors.BlockDeviceError, match="has died; the data written last"):
         found(new).Shutdown()
     assert exports() == [] and found(new).dev_path is None
     found(new).Shutdown()

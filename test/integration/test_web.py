@@ -207,7 +207,7 @@ def test_a_port_that_is_taken_and_a_certificate_that_is_none() -> None:
         pytest.raises(CannotListen, match="choose others with --bind and --port"),
     ):
         bind(Listen("127.0.0.1", taken.getsockname()[1]))
-    with pytest.raises(CannotListen, match="/etc/hostname cannot be used as certificate"):
+    with pytest.raises(CannotListen, match="/etc/hostname cannot be used as the certificate"):
         tls_context("/etc/hostname")
 
 

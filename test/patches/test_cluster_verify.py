@@ -14,7 +14,7 @@ from ganeti_gluster.errors import Refused
 from ganeti_gluster.patches import cluster_verify
 from ganeti_gluster.tools.decode import as_data
 
-ERROR = found("BRICK_DOWN", "node1:/b", "it does not run", volume="gv0")
+ERROR = found("BRICK_DOWN", "node1:/b", "it is not running", volume="gv0")
 WARNING = found("NODED_STALE", "node1", "old")
 
 
@@ -72,13 +72,13 @@ def test_an_error_fails_verification_and_a_warning_does_not(unit) -> None:
         ("ERROR", "BRICK_DOWN", "node1"),
     ]
     assert lu.said[0][3].startswith("NODED_STALE: old; ")
-    assert lu.said[1][3].startswith("BRICK_DOWN: node1:/b: it does not run; ")
+    assert lu.said[1][3].startswith("BRICK_DOWN: node1:/b: it is not running; ")
 
 
 def test_programs_get_the_code_once(unit) -> None:
     lu = unit(error_codes=True)
     lu.HooksCallBack("post", results(ERROR), None, True)
-    assert lu.said[0][3].startswith("node1:/b: it does not run; ")
+    assert lu.said[0][3].startswith("node1:/b: it is not running; ")
 
 
 def test_errors_of_hooks_can_be_ignored(unit) -> None:

@@ -100,7 +100,7 @@ def test_qemu_does_not_start_where_it_would_not_reach_its_disks(
         raise owner.NotGiven("the storage is away")
 
     monkeypatch.setattr(owner, "give", refuse)
-    with pytest.raises(HypervisorError, match="would not reach the disks: the storage is away"):
+    with pytest.raises(HypervisorError, match="could not access the disks: the storage is away"):
         hypervisor(calls)._RunKVMCmd("web1", ["kvm", *DISKS], [])
     assert calls == []
 
@@ -127,5 +127,5 @@ def test_another_device_is_added_as_ever(calls: list[Any], kind: str, extra: Any
 def test_a_class_that_is_not_as_expected_is_refused(missing: str) -> None:
     members = {"_RunKVMCmd": lambda self, name, kvm_cmd, tap_fds: None, "HotAddDevice": print}
     del members[missing]
-    with pytest.raises(Refused, match="starts QEMU otherwise"):
+    with pytest.raises(Refused, match="does not start QEMU as"):
         hv_kvm_user.extend_hypervisor(type("KVMHypervisor", (), members))

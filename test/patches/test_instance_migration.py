@@ -98,7 +98,7 @@ def test_a_migration_is_complete_once_the_target_goes_on() -> None:
 def test_a_target_that_does_not_go_on_makes_the_migration_fail() -> None:
     tasklet = module().TLMigrateInstance(Rpc(["completed"], ["active", "cancelled"]), [GLUSTER])
     assert tasklet._ExecMigration() == (
-        "aborted: the new node's QEMU does not go on with the guest, see its log"
+        "aborted: QEMU on the new node does not resume the guest; see its log"
     )
 
 
@@ -196,7 +196,7 @@ def test_a_migration_that_does_not_move_fails_where_the_target_is_dead(
         result = asking.call_instance_get_migration_status("old", None)
     assert (now - 100 if result.fail_msg else None) == gives_up_after
     if result.fail_msg:
-        assert "nothing of the guest for 61 s, and does not answer: timed out" in result.fail_msg
+        assert "any data of the guest for 61 s and does not answer: timed out" in result.fail_msg
 
 
 def test_a_guest_that_is_on_the_target_already_is_not_given_up() -> None:
@@ -252,7 +252,7 @@ def test_what_cannot_be_taken_back_is_logged(caplog: pytest.LogCaptureFixture) -
         lambda command: {"status": "active" if not waited else "cancelling"}, waited.append
     )
     assert (state, round(sum(waited))) == ("cancelling", instance_migration.CANCEL_SECONDS)
-    assert "has not taken back what it sends in 30 s: cancelling" in caplog.text
+    assert "has not cancelled the migration within 30 s: cancelling" in caplog.text
 
 
 @pytest.mark.parametrize("tasklet", [None, type("Other", (), {"_ExecMigration": lambda self: 1})])
@@ -477,7 +477,9 @@ def test_a_guest_that_has_been_sent_does_not_go_on_where_it_was(
     monkeypatch: pytest.MonkeyPatch, live: bool
 ) -> None:
     hypervisor = source(monkeypatch, Monitored("postmigrate", "completed"))
-    with pytest.raises(Exception, match="has been sent as a whole, and may run on the new node"):
+    with pytest.raises(
+        Exception, match="has been migrated completely and may be running on the new node"
+    ):
         hypervisor.FinalizeMigrationSource(VM, False, live)
     assert hypervisor.FinalizeMigrationSource(VM, True, live) == "ended"
 
@@ -500,7 +502,7 @@ def test_a_guest_that_is_here_goes_on(
 def test_a_qemu_that_does_not_say_what_it_has_does_not_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(Exception, match="does not say whether it has sent its guest"):
+    with pytest.raises(Exception, match="does not report whether the guest has been migrated"):
         source(monkeypatch, None).FinalizeMigrationSource(VM, False, True)
     gone = source(monkeypatch, None, runs=False)
     assert gone.FinalizeMigrationSource(VM, False, True) == "cont"

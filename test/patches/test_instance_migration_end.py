@@ -75,8 +75,8 @@ def test_a_migration_that_is_complete_is_finished_forwards() -> None:
 def test_it_is_left_to_a_cleanup_by_a_job_that_has_given_up() -> None:
     rpc = Rpc(["completed"], ["completed"])
     there, here = end(rpc, forwards=False)
-    assert (there, rpc.calls) == ("nothing was ended", [])
-    assert "the guest runs on the new node; see both nodes' QEMU, and run" in str(here)
+    assert (there, rpc.calls) == ("nothing was stopped", [])
+    assert "the guest is running on the new node; check QEMU on both nodes, and run" in str(here)
 
 
 def test_a_target_that_does_not_go_on_is_ended_before_the_source_does() -> None:
@@ -89,7 +89,7 @@ def test_a_source_does_not_go_on_before_such_a_target_is_ended() -> None:
     rpc = Rpc(["completed"], ["cancelled"])
     rpc.failing = {"new"}
     there, here = end(rpc)
-    assert (there, here) == ("it failed", "the new node's QEMU could not be ended")
+    assert (there, here) == ("it failed", "QEMU on the new node could not be stopped")
     assert rpc.calls == [("new", False)]
 
 
@@ -104,27 +104,31 @@ def test_a_guest_that_is_on_the_source_stays_there(here: Any, there: Any) -> Non
 def test_a_target_stays_where_the_source_cannot_take_its_guest_back() -> None:
     rpc = Rpc([7], [7])
     rpc.failing = {"old"}
-    assert end(rpc) == ["the new node's QEMU is left alone: it may have the guest", "it failed"]
+    assert end(rpc) == ["QEMU on the new node is left running: it may have the guest", "it failed"]
     assert rpc.calls == [("old", False)]
 
 
 @pytest.mark.parametrize(
     ("here", "there", "reason"),
     [
-        (7, "completed", "a guest runs on both nodes"),
-        ("cancelled", "completed", "a guest runs on both nodes"),
-        (None, "completed", "the guest runs on the new node, and the old one does not say"),
-        ("completed", None, "it is not known whether the new node has the guest"),
-        ("completed", 7, "it is not known whether the new node has the guest"),
-        (None, None, "it is not known whether the new node has the guest"),
-        (None, 7, "it is not known whether the new node has the guest"),
+        (7, "completed", "the guest is running on both nodes"),
+        ("cancelled", "completed", "the guest is running on both nodes"),
+        (
+            None,
+            "completed",
+            "the guest is running on the new node, and the old node does not report",
+        ),
+        ("completed", None, "it is unknown whether the new node has the guest"),
+        ("completed", 7, "it is unknown whether the new node has the guest"),
+        (None, None, "it is unknown whether the new node has the guest"),
+        (None, 7, "it is unknown whether the new node has the guest"),
     ],
 )
 def test_nothing_is_ended_that_may_be_the_only_guest(here: Any, there: Any, reason: str) -> None:
     rpc, clock = Rpc([here], [there]), Clock()
     said = end(rpc, clock=clock)
     assert rpc.calls == []
-    assert said[0] == "nothing was ended"
+    assert said[0] == "nothing was stopped"
     assert reason in str(said[1])
     waits = here == "completed" and there != "completed"
     assert (clock.now > OUTCOME_SECONDS) == waits

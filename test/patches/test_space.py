@@ -69,7 +69,7 @@ def test_a_ganeti_without_that_function_is_left_alone() -> None:
 
 
 def test_the_path_that_a_stock_master_sends_is_not_measured() -> None:
-    with pytest.raises(GanetiGlusterError, match="the master names no volume; see 'gnt-gluster"):
+    with pytest.raises(GanetiGlusterError, match="the master names no volume; 'gnt-gluster"):
         space.specs_of(["/var/run/ganeti/gluster"], "n1")
 
 

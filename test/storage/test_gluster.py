@@ -272,8 +272,8 @@ def test_a_guest_that_does_not_see_the_size_is_an_error(
     with pytest.raises(failed) as caught:
         disk(gluster).Grow(2, False, True, False)
     assert str(caught.value) == (
-        "Cannot grow image ganeti/x.0: it has 6291456 bytes now, but QEMU does not show them to"
-        " its guest: QEMU has hung; stop and start the instance"
+        "Cannot grow image ganeti/x.0: it has 6291456 bytes now, but QEMU does not show the"
+        " new size to the guest: QEMU has hung; stop and start the instance"
     )
 
 

@@ -244,14 +244,14 @@ def test_nobody_is_looked_for_where_no_restart_left_anything(
         (
             Holder(OTHER, EXCLUSIVE),
             "Image ganeti/x.0 is open on node node2 (exclusive): stop the instance there; if"
-            " that node is dead, or cannot be reached, mark it offline (gnt-node modify"
+            " that node is dead or cannot be reached, mark it offline (gnt-node modify"
             " --offline=yes) and fail the instance over, or take the image from it (gnt-gluster"
             " disk evict)",
         ),
         (
             Holder(7, SHARED),
             "Image ganeti/x.0 is open on an unknown node (7) (shared): stop the instance there;"
-            " if that node is dead, or cannot be reached, mark it offline (gnt-node modify"
+            " if that node is dead or cannot be reached, mark it offline (gnt-node modify"
             " --offline=yes) and fail the instance over, or take the image from it (gnt-gluster"
             " disk evict)",
         ),
@@ -280,7 +280,7 @@ def test_work_on_an_image_is_waited_for_by_who_reads_it(
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert str(caught.value) == (
         "Image ganeti/x.0 is open on node node2 for a snapshot, copy or removal (shared): wait"
-        " for the end of that, or end it there (systemctl stop 'ganeti-gluster-snapshot-*'); if"
+        " until it has finished, or stop it there (systemctl stop 'ganeti-gluster-snapshot-*'); if"
         " that node cannot be reached, take the image from it (gnt-gluster disk evict)"
     )
 

@@ -123,6 +123,7 @@ def test_a_guest_that_is_not_shown_the_size_is_an_error(
     with pytest.raises(GanetiGlusterError) as caught:
         running_disk.show_size("u1", 4096)
     assert str(caught.value) == (
-        "it has 4096 bytes now, but QEMU does not show them to its guest: no such instance;"
+        "it has 4096 bytes now, but QEMU does not show the new size to the guest: no such"
+        " instance;"
         " stop and start the instance"
     )

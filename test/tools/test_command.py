@@ -35,7 +35,7 @@ def test_no_shell_reads_the_arguments() -> None:
             "/no/such/program: cannot be started: No such file or directory",
             None,
         ),
-        (["sleep", "30"], "sleep 30: no end after 0.1 s", None),
+        (["sleep", "30"], "sleep 30: did not end within 0.1 s", None),
     ],
 )
 def test_a_failure_says_what_and_why(argv: list[str], message: str, exit_code: int | None) -> None:
@@ -51,7 +51,7 @@ def test_a_program_that_writes_without_end_is_ended(stream: int, tmp_path: Path)
     endless = "echo $$ > %s; while :; do echo yes; done >&%d" % (pid, stream)
     with pytest.raises(CommandFailed) as caught:
         run(["sh", "-c", endless], timeout=20, longest=100_000)
-    assert str(caught.value) == "sh -c %s: more than 100000 bytes of output" % endless
+    assert str(caught.value) == "sh -c %s: wrote more than 100000 bytes of output" % endless
     assert caught.value.exit_code is None
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)

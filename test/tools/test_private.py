@@ -98,7 +98,9 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("as it was")
     (tmp_path / "ours.log").symlink_to(precious)
-    with pytest.raises(NotPrivate, match=r"ours\.log: it is a link, which is not followed"):
+    with pytest.raises(
+        NotPrivate, match=r"ours\.log: it is a symbolic link, which is not followed"
+    ):
         private.append(str(tmp_path / "ours.log"))
     assert precious.read_text() == "as it was"
     assert mode(precious) == 0o666
@@ -108,7 +110,7 @@ def test_a_file_with_another_name_is_not_ours(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.touch()
     (tmp_path / "ours.log").hardlink_to(precious)
-    with pytest.raises(NotPrivate, match="it is not a file of its own"):
+    with pytest.raises(NotPrivate, match="it is not a regular file with a single link"):
         private.append(str(tmp_path / "ours.log"))
     assert mode(precious) == 0o666
 
@@ -116,7 +118,7 @@ def test_a_file_with_another_name_is_not_ours(tmp_path: Path) -> None:
 def test_a_pipe_holds_nobody_up(run: Path) -> None:
     run.mkdir()
     os.mkfifo(run / "file")
-    with pytest.raises(NotPrivate, match="it is not a file of its own"):
+    with pytest.raises(NotPrivate, match="it is not a regular file with a single link"):
         private.open_file(str(run / "file"), os.O_RDWR | os.O_CREAT)
 
 

@@ -174,7 +174,7 @@ def test_behind_loopback_another_name_is_refused(
     answer = make_page(loopback=True).browser.get(path, headers={"Host": named})
     assert (answer.status_code == 400) == refused
     if refused:
-        assert "reached as localhost" in answer.text
+        assert "Use localhost" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_line_goes_from_its_first_to_its_last_point() -> None:
 
 @pytest.mark.parametrize("points", [[], [(1.0, 2.0)]])
 def test_one_point_is_no_line(points: list[tuple[float, float]]) -> None:
-    assert "not enough measured yet" in charts.line(points, label="Heals")
+    assert "not enough data yet" in charts.line(points, label="Heals")
 
 
 def test_a_flat_line_of_zeroes_can_be_drawn() -> None:

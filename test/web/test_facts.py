@@ -67,7 +67,7 @@ def test_heals_are_asked_for_now_and_then_only() -> None:
     (volume,) = source().volumes
     assert volume.heals is None
     assert volume.problems == (
-        "What waits for a heal is not known: gluster volume heal: too busy",
+        "It is not known what needs healing: gluster volume heal: too busy",
     )
 
 
@@ -88,7 +88,7 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = str(tmp_path / "s" / "store.db")
     monkeypatch.setattr("ganeti_gluster.constants.SERVICES_STORE", path)
     monkeypatch.setattr("ganeti_gluster.constants.SERVICES_CONF", str(tmp_path / "none"))
-    with pytest.raises(GanetiGlusterError, match="nothing is known of the services yet"):
+    with pytest.raises(GanetiGlusterError, match="nothing is known about the services yet"):
         services.services_facts()
     names = [one.name for one in config.load().type("GLUSTER_SWIFT").services]
 

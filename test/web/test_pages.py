@@ -154,7 +154,7 @@ def test_a_start_needs_no_confirmation(writer: Page) -> None:
 @pytest.mark.parametrize(
     ("form", "said"),
     [
-        ({"action": "start"}, "no node is chosen"),
+        ({"action": "start"}, "no node is selected"),
         ({"action": "start", "node": "node9"}, "no such node here: node9"),
         ({"action": "start", "node": "../node1"}, "no such node here: ../node1"),
         ({"action": "start", "node": "node1; reboot"}, "no such node here: node1; reboot"),
@@ -190,11 +190,11 @@ def test_while_it_runs_a_page_without_javascript_reloads_itself_and_others_wait(
     path = post(writer, action="start", node="node1").location
     text = writer.browser.get(path).text
     assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in text
-    assert "At work" in text
+    assert "In progress" in text
 
     second = post(writer, action="start", node="node2")
     assert second.status_code == 409
-    assert "root is already doing start on node1; wait for it to end" in second.text
+    assert "root is already doing start on node1; wait until it has finished" in second.text
     go.set()
     writer.finish()
     # It ended, and nothing was done.

@@ -127,9 +127,9 @@ class _Run:
         self._move(VERIFYING, written, None, found)
         if found.hexdigest() != expected.hexdigest():
             raise ChecksumMismatch(
-                "%s differs from %s, of which it was copied"
+                "%s differs from %s, from which it was copied"
                 % (self.target.name, self.source.name),
-                hint="look for errors of its bricks' disks and memory",
+                hint="check the disks and the memory of its bricks' servers for errors",
             )
 
     def _move(
@@ -149,9 +149,9 @@ def _take_back(target: Target, cause: BaseException) -> bool:
     """Remove what was made; whether nothing is left of the copy."""
     if isinstance(cause, StillRunning):
         raise IncompleteImage(
-            "%s is incomplete: a write to it has not ended" % target.name,
+            "%s is incomplete: a write to it has not finished" % target.name,
             path=target.name,
-            hint="remove it when its storage answers again",
+            hint="remove it when its storage is available again",
         ) from cause
     return target.abort()
 
@@ -161,10 +161,10 @@ def _failure(run: _Run, err: OSError, gone: bool) -> GanetiGlusterError:
     file = str(err.filename or "").removesuffix(PARTIAL)
     if file not in run.source.name and file not in run.target.name:
         reason += " (%s)" % err.filename
-    left = "nothing is left of it" if gone else "%s is incomplete now" % run.target.name
+    left = "the incomplete copy was removed" if gone else "%s is incomplete" % run.target.name
     full = err.errno in (errno.ENOSPC, errno.EDQUOT)
     return CopyFailed(
         "copying %s to %s failed after %d MiB: %s; %s"
         % (run.source.name, run.target.name, run.done >> 20, reason, left),
-        hint="make room there first" if full else "",
+        hint="free some space there first" if full else "",
     )

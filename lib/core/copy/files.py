@@ -166,7 +166,7 @@ class ExistingFile:
         self._room = _size(self._fd, self.name)
         if size is not None and size > self._room:
             raise CopyFailed(
-                "%s has %d bytes, and %d are to be copied to it" % (self.name, self._room, size)
+                "%s has %d bytes, but %d are to be copied to it" % (self.name, self._room, size)
             )
 
     def clone(self, source: Source | Stream) -> bool:
@@ -174,7 +174,7 @@ class ExistingFile:
 
     def pwrite(self, data: memoryview, offset: int) -> None:
         if offset + len(data) > self._room:
-            raise CopyFailed("there is more to copy than %s has room for" % self.name)
+            raise CopyFailed("there is more data to copy than fits on %s" % self.name)
         _pwrite(self._fd, data, offset)
 
     def zero(self, offset: int, length: int) -> None:
@@ -298,4 +298,4 @@ def _fallocate(fd: int, mode: int, offset: int, length: int) -> bool:
 
 
 def _busy(name: str) -> CopyFailed:
-    return CopyFailed("another copy to %s is under way" % name, hint="wait for its end")
+    return CopyFailed("another copy to %s is running" % name, hint="wait until it has finished")

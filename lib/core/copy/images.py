@@ -188,7 +188,7 @@ class NewImage:
             raise IncompleteImage(
                 "%s; and %s could not be removed (%s)" % (cause, self.name, err.strerror),
                 path=self._path,
-                hint="remove it when volume %s is whole" % self._volume.name,
+                hint="remove it when volume %s is healthy" % self._volume.name,
             ) from cause
 
     def _check_lock(self) -> None:
@@ -212,7 +212,7 @@ class NewImage:
                 "%s%s is incomplete and could not be removed (%s)"
                 % (self.name, PARTIAL, err.strerror),
                 path=self._partial,
-                hint="copy to it again when volume %s is whole" % self._volume.name,
+                hint="copy to it again when volume %s is healthy" % self._volume.name,
             ) from err
         return True
 
@@ -242,7 +242,7 @@ class ExistingImage:
         self._size = image.stat(self._volume, self._path).size
         if size is not None and self._size != size:
             raise CopyFailed(
-                "%s has %d bytes, and %d are to be copied to it" % (self.name, self._size, size)
+                "%s has %d bytes, but %d are to be copied to it" % (self.name, self._size, size)
             )
         self._file = _open_to_write(self._volume, self._path, size)
 
@@ -257,7 +257,7 @@ class ExistingImage:
 
     def pwrite(self, data: memoryview, offset: int) -> None:
         if offset + len(data) > self._size:
-            raise CopyFailed("there is more to copy than %s has room for" % self.name)
+            raise CopyFailed("there is more data to copy than fits on %s" % self.name)
         self._open_file.pwrite(data, offset)
 
     def zero(self, offset: int, length: int) -> None:
@@ -282,7 +282,7 @@ class ExistingImage:
         self.zero(size, self._size - size)
         self._open_file.fsync()
         if self._open_file.stat().size != self._size:
-            raise CopyFailed("%s has changed its size" % self.name)
+            raise CopyFailed("the size of %s has changed" % self.name)
 
     def written(self) -> Source:
         return _Open(self._open_file, self.name, self._size)
@@ -364,18 +364,18 @@ def _lock(file: File) -> bool:
 
 def exists(name: str) -> CopyFailed:
     """The error for a name that is not free."""
-    return CopyFailed("%s exists already" % name, hint="remove it or choose another name")
+    return CopyFailed("%s already exists" % name, hint="remove it or choose another name")
 
 
 def _lost(name: str) -> CopyFailed:
     return CopyFailed(
-        "the lock of the new %s was lost before it was whole" % name,
+        "the lock on the new %s was lost before the copy was complete" % name,
         hint="try again when all bricks of its volume answer",
     )
 
 
 def _busy(name: str) -> CopyFailed:
-    return CopyFailed("another copy to %s is under way" % name, hint="wait for its end")
+    return CopyFailed("another copy to %s is running" % name, hint="wait until it has finished")
 
 
 def write_zeroes(

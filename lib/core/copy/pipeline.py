@@ -108,7 +108,7 @@ class Pipeline:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
-            raise StillRunning("threads of the copy have not ended in %d s" % JOIN_SECONDS)
+            raise StillRunning("threads of the copy have not ended within %d s" % JOIN_SECONDS)
 
     def _halt(self) -> None:
         self._stop.set()

@@ -53,7 +53,7 @@ class Outage:
         """Say that it is away, once."""
         with self._lock:
             if not self._is_told:
-                _say("the image's server is away, and requests wait: %s" % reason)
+                _say("the image server is unavailable, and requests are waiting: %s" % reason)
             self._is_told = True
 
     def end(self) -> None:
@@ -62,7 +62,10 @@ class Outage:
             return
         with self._lock:
             if self._is_told and self._since is not None:
-                _say("the image's server is back after %.1f s" % (time.monotonic() - self._since))
+                _say(
+                    "the image server is available again after %.1f s"
+                    % (time.monotonic() - self._since)
+                )
             self._since = None
             self._is_told = False
 
@@ -90,7 +93,7 @@ class Connection:
                 given_up = until if given_up is None else min(given_up, until)
                 self._outage.tell(str(err))
                 if time.monotonic() >= given_up:
-                    raise OSError(errno.EIO, "the image's server is away: %s" % err) from err
+                    raise OSError(errno.EIO, "the image server is unavailable: %s" % err) from err
                 continue
             self._outage.end()
             return answer
@@ -134,7 +137,7 @@ class Connection:
             raise ServerAway(err.string) from err
         if not handle.aio_is_ready():
             time.sleep(RETRY_SECONDS)
-            raise ServerAway("it ended the connection")
+            raise ServerAway("it closed the connection")
         return handle
 
 

@@ -40,7 +40,7 @@ def ask(path: str, question: dict[str, Any], *, timeout: float) -> dict[str, Any
             connection.send(json.dumps(question).encode())
             data = connection.recv(_LONGEST)
         except TimeoutError as err:
-            raise ControlFailed("its exporter did not answer in %g s" % timeout) from err
+            raise ControlFailed("its exporter did not answer within %g s" % timeout) from err
         except OSError as err:
             raise ExporterGone("its exporter cannot be reached: %s" % err.strerror) from err
     try:

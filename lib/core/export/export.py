@@ -92,7 +92,7 @@ class Export:
                 return device
             if self._records():
                 logging.warning(
-                    "The exporter of image %s of volume %s had died; see %s",
+                    "The exporter of image %s of volume %s has died; see %s",
                     *(self.image, self.spec.name, self.journal),
                 )
             self._clear()
@@ -153,7 +153,7 @@ class Export:
             raise self._failed("it has no server on this node", journal=self._server.journal)
         if found.state == LOST:
             raise self._failed(
-                "its server serves it no more: %s" % found.why, journal=self._server.journal
+                "its server no longer serves it: %s" % found.why, journal=self._server.journal
             )
 
     @property
@@ -182,7 +182,7 @@ class Export:
                 self._clear()
                 if nbd.is_connected(device):
                     return None
-                raise self._failed("its exporter ended at once")
+                raise self._failed("its exporter ended immediately")
             if time.monotonic() > deadline:
                 raise self._failed("%s did not appear" % device)
             time.sleep(0.05)
@@ -197,7 +197,7 @@ class Export:
         self._start_unit(argv, unit.EXPORTER_PROPERTIES)
         device = self._device_of(record)
         if device is None:
-            raise self._failed("its exporter ended at once")
+            raise self._failed("its exporter ended immediately")
         return device
 
     def _start_unit(self, argv: list[str], properties: tuple[str, ...]) -> None:
@@ -239,7 +239,7 @@ class Export:
             self._resize(record, size)
         if users.size(device) != size - size % users.SECTOR:
             raise self._failed(
-                "%s has %d bytes, and the image has %d" % (device, users.size(device), size)
+                "%s has %d bytes, but the image has %d" % (device, users.size(device), size)
             )
 
     def _resize(self, record: str, size: int) -> None:
@@ -247,7 +247,7 @@ class Export:
             control.ask(self._path(record), {"resize": size}, timeout=GROW_SECONDS)
         except GanetiGlusterError as err:
             raise ExportFailed(
-                "the device of image %s of volume %s could not be given %d bytes: %s"
+                "the device of image %s of volume %s could not be resized to %d bytes: %s"
                 % (self.image, self.spec.name, size, err),
                 hint="see %s" % self.journal,
             ) from err
@@ -270,8 +270,8 @@ class Export:
     def _had_died(self) -> ExportFailed:
         self._clear()
         return ExportFailed(
-            "the exporter of image %s of volume %s had died; what was written to it last"
-            " may be lost" % (self.image, self.spec.name),
+            "the exporter of image %s of volume %s has died; the data written last may be lost"
+            % (self.image, self.spec.name),
             hint="see %s" % self.journal,
         )
 
@@ -298,9 +298,9 @@ class Export:
                 "%s, image %s of volume %s, could not be flushed: %s"
                 % (
                     *(device, self.image, self.spec.name),
-                    err.output or "no end after %g s" % FLUSH_SECONDS,
+                    err.output or "did not end within %g s" % FLUSH_SECONDS,
                 ),
-                hint="its export %s stays; what was written to it last may be lost" % self.unit,
+                hint="its export %s remains; the data written last may be lost" % self.unit,
             ) from err
 
     def _clear(self) -> None:

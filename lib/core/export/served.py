@@ -52,7 +52,7 @@ class ServedImage:
         self._block = block or 1
         if size < max(self.size, least - least % self._block):
             raise WrongSize(
-                "its server has %d bytes of it, and not %d" % (size, max(self.size, least))
+                "its server reports %d bytes instead of %d" % (size, max(self.size, least))
             )
         self.size = size
 

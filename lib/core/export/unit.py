@@ -62,7 +62,9 @@ def start(
     except command.CommandFailed as err:
         if err.exit_code is None:
             raise
-        reason = systemd.last_words(name, run=run) or err.output or "its exporter ended at once"
+        reason = (
+            systemd.last_words(name, run=run) or err.output or ("its exporter ended immediately")
+        )
         raise GanetiGlusterError(reason) from err
 
 

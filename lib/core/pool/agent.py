@@ -172,7 +172,7 @@ def try_volume(*, volume: str, servers: Sequence[str]) -> None:
         finally:
             connection.unlink(path)
     if read != PROBE_TEXT:
-        raise GanetiGlusterError("volume %s gives back other bytes than were written" % volume)
+        raise GanetiGlusterError("data read from volume %s differs from what was written" % volume)
 
 
 VERBS: dict[str, Callable[..., Any]] = {

@@ -105,7 +105,7 @@ class Build:
             Step("options for VM images", self._is_tuned, self._tune),
             Step("volume %s started" % wish.volume, self._is_started, self._start),
             Step(
-                "volume %s reached through libgfapi from every node" % wish.volume,
+                "volume %s reachable through libgfapi from every node" % wish.volume,
                 lambda: False,
                 self._try,
             ),
@@ -156,7 +156,7 @@ class Build:
         )
         if self.volume() is None:
             raise GanetiGlusterError(
-                "glusterd took the volume %s, and has none of this name" % wish.volume
+                "glusterd accepted volume %s, but does not have it now" % wish.volume
             )
 
     def _wrong_options(self) -> list[profile.Option]:
@@ -179,9 +179,10 @@ class Build:
         fixed = [option.name for option in wrong if option.fixed]
         if volume and volume.started and fixed:
             raise VolumeDiffers(
-                "volume %s runs without %s, which may hold images already"
+                "volume %s is running without %s and may already contain images"
                 % (wish.volume, ", ".join(fixed)),
-                hint="these can be set only while a volume is empty: make another one",
+                hint="these options can only be set while a volume is empty: create another"
+                " volume",
             )
         if wish.shape.replicated and not (volume and volume.started):
             gluster.ask("volume", "set", wish.volume, "group", VIRT)
@@ -191,7 +192,7 @@ class Build:
         left = self._wrong_options()
         if left:
             raise GanetiGlusterError(
-                "glusterd took the options, and has others: %s"
+                "glusterd accepted the options, but has different ones now: %s"
                 % ", ".join(option.name for option in left)
             )
 
@@ -222,15 +223,15 @@ def check_same(found: VolumeInfo, wish: Wish) -> None:
     """Raise `VolumeDiffers` if the volume has another shape or other bricks."""
     if Shape.of(found) != wish.shape:
         raise VolumeDiffers(
-            "there is a volume %s, which is %s, not %s"
+            "volume %s already exists, but is %s, not %s"
             % (found.name, Shape.of(found), wish.shape),
             hint="choose another name",
         )
     bricks = [str(brick) for brick in found.bricks]
     if bricks[: len(wish.bricks)] != wish.bricks:
         raise VolumeDiffers(
-            "there is a volume %s, whose bricks are %s" % (found.name, ", ".join(bricks)),
-            hint="choose another name; `gnt-gluster pool status` shows what there is",
+            "volume %s already exists, with the bricks %s" % (found.name, ", ".join(bricks)),
+            hint="choose another name; `gnt-gluster pool status` shows the existing volumes",
         )
 
 

@@ -56,8 +56,8 @@ def check(
             found.append(
                 Problem(
                     node,
-                    "ganeti-gluster %s is installed there, %s here" % (seen.plugin, plugin),
-                    "install the same on all nodes",
+                    "ganeti-gluster %s is installed there, but %s here" % (seen.plugin, plugin),
+                    "install the same version on all nodes",
                 )
             )
         if abs(seen.clock) > CLOCK_SECONDS:
@@ -96,20 +96,21 @@ def _network(
     for other, address in seen.addresses.items():
         if not address:
             yield Problem(
-                node, "the name %s does not resolve there" % other, "see /etc/hosts, DNS"
+                node, "the name %s does not resolve there" % other, "check /etc/hosts and DNS"
             )
         elif ipaddress.ip_address(address.partition("%")[0]).is_loopback:
             yield Problem(
                 node,
                 "the name %s is a loopback address there (%s), which Gluster refuses"
                 % (other, address),
-                "take it out of the line of %s in /etc/hosts" % address,
+                "remove it from the line of %s in /etc/hosts" % address,
             )
         elif other in facts and address not in facts[other].own_addresses:
             yield Problem(
                 node,
-                "the name %s is %s there, which is no address of that node" % (other, address),
-                "see /etc/hosts, DNS",
+                "the name %s resolves to %s there, which is not an address of that node"
+                % (other, address),
+                "check /etc/hosts and DNS",
             )
         elif seen.names.get(address, "").split(".")[0] != other.split(".")[0]:
             yield Problem(
@@ -122,7 +123,7 @@ def _network(
         if reason and facts.get(other, seen).active and seen.addresses.get(other):
             yield Problem(
                 node,
-                "port 24007 of %s is not reached from there: %s" % (other, reason),
+                "port 24007 of %s cannot be reached from there: %s" % (other, reason),
                 "open TCP ports 24007 and 49152 to 60999 between the nodes",
             )
 
@@ -137,7 +138,7 @@ def _versions(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
             "%s on %s" % (version, " ".join(nodes)) for version, nodes in by_version.items()
         )
         yield Problem(
-            "pool", "the nodes have several versions of GlusterFS: %s" % said, force=True
+            "pool", "the nodes have different versions of GlusterFS: %s" % said, force=True
         )
 
 
@@ -159,8 +160,8 @@ def _strangers(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
         if seen.unsound_peers:
             yield Problem(
                 node,
-                "members of its pool are not well: %s" % ", ".join(seen.unsound_peers),
-                "see: gluster peer status",
+                "some members of its pool are unhealthy: %s" % ", ".join(seen.unsound_peers),
+                "see gluster peer status",
                 force=True,
             )
         if not seen.uuid or seen.uuid in pool:
@@ -168,13 +169,13 @@ def _strangers(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
         if seen.peers:
             yield Problem(
                 node,
-                "it is in another pool, with %s" % ", ".join(seen.peers),
-                "take it out there first: gluster peer detach %s" % node,
+                "it is a member of another pool, with %s" % ", ".join(seen.peers),
+                "remove it from that pool first: gluster peer detach %s" % node,
             )
         elif seen.volumes:
             yield Problem(
                 node,
-                "it has volumes of its own, and cannot join the pool of %s: %s"
+                "it has volumes of its own and cannot join the pool of %s: %s"
                 % (first, ", ".join(seen.volumes)),
             )
 
@@ -183,7 +184,7 @@ def _device(
     node: str, device: DeviceFacts, seen: CandidateFacts, *, wipe: bool
 ) -> Iterator[Problem]:
     if not device.exists:
-        yield Problem(node, "there is no %s" % device.path)
+        yield Problem(node, "%s does not exist" % device.path)
     elif not device.is_block:
         yield Problem(node, "%s is not a block device" % device.path)
     elif device.mounted_at == seen.place.path:
@@ -191,19 +192,19 @@ def _device(
     elif device.mounted_at:
         yield Problem(node, "%s is mounted at %s" % (device.path, device.mounted_at))
     elif device.busy:
-        yield Problem(node, "%s is in use" % device.path, "see: lsblk %s" % device.path)
+        yield Problem(node, "%s is in use" % device.path, "see lsblk %s" % device.path)
     elif seen.place.holds_something:
         yield Problem(
             node,
-            "%s holds something, which the mount of %s would hide"
+            "%s contains files, which mounting %s there would hide"
             % (seen.place.path, device.path),
-            "give another --brick-dir",
+            "choose another --brick-dir",
         )
     elif device.signatures and not (device.ours or device.interrupted or wipe):
         yield Problem(
             node,
-            "%s holds something: %s" % (device.path, ", ".join(device.signatures)),
-            "--wipe formats it all the same; what is on it is lost",
+            "%s contains data: %s" % (device.path, ", ".join(device.signatures)),
+            "use --wipe to format it anyway; all data on it is lost",
         )
     elif not seen.has_mkfs:
         yield Problem(node, "mkfs.xfs is missing", "apt-get install xfsprogs")
@@ -212,20 +213,26 @@ def _device(
 def _place(node: str, place: PlaceFacts, volume: str, volume_id: str) -> Iterator[Problem]:
     brick = "%s/%s" % (place.path, volume)
     if not place.exists:
-        yield Problem(node, "there is no directory %s" % place.path, "make it, or --brick-device")
+        yield Problem(
+            node, "there is no directory %s" % place.path, "create it, or use --brick-device"
+        )
         return
     if not place.own_file_system:
         yield Problem(
             node,
             "%s is on the root file system: a full brick would stop the node" % place.path,
-            "mount a file system of its own there, or give --brick-device",
+            "mount a separate file system there, or use --brick-device",
             force=True,
         )
     elif place.file_system not in _FILE_SYSTEMS:
         yield Problem(
             node,
-            "%s is on %s, which is none of %s"
-            % (place.path, place.file_system or "no known file system", ", ".join(_FILE_SYSTEMS)),
+            "%s is on %s, which is not one of %s"
+            % (
+                place.path,
+                place.file_system or "an unknown file system",
+                ", ".join(_FILE_SYSTEMS),
+            ),
             force=True,
         )
     if place.read_only:
@@ -237,12 +244,14 @@ def _place(node: str, place: PlaceFacts, volume: str, volume_id: str) -> Iterato
     if place.volume_id:
         yield Problem(
             node,
-            "%s is a brick of the volume with the UUID %s" % (brick, place.volume_id),
-            "if that is gone for good, remove the directory",
+            "%s is a brick of the volume with UUID %s" % (brick, place.volume_id),
+            "if that volume no longer exists, remove the directory",
         )
     elif place.entries:
         yield Problem(
-            node, "%s is not empty: %s" % (brick, ", ".join(place.entries)), "name another place"
+            node,
+            "%s is not empty: %s" % (brick, ", ".join(place.entries)),
+            "choose another directory",
         )
 
 
@@ -255,7 +264,7 @@ def _sizes(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
         smallest = min((size, node) for node, size in sizes.items() if size)
         yield Problem(
             smallest[1],
-            "its brick is the smallest (%.1f GiB, the largest has %.1f): a set of copies "
-            "holds no more than that" % (smallest[0] / GIB, max(known) / GIB),
+            "its brick is the smallest (%.1f GiB, while the largest has %.1f), which limits the"
+            " size of its brick set" % (smallest[0] / GIB, max(known) / GIB),
             blocks=False,
         )

@@ -35,8 +35,8 @@ def need_others(
         node = pool.node_of(other, nodes)
         if not node:
             raise NotWhole(
-                "nobody can be asked what brick %s knows of the others" % other,
-                hint="see that its node answers",
+                "no node can report what brick %s knows about the other bricks" % other,
+                hint="make sure that its node answers",
             )
         found = crew.one(
             node, "behind", timeout=BEHIND_SECONDS, brick=other.path, volume=volume.name
@@ -46,7 +46,7 @@ def need_others(
     late = ["%s (%d files)" % (name, counts[name]) for name in map(str, others) if name in counts]
     if late:
         raise NotWhole(
-            "bricks that stay are behind: %s; %s may have the only good copy"
+            "the remaining bricks are not healed: %s; %s may have the only good copy"
             % (", ".join(late), brick),
             hint=_hint(volume, brick),
         )
@@ -74,5 +74,6 @@ def need_others(
 def _hint(volume: VolumeInfo, brick: VolumeBrick) -> str:
     return (
         "start node %s, so that the others are healed from its brick; `gluster volume heal %s"
-        " info` shows what waits, and nothing is lost meanwhile" % (brick.server, volume.name)
+        " info` shows what is pending, and nothing is lost in the meantime"
+        % (brick.server, volume.name)
     )

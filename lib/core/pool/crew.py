@@ -120,7 +120,7 @@ def parse(done: CommandResult, hint: Any) -> Any:
         raise GanetiGlusterError(decode.value(Sentence, answer["error"], "error"))
     if done.exit_code == 255:
         raise GanetiGlusterError(
-            "SSH does not reach it: %s" % (decode.printable(done.stderr) or "no reason")
+            "SSH does not reach it: %s" % (decode.printable(done.stderr) or "no reason given")
         )
     said = decode.printable(done.stderr or done.stdout)
     if "No module named" in said:

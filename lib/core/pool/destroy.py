@@ -36,9 +36,9 @@ def check_images(name: str, images: Sequence[str]) -> None:
     if images:
         shown = ", ".join(images[:_SHOWN])
         raise InUse(
-            "volume %s has %d image(s) of no instance: %s%s"
+            "volume %s has %d image(s) that belong to no instance: %s%s"
             % (name, len(images), shown, " …" if len(images) > _SHOWN else ""),
-            hint="--force destroys them with it",
+            hint="use --force to destroy them as well",
         )
 
 
@@ -81,7 +81,9 @@ def steps(
     def delete() -> None:
         gluster.ask("volume", "delete", volume.name)
         if state() is not None:
-            raise GanetiGlusterError("glusterd deleted volume %s, but still has it" % volume.name)
+            raise GanetiGlusterError(
+                "glusterd deleted volume %s, but still lists it" % volume.name
+            )
 
     def discard(node: str, brick: VolumeBrick) -> None:
         crew.one(
@@ -98,7 +100,7 @@ def steps(
         return not crew.one(node, "place", directory=directory, volume=name).brick_exists
 
     found = [
-        Step("volume %s is in use by nobody" % volume.name, lambda: False, unused),
+        Step("volume %s is not in use" % volume.name, lambda: False, unused),
         leave,
         Step("volume %s stopped" % volume.name, is_stopped, stop),
     ]
@@ -108,7 +110,7 @@ def steps(
             continue  # of a server that Ganeti does not know, or that is offline
         found.append(
             Step(
-                "%s: brick %s removed with all that is in it" % (node, brick.path),
+                "%s: brick %s removed with its contents" % (node, brick.path),
                 partial(is_discarded, node, brick),
                 partial(discard, node, brick),
             )
@@ -129,4 +131,4 @@ def dissolve(crew: Crew, pool: Pool, volume: VolumeInfo) -> Step:
             force = [] if peer.connected else ["force"]
             gluster.ask("peer", "detach", peer.hostname, *force)
 
-    return Step("pool dissolved, if it has no other volume", needed_or_gone, detach)
+    return Step("pool dissolved if it has no other volume", needed_or_gone, detach)

@@ -32,7 +32,7 @@ def discard(brick: str, volume: str, volume_id: str, gluster: Gluster) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISDIR(found.st_mode):
-        raise PlaceRefused("%s is not a directory; it is left as it is" % brick)
+        raise PlaceRefused("%s is not a directory and is left as it is" % brick)
     _check(brick, volume, volume_id, gluster)
     shutil.rmtree(brick)
     return True
@@ -44,9 +44,9 @@ def _check(brick: str, volume: str, volume_id: str, gluster: Gluster) -> None:
     known = next((one for one in volumes if one.name == volume), None)
     if known is None or known.uuid != volume_id:
         raise PlaceRefused(
-            "glusterd knows no volume %s with the UUID %s; %s is left as it is"
+            "glusterd has no volume %s with UUID %s; %s is left as it is"
             % (volume, volume_id, brick),
-            hint="see: gluster volume info",
+            hint="see gluster volume info",
         )
     present = brick in _paths(known, own)
     if present and known.started:
@@ -60,8 +60,8 @@ def _check(brick: str, volume: str, volume_id: str, gluster: Gluster) -> None:
     empty = present and not mark and not os.listdir(brick)
     if mark != volume_id and not empty:
         raise PlaceRefused(
-            "%s is not a brick of volume %s; it is left as it is" % (brick, volume),
-            hint="look what it holds",
+            "%s is not a brick of volume %s and is left as it is" % (brick, volume),
+            hint="check what it contains",
         )
 
 

@@ -46,7 +46,7 @@ def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str], say: Say) -
         has = [str(brick) for brick in found.bricks] if found else []
         if [brick for brick in bricks if brick not in has]:
             raise GanetiGlusterError(
-                "glusterd took the bricks %s, and has them not" % ", ".join(bricks)
+                "glusterd accepted the bricks %s, but does not have them now" % ", ".join(bricks)
             )
         wait(
             "bricks of %s" % volume.name,

@@ -116,18 +116,16 @@ class Healer:
         """What is to be done where nothing has come forward for a while."""
         if progress.still >= GIVE_UP_AFTER:
             raise HealStuck(
-                "no progress for %d s, with the self-heal daemons started anew: %s"
+                "no progress for %d s, although the self-heal daemons were restarted: %s"
                 % (progress.still, line),
-                hint="`gluster volume heal %s info` names them, `gluster volume status %s` what"
-                " does not run" % (volume, volume),
+                hint="`gluster volume heal %s info` lists them, `gluster volume status %s` shows"
+                " what is not running" % (volume, volume),
             )
         if progress.restarts < len(RESTART_AFTER) and (
             progress.still >= RESTART_AFTER[progress.restarts]
         ):
             progress.restarts += 1
-            self.say(
-                "  no progress for %d s: starting the self-heal daemons anew" % progress.still
-            )
+            self.say("  no progress for %d s: restarting the self-heal daemons" % progress.still)
             self._restart_daemons(volume)
 
     def _restart_daemons(self, volume: str) -> None:
@@ -140,7 +138,8 @@ class Healer:
         nodes = [node for node in self._nodes if pool.state(node) == CONNECTED]
         ended, errors = self._crew.try_all("end-self-heal", {node: {} for node in nodes})
         self.say(
-            "  ended: %s" % (", ".join(node for node in ended if ended[node]) or "none was there")
+            "  stopped: %s"
+            % (", ".join(node for node in ended if ended[node]) or "none was running")
         )
         for node, reason in errors.items():
             self.say("  %s: %s" % (node, reason))
@@ -167,7 +166,7 @@ class Healer:
         """The files in a brick, and in another one of its set."""
         volume = self.gluster.volume(name)
         if volume is None:
-            raise GanetiGlusterError("there is no volume %s any more" % name)
+            raise GanetiGlusterError("volume %s no longer exists" % name)
         (brick,) = [found for found in volume.bricks if str(found) == "%s:%s" % (node, path)]
         for other in volume.set_of(brick):
             server = self._pool.node_of(other, self._nodes)
@@ -210,7 +209,7 @@ class _Wait:
         filled = self._count(found)
         line = str(found)
         if self._node and found.is_empty:
-            line += ", %d of %d files there" % (self._here, self._there)
+            line += ", %d of %d files present" % (self._here, self._there)
             self._note_lack(filled)
         self._note_backlog(found, line)
         complete = found.is_empty and (filled or not self._node)
@@ -239,7 +238,7 @@ class _Wait:
         """Have all looked over where nothing is behind and files are missing all the same."""
         self._lacking = 0 if filled else self._lacking + 1
         if self._lacking == LOOKS_BEFORE_FULL:
-            self._healer.say("  files are missing: having all of the volume looked over")
+            self._healer.say("  files are missing: starting a full heal of the volume")
             self._healer.start(self._volume, full=True)
 
     def _note_backlog(self, found: Backlog, line: str) -> None:
@@ -254,7 +253,7 @@ class _Wait:
 
     def _open(self) -> None:
         """Have what is open opened on the brick too, on which nothing could be open before."""
-        self._healer.say("  what is open is opened on %s:%s as well" % (self._node, self._path))
+        self._healer.say("  opening the files in use on %s:%s as well" % (self._node, self._path))
         reopen(self._healer.gluster, self._volume, self._held)
         self._opened, self._quiet, self._turn = True, 0, 0
 

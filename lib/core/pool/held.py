@@ -55,7 +55,7 @@ class Held:
         if self._changed or not self._usable:
             return
         self._changed = True
-        self._say("  writers keep no locks meanwhile: %s is 0" % OPTION)
+        self._say("  writers release their locks in the meantime: %s is 0" % OPTION)
         try:
             self._gluster.ask("volume", "set", self._volume, OPTION, _NONE)
         except (GlusterFailed, CommandFailed) as err:
@@ -80,5 +80,5 @@ class Held:
         try:
             self._gluster.ask("volume", *words)
         except (GlusterFailed, CommandFailed) as err:
-            self._say("  %s is still 0, see to it: gluster volume %s" % (OPTION, " ".join(words)))
+            self._say("  %s is still 0; reset it: gluster volume %s" % (OPTION, " ".join(words)))
             self._say("  %s" % err)

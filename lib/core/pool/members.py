@@ -109,7 +109,7 @@ def find_all(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> 
         return pools
     raise GanetiGlusterError(
         "no node is in a Gluster pool%s" % "".join("; %s" % reason for reason in reasons),
-        hint="make one with: gnt-gluster pool create",
+        hint="create one with gnt-gluster pool create",
     )
 
 

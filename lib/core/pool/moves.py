@@ -86,7 +86,7 @@ def need_copies(volume: VolumeInfo, brick: VolumeBrick) -> None:
     """Raise `MoveRefused` if what is on the brick is nowhere else: nothing could fill another."""
     if volume.set_size < 2:
         raise MoveRefused(
-            "volume %s has no copies: what is on %s is nowhere else" % (volume.name, brick),
+            "volume %s is not replicated: %s has the only copy of its data" % (volume.name, brick),
             hint="move the images to another volume (gnt-gluster image copy)",
         )
 
@@ -96,7 +96,10 @@ def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
     if not volume.started:
         return "volume %s is not started" % volume.name
     if volume.set_size < 2:
-        return "volume %s has no copies: what is on %s is nowhere else" % (volume.name, brick)
+        return "volume %s is not replicated: %s has the only copy of its data" % (
+            volume.name,
+            brick,
+        )
     others = [found for found in volume.set_of(brick) if found != brick]
     down = gluster.status(volume.name).offline(others)
     if down:
@@ -131,7 +134,7 @@ class Mover:
         if heal_first:
             steps.append(
                 Step(
-                    "nothing of volume %s to heal" % move.volume,
+                    "nothing to heal on volume %s" % move.volume,
                     partial(self._is_moved, move),
                     partial(self._heal_before, move),
                 )
@@ -139,7 +142,7 @@ class Mover:
         return [
             *steps,
             Step(
-                "volume %s: brick %s becomes %s" % (move.volume, move.old, move.new),
+                "volume %s: brick %s replaced by %s" % (move.volume, move.old, move.new),
                 partial(self._is_moved, move),
                 partial(self._move, move),
             ),
@@ -149,7 +152,7 @@ class Mover:
     def heal_step(self, volume: str, node: str, path: str) -> Step:
         """Wait until a brick has all that the others of its set have."""
         return Step(
-            "volume %s: %s:%s filled by its set" % (volume, node, path),
+            "volume %s: %s:%s healed" % (volume, node, path),
             lambda: False,
             lambda: self.heal(volume, node, path),
         )
@@ -164,7 +167,7 @@ class Mover:
             copies.need_others(self._crew, self._pool, self._nodes, volume, brick)
         except copies.NotWhole as err:
             raise MoveRefused(
-                "brick %s stays where it is: %s" % (brick, err.message), hint=err.hint
+                "brick %s is not moved: %s" % (brick, err.message), hint=err.hint
             ) from err
 
     def _heal_before(self, move: Move) -> None:
@@ -175,11 +178,11 @@ class Mover:
             with contextlib.suppress(NotInTime):
                 wait(
                     "brick %s" % move.old,
-                    lambda: "it does not run" if self._is_down(move) else "",
+                    lambda: "it is not running" if self._is_down(move) else "",
                     seconds=BRICK_SECONDS,
                 )
         if self._is_down(move):
-            self._say("  brick %s does not run, and cannot be started" % move.old)
+            self._say("  brick %s is not running and cannot be started" % move.old)
         else:
             self.heal(move.volume)
 
@@ -194,10 +197,10 @@ class Mover:
         gluster = self._gluster
         volume = gluster.volume(move.volume)
         if volume is None:
-            raise MoveRefused("there is no volume %s any more" % move.volume)
+            raise MoveRefused("volume %s no longer exists" % move.volume)
         reason = obstacle(gluster, volume, move.old)
         if reason:
-            raise MoveRefused("brick %s stays where it is: %s" % (move.old, reason))
+            raise MoveRefused("brick %s is not moved: %s" % (move.old, reason))
         self.need_others(volume, move.old)
         words = ("volume", "replace-brick", move.volume, str(move.old), move.new)
         with Held(gluster, move.volume, self._say) as held:
@@ -205,7 +208,7 @@ class Mover:
             gluster.ask(*words, "commit", "force")
             if not self._is_moved(move):
                 raise GanetiGlusterError(
-                    "glusterd took the new brick %s, and has it not" % move.new
+                    "glusterd accepted the new brick %s, but does not have it now" % move.new
                 )
             wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
             held.wait_switched()
@@ -237,9 +240,9 @@ def leave_pool(gluster: Gluster, pool: Pool, node: str, *, is_gone: Callable[[],
             raise MoveRefused("%s still has bricks" % node)
         gluster.ask("peer", "detach", peer.hostname, *(["force"] if is_gone() else []))
         if not out():
-            raise GanetiGlusterError("glusterd detached %s, and still has it" % node)
+            raise GanetiGlusterError("glusterd detached %s, but still lists it" % node)
 
-    return Step("%s out of the pool" % node, out, detach)
+    return Step("%s removed from the pool" % node, out, detach)
 
 
 def directory_of(brick: VolumeBrick) -> str:

@@ -142,20 +142,20 @@ def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
         raise PlaceRefused("%s is in use%s" % (device, _at(facts.mounted_at)))
     if os.path.isdir(directory) and os.listdir(directory):
         raise PlaceRefused(
-            "%s holds something, which a mount would hide" % directory,
-            hint="give another --brick-dir",
+            "%s contains files, which a mount would hide" % directory,
+            hint="choose another --brick-dir",
         )
     if facts.signatures and not (facts.ours or facts.interrupted or wipe):
         raise PlaceRefused(
-            "%s holds something (%s)" % (device, ", ".join(facts.signatures)),
-            hint="--wipe formats it all the same; what is on it is lost",
+            "%s contains data (%s)" % (device, ", ".join(facts.signatures)),
+            hint="use --wipe to format it anyway; all data on it is lost",
         )
     if not facts.ours or facts.interrupted or wipe:
         _format(device, directory)
     os.makedirs(directory, exist_ok=True)
     _enable_mount(directory, device)
     if _where_mounted(os.stat(device).st_rdev) != directory:
-        raise PlaceRefused("%s is not mounted at %s, for no known reason" % (device, directory))
+        raise PlaceRefused("%s is not mounted at %s, for an unknown reason" % (device, directory))
     _note(directory).unlink(missing_ok=True)
     return True
 
@@ -235,7 +235,9 @@ def _enable_mount(directory: str, device: str) -> bool:
         if os.path.ismount(directory):
             return False  # mounted by an entry of the administrator's own
         if there:
-            raise PlaceRefused("%s is not ours: it mounts something else there" % unit)
+            raise PlaceRefused(
+                "%s was not created by gnt-gluster: it mounts something else there" % unit
+            )
     new = there != text
     if new:
         private.write(str(unit), text, mode=UNIT_MODE)

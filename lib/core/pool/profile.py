@@ -61,8 +61,8 @@ OPTIONS = (
     Option(
         "features.shard",
         "on",
-        "a heal copies pieces, not whole images; switched off, only the first piece of each "
-        "image is left visible",
+        "with sharding, a heal copies shards instead of whole images; if it is switched off, only"
+        " the first shard of each image stays visible",
         dangerous=("off",),
         fixed=True,
     ),
@@ -70,7 +70,8 @@ OPTIONS = (
     Option(
         "features.shard-block-size",
         "64MB",
-        "fixed once images exist: a volume with pieces of two sizes cannot be read right",
+        "the size is fixed once images exist: a volume with shards of two sizes cannot be read"
+        " correctly",
         fixed=True,
     ),
     Option(
@@ -81,31 +82,32 @@ OPTIONS = (
     Option(
         "client.strict-locks",
         "on",
-        "a client whose lock the bricks have forgotten writes on by the file that it had locked",
+        "otherwise a client whose lock the bricks have dropped goes on writing to the file that"
+        " it had locked",
         dangerous=("off",),
     ),
     Option(
         "client.tcp-user-timeout",
         "20",
-        "a client tries a server that was away anew within seconds, where the kernel alone "
-        "waits up to two minutes",
+        "it makes a client reconnect to a server within seconds, where the kernel alone waits up"
+        " to two minutes",
     ),
     Option(
         "network.remote-dio",
         "disable",
-        "clients would drop O_DIRECT before the bricks see it",
+        "otherwise clients drop O_DIRECT before it reaches the bricks",
     ),
     Option(
         "cluster.quorum-type",
         "auto",
-        "without it a cut network makes two images of one: split-brain",
+        "without it, a network partition leads to a split-brain",
         replicated=True,
         dangerous=("none",),
     ),
     Option(
         "cluster.server-quorum-type",
         "server",
-        "bricks of servers that are cut off must stop, or clients there write on",
+        "bricks of servers that are cut off must stop, or clients there go on writing",
         replicated=True,
         dangerous=("none", "off"),
     ),
@@ -119,7 +121,7 @@ OPTIONS = (
     Option(
         "cluster.self-heal-daemon",
         "on",
-        "copies that missed a write stay behind for ever",
+        "otherwise copies that missed a write are never healed",
         replicated=True,
         dangerous=("off",),
     ),
@@ -132,40 +134,40 @@ OPTIONS = (
     Option(
         "network.ping-timeout",
         "20",
-        "42 s, the default, outlasts a guest's patience; very small values tear healthy "
-        "volumes apart",
+        "the default of 42 s is longer than guests wait; very small values disconnect healthy"
+        " bricks",
         danger_below=10,
     ),
-    Option("cluster.lookup-optimize", "off", "it is known for wrong lookups with shards"),
+    Option("cluster.lookup-optimize", "off", "it is known to cause wrong lookups with shards"),
     Option(
         "cluster.force-migration",
         "off",
-        "it corrupts open files in a rebalance",
+        "it corrupts open files during a rebalance",
         dangerous=("on",),
     ),
     Option(
         "performance.parallel-readdir",
         "off",
-        "it has known defects: directories with names missing",
+        "it has known defects: entries missing from directories",
     ),
     Option(
         "performance.resync-failed-syncs-after-fsync",
         "on",
-        "a failed fsync must not lose what the guest was told is safe",
+        "after a failed fsync, data that the guest considers safe must not be lost",
         dangerous=("off",),
     ),
     Option(
         "storage.reserve",
         "5",
-        "a full brick under sharded images corrupts them (in per cent of the brick)",
+        "sharded images are corrupted when a brick is full (in per cent of the brick)",
         compare=AT_LEAST,
         danger_below=1,
     ),
     Option(
         "cluster.post-op-delay-secs",
         "1",
-        "without it each write marks its copies by itself; `gnt-gluster pool` does so for as "
-        "long as it waits for a heal that writers keep up",
+        "without it, each write marks its copies separately; `gnt-gluster pool` switches it off"
+        " while it waits for a heal that writers delay",
         replicated=True,
         compare=AT_LEAST,
     ),

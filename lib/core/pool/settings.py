@@ -63,8 +63,8 @@ class Settings:
                 continue
             if not _TAG.fullmatch(tag) or len(tag) > _TAG_LENGTH:
                 raise InvalidParameter(
-                    "%s %r: as a tag of the cluster it can have letters, digits and .+*/:@_- "
-                    "only, and %d characters with its name" % (key, value, _TAG_LENGTH)
+                    "%s %r: as a cluster tag it can only contain letters, digits and .+*/:@_-,"
+                    " and at most %d characters including its name" % (key, value, _TAG_LENGTH)
                 )
             found.append(tag)
         return found

@@ -47,18 +47,18 @@ class Shape:
             redundancy = (disperse - 1) // 2
         if disperse < 3 or not 1 <= redundancy < disperse / 2:
             raise InvalidParameter(
-                "disperse %d with redundancy %d: it takes at least 3 bricks, and redundancy "
-                "from 1 to less than half of them" % (disperse, redundancy)
+                "disperse %d with redundancy %d: it needs at least 3 bricks, and a redundancy of"
+                " at least 1 and less than half of them" % (disperse, redundancy)
             )
         return cls(1, 0, disperse, redundancy)
 
     @classmethod
     def _replicated(cls, replica: int, arbiter: int) -> Shape:
         if replica < 1:
-            raise InvalidParameter("replica %d: it is a number of copies" % replica)
+            raise InvalidParameter("replica %d: it must be a number of copies" % replica)
         if arbiter not in (0, 1) or (arbiter and replica != 3):
             raise InvalidParameter(
-                "arbiter %d with replica %d: there is one arbiter, in replica 3"
+                "arbiter %d with replica %d: only one arbiter, with replica 3, is possible"
                 % (arbiter, replica)
             )
         return cls(replica, arbiter)
@@ -86,11 +86,11 @@ class Shape:
         if self.disperse:
             return []
         if self.replica == 1:
-            return ["each image is on one brick alone, and lost with its disk"]
+            return ["each image is on a single brick and is lost if its disk fails"]
         if self.replica == 2:
             return [
-                "with two copies, one server that is away either stops all writing or makes "
-                "two images of one (split-brain); use replica 3, or replica 3 with arbiter 1"
+                "with two copies, the failure of one server either stops all writes or leads to a"
+                " split-brain; use replica 3, or replica 3 with arbiter 1"
             ]
         return []
 
@@ -98,8 +98,8 @@ class Shape:
         """What to know of the shape."""
         if self.disperse:
             return [
-                "small writes to a dispersed volume read and write all bricks of a set: "
-                "expect little speed from virtual machines"
+                "small writes to a dispersed volume read and write all bricks of a set: virtual"
+                " machines will be slow"
             ]
         return []
 

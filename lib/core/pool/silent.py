@@ -31,7 +31,7 @@ def notice(crew: Crew, pool: Pool, node: str, nodes: Sequence[str], say: Say) ->
     reason = crew.one(pool.anchor, "reach", server=node)
     if not reason:
         return pool
-    say("%s does not answer (%s): ending what is left of glusterd's connections" % (node, reason))
+    say("%s does not answer (%s): closing glusterd's remaining connections" % (node, reason))
     peer = pool.peer(node)
     servers = sorted({node, pool.addresses.get(node, node), *(peer.names if peer else ())})
     tell = [name for name in nodes if name != node and pool.state(name) == CONNECTED]

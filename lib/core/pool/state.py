@@ -256,7 +256,7 @@ def _problems(
     if silent:
         yield "Not running somewhere: %s." % ", ".join(silent)
     if error:
-        yield "What waits for a heal is not known: %s" % decode.printable(error)
+        yield "It is not known what needs healing: %s" % decode.printable(error)
 
 
 def _used(total: int | None, free: int | None) -> int | None:

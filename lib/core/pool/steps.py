@@ -33,7 +33,7 @@ class StepFailed(GanetiGlusterError):
     def __init__(self, step: str, reason: str) -> None:
         super().__init__(
             "%s: %s" % (step, reason),
-            hint="what was done so far stays; run the command again to go on from here",
+            hint="the steps before it are done; run the command again to continue",
         )
 
 
@@ -47,8 +47,8 @@ def check_same(shown: Sequence[Step], now: Sequence[Step]) -> None:
     if before != after:
         other = [text for text in after if text not in before] or ["fewer steps"]
         raise Changed(
-            "nothing was changed: what is to be done is not what was asked any more, but: %s"
-            % "; ".join(other),
+            "nothing was changed: the required steps have changed since the question, and are"
+            " now: %s" % "; ".join(other),
             hint="run the command again",
         )
 
@@ -63,7 +63,7 @@ def run(steps: Sequence[Step], say: Say) -> None:
         label = "[%d/%d] %s" % (number, len(steps), step.text)
         try:
             if step.done():
-                say("%s: already so" % label)
+                say("%s: already done" % label)
                 continue
             say("%s ..." % label)
             started = time.monotonic()
@@ -94,5 +94,5 @@ def wait(
             say("  %s" % last)
             said = last
         if time.monotonic() + PAUSE > end:
-            raise NotInTime("%s: not in %d s: %s" % (what, seconds, last))
+            raise NotInTime("%s: not completed within %d s: %s" % (what, seconds, last))
         time.sleep(PAUSE)

@@ -60,12 +60,12 @@ def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
         except (FileNotFoundError, ConnectionRefusedError) as err:
             raise NoServer("the image has no server here") from err
         except (TimeoutError, BlockingIOError) as err:  # the latter where many wait already
-            raise NoAnswer("its server does not answer in %g s" % timeout) from err
+            raise NoAnswer("its server does not answer within %g s" % timeout) from err
         try:
             connection.send(question.encode())
             data = connection.recv(_LONGEST)
         except TimeoutError as err:
-            raise NoAnswer("its server does not answer in %g s" % timeout) from err
+            raise NoAnswer("its server does not answer within %g s" % timeout) from err
         except (ConnectionError, BrokenPipeError):
             return {}
     text = data.decode("utf-8", "replace")

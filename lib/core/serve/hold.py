@@ -58,7 +58,7 @@ class Hold:
             self._file.lock(self._kind, pid=self._number)
         except OSError as err:
             raise LockLost(
-                "the lock of image %s was lost while it was worked on (%s), and a node may have"
+                "the lock on image %s was lost while it was in use (%s), and a node may have"
                 " opened it since" % (self.path, err.strerror),
                 hint="try again when all bricks of volume %s answer" % self._volume.name,
             ) from err

@@ -53,7 +53,7 @@ class Held(GanetiGlusterError):
     """An image is open somewhere else; `holder` is None where it has just let go."""
 
     def __init__(self, path: str, holder: Holder | None) -> None:
-        super().__init__("image %s is open elsewhere" % path)
+        super().__init__("image %s is open on another node" % path)
         self.path = path
         self.holder = holder
 
@@ -66,7 +66,7 @@ class LastUser(GanetiGlusterError):
     """
 
     def __init__(self, path: str, number: int, word: str) -> None:
-        super().__init__("who had image %s last has not said that it ended" % path)
+        super().__init__("the last user of image %s has not closed it" % path)
         self.path = path
         self.number = number
         self.word = word

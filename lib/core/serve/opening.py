@@ -31,7 +31,7 @@ def open_image(
     mode: str = EXCLUSIVE,
     locking: bool,
     patience: int,
-    name_of: Callable[[int], str] = "the node of number %d".__mod__,
+    name_of: Callable[[int], str] = "the node with number %d".__mod__,
 ) -> None:
     """Have an image served on this node, whose number is `number`, in its work on images `work`.
 
@@ -86,7 +86,7 @@ def _await_former(server: ImageServer, own: tuple[int, int]) -> None:
     `Held`.
     """
     path = server.path
-    logging.warning("Image %s is still open from before a restart of this node", path)
+    logging.warning("Image %s is still open since before this node was restarted", path)
     end = time.monotonic() + hold.OWN_SECONDS
     free_since: float | None = None
     while True:

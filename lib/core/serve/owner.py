@@ -52,6 +52,6 @@ def _tell(key: str, uid: int) -> None:
     answer = control.ask(key, "owner %d" % uid, timeout=_SECONDS)
     if "ok" not in answer:
         raise NotGiven(
-            "user %d cannot be let to image server %s: %s"
+            "cannot give user %d access to image server %s: %s"
             % (uid, key, answer.get("error", "it ended"))
         )

@@ -234,8 +234,9 @@ class ImageServer:
             return ImageGone(what % (self.path, self.spec.name, "it does not exist"))
         if not os.path.exists(PROGRAM):
             return ServerFailed(
-                what % (self.path, self.spec.name, "there is no %s" % PROGRAM),
-                hint="install the package ganeti-gluster, or 'make install' with a compiler",
+                what % (self.path, self.spec.name, "%s is missing" % PROGRAM),
+                hint="install the package ganeti-gluster, or run 'make install' with a compiler"
+                " available",
             )
         reason, hint = self._why(failure.get("error", str(err)))
         return ServerFailed(what % (self.path, self.spec.name, reason), hint=hint)

@@ -64,7 +64,7 @@ class Body:
             raise NotUnderstood("", "it is not UTF-8") from err
         found = decode.plain(text, longest=self._longest)
         if not isinstance(found, list) or [type(part) for part in found] != [bool, str]:
-            raise NotUnderstood("", "it is not an outcome and a text")
+            raise NotUnderstood("", "it is not an outcome and a string")
         return text
 
     def complaint(self) -> str:
@@ -99,7 +99,7 @@ def explain(message: str, seconds: int) -> str:
     if code == _NOT_TAKEN:
         return str(NotUnderstood("", "it is too long"))
     if code == _CANNOT_CONNECT:
-        return "no connection; is the node up, and does ganeti-noded run there?"
+        return "no connection; is the node up, and is ganeti-noded running there?"
     return text
 
 
@@ -124,7 +124,7 @@ def parse_status(
         for service in own.services:
             _check(service, each)
         if [service.name for service in own.services] != [one.name for one in each.services]:
-            raise NotUnderstood("types", "other services of %s than asked for" % each.name)
+            raise NotUnderstood("types", "not the requested services of %s" % each.name)
         found[each.name] = [replace(service, node=node) for service in own.services]
     return found
 
@@ -133,12 +133,14 @@ def _check(found: ServerService, type: ServiceType) -> None:
     """Raise NotUnderstood where it cannot be one of the type's services on a node."""
     known = type.service(found.name)
     if found.type != type.name or known is None:
-        raise NotUnderstood("types", "a service that is none of %s" % type.name)
+        raise NotUnderstood("types", "a service that does not belong to %s" % type.name)
     if found.status not in _STATES or found.unit not in ("", *known.units):
         raise NotUnderstood("types", "a state that %s %s cannot have" % (type.name, known.name))
 
 
-OTHER_CONFIGURATION = "it has another gluster-services.conf than the master; copy it there"
+OTHER_CONFIGURATION = (
+    "its gluster-services.conf differs from that of the master; copy the file there"
+)
 
 
 def data(answer: Answer, *, longest: int = decode.LONGEST) -> dict[str, Any]:
@@ -147,7 +149,7 @@ def data(answer: Answer, *, longest: int = decode.LONGEST) -> dict[str, Any]:
         raise GanetiGlusterError(answer.reason)
     found = decode.plain(answer.output, longest=longest)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise GanetiGlusterError("it has another version of ganeti-gluster")
+        raise GanetiGlusterError("it has a different version of ganeti-gluster")
     if "error" in found:
         raise GanetiGlusterError(decode.value(str, found["error"], "error"))
     return found
@@ -165,7 +167,7 @@ def packed(answer: Answer, *, longest: int) -> str:
     """The dump that a node gives, for `replica.unpack`; raises GanetiGlusterError."""
     found = data(answer, longest=longest).get("dump")
     if not isinstance(found, str):
-        raise NotUnderstood("dump", "not a text")
+        raise NotUnderstood("dump", "not a string")
     return found
 
 
@@ -192,7 +194,7 @@ def parse_outcomes(
         outcomes: Sequence[Outcome] = part(answer, "outcomes", tuple[Outcome, ...])
         names = [(outcome.type, outcome.service) for outcome in outcomes]
         if names != [(type.name, service.name) for service in covered]:
-            raise NotUnderstood("outcomes", "of other services than asked for")
+            raise NotUnderstood("outcomes", "not of the requested services")
     except GanetiGlusterError as err:
         return all_alike(type, covered, node, control.FAILED, str(err))
     return [replace(outcome, node=node) for outcome in outcomes]

@@ -94,7 +94,7 @@ class Configuration:
                 return found
         raise InvalidConfiguration(
             "there is no service type %r" % name,
-            hint="known are %s" % ", ".join(found.name for found in self.types),
+            hint="the known types are %s" % ", ".join(found.name for found in self.types),
         )
 
 
@@ -162,7 +162,7 @@ class _Within:
 
 
 def _type(name: str, section: Mapping[str, str], base: ServiceType | None) -> ServiceType:
-    _match(_TYPE, name, "name of a type (capital letters, digits and _)")
+    _match(_TYPE, name, "type name (capital letters, digits and _)")
     found = base or ServiceType(name, name, ())
     services = []
     for key, value in section.items():
@@ -190,12 +190,12 @@ def _type(name: str, section: Mapping[str, str], base: ServiceType | None) -> Se
 
 
 def _service(name: str, value: str) -> Service:
-    _match(_SERVICE, name, "name of a service (small letters, digits, _ and -)")
+    _match(_SERVICE, name, "service name (small letters, digits, _ and -)")
     units = tuple(unit.removesuffix(".service") for unit in value.split())
     if not units:
         raise ValueError("service %s has no unit" % name)
     for unit in units:
-        _match(_UNIT, unit, "name of a unit")
+        _match(_UNIT, unit, "unit name")
     return Service(name, units)
 
 
@@ -209,13 +209,13 @@ def node_choice(value: str) -> NodeChoice:
         return NodeChoice("tag", tag=_match(_TAG, value[len("tag:") :], "tag"))
     names = value.replace(",", " ").split()
     if not names:
-        raise ValueError("'nodes' is empty; write all, none, tag:TAG or names of nodes")
+        raise ValueError("'nodes' is empty; use all, none, tag:TAG or node names")
     return NodeChoice("names", names=frozenset(_match(_NODE, name, "node name") for name in names))
 
 
 def _title(value: str) -> str:
     if not value or len(value) > 64 or not value.isprintable():
-        raise ValueError("the title is to be one line of at most 64 characters")
+        raise ValueError("the title must be one line of at most 64 characters")
     return value
 
 
@@ -233,17 +233,17 @@ def _settings(section: Mapping[str, str]) -> dict[str, int]:
 
 def _number(key: str, value: str, allowed: tuple[int, int]) -> int:
     if not value.isascii() or not value.isdigit() or not allowed[0] <= int(value) <= allowed[1]:
-        raise ValueError("%s is to be a number from %d to %d, not %r" % (key, *allowed, value))
+        raise ValueError("%s must be a number from %d to %d, not %r" % (key, *allowed, value))
     return int(value)
 
 
 def _switch(key: str, value: str) -> bool:
     if value not in ("on", "off"):
-        raise ValueError("%s is to be on or off, not %r" % (key, value))
+        raise ValueError("%s must be on or off, not %r" % (key, value))
     return value == "on"
 
 
 def _match(pattern: re.Pattern[str], value: str, what: str) -> str:
     if not pattern.fullmatch(value):
-        raise ValueError("%r is no %s" % (value, what))
+        raise ValueError("%r is not a valid %s" % (value, what))
     return value

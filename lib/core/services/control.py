@@ -81,7 +81,7 @@ class Controller:
         }
         after, unsteady, seconds = self._settled(verb, services, begun)
         for name in unsteady:
-            errors[name] = "it ended and was started again within %.0f s" % seconds
+            errors[name] = "it ended and was restarted within %.0f s" % seconds
         return [
             self._outcome(verb, service, before, after, errors.get(service.name, ""))
             for service in services
@@ -146,7 +146,7 @@ class Controller:
         elif status is not wanted:
             result, message = FAILED, now.message or error or "it is %s" % status
             if now.masked and wanted is Status.RUNNING:
-                message = "masked; systemctl unmask %s.service" % now.name
+                message = "masked; use systemctl unmask %s.service" % now.name
         elif error and verb != STOP:
             result, message = FAILED, error
         elif verb != RESTART and was.status is wanted and not was.transition:

@@ -63,9 +63,9 @@ class Event:
 
 def _sentence(event: Event) -> str:
     if event.kind == FETCH_FAILED:
-        return "%s no longer tells its services" % event.node
+        return "%s no longer reports its services" % event.node
     if event.kind == FETCH_RESTORED:
-        return "%s tells its services again" % event.node
+        return "%s reports its services again" % event.node
     change = "%s -> %s" % (event.old, event.new)
     if event.kind == CLUSTER_STATUS:
         return "%s in the cluster: %s" % (event.type, change)
@@ -75,7 +75,7 @@ def _sentence(event: Event) -> str:
     if event.kind == SERVICE_APPEARED:
         return "%s is new: %s" % (service, event.new)
     if event.kind == SERVICE_VANISHED:
-        return "%s is no longer there: was %s" % (service, event.old)
+        return "%s no longer exists: was %s" % (service, event.old)
     return "%s: %s" % (service, change)
 
 

@@ -106,8 +106,8 @@ def control(name: str, configuration: Configuration, manager: Systemd) -> dict[s
         verb, found, service = commands(configuration)[name]
     except KeyError:
         raise GanetiGlusterError(
-            "%s is not a command of this node's configuration" % name,
-            hint="copy %s to it" % constants.SERVICES_CONF,
+            "%s is not a command in the configuration of this node" % name,
+            hint="copy the master's %s to this node" % constants.SERVICES_CONF,
         ) from None
     with _alone():
         outcomes = Controller(manager, found.name).run(
@@ -118,7 +118,7 @@ def control(name: str, configuration: Configuration, manager: Systemd) -> dict[s
 
 def _alone() -> contextlib.AbstractContextManager[int]:
     """Keep other starts and stops off this node; raises `Busy` after a while."""
-    refusal = Busy("services are being started or stopped here by somebody else")
+    refusal = Busy("services are already being started or stopped on this node")
     return private.locked(constants.SERVICES_LOCK, seconds=LOCK_SECONDS, refusal=refusal)
 
 

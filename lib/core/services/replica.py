@@ -56,7 +56,7 @@ def unpack(text: str, *, history: int = HISTORY_RANGE[1]) -> dict[str, Any]:
             raise NotUnderstood("dump", "not an object")
         version(dump)
     except (ValueError, NotUnderstood, zlib.error) as err:
-        raise InvalidReplica("this is not the store of a master: %s" % err) from err
+        raise InvalidReplica("this is not a store from a master: %s" % err) from err
     return dump
 
 
@@ -67,7 +67,7 @@ def _expand(text: str, most: int) -> bytes:
     if machine.unconsumed_tail:
         raise ValueError("it has more than %d bytes" % most)
     if not machine.eof:
-        raise ValueError("it is not whole")
+        raise ValueError("it is incomplete")
     return data
 
 

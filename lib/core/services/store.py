@@ -193,10 +193,11 @@ class Store:
         try:
             left = decode.build(_Dump, dump)
         except NotUnderstood as err:
-            raise StoreError("this is not what a master left: %s" % err) from err
+            raise StoreError("this is not a store from a master: %s" % err) from err
         if left.format != FORMAT:
             raise StoreError(
-                "this is not what a master left: its format is %d, not %d" % (left.format, FORMAT)
+                "this is not a store from a master: its format is %d, not %d"
+                % (left.format, FORMAT)
             )
         version = Version(*left.version)
         with self._transaction("IMMEDIATE"):
@@ -286,7 +287,7 @@ def connect(path: str | None = None, *, readonly: bool = True) -> Iterator[Store
         os.close(private.open_file(path, os.O_RDWR | os.O_CREAT))
     elif not os.path.exists(path):
         raise StoreError(
-            "nothing is known of the services yet: there is no %s" % path,
+            "nothing is known about the services yet: %s does not exist" % path,
             hint="the sync runs on the master: systemctl status gluster-services-sync.timer",
         )
     with _errors():

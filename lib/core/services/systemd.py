@@ -84,7 +84,7 @@ class Systemd:
         blocks = parse_show(done.stdout)
         if len(blocks) != len(units):
             raise SystemdSilent(
-                "systemctl told of %d units instead of %d" % (len(blocks), len(units))
+                "systemctl reported %d units instead of %d" % (len(blocks), len(units))
             )
         clock = time.time() - time.monotonic()
         return {
@@ -140,7 +140,7 @@ def state(
     """
     load, active = found.get("LoadState", ""), found.get("ActiveState", "")
     if not load or not active:
-        raise SystemdSilent("systemctl told no state of %s" % name)
+        raise SystemdSilent("systemctl reported no state for %s" % name)
     masked = load == "masked"
     runs = active not in ("inactive", "failed")
     # Debian masks the units of a package that has been removed.
@@ -209,7 +209,7 @@ def _not_started(found: Mapping[str, str]) -> str:
         tried = found.get("%sTimestampMonotonic" % what) or "0"
         if tried != "0" and found.get("%sResult" % what) == "no":
             name = "a condition" if what == "Condition" else "an assertion"
-            return "not started: %s of its unit does not hold" % name
+            return "not started: %s of its unit is not met" % name
     return ""
 
 

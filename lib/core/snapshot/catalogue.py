@@ -103,9 +103,9 @@ def check_name(name: object) -> str:
             "snapshot name %.70s: it is longer than %d characters" % (text, NAME_LENGTH)
         )
     if text == names.BACKUP_SNAPSHOT:
-        raise InvalidParameter("snapshot name %s: it is that of Ganeti's backups" % text)
+        raise InvalidParameter("snapshot name %s: it is reserved for Ganeti's backups" % text)
     if text.endswith(PARTIAL):
-        raise InvalidParameter("snapshot name %s: it ends with %s" % (text, PARTIAL))
+        raise InvalidParameter("snapshot name %s: it must not end with %s" % (text, PARTIAL))
     return text
 
 
@@ -185,7 +185,7 @@ def find(volume: Volume, instance_uuid: str, disks: Mapping[int, str], name: str
             return snapshot
     raise NoSuchSnapshot(
         "volume %s has no snapshot %s of this instance" % (volume.name, name),
-        hint="gnt-gluster disk snapshots shows those that there are",
+        hint="gnt-gluster disk snapshots lists the existing ones",
     )
 
 
@@ -196,7 +196,8 @@ def find_complete(
     snapshot = find(volume, instance_uuid, disks, name)
     if not snapshot.complete:
         raise IncompleteSnapshot(
-            "snapshot %s is not whole: it was cut short, or an image of it was removed" % name,
+            "snapshot %s is incomplete: it was interrupted, or one of its images was removed"
+            % name,
             hint="remove it with gnt-gluster disk remove-snapshot",
         )
     return snapshot
@@ -206,7 +207,7 @@ def check_free(volume: Volume, instance_uuid: str, disks: Mapping[int, str], nam
     """Raise `SnapshotExists` where there is something of that name."""
     if any(snapshot.name == name for snapshot in find_all(volume, instance_uuid, disks)):
         raise SnapshotExists(
-            "volume %s has a snapshot %s of this instance already" % (volume.name, name),
+            "volume %s already has a snapshot %s of this instance" % (volume.name, name),
             hint="choose another name, or remove it with gnt-gluster disk remove-snapshot",
         )
 
@@ -237,7 +238,9 @@ def remove(volume: Volume, snapshot: Snapshot, *, node: str) -> None:
 def outdated(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:
     """Those of the rotation that give way when `keep` of it stay, the oldest first."""
     if keep < 1:
-        raise InvalidParameter("to keep %d snapshots: at least one has to stay" % keep)
+        raise InvalidParameter(
+            "cannot keep %d snapshots: at least one snapshot must be kept" % keep
+        )
     rotated = [each for each in snapshots if each.complete and each.about and each.about.rotated]
     return rotated[:-keep]
 

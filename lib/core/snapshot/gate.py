@@ -53,18 +53,18 @@ def clear_the_way(program: Sequence[str], instance: str) -> None:
         if service.is_going_on(instance):
             if service.idle_seconds(instance) < service.STUCK_SECONDS:
                 raise _closed(instance)
-            _say("the snapshot makes no progress and is given up")
+            _say("the snapshot makes no progress and is cancelled")
             systemd.ctl("stop", "--no-block", service.unit(instance), timeout=_STOP_SECONDS)
         elif not service.is_busy(instance):
             command.run(service.undo_argv(program, instance), timeout=_BRIEF_SECONDS)
     except command.CommandFailed as err:
-        _say("what a snapshot has left in QEMU stays there until that ends: %s" % err)
+        _say("the remains of a snapshot stay in QEMU until it ends: %s" % err)
 
 
 def _closed(instance: str) -> Closed:
     return Closed(
         "a snapshot of instance %s is being taken, restored or removed" % instance,
-        hint="wait for its end, or stop it with systemctl stop %s on this node"
+        hint="wait until it has finished, or stop it with systemctl stop %s on this node"
         % service.unit(instance),
     )
 

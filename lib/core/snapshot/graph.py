@@ -95,7 +95,7 @@ def hide(node: str) -> str:
     own = _OWN_NAME.fullmatch(node)
     hidden = "block%s" % own[1] if own else node
     if len(_TOP + hidden) > _NAME_LENGTH or (not own and _HIDDEN_NAME.fullmatch(node)):
-        raise Refused("QEMU's name %r of a disk cannot be extended" % node)
+        raise Refused("QEMU's name %r for a disk cannot be extended" % node)
     return hidden
 
 

@@ -149,8 +149,8 @@ def undo(connect: Connect) -> None:
         except MonitorFailed as err:
             if time.monotonic() > deadline:
                 raise LeftInQemu(
-                    "what the snapshot needed is still in QEMU: %s" % err,
-                    hint="the guest goes on; the next snapshot takes it away",
+                    "the resources of the snapshot are still in QEMU: %s" % err,
+                    hint="the guest keeps running; the next snapshot removes them",
                 ) from err
         time.sleep(0.2)
 
@@ -172,8 +172,8 @@ def clear(monitor: Monitor) -> bool:
         # An export that was told to end lets go of its node a little later.
         if time.monotonic() > deadline:
             raise LeftInQemu(
-                "QEMU keeps %s: %s" % (", ".join(left), "; ".join(failures) or "no reason told"),
-                hint="the guest goes on; the next snapshot takes it away",
+                "QEMU keeps %s: %s" % (", ".join(left), "; ".join(failures) or "no reason given"),
+                hint="the guest keeps running; the next snapshot removes them",
             )
         time.sleep(0.1)
 
@@ -201,10 +201,10 @@ def check_space(directory: str) -> None:
     reserved = int(min(RESERVED_BYTES, RESERVED_PART * total))
     if free < reserved + NEEDED_BYTES:
         raise NoLocalSpace(
-            "%s has %d MiB free, and %d MiB are kept for others"
+            "%s has %d MiB free, and %d MiB are reserved"
             % (directory, free >> 20, reserved >> 20),
-            hint="a running guest's snapshot keeps there what the guest overwrites meanwhile:"
-            " make room, or mount another file system there",
+            hint="the snapshot of a running guest stores there what the guest overwrites in the"
+            " meantime: free some space, or mount another file system there",
         )
 
 

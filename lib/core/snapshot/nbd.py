@@ -98,7 +98,7 @@ class NbdSource:
                     yield Extent(offset, length)
                 offset += length
             if not answer:
-                raise SnapshotLost("%s: QEMU tells nothing of what is at %d" % (self.name, offset))
+                raise SnapshotLost("%s: QEMU does not report what is at %d" % (self.name, offset))
 
     def _call(self, method: str, *args: Any) -> Any:
         import nbd  # late: only a running guest's snapshot needs it
@@ -108,7 +108,7 @@ class NbdSource:
         except nbd.Error as err:
             why = self._explain() or err.string
             raise SnapshotLost(
-                "%s is lost: %s" % (self.name, why), hint="the guest goes on; try again"
+                "%s is lost: %s" % (self.name, why), hint="the guest keeps running; try again"
             ) from err
 
     def _handle(self, nbd: Any) -> Any:

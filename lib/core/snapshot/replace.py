@@ -116,7 +116,7 @@ def _undo_all(replacements: Sequence[Replacement], cause: BaseException) -> None
         raise errors.IncompleteImage(
             "%s; and image %s could not be put back (%s)" % (cause, each.path, error.strerror),
             path=each.path,
-            hint="its content is in %s or in %s: restore it again when volume %s is whole"
+            hint="its content is in %s or in %s: restore it again when volume %s is healthy"
             % (each.path, each.replaced, each.volume.name),
         ) from cause
 
@@ -134,6 +134,6 @@ def _finish_all(replacements: Sequence[Replacement]) -> None:
             "image %s is restored, but the old one could not be removed (%s)"
             % (each.path, error.strerror),
             path=each.replaced,
-            hint="restore it again when volume %s is whole, which removes %s"
+            hint="restore it again when volume %s is healthy, which removes %s"
             % (each.volume.name, each.replaced),
         ) from error

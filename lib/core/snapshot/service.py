@@ -196,7 +196,7 @@ def _lines(stream: IO[bytes]) -> Iterator[Event]:
             deadline = time.monotonic() + SILENCE
             *whole, rest = (rest + data).split(b"\n")
             if len(rest) > _LONGEST_LINE:
-                raise WorkerFailed("what the worker says is not understood: it has no end")
+                raise WorkerFailed("the output of the worker is not understood: it has no end")
             for line in whole:
                 yield _event(line)
 
@@ -215,7 +215,7 @@ def _event(line: bytes) -> Event:
             return {"event": name, "result": decode.value(Result, said.get("result"), "result")}
         more = decode.value(_SAID[name], said, name) if name in _SAID else {}
     except NotUnderstood as err:
-        raise WorkerFailed("what the worker says is not understood: %s" % err.detail) from err
+        raise WorkerFailed("the output of the worker is not understood: %s" % err.detail) from err
     return {"event": name, **more}
 
 
@@ -231,8 +231,9 @@ def _no_worker(
     text = decode.printable(text, longest=2000)
     if "already loaded" in text or "already exists" in text:
         return Busy(
-            "an operation on the snapshots of instance %s is under way already" % instance,
-            hint="wait for its end; on the instance's node it is the unit %s" % unit(instance),
+            "an operation on the snapshots of instance %s is already running" % instance,
+            hint="wait until it has finished; it is the unit %s on the instance's node"
+            % unit(instance),
         )
     return WorkerFailed(
         "the worker ended (exit status %s)%s" % (code, ": %s" % text if text else ""),

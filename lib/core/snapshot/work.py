@@ -204,7 +204,7 @@ def _closed(volume: Volume, disk: DiskRequest, guests: Guests) -> Iterator[Hold]
 
 def _in_use(disk: DiskRequest) -> GanetiGlusterError:
     return GanetiGlusterError(
-        "disk/%d is open on a node, which gnt-gluster disk info names" % disk.index,
+        "disk/%d is open on a node; gnt-gluster disk info shows on which" % disk.index,
         hint="deactivate it with gnt-instance deactivate-disks",
     )
 
@@ -217,8 +217,8 @@ def _kept(volume: Volume, path: str, guests: Guests) -> Iterator[Hold]:
             lock = stack.enter_context(held(volume, path, node=guests.node, shared=True))
         except Held as err:
             raise GanetiGlusterError(
-                "%s is in use, and may be changed or removed" % path,
-                hint="wait for the end of that",
+                "%s is in use and may be changed or removed" % path,
+                hint="wait until it is no longer in use",
             ) from err
         yield lock
 
@@ -238,7 +238,7 @@ def _remove_snapshot(volume: Volume, snapshot: catalogue.Snapshot, guests: Guest
     except Held as err:
         raise GanetiGlusterError(
             "%s of snapshot %s is in use" % (err.path, snapshot.name),
-            hint="wait for the end of what copies it",
+            hint="wait until the copy has finished",
         ) from err
 
 
@@ -281,7 +281,7 @@ def _sources(request: Request, guests: Guests, volume: Volume) -> Iterator[_Inst
     missing = [disk.index for disk in request.disks if disk.uuid not in known]
     if missing:
         raise NotNow(
-            "QEMU of instance %s does not have disk/%d as one that it can show at an instant"
+            "QEMU of instance %s cannot take a snapshot of disk/%d"
             % (request.instance, missing[0]),
             hint="stop the instance and try again",
         )
@@ -331,7 +331,7 @@ def _explain(request: Request, guests: Guests) -> str:
         live.check_space(constants.FLEECING_DIR)
     except live.NoLocalSpace as err:
         return str(err)
-    return "QEMU could not keep what the guest overwrote, or not read its disk"
+    return "QEMU could not save what the guest overwrote, or could not read its disk"
 
 
 def _copy(
@@ -368,9 +368,9 @@ def _check_running(request: Request, guests: Guests) -> None:
     if running == request.running:
         return
     if running:
-        raise NotNow("instance %s runs" % request.instance, hint="stop it first")
+        raise NotNow("instance %s is running" % request.instance, hint="stop it first")
     raise NotNow(
-        "no QEMU of instance %s runs on this node" % request.instance,
+        "no QEMU of instance %s is running on this node" % request.instance,
         hint="snapshots of running instances need the KVM hypervisor; see gnt-instance list",
     )
 
@@ -383,7 +383,7 @@ def _check_size(volume: Volume, disk: DiskRequest, found: image.ImageInfo) -> No
     size = image.stat(volume, disk.path).size
     if size != found.size:
         raise SizeMismatch(
-            "disk/%d has %d bytes and its snapshot %d" % (disk.index, size, found.size),
+            "disk/%d has %d bytes, but its snapshot has %d" % (disk.index, size, found.size),
             hint="clone the snapshot to a new image instead"
             if size > found.size
             else "grow the disk to that size first",
@@ -420,5 +420,5 @@ def _take_back(volume: Volume, made: list[str], cause: BaseException) -> None:
                 % (cause, path, volume.name, err.strerror),
                 path=path,
                 hint="remove the snapshot with gnt-gluster disk remove-snapshot when the volume"
-                " is whole",
+                " is healthy",
             ) from cause

@@ -142,7 +142,7 @@ class _Speaker:
 
     def _go_on(self) -> None:
         if self.abandoned:
-            raise Abandoned("whoever asked for it is gone")
+            raise Abandoned("the process that requested it has ended")
 
     @contextlib.contextmanager
     def heart(self) -> Iterator[None]:

@@ -163,7 +163,7 @@ def read(text: str, node: str) -> NodeFacts:
         raise NotUnderstood("", "not an object")
     facts = NodeFacts.from_dict(data)
     if facts.node != node:
-        raise NotUnderstood("node", "the name of another one")
+        raise NotUnderstood("node", "the name of another node")
     return facts
 
 

@@ -48,7 +48,9 @@ def check_images(
         if orphan.leftover:
             yield found("LEFTOVER", orphan.image.path, _size_and_age(orphan.image, now))
         else:
-            text = "no instance of this cluster has it, %s" % _size_and_age(orphan.image, now)
+            text = "it belongs to no instance of this cluster, %s" % _size_and_age(
+                orphan.image, now
+            )
             yield found("IMAGE_ORPHAN", orphan.image.path, text)
     for name in facts.unreadable:
         yield found(
@@ -61,14 +63,14 @@ def _check_image(image: ImageInfo, disk: Disk, root: tuple[int, int]) -> Iterato
         yield found(
             "IMAGE_SIZE",
             image.path,
-            "%s has %d bytes, and %d in the configuration" % (disk.title, image.size, disk.size),
+            "%s has %d bytes, but %d in the configuration" % (disk.title, image.size, disk.size),
             severity=WARNING if image.size > disk.size else None,
         )
     if (image.uid, image.gid) != root:
         yield found(
             "IMAGE_OWNER",
             image.path,
-            "%s belongs to %d:%d, and should to %d:%d" % (disk.title, image.uid, image.gid, *root),
+            "%s belongs to %d:%d instead of %d:%d" % (disk.title, image.uid, image.gid, *root),
         )
     mode = stat.S_IMODE(image.mode)
     if mode & 0o077:

@@ -42,7 +42,7 @@ def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[
             yield found(
                 "EXPORT_STALE",
                 node.node,
-                "the exporter of %s does not run" % export.key,
+                "the exporter of %s is not running" % export.key,
             )
     if node.tls.management and node.tls.missing:
         yield found("TLS_FILES", node.node, "missing: %s" % ", ".join(node.tls.missing))
@@ -93,7 +93,7 @@ def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
 def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:
     """glusterd, and the other members as it sees them."""
     if node.glusterd == f.DOWN:
-        yield found("GLUSTERD_DOWN", node.node, node.glusterd_reason or "it does not run")
+        yield found("GLUSTERD_DOWN", node.node, node.glusterd_reason or "it is not running")
     if node.glusterd == f.SILENT:
         yield found("GLUSTERD_SILENT", node.node, node.glusterd_reason or "it does not answer")
     for peer in node.peers:

@@ -36,7 +36,7 @@ def check_op_version(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
         yield found(
             "OP_VERSION_LOW",
             ", ".join(names),
-            "the pool works at op-version %d, and all members can %d" % (now, most),
+            "the op-version of the pool is %d, but all members support %d" % (now, most),
             value=most,
         )
 
@@ -54,9 +54,9 @@ def check_membership(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
         return
     for name, node in sorted(running.items()):
         if node.uuid not in members:
-            text = "its glusterd has no peer in the pool"
+            text = "its glusterd has no peers in the pool"
             if name in known:
-                text += ", which knows the node by the UUID %s" % known[name]
+                text += ", which knows the node by UUID %s" % known[name]
             yield found("NODE_OUTSIDE_POOL", name, text, node=name)
 
 

@@ -66,10 +66,10 @@ def check_shape(info: VolumeInfo) -> Iterator[Finding]:
     if info.disperse:
         return
     if info.replica == 2 and not info.arbiter:
-        text = "replica 2 without an arbiter: it stops or splits when one brick is gone"
+        text = "replica 2 without an arbiter: when one brick fails, it stops or gets a split-brain"
         yield found("VOLUME_SHAPE", info.name, text, severity=ERROR)
     elif info.replica == 1:
-        text = "it keeps one copy of each image: a dead disk loses images"
+        text = "it keeps one copy of each image: images are lost when a disk fails"
         yield found("VOLUME_SHAPE", info.name, text)
 
 
@@ -86,9 +86,9 @@ def check_bricks(
     down = volume.status.offline(info.bricks)
     for brick in down:
         if brick.server not in offline and brick.server not in untold:
-            text = "it does not run"
+            text = "it is not running"
             if spares:
-                text += ", and could move to a spare: %s" % ", ".join(spares)
+                text += ", and could be moved to a spare: %s" % ", ".join(spares)
             yield found("BRICK_DOWN", str(brick), text, volume=info.name)
     # A new client asks a brick's glusterd for its port: without that it is down too.
     for number, bricks, absent in lost_sets(info, down):
@@ -106,7 +106,7 @@ def check_bricks(
                 yield found(
                     "HEAL_DAEMON_DOWN",
                     _named(info, daemon.server_uuid, daemon.server),
-                    "volume %s: the self-heal daemon does not run" % info.name,
+                    "volume %s: the self-heal daemon is not running" % info.name,
                     volume=info.name,
                 )
 
@@ -168,7 +168,7 @@ def check_backlog(volume: VolumeFacts, waiting: Mapping[str, float]) -> Iterator
             yield found(
                 "HEAL_BACKLOG",
                 brick.brick,
-                "%d entries wait for a heal, seen for %s" % (pending, duration(seconds)),
+                "%d entries need healing, for %s so far" % (pending, duration(seconds)),
                 severity=ERROR if seconds > OLD_BACKLOG else WARNING,
                 volume=volume.name,
             )
@@ -200,7 +200,7 @@ def check_split_brain(
         if disk:
             owner = "%s cannot be used" % disk.title
         elif path.startswith(_NAMELESS):
-            owner = "a file, or a piece of an image, whose name is not known"
+            owner = "a file, or a shard of an image, whose name is not known"
         yield found(
             "SPLIT_BRAIN",
             path,

@@ -64,7 +64,7 @@ class Connection:
                 hint="connect again after a fork",
             )
         if self._handle is None:
-            raise ValueError("the connection to volume %s is finished" % self.target.volume)
+            raise ValueError("the connection to volume %s is closed" % self.target.volume)
         return self._handle
 
     @property

@@ -77,7 +77,8 @@ def load() -> Library:
             _library = None
             if not _preloaded.unload():
                 raise LibraryMissing(
-                    "GlusterFS was upgraded while this daemon ran", hint="restart the daemon"
+                    "GlusterFS was upgraded while this daemon was running",
+                    hint="restart the daemon",
                 )
         _inherited = False
         if _library is None:

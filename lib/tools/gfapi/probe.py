@@ -106,7 +106,7 @@ def _try(server: Server, timeout: float) -> str | None:
     except socket.gaierror:
         return "unknown host"
     except TimeoutError:
-        return "no answer in %g s" % timeout
+        return "no answer within %g s" % timeout
     except OSError as err:
         return os.strerror(err.errno) if err.errno else str(err)
     except UnicodeError:
@@ -123,7 +123,7 @@ def _ask(connection: socket.socket) -> str | None:
         connection.sendall(_REQUEST)
         connection.recv(1)
     except TimeoutError:
-        return "accepts, but does not answer"
+        return "accepts the connection, but does not answer"
     except ConnectionError:
         pass
     return None

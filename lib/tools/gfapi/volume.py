@@ -257,7 +257,9 @@ class Volume:
             size -= answer  # a negative answer is what the buffer lacks
             if answer == 0:
                 if time.monotonic() > end:
-                    raise OSError(errno.ENODATA, "libgfapi does not tell the volume's graph")
+                    raise OSError(
+                        errno.ENODATA, "libgfapi does not return the graph of the volume"
+                    )
                 time.sleep(0.01)
 
     def _call(self, function: str, path: str, *args: object) -> int:

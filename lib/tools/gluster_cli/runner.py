@@ -89,7 +89,7 @@ def parse(words: Sequence[str], stdout: str, stderr: str = "") -> ET.Element:
     for element in answer.iter():
         text = (element.text or "").strip()
         if len(text) > _LONGEST_NUMBER and text.lstrip("-").isdecimal():
-            _refuse(words, "the answer is not understood: a number out of all bounds")
+            _refuse(words, "the answer is not understood: a number that is out of range")
         if not text.isprintable():
             element.text = decode.printable(text, longest=len(text))
     if answer.findtext("opRet", "-1") == "0":
@@ -97,7 +97,9 @@ def parse(words: Sequence[str], stdout: str, stderr: str = "") -> ET.Element:
     number = answer.findtext("opErrno", "0")
     _refuse(
         words,
-        answer.findtext("opErrstr") or answer.findtext("output") or "failed without a reason",
+        answer.findtext("opErrstr")
+        or answer.findtext("output")
+        or "failed without giving a reason",
         number=int(number) if number.removeprefix("-").isdecimal() else 0,
     )
 

@@ -89,7 +89,7 @@
         update(await answer.text());
       } catch (error) {
         news.dataset.trouble = "yes";
-        say("The server does not answer; what you see is getting old.");
+        say("The server does not answer; this page is out of date.");
       }
     }
     plan();

@@ -158,9 +158,10 @@ def test_what_a_server_did_not_answer_is_asked_again(
     assert server.data[512:1024] == b"b" * 512
     told = capfd.readouterr().err.splitlines()
     assert told[0] == (
-        "the image's server is away, and requests wait: Transport endpoint is not connected"
+        "the image server is unavailable, and requests are waiting: Transport endpoint is"
+        " not connected"
     )
-    assert told[1].startswith("the image's server is back after 0.")
+    assert told[1].startswith("the image server is available again after 0.")
     assert len(told) == 2, "an outage is told once, however many attempts it takes"
 
 
@@ -197,7 +198,7 @@ def test_a_server_that_is_away_for_too_long_is_an_error_of_the_device(
     with monkeypatch.context() as quick:
         if what == "silent":
             quick.setattr(client, "LAST_SECONDS", 0)
-        with pytest.raises(OSError, match="the image's server is away: ") as caught:
+        with pytest.raises(OSError, match="the image server is unavailable: ") as caught:
             image.flush()
     assert caught.value.errno == errno.EIO
     server.is_there = server.answers = True
@@ -222,10 +223,10 @@ def test_its_size_is_asked_anew(server: AServer) -> None:
     server.size = 2 * MIB
     image.learn_size(2 * MIB, seconds=60)
     assert image.size == 2 * MIB
-    with pytest.raises(WrongSize, match=r"^its server has 2097152 bytes of it, and not 3145728"):
+    with pytest.raises(WrongSize, match=r"^its server reports 2097152 bytes instead of 3145728"):
         image.learn_size(3 * MIB, seconds=60)
     server.size = MIB
-    with pytest.raises(WrongSize, match=r"^its server has 1048576 bytes of it, and not 2097152"):
+    with pytest.raises(WrongSize, match=r"^its server reports 1048576 bytes instead of 2097152"):
         image.learn_size(MIB, seconds=60)
     assert image.size == 2 * MIB
 
@@ -234,7 +235,9 @@ def test_a_server_that_does_not_come_is_not_waited_for_when_an_export_starts(
     server: AServer,
 ) -> None:
     server.is_there = False
-    with pytest.raises(client.ServerAway, match=r"away: connect: No such file or directory$"):
+    with pytest.raises(
+        client.ServerAway, match=r"unavailable: connect: No such file or directory$"
+    ):
         ServedImage(SOCKET, 900).learn_size(seconds=0)
 
 

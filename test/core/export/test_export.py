@@ -167,10 +167,13 @@ def test_constructing_one_does_nothing(node: Node) -> None:
     ("server", "reason"),
     [
         (None, "it has no server on this node"),
-        (server_control.NoAnswer("its server does not answer in 5 s"), "does not answer in 5 s"),
+        (
+            server_control.NoAnswer("its server does not answer within 5 s"),
+            "does not answer within 5 s",
+        ),
         (
             served(server_control.LOST, "another has had the image meanwhile"),
-            "its server serves it no more: another has had the image meanwhile",
+            "its server no longer serves it: another has had the image meanwhile",
         ),
     ],
 )
@@ -255,7 +258,7 @@ def test_a_device_of_the_wrong_size_is_refused(
 ) -> None:
     monkeypatch.setattr(control, "ask", lambda path, question, *, timeout: question)
     an_export(node).start(64 * MIB)
-    with pytest.raises(ExportFailed, match="/dev/loop3 has 67108864 bytes, and the image has 1;"):
+    with pytest.raises(ExportFailed, match="/dev/loop3 has 67108864 bytes, but the image has 1;"):
         an_export(node).start(1)
     assert an_export(node).device() == "/dev/loop3"
 
@@ -289,7 +292,7 @@ def test_one_that_was_killed_a_moment_ago_is_replaced(node: Node) -> None:
 def test_stopping_one_whose_exporter_died_takes_it_away_and_says_so(node: Node) -> None:
     an_export(node).start()
     node.active = False
-    with pytest.raises(ExportFailed, match="had died; what was written to"):
+    with pytest.raises(ExportFailed, match="has died; the data written last"):
         an_export(node).stop()
     assert left() == []
     an_export(node).stop()  # and nothing is left to say
@@ -329,7 +332,7 @@ def test_an_export_in_use_stays(node: Node) -> None:
 def test_an_exporter_that_dies_while_its_device_is_flushed_is_taken_away(node: Node) -> None:
     an_export(node).start()
     node.fail, node.dies = "flush", True
-    with pytest.raises(ExportFailed, match="had died; what was written to"):
+    with pytest.raises(ExportFailed, match="has died; the data written last"):
         an_export(node).stop()
     assert left() == []
 
@@ -361,7 +364,7 @@ def test_only_an_active_export_grows(node: Node) -> None:
     assert not an_export(node).grow(96 * MIB)
     an_export(node).start()
     with pytest.raises(
-        ExportFailed, match=r"could not be given .*: its exporter cannot be reached"
+        ExportFailed, match=r"could not be resized .*: its exporter cannot be reached"
     ):
         an_export(node).grow(96 * MIB)
 

@@ -71,10 +71,13 @@ def device(**changed):
         ({"version": ""}, "node2: glusterd is not installed; apt-get install glusterfs-server"),
         ({"active": False}, "node2: glusterd does not answer; systemctl enable --now glusterd"),
         ({"enabled": False}, "node2: glusterd does not start at boot; systemctl enable glusterd"),
-        ({"plugin": "0"}, "node2: ganeti-gluster 0 is installed there, 1 here; install the same"),
+        (
+            {"plugin": "0"},
+            "node2: ganeti-gluster 0 is installed there, but 1 here; install the same",
+        ),
         (
             {"addresses": {**IPS, "node3": ""}},
-            "node2: the name node3 does not resolve there; see /etc/hosts, DNS",
+            "node2: the name node3 does not resolve there; check /etc/hosts and DNS",
         ),
         (
             {"addresses": {**IPS, "node2": "127.0.1.1"}},
@@ -82,26 +85,37 @@ def device(**changed):
         ),
         (
             {"addresses": {**IPS, "node3": "192.0.2.99"}},
-            "node2: the name node3 is 192.0.2.99 there, which is no address of that node",
+            "node2: the name node3 resolves to 192.0.2.99 there, which is not an address"
+            " of that node",
         ),
         (
             {"reach": {"node3": "Connection refused"}},
-            "node2: port 24007 of node3 is not reached from there: Connection refused; open TCP",
+            "node2: port 24007 of node3 cannot be reached from there: Connection refused;"
+            " open TCP",
         ),
-        (place(exists=False), "node2: there is no directory /srv/b; make it, or --brick-device"),
+        (
+            place(exists=False),
+            "node2: there is no directory /srv/b; create it, or use --brick-device",
+        ),
         (place(read_only=True), "node2: /srv/b is mounted read-only"),
         (place(inside="/srv"), "node2: /srv/b is within a brick: /srv"),
-        (place(entries=("x", "y")), "node2: /srv/b/gv0 is not empty: x, y; name another place"),
-        (place(volume_id="v"), "node2: /srv/b/gv0 is a brick of the volume with the UUID v"),
-        (device(exists=False), "node2: there is no /dev/vdb"),
+        (
+            place(entries=("x", "y")),
+            "node2: /srv/b/gv0 is not empty: x, y; choose another directory",
+        ),
+        (place(volume_id="v"), "node2: /srv/b/gv0 is a brick of the volume with UUID v"),
+        (device(exists=False), "node2: /dev/vdb does not exist"),
         (device(is_block=False), "node2: /dev/vdb is not a block device"),
-        (device(busy=True), "node2: /dev/vdb is in use; see: lsblk /dev/vdb"),
+        (device(busy=True), "node2: /dev/vdb is in use; see lsblk /dev/vdb"),
         (device(mounted_at="/home"), "node2: /dev/vdb is mounted at /home"),
-        (device(signatures=("ext4",)), "node2: /dev/vdb holds something: ext4; --wipe formats"),
+        (
+            device(signatures=("ext4",)),
+            "node2: /dev/vdb contains data: ext4; use --wipe to format",
+        ),
         ({**device(), "has_mkfs": False}, "node2: mkfs.xfs is missing; apt-get install xfsprogs"),
         (
             {**device(), "place": PlaceFacts("/srv/b", exists=True, holds_something=True)},
-            "node2: /srv/b holds something, which the mount of /dev/vdb would hide",
+            "node2: /srv/b contains files, which mounting /dev/vdb there would hide",
         ),
     ],
 )
@@ -115,10 +129,16 @@ def test_what_cannot_be_forced(changed, message):
     ("changed", "message"),
     [
         ({"clock": -61.0}, "node2: its clock differs from the master's by 61 s"),
-        ({"version": "10.3"}, "pool: the nodes have several versions of GlusterFS: 11.1 on node1"),
+        (
+            {"version": "10.3"},
+            "pool: the nodes have different versions of GlusterFS: 11.1 on node1",
+        ),
         (place(own_file_system=False), "node2: /srv/b is on the root file system: a full brick"),
-        (place(file_system="tmpfs"), "node2: /srv/b is on tmpfs, which is none of xfs, ext4"),
-        ({"unsound_peers": ("x: Peer Rejected",)}, "node2: members of its pool are not well: x:"),
+        (place(file_system="tmpfs"), "node2: /srv/b is on tmpfs, which is not one of xfs, ext4"),
+        (
+            {"unsound_peers": ("x: Peer Rejected",)},
+            "node2: some members of its pool are unhealthy: x:",
+        ),
     ],
 )
 def test_what_can_be_forced(changed, message):
@@ -130,7 +150,10 @@ def test_what_can_be_forced(changed, message):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (place(size=4 << 30), "node2: its brick is the smallest (4.0 GiB, the largest has 8.0)"),
+        (
+            place(size=4 << 30),
+            "node2: its brick is the smallest (4.0 GiB, while the largest has 8.0)",
+        ),
         (
             {"names": {**{a: n for n, a in IPS.items()}, IPS["node3"]: ""}},
             "node2: the address 192.0.2.13 of node3 resolves back to nothing there",
@@ -182,8 +205,9 @@ def test_members_of_another_pool_and_servers_with_volumes_are_refused():
     facts["node3"] = dataclasses.replace(facts["node3"], volumes=("old",))
     facts["node1"] = dataclasses.replace(facts["node1"], peers=("b",), peer_uuids=("uuid-of-b",))
     assert [str(problem) for problem in checks.check(facts, bricks=NODES, volume="gv0")] == [
-        "node2: it is in another pool, with a; take it out there first: gluster peer detach node2",
-        "node3: it has volumes of its own, and cannot join the pool of node1: old",
+        "node2: it is a member of another pool, with a; remove it from that pool first:"
+        " gluster peer detach node2",
+        "node3: it has volumes of its own and cannot join the pool of node1: old",
     ]
 
 

@@ -107,5 +107,7 @@ def test_one_that_is_half_destroyed_is_looked_at_as_well(cluster: Cluster) -> No
 
 def test_images_that_are_shown() -> None:
     destroy.check_images("gv0", [])
-    with pytest.raises(InUse, match=r"has 6 image\(s\) of no instance: 0, 1, 2, 3, 4 …; --force"):
+    with pytest.raises(
+        InUse, match=r"has 6 image\(s\) that belong to no instance: 0, 1, 2, 3, 4 …; use --force"
+    ):
         destroy.check_images("gv0", [str(number) for number in range(6)])

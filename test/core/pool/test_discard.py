@@ -108,8 +108,8 @@ def test_nothing_is_removed_by_an_odd_path(glusterd: Glusterd, path: str) -> Non
     ("known", "message"),
     [
         ({"state": "Started"}, "is a brick of volume gv0, which is started"),
-        ({"uuid": ID2}, "glusterd knows no volume gv0 with the UUID %s" % ID),
-        ({"name": "gv1"}, "glusterd knows no volume gv0 with the UUID %s" % ID),
+        ({"uuid": ID2}, "glusterd has no volume gv0 with UUID %s" % ID),
+        ({"name": "gv1"}, "glusterd has no volume gv0 with UUID %s" % ID),
     ],
 )
 def test_glusterd_s_word_counts(glusterd: Glusterd, brick: Path, known, message) -> None:
@@ -134,7 +134,7 @@ def test_another_mark_or_none_keeps_it(
 ) -> None:
     marks[str(brick)] = mark
     glusterd.knows(str(brick), server=OWN if present else OTHER)
-    with pytest.raises(PlaceRefused, match="is not a brick of volume gv0; it is left as it is"):
+    with pytest.raises(PlaceRefused, match="is not a brick of volume gv0 and is left as it is"):
         remove(brick, glusterd)
     assert (brick / "ganeti" / "image").exists()
 

@@ -66,7 +66,7 @@ class Healing:
 
     def start_heal(self, name, *, full=False):
         if self.hangs:
-            raise CommandFailed(["gluster"], "no end after 130 s")
+            raise CommandFailed(["gluster"], "did not end within 130 s")
         self.started.append(full)
         return ""
 
@@ -87,9 +87,9 @@ class Healing:
 
 
 #: What opens again what is open.
-OPENED = "  what is open is opened on node3:/srv/b/gv0 as well"
-DONE = "  0 entries to heal, 7 of 7 files there"
-LET_GO = "  writers keep no locks meanwhile: cluster.post-op-delay-secs is 0"
+OPENED = "  opening the files in use on node3:/srv/b/gv0 as well"
+DONE = "  0 entries to heal, 7 of 7 files present"
+LET_GO = "  writers release their locks in the meantime: cluster.post-op-delay-secs is 0"
 TOGGLED = ("volume set gv0 %s off" % reopen.OPTION, "volume reset gv0 %s" % reopen.OPTION)
 
 
@@ -123,12 +123,12 @@ def test_what_is_open_is_opened_on_a_brick_when_it_is_filled(monkeypatch):
     stub = Healing([5, 0, 0, 1, 0], [3, 7])
     assert heal(monkeypatch, stub) == [
         "  5 entries to heal",
-        "  0 entries to heal, 3 of 7 files there",
-        "  0 entries to heal, 7 of 7 files there",
+        "  0 entries to heal, 3 of 7 files present",
+        "  0 entries to heal, 7 of 7 files present",
         OPENED,
         LET_GO,
         "  1 entries to heal",
-        "  0 entries to heal, 7 of 7 files there",
+        "  0 entries to heal, 7 of 7 files present",
     ]
     assert stub.asked == [
         "volume set gv0 cluster.post-op-delay-secs 0",
@@ -144,7 +144,7 @@ def test_a_file_that_is_not_open_on_a_brick_keeps_no_heal_up(monkeypatch):
         "  1 entries to heal",
         LET_GO,
         OPENED,
-        "  0 entries to heal, 7 of 7 files there",
+        "  0 entries to heal, 7 of 7 files present",
     ]
     stub = Healing([1] * 9 + [0], [3] * 3 + [7])
     assert OPENED in heal(monkeypatch, stub)
@@ -198,7 +198,7 @@ def test_the_option_is_afterwards_as_it_was(monkeypatch, shape, backlog, asked):
 def test_no_backlog_is_no_proof_while_files_are_missing(monkeypatch):
     stub = Healing([0], [0] * healing.LOOKS_BEFORE_FULL + [7])
     said = heal(monkeypatch, stub)
-    assert said[0] == "  0 entries to heal, 0 of 7 files there"
+    assert said[0] == "  0 entries to heal, 0 of 7 files present"
     assert DONE in said
     assert True in stub.started
 
@@ -208,9 +208,9 @@ def test_self_heal_daemons_that_heal_nothing_are_started_anew(monkeypatch, hangs
     stub = Healing([4] * 8 + [0])
     stub.look_seconds, stub.hangs = 10, hangs
     said = heal(monkeypatch, stub)
-    assert "  no progress for 60 s: starting the self-heal daemons anew" in said
-    assert "  ended: node1, node3" in said
-    assert ("  gluster: no end after 130 s" in said) == hangs
+    assert "  no progress for 60 s: restarting the self-heal daemons" in said
+    assert "  stopped: node1, node3" in said
+    assert ("  gluster: did not end within 130 s" in said) == hangs
     assert stub.ended == [NODES]
     assert "volume start gv0 force" in stub.asked
     assert DONE in said
@@ -222,7 +222,7 @@ def test_self_heal_daemons_that_heal_nothing_are_started_anew(monkeypatch, hangs
         ([4], [7], "4 entries to heal"),
         ([4, 5], [7], "5 entries to heal"),
         ([None], [7], "? entries to heal, not answering: b"),
-        ([0], [3], "0 entries to heal, 3 of 7 files there"),
+        ([0], [3], "0 entries to heal, 3 of 7 files present"),
     ],
 )
 def test_a_heal_that_comes_to_nothing_is_given_up(monkeypatch, backlog, files, line):
@@ -231,8 +231,9 @@ def test_a_heal_that_comes_to_nothing_is_given_up(monkeypatch, backlog, files, l
     said = heal(monkeypatch, stub)
     assert len(stub.ended) == len(healing.RESTART_AFTER)
     assert said[-1] == (
-        "no progress for 600 s, with the self-heal daemons started anew: %s; `gluster volume "
-        "heal gv0 info` names them, `gluster volume status gv0` what does not run" % line
+        "no progress for 600 s, although the self-heal daemons were restarted: %s;"
+        " `gluster volume "
+        "heal gv0 info` lists them, `gluster volume status gv0` shows what is not running" % line
     )
 
 

@@ -119,7 +119,7 @@ class Stub:
         (Stub("node3"), THREE, ""),
         (Stub("node2", "node3"), THREE, "other bricks of its set are not online: node2:/srv"),
         (Stub(split=2), THREE, "volume gv0 has 2 entries in split-brain"),
-        (Stub(), dataclasses.replace(THREE, replica=1), "volume gv0 has no copies: what is on"),
+        (Stub(), dataclasses.replace(THREE, replica=1), "volume gv0 is not replicated: "),
         (Stub(), dataclasses.replace(THREE, state="Stopped"), "volume gv0 is not started"),
     ],
 )

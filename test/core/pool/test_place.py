@@ -110,7 +110,7 @@ def test_nothing_is_done_by_odd_paths(node: Node, directory, device, message) ->
 
 def test_what_holds_something_is_formatted_by_order_alone(node: Node) -> None:
     node.signatures = [EXT4]
-    with pytest.raises(PlaceRefused, match=r"holds something \(ext4\); --wipe formats it"):
+    with pytest.raises(PlaceRefused, match=r"contains data \(ext4\); use --wipe to format it"):
         node.prepare()
     assert "mkfs.xfs" not in node.commands
     assert node.prepare(wipe=True) is True
@@ -133,7 +133,7 @@ def test_what_came_onto_it_after_an_interruption_is_kept(node: Node, now: Signat
         node.prepare(wipe=True)
     node.fails = ""
     node.signatures = [now]
-    with pytest.raises(PlaceRefused, match="holds something"):
+    with pytest.raises(PlaceRefused, match="contains data"):
         node.prepare()
 
 
@@ -149,7 +149,7 @@ def test_a_place_with_bricks_is_not_formatted_when_its_mount_is_gone(node: Node)
 
 def test_a_mount_of_somebody_else_s_is_not_replaced(node: Node) -> None:
     node.unit.write_text("[Mount]\nWhat=/dev/other\n")
-    with pytest.raises(PlaceRefused, match=r"bricks\.mount is not ours"):
+    with pytest.raises(PlaceRefused, match=r"bricks\.mount was not created by gnt-gluster"):
         node.prepare()
     assert node.unit.read_text() == "[Mount]\nWhat=/dev/other\n"
     assert node.mounted_at == ""

@@ -72,8 +72,8 @@ def test_the_same_in_other_words_or_more_of_it_is_right(changed):
 def test_a_difference_is_one_sentence():
     (difference,) = found(storage_reserve="1")
     assert str(difference) == (
-        "storage.reserve is 1, not at least 5: a full brick under sharded images corrupts "
-        "them (in per cent of the brick)"
+        "storage.reserve is 1, not at least 5: sharded images are corrupted when "
+        "a brick is full (in per cent of the brick)"
     )
 
 

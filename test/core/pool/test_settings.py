@@ -27,7 +27,7 @@ def test_tags_of_one_volume():
 
 @pytest.mark.parametrize("directory", ["/srv/with space", "/srv/" + "x" * 120, "/srv/ä"])
 def test_what_no_tag_can_hold_is_refused(directory):
-    with pytest.raises(InvalidParameter, match="as a tag of the cluster it can have letters"):
+    with pytest.raises(InvalidParameter, match="as a cluster tag it can only contain letters"):
         Settings("gv0", directory).tags()
 
 

@@ -28,13 +28,16 @@ def test_shapes_in_the_words_of_gluster(asked, words, set_size):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"replica": 0}, "replica 0: it is a number of copies"),
-        ({"replica": 2, "arbiter": 1}, "arbiter 1 with replica 2: there is one arbiter, in "),
-        ({"arbiter": 2}, "arbiter 2 with replica 3: there is one arbiter, in replica 3"),
+        ({"replica": 0}, "replica 0: it must be a number of copies"),
+        ({"replica": 2, "arbiter": 1}, "arbiter 1 with replica 2: only one arbiter, with "),
+        (
+            {"arbiter": 2},
+            "arbiter 2 with replica 3: only one arbiter, with replica 3, is possible",
+        ),
         ({"redundancy": 1}, "redundancy belongs to a dispersed volume"),
         ({"disperse": 3, "replica": 3}, "a volume is either replicated or dispersed"),
-        ({"disperse": 4, "redundancy": 2}, "disperse 4 with redundancy 2: it takes at least"),
-        ({"disperse": 2}, "disperse 2 with redundancy 0: it takes at least 3 bricks"),
+        ({"disperse": 4, "redundancy": 2}, "disperse 4 with redundancy 2: it needs at least"),
+        ({"disperse": 2}, "disperse 2 with redundancy 0: it needs at least 3 bricks"),
     ],
 )
 def test_shapes_that_there_are_not(asked, message):

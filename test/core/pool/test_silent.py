@@ -56,11 +56,11 @@ def notice(monkeypatch, stub, *, down=(), node="node3"):
 
 @pytest.mark.parametrize(("notices", "state"), [(True, DISCONNECTED), (False, CONNECTED)])
 def test_members_are_made_to_notice(monkeypatch, notices, state):
-    stub = Stub("no answer in 2.7 s", notices=notices)
+    stub = Stub("no answer within 2.7 s", notices=notices)
     assert notice(monkeypatch, stub) == (
         state,
         [
-            "node3 does not answer (no answer in 2.7 s): ending what is left of glusterd's "
+            "node3 does not answer (no answer within 2.7 s): closing glusterd's remaining "
             "connections",
             "  node2: SSH does not reach it",
         ],

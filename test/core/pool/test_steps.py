@@ -31,14 +31,13 @@ def test_it_goes_on_where_it_broke_off():
     with pytest.raises(StepFailed) as caught:
         steps.run(way, said.append)
     assert str(caught.value) == (
-        "second: no luck; try; what was done so far stays; run the command again to go on "
-        "from here"
+        "second: no luck; try; the steps before it are done; run the command again to continue"
     )
     broken.clear()
     del said[:]
     steps.run(way, said.append)
     assert made == ["a", "b"]
-    assert said[0] == "[1/2] first: already so"
+    assert said[0] == "[1/2] first: already done"
     assert said[-1].startswith("[2/2] second: done (")
 
 
@@ -62,7 +61,7 @@ def test_an_answer_that_cannot_be_had_is_waited_for():
 
 
 def test_waiting_for_ever_is_not_done():
-    with pytest.raises(NotInTime, match="it: not in -1 s: still"):
+    with pytest.raises(NotInTime, match="it: not completed within -1 s: still"):
         steps.wait("it", lambda: "still", seconds=-1)
 
 
@@ -72,7 +71,9 @@ def named(*texts: str) -> list[steps.Step]:
 
 def test_a_yes_is_for_what_was_shown():
     steps.check_same(named("a", "b"), named("a", "b"))
-    with pytest.raises(steps.Changed, match="is not what was asked any more, but: c; run the"):
+    with pytest.raises(
+        steps.Changed, match="have changed since the question, and are now: c; run the"
+    ):
         steps.check_same(named("a", "b"), named("a", "c"))
-    with pytest.raises(steps.Changed, match="but: fewer steps"):
+    with pytest.raises(steps.Changed, match="now: fewer steps"):
         steps.check_same(named("a", "b"), named("a"))

@@ -95,7 +95,7 @@ def hung(serve: Serve) -> Iterator[socket.socket]:
 def test_a_server_that_hangs_does_not_hold_us_up(hung: socket.socket) -> None:
     with pytest.raises(NoAnswer) as caught:
         control.status("k", timeout=0.01)
-    assert str(caught.value) == "its server does not answer in 0.01 s"
+    assert str(caught.value) == "its server does not answer within 0.01 s"
 
 
 def test_a_server_that_hangs_for_long_is_no_other(hung: socket.socket) -> None:

@@ -52,13 +52,13 @@ def test_one_that_does_not_answer_does_not_keep_the_others_from_it(
     def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
         asked.append(key)
         if key == "a":
-            raise control.NoAnswer("its server does not answer in %g s" % timeout)
+            raise control.NoAnswer("its server does not answer within %g s" % timeout)
         return {}
 
     monkeypatch.setattr(control, "ask", ask)
     assert fleet.main(["fleet", "leave"]) == 1
     assert asked == ["a", "b"]
-    assert capsys.readouterr().err == "image server a: its server does not answer in 60 s\n"
+    assert capsys.readouterr().err == "image server a: its server does not answer within 60 s\n"
 
 
 def test_a_node_without_open_images_has_nothing_to_do(directory: Path) -> None:

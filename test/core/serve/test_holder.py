@@ -89,10 +89,8 @@ def test_numbers_fit_into_a_pid() -> None:
 
 
 def test_a_refusal_names_the_image() -> None:
-    assert str(Held(IMAGE, None)) == "image ganeti/x.0 is open elsewhere"
-    assert str(LastUser(IMAGE, 7, "w")) == (
-        "who had image ganeti/x.0 last has not said that it ended"
-    )
+    assert str(Held(IMAGE, None)) == "image ganeti/x.0 is open on another node"
+    assert str(LastUser(IMAGE, 7, "w")) == ("the last user of image ganeti/x.0 has not closed it")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_a_server_that_does_not_do_it_is_an_error(
     directory: Path, serve: Serving, answer: str, why: str
 ) -> None:
     serve("gv0-01", {"owner 4100": [answer]})
-    with pytest.raises(NotGiven, match="user 4100 cannot be let to image server gv0-01: .*" + why):
+    with pytest.raises(
+        NotGiven, match="cannot give user 4100 access to image server gv0-01: .*" + why
+    ):
         owner.give([files.path("gv0-01", "nbd")], 4100)
 
 

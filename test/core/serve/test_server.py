@@ -213,8 +213,8 @@ def test_a_program_that_is_missing_is_named(
     with pytest.raises(ServerFailed) as caught:
         image.open(number=7)
     assert str(caught.value) == (
-        "cannot serve image ganeti/x.0 of volume gv0: there is no %s; install the package"
-        " ganeti-gluster, or 'make install' with a compiler" % program
+        "cannot serve image ganeti/x.0 of volume gv0: %s is missing; install the package"
+        " ganeti-gluster, or run 'make install' with a compiler available" % program
     )
 
 
@@ -335,7 +335,7 @@ def test_a_server_that_does_not_answer_is_left_alone(
     image: ImageServer, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hangs(key: str, *, timeout: float) -> None:
-        raise control.NoAnswer("its server does not answer in %g s" % timeout)
+        raise control.NoAnswer("its server does not answer within %g s" % timeout)
 
     monkeypatch.setattr(control, "status", hangs)
     with pytest.raises(control.NoAnswer):
@@ -451,7 +451,7 @@ def test_a_server_that_does_not_answer_is_ended(
     image: ImageServer, systemd: Systemd, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hangs(key: str, question: str, *, timeout: float) -> None:
-        raise control.NoAnswer("its server does not answer in %g s" % timeout)
+        raise control.NoAnswer("its server does not answer within %g s" % timeout)
 
     open_in_files()
     monkeypatch.setattr(control, "ask", hangs)

@@ -44,12 +44,12 @@ def test_a_node_tells_all_that_the_master_wants_to_know() -> None:
 def test_a_service_manager_that_does_not_answer_is_unknown_with_the_reason() -> None:
     class Silent:
         def read(self, units: list[str]) -> dict[str, UnitState]:
-            raise GanetiGlusterError("systemctl show: no end after 4 s")
+            raise GanetiGlusterError("systemctl show: did not end within 4 s")
 
     answer = Answer(json.dumps(on_node.status(Configuration(), Silent())))  # type: ignore[arg-type]
     found = answers.parse_status(answer, "node1", [SWIFT])[SWIFT.name]
     assert {(s.status, s.message) for s in found} == {
-        (Status.UNKNOWN, "systemctl show: no end after 4 s")
+        (Status.UNKNOWN, "systemctl show: did not end within 4 s")
     }
 
 
@@ -70,29 +70,29 @@ SO_DEEP = "[" * 10000 + "]" * 10000
         ({"types": {"GLUSTER_SWIFT": []}}, r"types\[0\]: not an object"),
         ({"services": {}}, "services: not a list"),
         ({"services": ["x"]}, r"services\[0\]: not an object"),
-        ({"services": []}, "other services of GLUSTER_SWIFT than asked for"),
-        ({"name": ["x"]}, "name: not a text"),
+        ({"services": []}, "not the requested services of GLUSTER_SWIFT"),
+        ({"name": ["x"]}, "name: not a string"),
         ({"name": "proxy"}, "a state that GLUSTER_SWIFT proxy cannot have"),
-        ({"name": "sshd"}, "a service that is none of GLUSTER_SWIFT"),
-        ({"type": "GLUSTER"}, "a service that is none of GLUSTER_SWIFT"),
-        ({"type": 1}, "type: not a text"),
-        ({"status": "GREAT"}, "status: none of the words"),
-        ({"status": {}}, "status: none of the words"),
+        ({"name": "sshd"}, "a service that does not belong to GLUSTER_SWIFT"),
+        ({"type": "GLUSTER"}, "a service that does not belong to GLUSTER_SWIFT"),
+        ({"type": 1}, "type: not a string"),
+        ({"status": "GREAT"}, "status: not one of the permitted words"),
+        ({"status": {}}, "status: not one of the permitted words"),
         ({"status": "PARTIALLY_UP"}, "a state that GLUSTER_SWIFT account cannot have"),
-        ({"message": "a\0b"}, "message: a text that cannot be printed"),
-        ({"message": "\ud800"}, "message: a text that cannot be printed"),
-        ({"message": "\x1b]0;owned\x07"}, "message: a text that cannot be printed"),
-        ({"message": "\x9b2J"}, "message: a text that cannot be printed"),
-        ({"message": None}, "message: not a text"),
-        ({"message": "x" * 5000}, "message: a text of more than 4096 characters"),
+        ({"message": "a\0b"}, "message: a string that cannot be printed"),
+        ({"message": "\ud800"}, "message: a string that cannot be printed"),
+        ({"message": "\x1b]0;owned\x07"}, "message: a string that cannot be printed"),
+        ({"message": "\x9b2J"}, "message: a string that cannot be printed"),
+        ({"message": None}, "message: not a string"),
+        ({"message": "x" * 5000}, "message: a string of more than 4096 characters"),
         ({"since": "x"}, "since: not a number"),
-        ({"since": 1e300}, "since: a number out of all bounds"),
-        ({"since": -1}, "since: a number out of all bounds"),
+        ({"since": 1e300}, "since: a number that is out of range"),
+        ({"since": -1}, "since: a number that is out of range"),
         ({"unit": "sshd"}, "a state that GLUSTER_SWIFT account cannot have"),
         ({"enabled": "yes"}, "enabled: not true or false"),
         ({"pid": 1.5}, "pid: not a number"),
-        ({"pid": 0}, "pid: a number out of all bounds"),
-        ({"transition": []}, "transition: not a text"),
+        ({"pid": 0}, "pid: a number that is out of range"),
+        ({"transition": []}, "transition: not a string"),
     ],
 )
 def test_what_does_not_fit_is_not_understood(change: dict[str, Any], where: str) -> None:
@@ -155,9 +155,9 @@ def test_digests_that_do_not_fit_are_not_understood(types: object) -> None:
         (b"<html>", "it is not JSON: <html>"),
         (SO_DEEP.encode(), "it is nested too deeply"),
         (b"[true, %s]" % SO_DEEP.encode(), "it is nested too deeply"),
-        (b'{"osparams_private_cluster": "x"}', "it is not an outcome and a text"),
-        (b"[true]", "it is not an outcome and a text"),
-        (b"[true, []]", "it is not an outcome and a text"),
+        (b'{"osparams_private_cluster": "x"}', "it is not an outcome and a string"),
+        (b"[true]", "it is not an outcome and a string"),
+        (b"[true, []]", "it is not an outcome and a string"),
     ],
 )
 def test_what_ganetis_rpc_could_not_read_is_not_understood(data: bytes, said: str) -> None:
@@ -187,7 +187,7 @@ def test_a_node_with_another_master_list_is_unknown() -> None:
     [
         (Answer(reason="no connection within 5 s"), "no connection within 5 s"),
         (Answer("Traceback"), "its answer is not understood: it is not JSON: Traceback"),
-        (Answer('{"format": 99}'), "it has another version of ganeti-gluster"),
+        (Answer('{"format": 99}'), "it has a different version of ganeti-gluster"),
         (Answer('{"format": 1, "error": "no such file"}'), "no such file"),
     ],
 )
@@ -212,7 +212,7 @@ def test_no_answer_is_a_reason(answer: Answer, reason: str) -> None:
         (
             "Error 7: Failed to connect to 192.0.2.13 port 1811 after 2034 ms:"
             " Could not connect to server",
-            "no connection; is the node up, and does ganeti-noded run there?",
+            "no connection; is the node up, and is ganeti-noded running there?",
         ),
         (
             "Executing command 'gluster-services-status' failed",
@@ -257,5 +257,7 @@ def test_the_commands_are_links_that_follow_the_configuration(tmp_path: Any) -> 
 
 
 def test_an_unknown_command_is_refused() -> None:
-    with pytest.raises(GanetiGlusterError, match="is not a command of this node's configuration"):
+    with pytest.raises(
+        GanetiGlusterError, match="is not a command in the configuration of this node"
+    ):
         on_node.control("gluster-services-start-NFS", Configuration(), Running())  # type: ignore[arg-type]

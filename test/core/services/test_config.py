@@ -71,21 +71,21 @@ def test_the_digest_is_of_the_services_and_their_order() -> None:
     [
         ("nodes = all", "File contains no section headers"),
         ("[A]\n[A]", "section 'A' already exists"),
-        ("[nfs]\nservice.a = a", "section [nfs]: 'nfs' is no name of a type"),
+        ("[nfs]\nservice.a = a", "section [nfs]: 'nfs' is not a valid type name"),
         ("[NFS]", "section [NFS]: a type needs at least one line 'service.NAME = UNIT ...'"),
         ("[NFS]\nservice.a =", "service a has no unit"),
-        ("[NFS]\nservice.A = a", "'A' is no name of a service"),
-        ("[NFS]\nservice.a = ../../etc/passwd", "'../../etc/passwd' is no name of a unit"),
-        ("[NFS]\nservice.a = --root=/tmp", "'--root=/tmp' is no name of a unit"),
+        ("[NFS]\nservice.A = a", "'A' is not a valid service name"),
+        ("[NFS]\nservice.a = ../../etc/passwd", "'../../etc/passwd' is not a valid unit name"),
+        ("[NFS]\nservice.a = --root=/tmp", "'--root=/tmp' is not a valid unit name"),
         ("[NFS]\nservice.a = x\nservice.b = x", "unit x is named twice"),
         ("[GLUSTER]\nnodes =", "'nodes' is empty"),
-        ("[GLUSTER]\nnodes = node1;reboot", "'node1;reboot' is no node name"),
-        ("[GLUSTER]\nnodes = tag:a b", "'a b' is no tag"),
-        ("[GLUSTER]\nverify = yes", "verify is to be on or off, not 'yes'"),
+        ("[GLUSTER]\nnodes = node1;reboot", "'node1;reboot' is not a valid node name"),
+        ("[GLUSTER]\nnodes = tag:a b", "'a b' is not a valid tag"),
+        ("[GLUSTER]\nverify = yes", "verify must be on or off, not 'yes'"),
         ("[GLUSTER]\ncolour = red", "section [GLUSTER]: unknown line 'colour'"),
-        ("[GLUSTER]\ntitle =", "the title is to be one line"),
-        ("[settings]\nhistory = 1", "history is to be a number from 100 to 1000000, not '1'"),
-        ("[settings]\nhook_seconds = -5", "hook_seconds is to be a number from 1 to 60, not '-5'"),
+        ("[GLUSTER]\ntitle =", "the title must be one line"),
+        ("[settings]\nhistory = 1", "history must be a number from 100 to 1000000, not '1'"),
+        ("[settings]\nhook_seconds = -5", "hook_seconds must be a number from 1 to 60, not '-5'"),
         ("[settings]\nx = 1", "section [settings]: unknown line 'x'"),
     ],
 )
@@ -101,5 +101,5 @@ def test_what_is_wrong_is_said_with_file_and_section(
 
 
 def test_an_unknown_type_is_answered_with_those_there_are() -> None:
-    with pytest.raises(InvalidConfiguration, match="known are GLUSTER_SWIFT, GLUSTER"):
+    with pytest.raises(InvalidConfiguration, match="the known types are GLUSTER_SWIFT, GLUSTER"):
         Configuration().type("NFS")

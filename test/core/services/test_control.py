@@ -109,7 +109,7 @@ def test_a_failure_of_one_keeps_no_other() -> None:
             "looked for gluster-swift-account, openstack-swift-account, swift-account",
         ),
         "container": (FAILED, S, "systemctl start swift-container: exit status 1"),
-        "object": (FAILED, S, "masked; systemctl unmask swift-object.service"),
+        "object": (FAILED, S, "masked; use systemctl unmask swift-object.service"),
         "proxy": (DONE, R, ""),
     }
 
@@ -124,7 +124,7 @@ def test_a_service_that_dies_soon_after_its_start_has_failed() -> None:
 def test_one_that_systemd_starts_again_and_again_has_failed() -> None:
     fake = Fake()
     fake.later.append((1, lambda: fake.set("swift-proxy", pid=999)))
-    assert fake.run(START)["proxy"] == (FAILED, R, "it ended and was started again within 4 s")
+    assert fake.run(START)["proxy"] == (FAILED, R, "it ended and was restarted within 4 s")
 
 
 @pytest.mark.parametrize(("share", "died_at", "result"), [(0.5, 7, FAILED), (0.05, 7, DONE)])

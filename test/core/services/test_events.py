@@ -117,8 +117,8 @@ def test_a_new_type_is_recorded_without_events_and_one_that_goes_vanishes() -> N
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (Event(1, "fetch-failed", node="n1", message="m"), "n1 no longer tells its services: m"),
-        (Event(1, "fetch-restored", node="n1"), "n1 tells its services again"),
+        (Event(1, "fetch-failed", node="n1", message="m"), "n1 no longer reports its services: m"),
+        (Event(1, "fetch-restored", node="n1"), "n1 reports its services again"),
         (
             Event(1, "service-status", TYPE, "n1", "proxy", "RUNNING", "STOPPED", "masked"),
             "GLUSTER_SWIFT proxy on n1: RUNNING -> STOPPED: masked",
@@ -129,7 +129,7 @@ def test_a_new_type_is_recorded_without_events_and_one_that_goes_vanishes() -> N
         ),
         (
             Event(1, "service-vanished", TYPE, "n1", "proxy", "RUNNING"),
-            "GLUSTER_SWIFT proxy on n1 is no longer there: was RUNNING",
+            "GLUSTER_SWIFT proxy on n1 no longer exists: was RUNNING",
         ),
         (
             Event(1, "node-status", TYPE, "n1", "", "RUNNING", "STOPPED"),

@@ -53,14 +53,14 @@ def test_a_dump_that_expands_to_what_none_can_have_is_not_unpacked() -> None:
     [None, [], [1], ["1", 2], [1, 2, 3], [True, 1], [-1, 0], [1e999, 1], [2**60, 1], [[1], 1]],
 )
 def test_a_version_that_nothing_can_go_on_from_is_none(version: object) -> None:
-    with pytest.raises(InvalidReplica, match="this is not the store of a master"):
+    with pytest.raises(InvalidReplica, match="this is not a store from a master"):
         replica.unpack(replica.pack({"version": version}))
 
 
 @pytest.mark.parametrize("content", ["[]", "1", "[" * 10000, '{"version": [1e999, 1]}'])
 def test_what_is_packed_may_be_anything(content: str) -> None:
     text = base64.b64encode(zlib.compress(content.encode())).decode()
-    with pytest.raises(InvalidReplica, match="this is not the store of a master"):
+    with pytest.raises(InvalidReplica, match="this is not a store from a master"):
         replica.unpack(text)
 
 
@@ -77,6 +77,6 @@ def test_one_that_is_broken_is_none_and_is_replaced(tmp_path: Path, content: str
     path = tmp_path / "replica.json"
     path.write_text(content)
     assert replica.load(str(path)) is None
-    with pytest.raises(InvalidReplica, match="this is not the store of a master"):
+    with pytest.raises(InvalidReplica, match="this is not a store from a master"):
         replica.unpack(content)
     assert replica.save(dump(1, 1), str(path)) == (1, 1)

@@ -50,8 +50,8 @@ def test_there_is_an_answer_of_each_suite() -> None:
         ("active", R, "", ""),
         ("failed", S, "failed: exit-code, exit status 3", ""),
         ("killed", S, "failed: signal, signal SIGKILL", ""),
-        ("assert", S, "not started: an assertion of its unit does not hold", ""),
-        ("condition", S, "not started: a condition of its unit does not hold", ""),
+        ("assert", S, "not started: an assertion of its unit is not met", ""),
+        ("condition", S, "not started: a condition of its unit is not met", ""),
         ("activating", S, "activating (start)", "activating"),
         (
             "again",
@@ -141,16 +141,16 @@ def test_the_answers_are_told_apart_by_their_order() -> None:
 
 @pytest.mark.parametrize("text", ["", "Id=x.service\n"])
 def test_an_answer_that_does_not_tell_is_an_error(text: str) -> None:
-    with pytest.raises(SystemdSilent, match="systemctl told"):
+    with pytest.raises(SystemdSilent, match="systemctl reported"):
         answering(text).read(["x"])
 
 
 def test_what_systemctl_cannot_do_is_an_error() -> None:
     def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> CommandResult:
         if check:
-            raise CommandFailed(argv, "no end after %g s" % timeout)
+            raise CommandFailed(argv, "did not end within %g s" % timeout)
         return CommandResult(tuple(argv), 1, "", "")
 
     for act in (Systemd(run=run).start, Systemd(run=run).stop):
-        with pytest.raises(CommandFailed, match=r"-- x\.service: no end after 60 s"):
+        with pytest.raises(CommandFailed, match=r"-- x\.service: did not end within 60 s"):
             act("x")

@@ -91,7 +91,7 @@ def test_only_those_of_the_rotation_give_way() -> None:
     assert catalogue.outdated(everything, 2) == [old]
     assert catalogue.outdated(everything, 1) == [old, newer]
     assert catalogue.outdated(everything, 3) == []
-    with pytest.raises(InvalidParameter, match="at least one has to stay"):
+    with pytest.raises(InvalidParameter, match="at least one snapshot must be kept"):
         catalogue.outdated(everything, 0)
 
 
@@ -99,7 +99,7 @@ def test_only_those_of_the_rotation_give_way() -> None:
     ("name", "why"),
     [
         ("ganeti-backup", "Ganeti's backups"),
-        ("a.partial", "ends with .partial"),
+        ("a.partial", "must not end with .partial"),
         ("x" * 65, "longer than 64"),
         ("a/b", "only letters"),
         ("", "empty"),

@@ -98,38 +98,39 @@ def test_a_worker_gets_its_request_and_is_heard_out() -> None:
         (
             READ + "print(json.dumps({'event': 'done', 'result': []}))",
             service.WorkerFailed,
-            "what the worker says is not understood: result: not an object",
+            "the output of the worker is not understood: result: not an object",
         ),
         (
             READ + "print(json.dumps({'event': 'done', 'result': {'size': 'x'}}))",
             service.WorkerFailed,
-            "what the worker says is not understood: result.size: not a number",
+            "the output of the worker is not understood: result.size: not a number",
         ),
         (
             READ + "print(json.dumps({'event': 'message', 'text': '\\x1b[2J'}))",
             service.WorkerFailed,
-            "what the worker says is not understood: message.text: a text that cannot be printed",
+            "the output of the worker is not understood: message.text: a string that"
+            " cannot be printed",
         ),
         (
             READ + "print(json.dumps({'event': 'progress', 'done': 1}))",
             service.WorkerFailed,
-            "what the worker says is not understood: progress.disk: it is missing",
+            "the output of the worker is not understood: progress.disk: it is missing",
         ),
         (
             READ + "print(json.dumps({'event': 'failed', 'hint': 'h'}))",
             service.WorkerFailed,
-            "what the worker says is not understood: failed.message: it is missing",
+            "the output of the worker is not understood: failed.message: it is missing",
         ),
         (
             READ + "print('x' * 2000000)",
             service.WorkerFailed,
-            "what the worker says is not understood: it has no end",
+            "the output of the worker is not understood: it has no end",
         ),
         (
             "import sys; sys.exit('Failed to start transient service unit:"
             " Unit x.service was already loaded or has a fragment file.')",
             service.Busy,
-            "snapshots of instance vm1 is under way already; wait",
+            "snapshots of instance vm1 is already running; wait",
         ),
     ],
 )
@@ -195,9 +196,9 @@ def test_a_hook_that_cannot_undo_stops_the_job(
     node: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "vm1").touch()
-    node["fail"] = "no end after 10 s"
+    node["fail"] = "did not end within 10 s"
     assert gate.main(PROGRAM, ENVIRONMENT) == 1
-    assert "no end after 10 s" in capsys.readouterr().err
+    assert "did not end within 10 s" in capsys.readouterr().err
 
 
 ENDING = ["instance-stop", "instance-remove", "instance-reboot"]
@@ -217,9 +218,9 @@ def test_a_qemu_that_does_not_answer_keeps_nobody_from_ending_it(
     works: str,
 ) -> None:
     (tmp_path / "vm1").touch()
-    node["fail"], node["works"] = "no end after 10 s", works
+    node["fail"], node["works"] = "did not end within 10 s", works
     assert ends(path) == 0
-    assert "stays there until that ends: " in capsys.readouterr().err
+    assert "stay in QEMU until it ends: " in capsys.readouterr().err
     assert ends("instance-migrate") == 1
 
 

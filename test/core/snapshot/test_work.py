@@ -377,7 +377,7 @@ def test_a_copy_that_lost_its_lock_gives_no_name_to_anothers_half(volume: Any) -
     volume.lose("ganeti/new.partial")
     second = NewImage(volume, "ganeti/new")
     second.open(8192)
-    with pytest.raises(CopyFailed, match=r"the lock of the new image .* was lost"):
+    with pytest.raises(CopyFailed, match=r"the lock on the new image .* was lost"):
         first.publish()
     first.abort()
     assert "ganeti/new" not in volume.names()

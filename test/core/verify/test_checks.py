@@ -104,7 +104,7 @@ def test_healthy_facts_give_no_finding() -> None:
         ({"template": "stock"}, ["PLUGIN_REFUSED"]),
         ({"noded": "stock"}, ["NODED_STALE"]),
         ({"noded_reasons": ["ganeti-noded still runs version 0.0; restart it"]}, ["NODED_STALE"]),
-        ({"noded": "stopped", "noded_reasons": ["ganeti-noded does not run"]}, []),
+        ({"noded": "stopped", "noded_reasons": ["ganeti-noded is not running"]}, []),
         # Switched off and restarted: one finding, not two.
         ({"template": "stock", "noded": "stock", "reasons": ["switched off by /x"],
           "noded_reasons": ["switched off by /x"]}, ["PLUGIN_OFF"]),
@@ -135,9 +135,9 @@ CLOCK = time.strftime("%H:%M:%S", time.localtime(SINCE))
             "gv0-1: since %s: write: No space left on device" % CLOCK,
         ),
         (
-            f.ServerView("gv0-1", "waiting", 0.0, "its server does not answer in 5 s"),
+            f.ServerView("gv0-1", "waiting", 0.0, "its server does not answer within 5 s"),
             "IMAGE_WAITS",
-            "gv0-1: its server does not answer in 5 s",
+            "gv0-1: its server does not answer within 5 s",
         ),
         (
             f.ServerView("gv0-1", "lost", SINCE, "another has had the image meanwhile"),
@@ -237,7 +237,7 @@ def test_a_node_that_was_installed_anew_is_told_by_which_uuid_the_pool_knows_it(
     }
     (finding,) = check_pool(nodes)
     assert (finding.code, finding.object) == ("NODE_OUTSIDE_POOL", "node2")
-    assert "by the UUID uuid-node2" in finding.text
+    assert "by UUID uuid-node2" in finding.text
 
 
 def test_nodes_that_trust_different_authorities() -> None:
@@ -281,7 +281,7 @@ def test_bricks_that_do_not_run(down, offline, untold, expected) -> None:
 
 def test_a_brick_that_does_not_run_could_move_to_a_spare() -> None:
     (finding,) = check_volume(volume(status=status("node2")), spares=["node4", "node5"])
-    assert finding.text == "it does not run, and could move to a spare: node4, node5"
+    assert finding.text == "it is not running, and could be moved to a spare: node4, node5"
 
 
 @pytest.mark.parametrize(("down", "stops"), [("node1", True), ("node2", False)])
@@ -334,7 +334,7 @@ def test_a_backlog_and_its_age() -> None:
     heal = (BrickHeal("node1:/b", True, "Connected", 3, 2, 1, 0),)
     (young,) = check_volume(volume(heal=heal), waiting={"node1:/b": 7300.0})
     assert (young.severity, young.code) == (WARNING, "HEAL_BACKLOG")
-    assert young.text == "2 entries wait for a heal, seen for 2 hours"
+    assert young.text == "2 entries need healing, for 2 hours so far"
     (old,) = check_volume(volume(heal=heal), waiting={"node1:/b": 2 * DAY})
     assert old.severity is ERROR
 
@@ -471,7 +471,7 @@ def test_facts_and_findings_go_through_json() -> None:
         f.NodeFacts.from_dict({**facts.to_dict(), "format": 7})
     with pytest.raises(NotUnderstood, match="node: it is missing"):
         f.NodeFacts.from_dict({"format": 1})
-    finding = found("BRICK_DOWN", "node1:/b", "it does not run", volume="gv0")
+    finding = found("BRICK_DOWN", "node1:/b", "it is not running", volume="gv0")
     assert from_json("[%s]" % json.dumps(as_data(finding))) == [finding]
     with pytest.raises(NotUnderstood, match=r"findings\[0\]: not an object, but int"):
         from_json("[1]")

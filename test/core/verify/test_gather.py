@@ -106,7 +106,7 @@ def test_all_servers_of_open_images_are_asked(
 ) -> None:
     def status(key: str) -> control.Status | None:
         if key == "d":
-            raise control.NoAnswer("its server does not answer in 5 s")
+            raise control.NoAnswer("its server does not answer within 5 s")
         return {
             "a": served("serving"),
             "b": served("lost", 7.0, "another has had the image meanwhile"),
@@ -121,7 +121,7 @@ def test_all_servers_of_open_images_are_asked(
     assert look_at_servers() == (
         f.ServerView("a", "serving", image="?/?"),
         f.ServerView("b", "lost", 7.0, "another has had the image meanwhile", "?/?"),
-        f.ServerView("d", "waiting", 0.0, "its server does not answer in 5 s", "?/?"),
+        f.ServerView("d", "waiting", 0.0, "its server does not answer within 5 s", "?/?"),
     )
 
 

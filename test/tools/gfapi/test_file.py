@@ -149,7 +149,7 @@ def test_fini_is_run_once_and_ends_the_connection(library, volume):
     volume.create("a")
     volume.fini()
     assert library.calls == ["glfs_creat", "glfs_close", "glfs_fini"]
-    with pytest.raises(ValueError, match="finished"):
+    with pytest.raises(ValueError, match="is closed"):
         volume.unlink("a")
 
 
@@ -223,7 +223,7 @@ def test_a_graph_that_a_new_connection_does_not_have_yet_is_awaited(library, vol
     assert len(library.calls) == 4
     library.functions["glfs_get_volfile"] = lambda *args: 0
     monkeypatch.setattr(gfapi_volume, "VOLFILE_SECONDS", 0.03)
-    with pytest.raises(OSError, match="does not tell the volume's graph"):
+    with pytest.raises(OSError, match="does not return the graph"):
         volume.volfile()
 
 

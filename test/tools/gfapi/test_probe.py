@@ -67,7 +67,10 @@ def test_a_later_one_that_answers_waits_for_the_better(silent: Server, live: Ser
 
 def test_where_none_answers_each_has_its_reason(silent: Server, dead: Server) -> None:
     found = Probe([silent, dead], timeout=SILENT_SECONDS).until_best()
-    assert found == {silent: "accepts, but does not answer", dead: "Connection refused"}
+    assert found == {
+        silent: "accepts the connection, but does not answer",
+        dead: "Connection refused",
+    }
 
 
 def test_names_do_not_load_the_tables_of_international_ones(

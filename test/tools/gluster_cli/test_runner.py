@@ -112,7 +112,7 @@ def test_a_heal_is_started_without_xml():
         ("<cliOutput><opRet>-1</opRet><opErrstr>\x9b2J</opErrstr></cliOutput>", "�2J"),
         (
             "<cliOutput><opRet>0</opRet><count>%s</count></cliOutput>" % ("9" * 5000),
-            "the answer is not understood: a number out of all bounds",
+            "the answer is not understood: a number that is out of range",
         ),
     ],
 )
