@@ -133,7 +133,7 @@ def test_an_image_that_another_node_has_open_is_refused_with_its_name(
             device(new).Open(exclusive=exclusive)
         assert str(caught.value) == (
             "Image %s is open on node node2 (exclusive): stop the instance there; if that node"
-            " is dead, or cannot be reached, mark it offline (gnt-node modify --offline=yes) and"
+            " is dead or cannot be reached, mark it offline (gnt-node modify --offline=yes) and"
             " fail the instance over, or take the image from it (gnt-gluster disk evict)" % path
         )
     unlocked = device(disk(locking="off"))  # the administrator's switch
