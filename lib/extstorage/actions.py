@@ -115,13 +115,19 @@ def open_(request: Request) -> None:
 def grow(request: Request) -> None:
     """Grow the image to the new size, by its server where it is open here."""
     size = request.new_size
+    used = _in_use(request)
+    now = used.size()
+    if now is not None and now > size:
+        raise InvalidParameter(
+            "image %s has %d bytes and cannot be made smaller (%d)" % (request.path, now, size)
+        )
 
     def on_volume() -> None:
         with connect(request.spec) as volume:
             image.grow(volume, request.path, size, preallocation=request.preallocation)
 
     in_use.grow(
-        _in_use(request),
+        used,
         size,
         preallocated=request.preallocation != names.PREALLOCATION_OFF,
         on_volume=on_volume,

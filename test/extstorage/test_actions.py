@@ -34,6 +34,7 @@ class Node:
     def __init__(self) -> None:
         self.exists = True
         self.served = False
+        self.size = MIB
         self.used = False
         self.reachable = True
         self.startable = True
@@ -82,7 +83,7 @@ class InUse:
         return object() if self._node.served else None
 
     def size(self) -> int | None:
-        return MIB if self._node.served else None
+        return self._node.size if self._node.served else None
 
     def has_user(self) -> bool:
         return self._node.used
@@ -313,6 +314,13 @@ def test_blocks_are_set_aside_unless_a_guest_runs(
     node.served, node.used = True, used
     assert run("grow", EXTP_PREALLOCATION="falloc") == 0
     assert node.calls == [*grown, ("grow", "", 2 * MIB), ("tell", "u1", 2 * MIB)]
+
+
+def test_an_open_image_is_not_made_smaller(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    node.served, node.size = True, 3 * MIB
+    assert run("grow") != 0
+    assert "has 3145728 bytes and cannot be made smaller (2097152)" in capsys.readouterr().err
+    assert node.calls == []
 
 
 def test_a_closed_image_grows_on_its_volume(node: Node) -> None:
