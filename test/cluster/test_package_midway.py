@@ -139,7 +139,7 @@ def snapshot(running: Guest, name: str, limit: int = 2) -> Work:
     )
 
 
-@pytest.mark.parametrize("node", ["node1", NODE])
+@pytest.mark.parametrize("node", [pytest.param("node1", marks=pytest.mark.slow), NODE])
 def test_a_snapshot_goes_on_through_an_upgrade(
     cluster: Cluster, running: Guest, newer: str, node: str
 ) -> None:
@@ -166,7 +166,7 @@ def refused(cluster: Cluster, node: str, *argv: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("node", ["node1", NODE])
+@pytest.mark.parametrize("node", [pytest.param("node1", marks=pytest.mark.slow), NODE])
 def test_no_removal_while_a_snapshot_is_taken(cluster: Cluster, running: Guest, node: str) -> None:
     work = snapshot(running, "rm-%s" % node)
     said = refused(cluster, node, *REMOVE_PACKAGE)
@@ -202,6 +202,7 @@ def stopped(cluster: Cluster) -> Iterator[str]:
     cluster.everywhere("rm", "-f", PATHS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, left",
     [
@@ -238,6 +239,7 @@ def requests(cluster: Cluster, node: str) -> list[str]:
     return cluster.run("sh", "-c", REQUEST, node=node).stdout.split()
 
 
+@pytest.mark.slow
 def test_a_conversion_outlives_the_node_daemon(cluster: Cluster, stopped: str, newer: str) -> None:
     argv = ("gnt-instance", "modify", "-t", "file", STOPPED)
     work = Work(cluster, *argv, begun=lambda: _stand_still(cluster, NODE))
@@ -273,6 +275,7 @@ def version(cluster: Cluster, node: str) -> str:
     return cluster.run("dpkg-query", "-Wf", form, "ganeti-gluster", node=node).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["node1", TARGET])
 def test_an_upgrade_waits_for_a_migration(cluster: Cluster, newer: str, node: str) -> None:
     boot = cluster.boot(MOVED, "node1")
