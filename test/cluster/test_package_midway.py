@@ -360,7 +360,7 @@ for name, module in list(sys.modules.items()):
         # Programs of their own, and what the node daemon alone does.
         (
             "ganeti_gluster.core.whole ganeti_gluster.client.gnt_gluster",
-            "ganeti_gluster.client.web ganeti_gluster.patches.migration"
+            "ganeti_gluster.client.web ganeti_gluster.patches.instance_migration"
             " ganeti_gluster.storage.snapshot_worker ganeti_gluster.tools.gfapi.library",
         ),
     ],
