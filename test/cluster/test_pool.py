@@ -120,7 +120,7 @@ def test_the_volume_is_as_it_was_asked_for(cluster: Cluster, create: list[str]) 
 
 def on_volume(cluster: Cluster, statement: str) -> None:
     program = (
-        "from ganeti_gluster.core.volume import *; from ganeti_gluster import image;"
+        "from ganeti_gluster.core.volume import *; from ganeti_gluster.core import image;"
         "v = connect(VolumeSpec.from_params({'host': 'node1', 'volume': '%s'})); %s"
     )
     cluster.run("/usr/bin/python3", "-c", program % (VOLUME, statement))
