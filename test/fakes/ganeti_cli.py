@@ -5,6 +5,7 @@ What it says and its exit statuses are Ganeti's, see lib/cli.py and lib/cli_opts
 
 from __future__ import annotations
 
+import copy
 import optparse
 import os
 import sys
@@ -110,7 +111,8 @@ def GenericMain(commands: Mapping[str, tuple[Any, ...]]) -> int:
         return 0 if command == "--help" else EXIT_FAILURE
     function, wanted, options, usage, description = commands[command]
     parser = optparse.OptionParser(
-        option_list=[*options, *_COMMON_OPTS],
+        # A list that is a default is appended to, once in a process as commands have theirs.
+        option_list=copy.deepcopy([*options, *_COMMON_OPTS]),
         description=description,
         formatter=optparse.TitledHelpFormatter(),
         usage="%%prog %s %s" % (command, usage),
