@@ -206,8 +206,8 @@ class Entry:
     ) -> str:
         """Run the command; its exit status and what it says have to be these.
 
-        What is "" says nothing, of other texts the stream has to hold each line; None is
-        anything.  Returns the standard output.
+        "" is a stream on which nothing is said, another text is a part of what is said, and
+        None is anything.  Returns the standard output.
         """
         self.patch.setattr(sys, "argv", ["/usr/sbin/gnt-gluster", *shlex.split(words)])
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 from types import SimpleNamespace
@@ -66,6 +67,19 @@ def test_a_disk_that_cannot_be_looked_at(
     check("disk info vm1", 1, out="vm1 disk/0\n  image:       ganeti/x.0 on volume gv0\n")
     check("disk info vm1", 1, out="  error:       %s\n" % said)
     assert json.loads(check("disk info --json vm1", 1, out=None))[0]["error"] == said
+
+
+def test_what_a_volume_tells_of_a_disk(check: Entry, disks: list[object]) -> None:
+    image = SimpleNamespace(size=1 << 20, allocated=0, mode=0o600, uid=0, gid=0)
+    health = SimpleNamespace(degraded=False, split_brain=False, detail="")
+    check.replace("client.disk", connect=lambda spec: contextlib.nullcontext())
+    check.replace("client.disk", holder_of=lambda volume, path: None)
+    check.replace("core.image", stat=lambda *where: image, get_info=lambda *where: "origin")
+    check.replace("core.health", check=lambda *where: health)
+    out = check("disk info vm1", 0, out="  owner, mode: 0:0 0600\n  state:       healthy\n")
+    assert out.endswith("  open on:     -\n  info:        origin\n")
+    (told,) = json.loads(check("disk info --json vm1", 0, out=None))
+    assert (told["size"], told["configured_size"], told["open_on"]) == (1 << 20, 1 << 20, "")
 
 
 # -- evict -------------------------------------------------------------------

@@ -26,8 +26,9 @@ def findings(check: Entry) -> list[dict[str, str]]:
     ("options", "said"),
     [
         ("--watch --json", "--watch cannot be used with --json"),
-        ("--interval=4", "--interval must be at least 5 seconds"),
-        ("--watch --interval=-1", "--interval must be at least 5 seconds"),
+        ("--interval=4", "--interval must be 5 to 86400 seconds"),
+        ("--watch --interval=-1", "--interval must be 5 to 86400 seconds"),
+        ("--watch --interval=99999999999", "--interval must be 5 to 86400 seconds"),
     ],
 )
 def test_options_that_do_not_go_together(check: Entry, options: str, said: str) -> None:

@@ -213,7 +213,7 @@ def test_a_history_that_is_damaged(master: Entry, tmp_path: Path) -> None:
     place = tmp_path / "services.db"
     place.write_bytes(b"nonsense" * 1000)
     master.replace("constants", SERVICES_STORE=str(place))
-    master("swift events", 1, err="Failure: ")
+    master("swift events", 1, err="Failure: the store of the services: file is not a database")
 
 
 @pytest.mark.parametrize("since", ["yesterday", "3y", "-3d", "2026-13-01", "", "0", "9" * 7 + "d"])
@@ -236,3 +236,9 @@ def test_what_is_stored_is_told(master: Entry, history: Path, words: str, count:
     assert len(master(words, 0, out=None).splitlines()) == count
     told = master("%s --json" % words, 0, out=None).splitlines()
     assert [json.loads(line)["node"] for line in told] == ["node1"] * count
+
+
+def test_following_ends_with_an_interrupt(master: Entry, history: Path) -> None:
+    clock = master.part("client.service_events").time
+    master.replace_in(clock, sleep=raiser(KeyboardInterrupt()))
+    assert len(master("swift events --follow", 0, out=None).splitlines()) == 2
