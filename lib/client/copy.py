@@ -30,6 +30,7 @@ STREAM = "-"
 
 def Export(opts: Any, args: list[str]) -> int:
     """Copy an image to a file, a block device or standard output."""
+    _check_limit(opts)
     image, place = args
     with contextlib.ExitStack() as stack:
         if place == STREAM:
@@ -51,6 +52,7 @@ def Export(opts: Any, args: list[str]) -> int:
 
 def Import(opts: Any, args: list[str]) -> int:
     """Copy a file, a block device or standard input to a new image."""
+    _check_limit(opts)
     place, image = args
     with contextlib.ExitStack() as stack:
         if place == STREAM:
@@ -62,6 +64,7 @@ def Import(opts: Any, args: list[str]) -> int:
 
 def Copy(opts: Any, args: list[str]) -> int:
     """Copy an image to a new one, on the same volume or another."""
+    _check_limit(opts)
     with contextlib.ExitStack() as stack:
         source, confirm = _source(stack, opts, args[0])
         return _run(opts, source, _target(stack, opts, args[1]), confirm)
@@ -103,7 +106,13 @@ def _place(stack: contextlib.ExitStack, opts: Any, text: str) -> tuple[Volume, s
     if not slash:
         raise InvalidParameter("image %r: expected VOLUME/PATH" % text)
     spec = VolumeSpec.from_params({"volume": name, "host": opts.host})
-    return stack.enter_context(connect(spec)), names.image_path(path)
+    path = names.image_path(path)
+    return stack.enter_context(connect(spec)), path
+
+
+def _check_limit(opts: Any) -> None:
+    if opts.limit is not None and opts.limit < 1:
+        raise errors.OpPrereqError("The limit must be at least 1 MiB/s", errors.ECODE_INVAL)
 
 
 def _confirm(opts: Any, question: str) -> None:
@@ -117,8 +126,6 @@ def _run(
     target: Target,
     confirm: Callable[[], None] | None = None,
 ) -> int:
-    if opts.limit is not None and opts.limit < 1:
-        raise errors.OpPrereqError("The limit must be at least 1 MiB/s", errors.ECODE_INVAL)
     shown = Terminal()
     options = Options(
         progress=shown,

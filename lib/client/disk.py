@@ -15,7 +15,7 @@ from ganeti_gluster.constants import MIB
 from ganeti_gluster.core import health, image
 from ganeti_gluster.core.serve.holder import holder_of, node_number
 from ganeti_gluster.core.volume import connect
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.tools import decode, names
 from ganeti_gluster.tools.gfapi import Volume
@@ -64,7 +64,7 @@ def describe(disk: instance_disks.InstanceDisk) -> dict[str, Any]:
                 served="",
             )
     except (GanetiGlusterError, OSError) as err:
-        result["error"] = str(err)
+        result["error"] = in_words(err)
     return result
 
 

@@ -21,7 +21,7 @@ from ganeti_gluster.client import (
     web,
 )
 from ganeti_gluster.cmdlib import restricted  # noqa: F401  # late elsewhere: see `whole`
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.
 commands = {
@@ -53,6 +53,6 @@ def Main() -> int:
     try:
         result: int = cli.GenericMain(commands)
     except (GanetiGlusterError, OSError) as err:
-        cli.ToStderr("Failure: %s", err)
+        cli.ToStderr("Failure: %s", in_words(err))
         return 1
     return result

@@ -15,7 +15,7 @@ from ganeti_gluster.cmdlib.orphans import Candidate
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.verify.volume_checks import duration
 from ganeti_gluster.core.volume import VolumeSpec
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import decode, names
 
 _HEADERS = {
@@ -69,7 +69,7 @@ def _remove(candidates: Sequence[Candidate], still: Collection[tuple[VolumeSpec,
             else:
                 cli.ToStderr("Did not remove %s: it has changed since, or is in use", name)
         except (GanetiGlusterError, OSError) as err:
-            cli.ToStderr("Could not remove %s: %s", name, err)
+            cli.ToStderr("Could not remove %s: %s", name, in_words(err))
             result = 1
     return result
 

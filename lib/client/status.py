@@ -16,7 +16,7 @@ from ganeti_gluster.constants import MIB
 
 #: Seconds between two looks with --watch, and the least of them: each is a job.
 WATCH_SECONDS = 15
-LEAST_SECONDS = 5
+LEAST_SECONDS, MOST_SECONDS = 5, 86400
 #: Instances shown in a terminal, the bad ones first, without --all.
 SHOWN = 20
 
@@ -73,9 +73,10 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print the page once, or with --watch until interrupted; 1 if something is an ERROR."""
     if opts.watch and opts.json:
         raise errors.OpPrereqError("--watch cannot be used with --json", errors.ECODE_INVAL)
-    if opts.interval < LEAST_SECONDS:
+    if not LEAST_SECONDS <= opts.interval <= MOST_SECONDS:
         raise errors.OpPrereqError(
-            "--interval must be at least %d seconds" % LEAST_SECONDS, errors.ECODE_INVAL
+            "--interval must be %d to %d seconds" % (LEAST_SECONDS, MOST_SECONDS),
+            errors.ECODE_INVAL,
         )
     result = 0
     try:

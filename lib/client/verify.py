@@ -32,7 +32,7 @@ def Verify(opts: Any, args: list[str]) -> int:
             )
         findings = node_verify.local_findings(node_verify.local_facts())
     else:
-        config = configuration.load()
+        config = configuration.load(otherwise=", or with --local for this node alone")
         if opts.node and opts.node not in {node.name for node in config.nodes}:
             raise errors.OpPrereqError(
                 "The cluster has no node %s" % opts.node, errors.ECODE_NOENT

@@ -11,7 +11,7 @@ from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import volumes
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.volume import connect
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import names
 
 _HEADERS = {
@@ -56,7 +56,7 @@ def status(used: volumes.UsedVolume) -> dict[str, Any]:
         with connect(used.spec) as volume:
             space = volume.space()
     except (GanetiGlusterError, OSError) as err:
-        result["error"] = str(err)
+        result["error"] = in_words(err)
     else:
         result.update(total=space.total, free=space.free, used=space.total - space.free)
     return result

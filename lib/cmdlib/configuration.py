@@ -60,18 +60,18 @@ class Configuration:
         return told.plain(self.params.get(node.group, ()))
 
 
-def load(client: Any = None) -> Configuration:
+def load(client: Any = None, *, otherwise: str = "") -> Configuration:
     """Read it, on the master.
 
     Disks come from the configuration's file, which no question to the master daemon
     gives without a job for all of them; it is replaced as a whole, at the latest a
-    moment after a change.  Raises `OpPrereqError` on any other node.
+    moment after a change.  Raises `OpPrereqError` on any other node, with what can be done
+    `otherwise`.
     """
     master, myself = ssconf.GetMasterAndMyself()
     if master != myself:
         raise errors.OpPrereqError(
-            "This is not the master node; run it on %s, or with --local for this node alone"
-            % master,
+            "This is not the master node; run it on %s%s" % (master, otherwise),
             errors.ECODE_INVAL,
         )
     client = client or cli.GetClient()

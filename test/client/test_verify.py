@@ -1,0 +1,66 @@
+"""`gnt-gluster verify`, through its own entry point."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from ganeti_gluster.core.verify.finding import found
+from ganeti_gluster.errors import GanetiGlusterError
+
+from .conftest import MASTER, Entry, raiser, refused
+
+BAD = [found("GLUSTERD_DOWN", "node2", "down"), found("VOLUME_MISSING", "gv0", "gone")]
+
+
+@pytest.fixture
+def findings(check: Entry) -> list[object]:
+    """What is wrong with the cluster, nothing at first, for the master."""
+    wrong: list[object] = []
+    nodes = [SimpleNamespace(name="node1"), SimpleNamespace(name="node2")]
+    check.replace("cmdlib.configuration", load=lambda **named: SimpleNamespace(nodes=nodes))
+    check.replace("cmdlib.verify", look_at_cluster=lambda config: None)
+    check.replace("cmdlib.verify", check_cluster=lambda seen: wrong)
+    return wrong
+
+
+def test_elsewhere_the_master_is_named_and_what_works_there(check: Entry) -> None:
+    text = "This is not the master node; run it on %s, or with --local for this node alone"
+    check("verify", 1, err=refused(text % MASTER))
+
+
+@pytest.mark.parametrize("command", ["status", "volume status", "disk remove-orphans"])
+def test_only_where_that_is_an_option(check: Entry, command: str) -> None:
+    check(command, 1, err=refused("This is not the master node; run it on %s" % MASTER))
+
+
+def test_one_node_alone_has_no_other(check: Entry) -> None:
+    text = "--local is for this node only; do not use --node with it"
+    check("verify --local -n node1", 1, err=refused(text))
+
+
+def test_a_node_that_is_not_there(check: Entry, findings: list[object]) -> None:
+    check("verify --node=node9", 1, err=refused("The cluster has no node node9", "unknown_entity"))
+
+
+def test_nothing_is_said_of_what_is_well(check: Entry, findings: list[object]) -> None:
+    check("verify", 0)
+
+
+def test_errors_are_said_and_are_the_exit_status(check: Entry, findings: list[object]) -> None:
+    findings += BAD
+    assert len(check("verify", 1, out="gv0: gone; ").splitlines()) == 2
+    assert len(json.loads(check("verify --json", 1, out=None))) == 2
+
+
+def test_those_of_a_node_alone(check: Entry, findings: list[object]) -> None:
+    findings += BAD
+    assert check("verify -n node2", 1, out="down").count("\n") == 1
+    check("verify -n node1", 0)
+
+
+def test_what_cannot_be_looked_at(check: Entry) -> None:
+    check.replace("cmdlib.node_verify", local_facts=raiser(GanetiGlusterError("no gluster")))
+    check("verify --local", 1, err="Failure: no gluster\n")
