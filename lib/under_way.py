@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ganeti_gluster import constants
 from ganeti_gluster.core.serve import fleet
 from ganeti_gluster.core.serve.files import SHARED
+from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import command, decode, processes, systemd
 
@@ -33,8 +34,8 @@ SETTLE_SECONDS = 20.0
 _POLL_SECONDS = 0.5
 _LIST_SECONDS = 20
 
-_WORKERS = "ganeti-gluster-snapshot-*.service"
-_WORKER = re.compile(r"ganeti-gluster-snapshot-(\S+)\.service")
+_WORKERS = service.UNIT % "*"
+_WORKER = re.compile(r"(\S+)".join(map(re.escape, service.UNIT.split("%s"))))
 #: The commands that work for long; the words after `gnt-gluster`.
 _COMMANDS = ("pool", "disk", "image")
 #: The modules that are run as programs for somebody who waits for their end.
@@ -73,9 +74,10 @@ def find(
 ) -> list[Work]:
     """What is under way now."""
     found = list(_workers(run))
+    noded = daemon()
     for pid, line in lines():
         words = [word.decode("utf-8", "replace") for word in line]
-        found += _process(pid, words, daemon())
+        found += _process(pid, words, noded)
     # Both ends of a migration share the image; a copy of one at rest does so with no client.
     both = [
         each for each in statuses().values() if each.get("mode") == SHARED and each.get("users")

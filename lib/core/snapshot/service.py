@@ -35,6 +35,8 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import command, decode, names, systemd
 from ganeti_gluster.tools.decode import NotUnderstood
 
+#: The unit of an instance's worker.
+UNIT = "ganeti-gluster-snapshot-%s.service"
 #: Seconds between two lines of a worker that has nothing else to say.
 HEARTBEAT = 5.0
 #: Seconds without a line after which a worker, or the way to it, counts as dead.
@@ -66,7 +68,7 @@ class WorkerFailed(GanetiGlusterError):
 
 def unit(instance: str) -> str:
     """The unit of the instance's worker."""
-    return "ganeti-gluster-snapshot-%s.service" % names.host(instance)
+    return UNIT % names.host(instance)
 
 
 def mark(instance: str) -> str:
