@@ -65,20 +65,27 @@ def records(world: World) -> None:
     """Every record that was acknowledged is on every brick, once all is healed."""
     last = world.acknowledged()
     assert last < guest.LAST_RECORD, "the guest has begun anew, which hides a loss"
+    records_of(world, world.image, last)
+
+
+def records_of(world: World, image: str, last: int) -> None:
+    """All records up to `last` are in an image on every brick, once all is healed."""
     found: dict[str, list[int]] = {}
 
     def whole() -> bool:
         for node in world.brick_nodes:
-            data = world.pieces(node, world.image).read(RECORD * (last + 1), BASE)
+            data = world.pieces(node, image).read(RECORD * (last + 1), BASE)
             found[node] = missing(data, last)
         return not any(found[node] for node in world.brick_nodes)
 
     try:
-        wait_for(whole, PATIENCE, "all %d records are on all bricks" % last)
+        wait_for(whole, PATIENCE, "all %d records of %s are on all bricks" % (last, image))
     except AssertionError as err:
         lacking = {node: numbers[:20] for node, numbers in found.items() if numbers}
         numbers = sorted({number for each in lacking.values() for number in each})[:20]
-        raise RecordsMissing("missing of %d records: %s" % (last, lacking), numbers) from err
+        raise RecordsMissing(
+            "missing of %d records in %s: %s" % (last, image, lacking), numbers
+        ) from err
 
 
 def copies(world: World) -> None:

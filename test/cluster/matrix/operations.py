@@ -8,7 +8,7 @@ from pathlib import Path
 
 from testbedlib import layout
 
-from .checks import BASE, RECORD, missing
+from .checks import BASE, RECORD, missing, records_of
 from .operation import Operation
 from .world import FILES, GUEST, MASTER, OTHER, SIZE, World
 
@@ -158,10 +158,7 @@ class Snapshot(Operation):
         shown = self.shown(world)
         assert shown == {"s1": True}, "snapshots, and whether they are whole: %s" % shown
         snapshot = world.image + ".snap.s1"
-        for node in world.brick_nodes:
-            data = world.pieces(node, snapshot).read(RECORD * (self.before + 1), BASE)
-            lacking = missing(data, self.before)
-            assert not lacking, "the snapshot lacks records on %s: %s" % (node, lacking[:20])
+        records_of(world, snapshot, self.before)
         return {*self.images(world), snapshot}
 
     def undo(self, world: World) -> None:
