@@ -1,7 +1,7 @@
 """Each fault in the middle of each operation, with a guest that writes (doc/faults.rst).
 
 The full matrix takes hours: `make faults`.  With FAULT_TABLE in the environment the results
-are kept in build/faults.json, beside those of earlier runs, and that page is written;
+are kept in matrix/results.json, beside those of earlier runs, and that page is written;
 FAULT_SEED repeats a cell's moments.
 """
 
@@ -19,7 +19,7 @@ import pytest
 from testbedlib import wait_for
 
 from . import evidence
-from .conftest import ROOT, Cluster
+from .conftest import Cluster
 from .matrix import checks, report
 from .matrix.faults import FAULTS, STRUCK, Fault, Missed
 from .matrix.operation import Operation
@@ -35,7 +35,7 @@ SAMPLE = [
 ]
 #: How often a cell is begun whose operation ended before the fault came.
 ATTEMPTS = 4
-RESULTS = ROOT / "build" / "faults.json"
+RESULTS = Path(__file__).with_name("matrix") / "results.json"
 
 
 def cells() -> list[object]:

@@ -80,15 +80,14 @@ def load(path: Path) -> dict[Cell, Result]:
 
 
 def add(path: Path, cell: Cell, result: Result) -> None:
-    """Keep a result with those that are in the file."""
+    """Keep a result with those that are in the file, a line each."""
     results = {**load(path), cell: result}
     rows = [
         {"fault": fault, "operation": operation, "result": asdict(each)}
         for (fault, operation), each in sorted(results.items())
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    new.write_text("[\n%s\n]\n" % ",\n".join(json.dumps(row) for row in rows), "utf-8")
     new.replace(path)
 
 
