@@ -33,7 +33,7 @@ def in_words(err: GanetiGlusterError | OSError) -> str:
     return "%s: %s" % (err.filename, err.strerror) if err.filename else err.strerror
 
 
-class Refused(Exception):
+class PatchRefused(Exception):
     """Why a module of Ganeti is left as it is; never raised to a caller of Ganeti's."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 
 # What the template can do beyond what Ganeti knows of it: have snapshots, and adopt.
 _TEMPLATE_SETS = ("DTS_SNAPSHOT_CAPABLE", "DTS_MAY_ADOPT")
@@ -25,16 +25,18 @@ def extend_constants(module: Any) -> None:
     template = module.DT_GLUSTER
     defaults = module.DISK_DT_DEFAULTS.get(template)
     if not isinstance(defaults, dict) or not isinstance(module.DISK_DT_TYPES, dict):
-        raise Refused("the tables of disk parameters are not as expected")
+        raise PatchRefused("the tables of disk parameters are not as expected")
     for name in _TEMPLATE_SETS:
         if not isinstance(getattr(module, name, None), frozenset):
-            raise Refused("the set of templates %s is not as expected" % name)
+            raise PatchRefused("the set of templates %s is not as expected" % name)
     missing = {*constants.VOLUME_PARAMETERS, constants.PARAM_ACCESS} - set(defaults)
     if missing:
-        raise Refused("the gluster template lacks the parameter %s" % ", ".join(sorted(missing)))
+        raise PatchRefused(
+            "the gluster template lacks the parameter %s" % ", ".join(sorted(missing))
+        )
     for name, default in constants.DISK_PARAMETERS.items():
         if module.DISK_DT_TYPES.get(name, module.VTYPE_STRING) != module.VTYPE_STRING:
-            raise Refused("the disk parameter %s has another type here" % name)
+            raise PatchRefused("the disk parameter %s has another type here" % name)
         defaults.setdefault(name, default)
         module.DISK_DT_TYPES[name] = module.VTYPE_STRING
     for name in _TEMPLATE_SETS:
@@ -47,7 +49,7 @@ def extend_objects(module: Any) -> None:
     template = module.constants.DT_GLUSTER
     probe = original(template, module.constants.DISK_DT_DEFAULTS)
     if len(probe) != 1 or constants.PARAM_VOLUME not in probe[0]:
-        raise Refused("Disk.ComputeLDParams is not as expected")
+        raise PatchRefused("Disk.ComputeLDParams is not as expected")
 
     def ComputeLDParams(disk_template: str, disk_params: dict[str, Any]) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = original(disk_template, disk_params)

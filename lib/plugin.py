@@ -20,11 +20,11 @@ from types import ModuleType
 from typing import Any
 
 from ganeti_gluster import __version__, constants
-from ganeti_gluster.errors import GanetiGlusterError, Refused
+from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
 from ganeti_gluster.tools import private
 
 # Module of Ganeti -> (module of ours, what its function `extend` does there).
-# `extend(module)` does all of its work or none, and raises `Refused` otherwise.
+# `extend(module)` does all of its work or none, and raises `PatchRefused` otherwise.
 EXTENSIONS = {
     "ganeti.constants": ("ganeti_gluster.objects_ext", "extend_constants"),
     "ganeti.objects": ("ganeti_gluster.objects_ext", "extend_objects"),
@@ -86,7 +86,7 @@ def _extend(name: str, module: ModuleType) -> None:
             _check_allowed(name, module)
         ours, function = EXTENSIONS[name]
         getattr(importlib.import_module(ours), function)(module)
-    except Refused as err:
+    except PatchRefused as err:
         _results[name] = str(err)
     except Exception as err:  # Ganeti goes on, whatever is wrong with us
         _results[name] = "%s: %s" % (type(err).__name__, err)
@@ -96,13 +96,13 @@ def _extend(name: str, module: ModuleType) -> None:
 
 
 def _check_allowed(name: str, module: ModuleType) -> None:
-    """Raise `Refused` where the plugin may not extend this Ganeti."""
+    """Raise `PatchRefused` where the plugin may not extend this Ganeti."""
     if os.path.exists(constants.DISABLED_FILE):
-        raise Refused("switched off by %s" % constants.DISABLED_FILE)
+        raise PatchRefused("switched off by %s" % constants.DISABLED_FILE)
     ganeti = module if name == "ganeti.constants" else sys.modules["ganeti.constants"]
     release = (ganeti.VERSION_MAJOR, ganeti.VERSION_MINOR)
     if release not in constants.SUPPORTED_GANETI:
-        raise Refused(
+        raise PatchRefused(
             "Ganeti %s is not supported (supported: %s)"
             % (
                 ganeti.RELEASE_VERSION,
@@ -112,7 +112,7 @@ def _check_allowed(name: str, module: ModuleType) -> None:
     # Both are imported before what else is extended with them.
     for needed in ("ganeti.constants", TEMPLATE_MODULE):
         if name != needed and _results.get(needed):
-            raise Refused("%s was not extended" % needed)
+            raise PatchRefused("%s was not extended" % needed)
 
 
 def refusals() -> dict[str, str]:

@@ -28,12 +28,17 @@ from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFac
 from ganeti_gluster.core.services import answers, config, publish, replica
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services import store as services_store
-from ganeti_gluster.core.services.answers import Answer, Body
-from ganeti_gluster.core.services.config import Configuration
+from ganeti_gluster.core.services.answers import Body, NodeAnswer
+from ganeti_gluster.core.services.config import ServicesConfig
 from ganeti_gluster.core.services.control import DONE, Outcome
 from ganeti_gluster.core.services.events import Event
 from ganeti_gluster.core.services.inquiry import Inquiry
-from ganeti_gluster.core.services.model import ClusterServices, Node, ServerService, Status
+from ganeti_gluster.core.services.model import (
+    ClusterServices,
+    ServerService,
+    ServiceNode,
+    ServiceStatus,
+)
 from ganeti_gluster.core.services.store import Store
 from ganeti_gluster.core.services.units import UnitState
 from ganeti_gluster.core.verify import facts as f
@@ -150,23 +155,25 @@ class Running:
 
     def read(self, units: list[str]) -> dict[str, UnitState]:
         return {
-            unit: UnitState(unit, unit.startswith("swift"), Status.RUNNING, "so", 5.5, pid=7)
+            unit: UnitState(
+                unit, unit.startswith("swift"), ServiceStatus.RUNNING, "so", 5.5, pid=7
+            )
             for unit in units
         }
 
 
-STATUS = on_node.status(Configuration(), Running(), master="node1")  # type: ignore[arg-type]
+STATUS = on_node.status(ServicesConfig(), Running(), master="node1")  # type: ignore[arg-type]
 OUTCOMES = {
     "format": 1,
     "outcomes": [
-        as_data(Outcome("", SWIFT.name, service.name, DONE, Status.RUNNING, "so"))
+        as_data(Outcome("", SWIFT.name, service.name, DONE, ServiceStatus.RUNNING, "so"))
         for service in SWIFT.services
     ],
 }
 BEFORE = ClusterServices(
     5.0,
     tuple(
-        ServerService(SWIFT.name, service.name, node, Status.STOPPED)
+        ServerService(SWIFT.name, service.name, node, ServiceStatus.STOPPED)
         for node in ("node1", "node2")
         for service in SWIFT.services
     ),
@@ -180,12 +187,12 @@ def is_fit(text: str) -> bool:
 
 @given(hostile(STATUS))
 def test_a_nodes_services_can_be_stored_told_and_shown(output: str) -> None:
-    inquiry = Inquiry(config.BUILT_IN, [Node("node1"), Node("node2")])
-    inquiry.take({"node2": Answer(output), "node1": Answer(json.dumps(STATUS))})
+    inquiry = Inquiry(config.BUILT_IN, [ServiceNode("node1"), ServiceNode("node2")])
+    inquiry.take({"node2": NodeAnswer(output), "node1": NodeAnswer(json.dumps(STATUS))})
     snapshot = inquiry.snapshot()
     assert all(is_fit(reason) for reason in snapshot.failures.values())
     # The other node is as it is, whatever this one says.
-    assert snapshot.aggregate(type=SWIFT.name, node="node1").status is Status.RUNNING
+    assert snapshot.aggregate(type=SWIFT.name, node="node1").status is ServiceStatus.RUNNING
     for each in config.BUILT_IN:
         names = [service.name for service in each.services]
         assert [one.name for one in snapshot.select(type=each.name, node="node2")] == names
@@ -224,7 +231,7 @@ def new_store() -> Iterator[Store]:
 
 @given(hostile(OUTCOMES))
 def test_outcomes_are_of_what_was_asked_for(output: str) -> None:
-    outcomes = answers.parse_outcomes(Answer(output), SWIFT, SWIFT.services, "node2")
+    outcomes = answers.parse_outcomes(NodeAnswer(output), SWIFT, SWIFT.services, "node2")
     assert [one.service for one in outcomes] == [service.name for service in SWIFT.services]
     assert all(one.type == SWIFT.name and one.node == "node2" for one in outcomes)
     assert all(is_fit(one.message) for one in outcomes)
@@ -250,7 +257,7 @@ def test_a_dump_is_taken_whole_or_not_at_all(text: str) -> None:
         except RecursionError:
             return  # nothing could pack it
         try:
-            answer = Answer(json.dumps({"format": 1, "dump": packed}))
+            answer = NodeAnswer(json.dumps({"format": 1, "dump": packed}))
             taken = store.load(replica.fetched(answer, history=100))
         except GanetiGlusterError:
             taken = False

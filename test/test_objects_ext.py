@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import objects_ext
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 
 DEFAULTS = {"host": "127.0.0.1", "port": 24007, "volume": "gv0", "access": "kernelspace"}
 
@@ -88,7 +88,7 @@ def test_no_device_is_made_to_require_it() -> None:
 def test_unexpected_tables_are_refused_and_stay(changes: dict[str, Any], reason: str) -> None:
     module = constants_module(**changes)
     before = copy.deepcopy(vars(module))
-    with pytest.raises(Refused, match="^%s$" % reason):
+    with pytest.raises(PatchRefused, match="^%s$" % reason):
         objects_ext.extend_constants(module)
     assert vars(module) == before
 
@@ -118,5 +118,5 @@ def test_a_configuration_without_it_stays_usable() -> None:
 def test_an_unexpected_disk_is_refused() -> None:
     module = objects_module()
     module.Disk.ComputeLDParams = staticmethod(lambda template, params: [])
-    with pytest.raises(Refused, match="ComputeLDParams"):
+    with pytest.raises(PatchRefused, match="ComputeLDParams"):
         objects_ext.extend_objects(module)

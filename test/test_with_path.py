@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import with_path
-from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.volume import VolumeSpec
 
 SPEC = VolumeSpec.from_params({"host": "node1,[::1]:24008", "volume": "gv0"})
@@ -63,7 +63,7 @@ def test_an_image_that_is_open_elsewhere_runs_nothing(
     used: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(self: Any, number: int, *, locking: bool) -> None:
-        raise Held("ganeti/x.0", None)
+        raise OpenElsewhere("ganeti/x.0", None)
 
     monkeypatch.setattr(with_path.ImageInUse, "with_device", refuse)
     assert with_path.main(argv()[4:]) == 1

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 from ganeti import cli, errors
 
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.core.copy import Options, Result, Source, Stream, Target, copy
+from ganeti_gluster.core.copy import CopyResult, Options, Source, Stream, Target, copy
 from ganeti_gluster.core.copy.files import ExistingFile, FileSource, NewFile, is_block_device
 from ganeti_gluster.core.copy.images import ImageSource, NewImage, describe
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.copy.signals import raised
 from ganeti_gluster.core.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.core.serve.hold import held
-from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import CopyFailed, InvalidParameter
 from ganeti_gluster.storage import node_names
@@ -87,7 +87,7 @@ def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> _Source:
         source = stack.enter_context(ImageSource(volume, path))
     except FileNotFoundError as err:
         raise CopyFailed("%s does not exist" % describe(volume, path)) from err
-    except Held as err:
+    except OpenElsewhere as err:
         raise CopyFailed(
             "%s is open on a node and may change while it is copied" % describe(volume, path),
             hint="copy a snapshot of it, stop the instance, or use --force",
@@ -142,7 +142,7 @@ def _run(
     return os.EX_OK
 
 
-def sentence(source: str, target: str, result: Result) -> str:
+def sentence(source: str, target: str, result: CopyResult) -> str:
     """What was done, in one line."""
     how = "sharing its blocks" if result.cloned else "%d MiB of data" % (result.data // MIB)
     compared = ", verified by reading back" if result.checksum else ""

@@ -10,7 +10,7 @@ from typing import Any
 from ganeti import cli, utils
 
 from ganeti_gluster.client.options import JSON_OPT
-from ganeti_gluster.cmdlib import configuration, orphans
+from ganeti_gluster.cmdlib import cluster_config, orphans
 from ganeti_gluster.cmdlib.orphans import Candidate
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.verify.volume_checks import duration
@@ -31,7 +31,7 @@ _HEADERS = {
 
 def RemoveOrphans(opts: Any, args: list[str]) -> int:
     """Show the images, ask, remove them; 1 if one could not be removed or the answer is no."""
-    config = configuration.load()
+    config = cluster_config.load()
     candidates, kept = orphans.find(config)
     rows = [_row(candidate) for candidate in candidates]
     if opts.json:
@@ -54,7 +54,7 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
     ):
         return 1
     # Somebody may have taken hours to answer, and an image may be an instance's by now.
-    now, _ = orphans.find(configuration.load())
+    now, _ = orphans.find(cluster_config.load())
     return _remove(candidates, {(found.spec, found.image.path) for found in now})
 
 

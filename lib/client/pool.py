@@ -12,8 +12,8 @@ from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import (
     pool_create,
     pool_destroy,
+    pool_evacuate,
     pool_modify,
-    pool_move,
     pool_nodes,
     pool_rebalance,
     pool_state,
@@ -174,7 +174,7 @@ def Evacuate(opts: Any, args: list[str]) -> int:
 
     def plan() -> list[steps.Step]:
         crew = pool_nodes.crew()
-        return pool_move.evacuation(args[0], client, crew, Say, target=opts.target_node)
+        return pool_evacuate.evacuation(args[0], client, crew, Say, target=opts.target_node)
 
     return _change(opts, plan, "Move all bricks away from %s?" % args[0])
 
@@ -185,7 +185,7 @@ def Replace(opts: Any, args: list[str]) -> int:
     client = cli.GetClient()
 
     def plan() -> list[steps.Step]:
-        return pool_move.replacement(
+        return pool_evacuate.replacement(
             old, new, client, pool_nodes.crew(), Say, force=opts.force, wipe=opts.wipe
         )
 

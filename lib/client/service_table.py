@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ganeti_gluster.core.services.model import ClusterServices, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServiceStatus
 
 # Select Graphic Rendition of ECMA-48.
 _CODES = {"green": "32", "red": "31", "amber": "33", "grey": "90"}
@@ -20,12 +20,12 @@ def wants_colour() -> bool:
     )
 
 
-def word(status: Status) -> str:
+def word(status: ServiceStatus) -> str:
     """The status in words: "Up", "Down", …; what is not known has a question mark."""
-    return "%s ?" % status.word if status is Status.UNKNOWN else status.word
+    return "%s ?" % status.word if status is ServiceStatus.UNKNOWN else status.word
 
 
-def paint(text: str, status: Status, *, colour: bool) -> str:
+def paint(text: str, status: ServiceStatus, *, colour: bool) -> str:
     """The text in the colour of a status."""
     return "\033[%sm%s\033[0m" % (_CODES[status.colour], text) if colour else text
 
@@ -43,11 +43,11 @@ def overview(snapshot: ClusterServices, type: str, title: str, *, colour: bool) 
 
 def _matrix(snapshot: ClusterServices, type: str, *, colour: bool) -> list[str]:
     names = list(dict.fromkeys(found.name for found in snapshot.select(type=type)))
-    rows: list[list[tuple[str, Status | None]]] = [
+    rows: list[list[tuple[str, ServiceStatus | None]]] = [
         [(text, None) for text in ("Node", *names, "Together")]
     ]
     for node in snapshot.nodes(type):
-        row: list[tuple[str, Status | None]] = [(node, None)]
+        row: list[tuple[str, ServiceStatus | None]] = [(node, None)]
         for name in (*names, None):
             status = snapshot.aggregate(type=type, node=node, service=name).status
             row.append((word(status), status))
@@ -57,7 +57,7 @@ def _matrix(snapshot: ClusterServices, type: str, *, colour: bool) -> list[str]:
 
 
 def _cells(
-    row: Sequence[tuple[str, Status | None]], widths: Sequence[int], *, colour: bool
+    row: Sequence[tuple[str, ServiceStatus | None]], widths: Sequence[int], *, colour: bool
 ) -> list[str]:
     return [
         (paint(text, status, colour=colour) if status else text) + " " * (width - len(text))
@@ -73,7 +73,7 @@ def _reasons(snapshot: ClusterServices, type: str) -> list[str]:
             lines.append("%s: %s" % (node, snapshot.failures[node]))
             continue
         for found in snapshot.select(type=type, node=node):
-            if found.message and found.status is not Status.NOT_INSTALLED:
+            if found.message and found.status is not ServiceStatus.NOT_INSTALLED:
                 lines.append("%s %s: %s" % (node, found.name, found.message))
     return lines
 

@@ -114,7 +114,7 @@ def Take(opts: Any, args: list[str]) -> int:
     return 0
 
 
-def _announce(wanted: request.Request) -> int:
+def _announce(wanted: request.SnapshotRequest) -> int:
     with connect(wanted.snapshots_volume) as target, connect(wanted.disks_volume) as volume:
         catalogue.check_free(
             target,
@@ -326,14 +326,14 @@ def _request(
     instance: snapshots.Instance,
     name: str,
     disks: tuple[request.DiskRequest, ...],
-) -> request.Request:
+) -> request.SnapshotRequest:
     if instance.running is None:
         raise errors.OpPrereqError(
             "Node %s, the primary node of instance %s, does not answer"
             % (instance.node, instance.name),
             errors.ECODE_STATE,
         )
-    return request.Request(
+    return request.SnapshotRequest(
         operation=operation,
         instance=instance.name,
         instance_uuid=instance.uuid,
@@ -345,10 +345,12 @@ def _request(
     )
 
 
-def _carry_out(opts: Any, instance: snapshots.Instance, wanted: request.Request) -> dict[str, Any]:
+def _carry_out(
+    opts: Any, instance: snapshots.Instance, wanted: request.SnapshotRequest
+) -> dict[str, Any]:
     terminal = Terminal()
 
-    def listen(event: service.Event) -> None:
+    def listen(event: service.WorkerEvent) -> None:
         if event.get("event") == request.MESSAGE:
             terminal.end()
             if not getattr(opts, "json", False):

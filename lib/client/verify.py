@@ -9,7 +9,7 @@ from typing import Any
 from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT, LOCAL_OPT
-from ganeti_gluster.cmdlib import configuration, node_verify, verify
+from ganeti_gluster.cmdlib import cluster_config, node_verify, verify
 from ganeti_gluster.core.verify.finding import Finding, has_errors
 from ganeti_gluster.tools.decode import as_data
 
@@ -32,7 +32,7 @@ def Verify(opts: Any, args: list[str]) -> int:
             )
         findings = node_verify.local_findings(node_verify.local_facts())
     else:
-        config = configuration.load(otherwise=", or with --local for this node alone")
+        config = cluster_config.load(otherwise=", or with --local for this node alone")
         if opts.node and opts.node not in {node.name for node in config.nodes}:
             raise errors.OpPrereqError(
                 "The cluster has no node %s" % opts.node, errors.ECODE_NOENT

@@ -15,8 +15,8 @@ from typing import Any
 
 from ganeti import cli, constants, errors, ssconf, ssh
 
-from ganeti_gluster.core.services.answers import Answer
-from ganeti_gluster.core.services.model import Node
+from ganeti_gluster.core.services.answers import NodeAnswer
+from ganeti_gluster.core.services.model import ServiceNode
 from ganeti_gluster.core.verify.bounded import look
 from ganeti_gluster.tools import command, decode
 
@@ -28,7 +28,7 @@ _SSH_PORT = 22
 
 
 @dataclass(frozen=True)
-class ClusterNode(Node):
+class ClusterNode(ServiceNode):
     """A node as Ganeti has it; `role` is a letter of `ganeti.constants.NR_ALL`."""
 
     group: str = ""
@@ -83,7 +83,7 @@ def ask(
     *,
     seconds: float,
     longest: int = LONGEST_ANSWER,
-) -> dict[str, Answer]:
+) -> dict[str, NodeAnswer]:
     """Run a restricted command on the nodes with these `addresses`, by name, all at once.
 
     No node takes more than `seconds` (whole ones, at least 1); one that cannot be

@@ -61,7 +61,7 @@ class BrickHost:
 
 
 @dataclass(frozen=True)
-class Holder:
+class EvictedNode:
     """The node that loses the image, and the addresses by which the bricks know it.
 
     `here`: it is this one, whose own connections are not to be ended with the server's.
@@ -88,7 +88,7 @@ def _bracketed(address: str) -> str:
 def evict(
     spec: VolumeSpec,
     path: str,
-    holder: Holder,
+    holder: EvictedNode,
     hosts: Sequence[BrickHost],
     channel: Channel,
     *,
@@ -122,7 +122,7 @@ def evict(
 def _end_connections(
     spec: VolumeSpec,
     path: str,
-    holder: Holder,
+    holder: EvictedNode,
     hosts: Sequence[BrickHost],
     channel: Channel,
 ) -> None:
@@ -152,7 +152,7 @@ def _not_asked(host: str, reason: str) -> NotEvicted:
 
 
 def _end_server(
-    spec: VolumeSpec, path: str, holder: Holder, outside: Sequence[str], channel: Channel
+    spec: VolumeSpec, path: str, holder: EvictedNode, outside: Sequence[str], channel: Channel
 ) -> None:
     """Have the holder kill its server, which systemd starts again: it finds our word then.
 

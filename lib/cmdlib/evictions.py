@@ -9,7 +9,7 @@ from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import evict
 from ganeti_gluster.cmdlib.cluster import SshChannel
-from ganeti_gluster.cmdlib.evict import BrickHost, Holder
+from ganeti_gluster.cmdlib.evict import BrickHost, EvictedNode
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.tools.gluster_cli import Gluster, status
@@ -53,5 +53,5 @@ def take_from(node: str, images: Sequence[tuple[VolumeSpec, str]]) -> None:
     for spec, path in images:
         answer = Gluster().ask(*status.words(spec.name))
         bricks = status.parse(answer, spec.name).bricks
-        holder = Holder(node, addresses.get(node, ()), here=node == node_names.own())
+        holder = EvictedNode(node, addresses.get(node, ()), here=node == node_names.own())
         evict.evict(spec, path, holder, hosts_of(bricks, addresses), channel)

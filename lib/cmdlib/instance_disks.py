@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, constants, errors, utils
 
-from ganeti_gluster.cmdlib import configuration, group_params
+from ganeti_gluster.cmdlib import cluster_config, group_params
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage.disks import place
 
@@ -40,7 +40,7 @@ def find(instances: list[str]) -> list[InstanceDisk]:
     `OpPrereqError` for a name that there is not.
     """
     client = cli.GetClient()  # refuses a node that is not the master
-    data = configuration.read()
+    data = cluster_config.read()
     known = {found["name"]: found for found in data["instances"].values()}
     names = [_expand(name, known) for name in instances]
     group_of = dict(client.QueryInstances(names, ["name", "pnode.group"], False))

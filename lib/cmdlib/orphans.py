@@ -10,10 +10,10 @@ from typing import Any
 
 from ganeti import cli, constants
 
-from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core import image
 from ganeti_gluster.core.serve.hold import held
-from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.verify.gather_volume import gather_images
 from ganeti_gluster.core.verify.image_checks import YOUNG, orphans
 from ganeti_gluster.core.volume import VolumeSpec, connect
@@ -36,7 +36,7 @@ class Candidate:
     origin: str
 
 
-def find(config: Configuration, client: Any = None) -> tuple[list[Candidate], int]:
+def find(config: ClusterConfig, client: Any = None) -> tuple[list[Candidate], int]:
     """The images that may be removed, and how many others belong to nobody but must stay.
 
     Stay: what was written within a day, or since the oldest job began that is not
@@ -97,7 +97,7 @@ def remove(candidate: Candidate) -> bool:
         try:
             stack.enter_context(held(volume, path, node=node_names.own()))
             now = image.stat(volume, path)
-        except (FileNotFoundError, Held):
+        except (FileNotFoundError, OpenElsewhere):
             return False
         if (now.mtime, now.size) != (candidate.image.mtime, candidate.image.size):
             return False

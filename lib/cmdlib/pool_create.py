@@ -28,7 +28,7 @@ DEFAULT_DIRECTORY = "/srv/gluster/bricks"
 
 
 @dataclass(frozen=True)
-class Order:
+class CreateOptions:
     """What the administrator asked for; `nodes` is empty for all of the group's."""
 
     volume: str
@@ -61,12 +61,12 @@ class Plan:
         ]
 
 
-def order(opts: Any) -> Order:
+def order(opts: Any) -> CreateOptions:
     """The order from the command line's options; raises `InvalidParameter`."""
     directory = opts.brick_dir or (DEFAULT_DIRECTORY if opts.brick_device else "")
     if not directory:
         raise InvalidParameter("give --brick-dir, --brick-device, or both")
-    asked = Order(
+    asked = CreateOptions(
         volume=names.volume_name(opts.volume),
         shape=Shape.wanted(
             replica=opts.replica,
@@ -88,7 +88,7 @@ def order(opts: Any) -> Order:
     return asked
 
 
-def plan(asked: Order, client: Any, crew: Crew, say: Say) -> Plan:
+def plan(asked: CreateOptions, client: Any, crew: Crew, say: Say) -> Plan:
     """Look at all nodes and say what would be done; changes nothing."""
     members, clients = _choose(asked, cluster.nodes(client))
     everyone = [*members, *(node for node in clients if node not in members)]
@@ -152,7 +152,7 @@ def _check_directory(volume: VolumeInfo, directory: str) -> None:
         )
 
 
-def _choose(asked: Order, nodes: Sequence[ClusterNode]) -> tuple[list[str], list[str]]:
+def _choose(asked: CreateOptions, nodes: Sequence[ClusterNode]) -> tuple[list[str], list[str]]:
     """The nodes of the pool in order, and those that must reach the volume."""
     known = {node.name: node for node in nodes}
     groups = {node.group for node in nodes}
@@ -181,7 +181,7 @@ def _existing(crew: Crew, anchor: str, volume: str) -> VolumeInfo | None:
         return None  # without a glusterd, which is a problem of its own
 
 
-def _of_shape(asked: Order) -> list[Problem]:
+def _of_shape(asked: CreateOptions) -> list[Problem]:
     dangers = [
         Problem("volume", "%s: %s" % (asked.shape, text), force=True)
         for text in asked.shape.dangers()
@@ -193,7 +193,7 @@ def _of_shape(asked: Order) -> list[Problem]:
     return dangers + remarks
 
 
-def _of_ganeti(asked: Order) -> list[Problem]:
+def _of_ganeti(asked: CreateOptions) -> list[Problem]:
     """Instances whose disks would be looked for on another volume than theirs."""
     if not asked.configure:
         return []
@@ -216,7 +216,7 @@ def _of_ganeti(asked: Order) -> list[Problem]:
     ]
 
 
-def _ganeti_steps(asked: Order, wish: Wish, client: Any) -> list[Step]:
+def _ganeti_steps(asked: CreateOptions, wish: Wish, client: Any) -> list[Step]:
     params = pool_use.params_for(wish.volume, wish.nodes)
     kept = _settings(asked)
     steps = []
@@ -239,7 +239,7 @@ def _ganeti_steps(asked: Order, wish: Wish, client: Any) -> list[Step]:
     return steps
 
 
-def _settings(asked: Order) -> Settings:
+def _settings(asked: CreateOptions) -> Settings:
     """How the pool is kept from then on."""
     return Settings(
         asked.volume, asked.directory, asked.device, asked.node_add or JOIN, asked.group or ""

@@ -17,7 +17,7 @@ from ganeti_gluster.tools.gluster_cli import VolumeInfo
 def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step], list[str]]:
     """The steps, and the bricks that stay since no node of Ganeti's has them online.
 
-    Raises `InUse` while an instance has a disk there, whatever `force`, and so do the
+    Raises `VolumeInUse` while an instance has a disk there, whatever `force`, and so do the
     steps.
 
     Images without an instance, or a volume that does not tell of its images, are

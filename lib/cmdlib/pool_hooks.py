@@ -14,9 +14,9 @@ from typing import Any
 
 from ganeti import cli, constants, errors, ssconf
 
-from ganeti_gluster.cmdlib import pool_move, pool_nodes, pool_state, pool_use
+from ganeti_gluster.cmdlib import pool_evacuate, pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import Found
-from ganeti_gluster.core.pool import extend, members, moves, steps
+from ganeti_gluster.core.pool import brick_moves, extend, members, steps
 from ganeti_gluster.core.pool.crew import Crew
 from ganeti_gluster.core.pool.settings import EXTEND, OFF, Settings
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
@@ -65,7 +65,7 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
                 say("%s already has bricks" % node)
                 _start_bricks(crew, found, node)
                 continue
-            steps.run(pool_move.admission(found, crew, node, one, say), say)
+            steps.run(pool_evacuate.admission(found, crew, node, one, say), say)
             found = pool_state.find_volume(client, crew, one.volume)
             extended = one.node_add == EXTEND and _extend(client, crew, found, one)
             if not extended:
@@ -135,7 +135,7 @@ def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[st
         found = pool_state.find_node(client, crew, node)
         gluster = crew.gluster(found.pool.anchor)
         gone = found.pool.state(node) != members.CONNECTED
-        steps.run([moves.leave_pool(gluster, found.pool, node, is_gone=lambda: gone)], say)
+        steps.run([brick_moves.leave_pool(gluster, found.pool, node, is_gone=lambda: gone)], say)
 
 
 def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import constants, opcodes
 
-from ganeti_gluster.cmdlib import cluster, configuration, group_params, instance_disks
+from ganeti_gluster.cmdlib import cluster, cluster_config, group_params, instance_disks
 from ganeti_gluster.core.pool import settings
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.verify.facts import Disk
@@ -21,7 +21,7 @@ USERSPACE = constants.DISK_USERSPACE
 def disks_on(client: Any, volume: str) -> list[Disk]:
     """The disks of instances on a volume: of the template, by the parameters in force,
     and of the ExtStorage provider."""
-    return [disk for disk in configuration.load(client).disks if disk.volume == volume]
+    return [disk for disk in cluster_config.load(client).disks if disk.volume == volume]
 
 
 def running_on(client: Any, volume: str) -> list[str]:

@@ -17,7 +17,7 @@ import ganeti.http.client
 from ganeti import _generated_rpc
 from ganeti.rpc import node as ganeti_rpc
 
-from ganeti_gluster.core.services.answers import Answer, Body, explain
+from ganeti_gluster.core.services.answers import Body, NodeAnswer, explain
 from ganeti_gluster.tools import decode
 
 
@@ -74,15 +74,15 @@ def run(
     *,
     seconds: int,
     longest: int,
-) -> dict[str, Answer]:
+) -> dict[str, NodeAnswer]:
     """See `cluster.ask`."""
     client = _Client(addresses, seconds=seconds, longest=longest)
     results = client.call_restricted_command(list(addresses), command)
     return {node: _answer(result, seconds) for node, result in results.items()}
 
 
-def _answer(result: ganeti_rpc.RpcResult, seconds: int) -> Answer:
+def _answer(result: ganeti_rpc.RpcResult, seconds: int) -> NodeAnswer:
     if result.fail_msg:
         error = str(result.fail_msg)
-        return Answer(reason=explain(error, seconds), error=error)
-    return Answer(output=str(result.payload))
+        return NodeAnswer(reason=explain(error, seconds), error=error)
+    return NodeAnswer(output=str(result.payload))

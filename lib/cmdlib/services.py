@@ -17,7 +17,7 @@ from ganeti_gluster.core.services import answers, config, control
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.inquiry import OFFLINE, Inquiry
-from ganeti_gluster.core.services.model import ClusterServices, Node, Service, ServiceType
+from ganeti_gluster.core.services.model import ClusterServices, Service, ServiceNode, ServiceType
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import private, systemd
 
@@ -41,7 +41,7 @@ _THREADS = 32
 
 def fetch(
     types: Sequence[ServiceType],
-    nodes: Sequence[Node] | None = None,
+    nodes: Sequence[ServiceNode] | None = None,
     *,
     seconds: float = FETCH_SECONDS,
     within: float = TRANSITION_SECONDS,
@@ -89,7 +89,7 @@ def run(
     targets = targets_of(type, nodes)
     outcomes: list[Outcome] = []
 
-    def work(node: Node) -> tuple[str, list[Outcome]]:
+    def work(node: ServiceNode) -> tuple[str, list[Outcome]]:
         if node.offline:
             result = control.FAILED if nodes else SKIPPED
             return node.name, answers.all_alike(type, chosen, node.name, result, OFFLINE)
@@ -107,7 +107,7 @@ def run(
 
 
 def _run_on(
-    node: Node,
+    node: ServiceNode,
     type: ServiceType,
     chosen: Sequence[Service],
     commands: Sequence[tuple[str, Sequence[Service]]],
@@ -141,7 +141,7 @@ def choose_services(type: ServiceType, names: Sequence[str]) -> list[Service]:
     return [service for service in type.services if not names or service in found.values()]
 
 
-def targets_of(type: ServiceType, names: Sequence[str]) -> Sequence[Node]:
+def targets_of(type: ServiceType, names: Sequence[str]) -> Sequence[ServiceNode]:
     """The nodes called `names`; for none, those on which the type is expected."""
     nodes = cluster.choose(cluster.nodes(), names)
     return nodes if names else [node for node in nodes if node in type.nodes]

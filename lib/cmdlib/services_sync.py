@@ -25,8 +25,8 @@ from ganeti_gluster.cmdlib import cluster, services
 from ganeti_gluster.core.services import answers, config, election, publish, replica
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services import store as services_store
-from ganeti_gluster.core.services.answers import Answer
-from ganeti_gluster.core.services.model import ClusterServices, Node
+from ganeti_gluster.core.services.answers import NodeAnswer
+from ganeti_gluster.core.services.model import ClusterServices, ServiceNode
 from ganeti_gluster.core.services.store import Store, StoreError, Version
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import private
@@ -116,7 +116,12 @@ def _newest(store: Store) -> Version:
 
 
 def _rival(
-    store: Store, snapshot: ClusterServices, nodes: Sequence[Node], myself: str, *, history: int
+    store: Store,
+    snapshot: ClusterServices,
+    nodes: Sequence[ServiceNode],
+    myself: str,
+    *,
+    history: int,
 ) -> str:
     """The node that is the master instead of this one, "" if none is.
 
@@ -138,7 +143,7 @@ def _rival(
     return ""
 
 
-def take_over(store: Store, nodes: Sequence[Node], myself: str, *, history: int) -> None:
+def take_over(store: Store, nodes: Sequence[ServiceNode], myself: str, *, history: int) -> None:
     """Go on from the newest state that a master has left here or on another candidate.
 
     This node may have been the master before, with others since: that its own store
@@ -161,7 +166,7 @@ def take_over(store: Store, nodes: Sequence[Node], myself: str, *, history: int)
             store.load(replica.fetched(answer, history=history))
 
 
-def _dumps(addresses: Mapping[str, str], history: int) -> Iterable[Answer]:
+def _dumps(addresses: Mapping[str, str], history: int) -> Iterable[NodeAnswer]:
     """What the nodes with these addresses have of the store."""
     return cluster.ask(
         on_node.DUMP_COMMAND,
@@ -171,7 +176,7 @@ def _dumps(addresses: Mapping[str, str], history: int) -> Iterable[Answer]:
     ).values()
 
 
-def copy(store: Store, nodes: Sequence[Node]) -> None:
+def copy(store: Store, nodes: Sequence[ServiceNode]) -> None:
     """Have the master candidates fetch what they lack; who fails is asked at the next sync."""
     version, copies = store.version(), store.copies()
     behind = {node.name: node.address for node in nodes if copies.get(node.name) != version}

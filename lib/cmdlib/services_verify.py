@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ganeti_gluster.cmdlib import services
-from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.services import config, expected
 from ganeti_gluster.core.verify.finding import Finding, found
 from ganeti_gluster.errors import GanetiGlusterError
 
 
-def findings(cluster: Configuration) -> Iterable[Finding]:
+def findings(cluster: ClusterConfig) -> Iterable[Finding]:
     """Where services that are to be verified do not run; on the master, in some 10 s at most.
 
     Asks no node if none is to be verified.

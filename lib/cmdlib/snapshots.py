@@ -15,7 +15,7 @@ from ganeti import cli, constants, errors, opcodes
 
 from ganeti_gluster.cmdlib import cluster, instance_disks
 from ganeti_gluster.core.snapshot import service
-from ganeti_gluster.core.snapshot.request import DiskRequest, Request
+from ganeti_gluster.core.snapshot.request import DiskRequest, SnapshotRequest
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage import snapshot_worker
 
@@ -85,7 +85,7 @@ def choose(instance: Instance, indices: Sequence[int] | None) -> tuple[DiskReque
 
 
 def carry_out(
-    instance: Instance, request: Request, listen: Callable[[service.Event], None]
+    instance: Instance, request: SnapshotRequest, listen: Callable[[service.WorkerEvent], None]
 ) -> dict[str, Any]:
     """Have the worker on the instance's primary node do it; returns what came of it."""
     worker = service.worker_argv(snapshot_worker.PROGRAM, instance.name)
@@ -93,7 +93,7 @@ def carry_out(
     return service.converse(argv, instance.name, lambda: _settled(instance, request), listen)
 
 
-def _settled(instance: Instance, request: Request) -> Request:
+def _settled(instance: Instance, request: SnapshotRequest) -> SnapshotRequest:
     """Wait for jobs that have the instance's lock, and see that it is as it was."""
     op = opcodes.OpInstanceQueryData(instances=[instance.name], static=True, use_locking=True)
     data = cluster.job(op)[instance.name]

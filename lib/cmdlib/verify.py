@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ganeti_gluster.cmdlib import cluster, configuration, services_verify
+from ganeti_gluster.cmdlib import cluster, cluster_config, services_verify
 from ganeti_gluster.cmdlib.cluster import ClusterNode
-from ganeti_gluster.cmdlib.configuration import Configuration
+from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.export import Export
 from ganeti_gluster.core.verify import backlog, gather_volume, last, told
 from ganeti_gluster.core.verify.answers import Answers, sort
-from ganeti_gluster.core.verify.bounded import Answer, look
+from ganeti_gluster.core.verify.bounded import LookResult, look
 from ganeti_gluster.core.verify.facts import (
     DOWN,
     SILENT,
@@ -51,7 +51,7 @@ _NOT_INSTALLED = "Executing command '%s' failed" % COMMAND
 
 #: Looks for further findings, by Ganeti's configuration: what other parts of the
 #: package verify (services, say).  Each is called on the master, in bounded time.
-PROVIDERS: list[Callable[[Configuration], Iterable[Finding]]] = [services_verify.findings]
+PROVIDERS: list[Callable[[ClusterConfig], Iterable[Finding]]] = [services_verify.findings]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Look:
     what is not understood.
     """
 
-    config: Configuration
+    config: ClusterConfig
     nodes: Mapping[str, NodeFacts]
     silent: Mapping[str, str]
     strange: Mapping[str, str]
@@ -72,12 +72,12 @@ class Look:
     waiting: Mapping[str, float]
 
 
-def look_at_cluster(config: Configuration | None = None) -> Look:
+def look_at_cluster(config: ClusterConfig | None = None) -> Look:
     """Look at every node that is not offline and every volume; on the master.
 
     Takes about three minutes at most; what could not be seen is in the result.
     """
-    config = config or configuration.load()
+    config = config or cluster_config.load()
     # A long listing needs no node's answer, and nodes take seconds to give theirs.
     answers = look(
         {"nodes": lambda: ask_nodes(config), **_listings(config)},
@@ -99,7 +99,7 @@ def look_at_cluster(config: Configuration | None = None) -> Look:
     )
 
 
-def ask_nodes(config: Configuration) -> Answers:
+def ask_nodes(config: ClusterConfig) -> Answers:
     """Each node's facts, and the reason for those that have none.
 
     Nodes that look at other volumes than they should are told the right ones, and
@@ -127,7 +127,7 @@ def _ask(asked: Iterable[ClusterNode]) -> Answers:
     )
 
 
-def tell(config: Configuration, names: Sequence[str]) -> None:
+def tell(config: ClusterConfig, names: Sequence[str]) -> None:
     """Give nodes the file that says which volumes each should reach, by Ganeti's SSH."""
     told.save_all({node.name: config.params_of(node) for node in config.nodes})
     for name in cluster.SshChannel().copy(told.PATH, names, seconds=NODES_MORE_SECONDS):
@@ -135,7 +135,7 @@ def tell(config: Configuration, names: Sequence[str]) -> None:
 
 
 def look_at_volumes(
-    config: Configuration, nodes: Mapping[str, NodeFacts], listed: Mapping[str, Answer]
+    config: ClusterConfig, nodes: Mapping[str, NodeFacts], listed: Mapping[str, LookResult]
 ) -> tuple[dict[str, VolumeFacts], dict[str, ImageFacts], tuple[str, ...]]:
     """The volumes, all at once, and their images as they were `listed`."""
     jobs: dict[str, Callable[[], Any]] = {}
@@ -161,7 +161,7 @@ def look_at_volumes(
 
 
 def _look_at_contents(
-    config: Configuration, volumes: Mapping[str, VolumeFacts], nodes: Mapping[str, NodeFacts]
+    config: ClusterConfig, volumes: Mapping[str, VolumeFacts], nodes: Mapping[str, NodeFacts]
 ) -> dict[str, dict[str, str]]:
     """For each volume of which a copy may be behind, or is away, the images that it lacks."""
     jobs: dict[str, Callable[[], Any]] = {}
@@ -206,7 +206,7 @@ def name_pieces(facts: VolumeFacts, nodes: Mapping[str, NodeFacts]) -> tuple[Spl
     return tuple(sorted(known, key=lambda file: (file.path, file.gfid)))
 
 
-def _listings(config: Configuration) -> dict[str, Callable[[], Any]]:
+def _listings(config: ClusterConfig) -> dict[str, Callable[[], Any]]:
     jobs: dict[str, Callable[[], Any]] = {}
     for spec in config.specs:
         jobs.setdefault("images of %s" % spec.name, partial(gather_volume.gather_images, spec))
@@ -224,7 +224,7 @@ def may_be_behind(volume: str, nodes: Mapping[str, NodeFacts]) -> bool:
     return not bricks or any(brick.behind != 0 for brick in bricks)
 
 
-def _with_gfids(config: Configuration, known: ImageFacts) -> ImageFacts:
+def _with_gfids(config: ClusterConfig, known: ImageFacts) -> ImageFacts:
     """The GFIDs of all images of instances, by which pieces in split-brain are known."""
     (spec, *_) = [spec for spec in config.specs if spec.name == known.volume]
     paths = [disk.path for disk in config.disks if disk.volume == known.volume]
@@ -297,7 +297,7 @@ def _check(seen: Look) -> Iterable[Finding]:
     yield from check_exports(list(seen.nodes.values()), export_keys(config.specs, config.disks))
 
 
-def provided(config: Configuration) -> Iterable[Finding]:
+def provided(config: ClusterConfig) -> Iterable[Finding]:
     """What other parts of the package find, also where Gluster has no images."""
     for volume, reason in config.refused_pools.items():
         yield found("POOL_SETTINGS", volume, reason, volume=volume)
@@ -306,7 +306,7 @@ def provided(config: Configuration) -> Iterable[Finding]:
 
 
 def spares(
-    config: Configuration, volume: VolumeFacts, nodes: Mapping[str, NodeFacts]
+    config: ClusterConfig, volume: VolumeFacts, nodes: Mapping[str, NodeFacts]
 ) -> list[str]:
     """The nodes that are kept in a volume's pool without a brick of it."""
     kept = config.pools.get(volume.name)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from ganeti import errors as ganeti_errors
 from ganeti import ssconf
 
-from ganeti_gluster.cmdlib import configuration, node_verify, verify
+from ganeti_gluster.cmdlib import cluster_config, node_verify, verify
 from ganeti_gluster.core.verify import told
 from ganeti_gluster.core.verify.finding import MARK, Finding, found, has_errors, ordered
 from ganeti_gluster.errors import GanetiGlusterError
@@ -42,7 +42,7 @@ def _findings(environment: Mapping[str, str]) -> list[Finding]:
     try:
         params = _params(environment, myself)
         if master == myself:
-            return _of_cluster(configuration.load())
+            return _of_cluster(cluster_config.load())
         if params and not told.master_looks(environment, master):
             return node_verify.local_findings(node_verify.local_facts(params))
     except (GanetiGlusterError, ganeti_errors.GenericError, OSError) as err:
@@ -53,7 +53,7 @@ def _findings(environment: Mapping[str, str]) -> list[Finding]:
     return []
 
 
-def _of_cluster(config: configuration.Configuration) -> list[Finding]:
+def _of_cluster(config: cluster_config.ClusterConfig) -> list[Finding]:
     if not config.used:  # no node has anything to tell
         return list(verify.provided(config))
     return verify.check_cluster(verify.look_at_cluster(config))

@@ -30,9 +30,9 @@ def find() -> list[UsedVolume]:
     Runs on the master, and asks none of the nodes.
     """
     # Late: it imports Ganeti.
-    from ganeti_gluster.cmdlib import configuration
+    from ganeti_gluster.cmdlib import cluster_config
 
-    config = configuration.load()
+    config = cluster_config.load()
     group_of = {node.name: node.group for node in config.nodes}
     return combine(config.params, config.disks, group_of)
 

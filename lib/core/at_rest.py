@@ -19,7 +19,7 @@ from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gfapi import Volume
 
 
-class InUse(GanetiGlusterError):
+class NotAtRest(GanetiGlusterError):
     """Something on this node may change the image."""
 
 
@@ -41,8 +41,8 @@ class AtRest:
 def at_rest(volume: Volume, spec: VolumeSpec, path: str, *, node: str) -> Iterator[AtRest]:
     """Keep an image as it is in the block, for work on `node`, which is this one.
 
-    What came of it counts if `AtRest.check` says so at its end.  Raises `InUse` where a
-    process of this node has the image, and `Held` where another node has.
+    What came of it counts if `AtRest.check` says so at its end.  Raises `NotAtRest` where a
+    process of this node has the image, and `OpenElsewhere` where another node has.
     """
     in_use = ImageInUse(spec, path, 0)
     with contextlib.ExitStack() as stack:
@@ -59,7 +59,7 @@ def at_rest(volume: Volume, spec: VolumeSpec, path: str, *, node: str) -> Iterat
 def _refuse_users(in_use: ImageInUse) -> None:
     found = in_use.status()
     if found is None or in_use.has_user():
-        raise InUse(
+        raise NotAtRest(
             "image %s of volume %s is in use on this node" % (in_use.path, in_use.spec.name),
             hint="stop what uses it, or wait until it has finished",
         )

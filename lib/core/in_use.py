@@ -45,7 +45,7 @@ class ImageInUse:
         """Where QEMU reaches the image once it is served."""
         return qemu_uri(self.server.socket_path, self.patience)
 
-    def status(self) -> control.Status | None:
+    def status(self) -> control.ServerStatus | None:
         """What the server says, if there is one that has the image."""
         found = self.server.status()
         return None if found is None or found.state == control.LOST else found

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # many of Ganeti's processes import this module, few connect
     from ganeti_gluster.tools import gfapi
 
 
-class Server(NamedTuple):
+class VolfileServer(NamedTuple):
     """A machine that runs glusterd."""
 
     host: str
@@ -23,7 +23,7 @@ class VolumeSpec(NamedTuple):
     """A volume's name and where to ask for it; all values are valid."""
 
     name: str
-    servers: tuple[Server, ...]
+    servers: tuple[VolfileServer, ...]
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> VolumeSpec:
@@ -69,7 +69,7 @@ def connect(
     """
     from ganeti_gluster.tools import gfapi
 
-    target = gfapi.Target(
+    target = gfapi.ConnectionSpec(
         spec.name,
         spec.servers,
         log_file=log_file,
@@ -79,7 +79,7 @@ def connect(
     return gfapi.connect(target, timeout=gfapi.CONNECT_TIMEOUT if timeout is None else timeout)
 
 
-def _server(text: str, default_port: int) -> Server:
+def _server(text: str, default_port: int) -> VolfileServer:
     host, port = text, ""
     if text.startswith("["):
         host, bracket, port = text.partition("]")
@@ -93,4 +93,4 @@ def _server(text: str, default_port: int) -> Server:
         host, _, port = text.partition(":")
         if not port:
             raise errors.InvalidParameter("host %r: its port is empty" % text)
-    return Server(names.host(host), names.port(port) if port else default_port)
+    return VolfileServer(names.host(host), names.port(port) if port else default_port)

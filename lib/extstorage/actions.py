@@ -10,7 +10,7 @@ from ganeti_gluster.core.in_use import ImageInUse
 from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.extstorage import device, node
-from ganeti_gluster.extstorage.request import USERSPACE, Request
+from ganeti_gluster.extstorage.request import USERSPACE, ExtStorageRequest
 from ganeti_gluster.tools import names
 from ganeti_gluster.tools.gfapi import Volume
 
@@ -23,7 +23,7 @@ def main(action: str, environ: Mapping[str, str]) -> int:
     """Do what Ganeti's script `action` is asked for, and return its exit code."""
     name = environ.get("VOL_NAME", "")
     try:
-        ACTIONS[action](Request.from_environ(environ))
+        ACTIONS[action](ExtStorageRequest.from_environ(environ))
     except (GanetiGlusterError, OSError) as err:
         _say(action, name, err)
         if action == "attach":  # parameters that are wrong are no reason either, see there
@@ -37,7 +37,7 @@ def _say(action: str, name: str, message: object) -> None:
     print("gluster %s %s: %s" % (action, name, message), file=sys.stderr)
 
 
-def create(request: Request) -> None:
+def create(request: ExtStorageRequest) -> None:
     """Make the image; nothing of it is left where that fails."""
     request.check_parameters()
     _check_startable(request)
@@ -45,14 +45,14 @@ def create(request: Request) -> None:
         image.create(volume, request.path, request.size, preallocation=request.preallocation)
 
 
-def remove(request: Request) -> None:
+def remove(request: ExtStorageRequest) -> None:
     """Remove the image; one that is gone already is no error."""
     detach(request)
     with connect(request.spec) as volume, node.holding(request, volume):
         image.remove(volume, request.path)
 
 
-def attach(request: Request) -> None:
+def attach(request: ExtStorageRequest) -> None:
     """Say how the image is reached: a device of the kernel, or a URI for QEMU.
 
     The device can be used while the image is open; a snapshot, which no virtual machine
@@ -90,7 +90,7 @@ def _answer(path: str, uri: str) -> None:
     print("%s\nkvm:%s" % (path, uri))
 
 
-def detach(request: Request) -> None:
+def detach(request: ExtStorageRequest) -> None:
     """End the image's use; needs no volume where there is none."""
     _end(_in_use(request))
 
@@ -100,7 +100,7 @@ def _end(used: ImageInUse) -> None:
     device.forget(used.server.key)
 
 
-def open_(request: Request) -> None:
+def open_(request: ExtStorageRequest) -> None:
     """Have the image served on this node, and give it its device where it has one.
 
     For this node alone or, during a migration, for both ends of it.
@@ -112,7 +112,7 @@ def open_(request: Request) -> None:
         device.show(used.server.key, used.show_device())
 
 
-def grow(request: Request) -> None:
+def grow(request: ExtStorageRequest) -> None:
     """Grow the image to the new size, by its server where it is open here."""
     size = request.new_size
     used = _in_use(request)
@@ -135,13 +135,13 @@ def grow(request: Request) -> None:
     )
 
 
-def setinfo(request: Request) -> None:
+def setinfo(request: ExtStorageRequest) -> None:
     """Keep Ganeti's text with the image."""
     with connect(request.spec) as volume:
         image.set_info(volume, request.path, request.metadata)
 
 
-def snapshot(request: Request) -> None:
+def snapshot(request: ExtStorageRequest) -> None:
     """Copy the image to the snapshot's name; that of a running instance by its QEMU.
 
     A snapshot that is there is what an earlier backup left, and is replaced, as
@@ -156,7 +156,7 @@ def snapshot(request: Request) -> None:
             node.copy_in_time(volume, request, target)
 
 
-def _stat(volume: Volume, request: Request) -> image.ImageInfo:
+def _stat(volume: Volume, request: ExtStorageRequest) -> image.ImageInfo:
     try:
         return image.stat(volume, request.path)
     except FileNotFoundError as err:
@@ -165,11 +165,11 @@ def _stat(volume: Volume, request: Request) -> image.ImageInfo:
         ) from err
 
 
-def _in_use(request: Request) -> ImageInUse:
+def _in_use(request: ExtStorageRequest) -> ImageInUse:
     return ImageInUse(request.spec, request.path, request.patience)
 
 
-def _check_startable(request: Request) -> None:
+def _check_startable(request: ExtStorageRequest) -> None:
     """Refuse an access by which this node's Ganeti could start no virtual machine."""
     if request.in_userspace and not node.starts_in_userspace():
         raise InvalidParameter(
@@ -179,7 +179,7 @@ def _check_startable(request: Request) -> None:
         )
 
 
-ACTIONS: dict[str, Callable[[Request], None]] = {
+ACTIONS: dict[str, Callable[[ExtStorageRequest], None]] = {
     "create": create,
     "remove": remove,
     "attach": attach,
@@ -189,5 +189,5 @@ ACTIONS: dict[str, Callable[[Request], None]] = {
     "grow": grow,
     "setinfo": setinfo,
     "snapshot": snapshot,
-    "verify": Request.check_parameters,
+    "verify": ExtStorageRequest.check_parameters,
 }

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from ganeti_gluster.core.serve.server import qemu_uri
 from ganeti_gluster.core.snapshot.request import DiskRequest
-from ganeti_gluster.extstorage.request import Request
+from ganeti_gluster.extstorage.request import ExtStorageRequest
 from ganeti_gluster.tools.gfapi import Volume
 
 GANETI = "/usr/share/ganeti/default"
@@ -47,7 +47,7 @@ def starts_in_userspace() -> bool:
     return True
 
 
-def open_image(request: Request) -> None:
+def open_image(request: ExtStorageRequest) -> None:
     """Have the image served on this node; `GanetiGlusterError` where another has it."""
     use_ganeti()
     from ganeti_gluster.storage import one_writer
@@ -66,7 +66,7 @@ def tell_size(disk_uuid: str, size: int) -> None:
     running_disk.show_size(disk_uuid, size)
 
 
-def copy_running(request: Request, target: str) -> bool:
+def copy_running(request: ExtStorageRequest, target: str) -> bool:
     """Let the QEMU on this node that has the image copy it as it is at one instant.
 
     False if none has it.  Raises `GanetiGlusterError`, and leaves nothing then.
@@ -82,7 +82,7 @@ def copy_running(request: Request, target: str) -> bool:
     return True
 
 
-def copy_in_time(volume: Volume, request: Request, target: str) -> None:
+def copy_in_time(volume: Volume, request: ExtStorageRequest, target: str) -> None:
     """Copy an image, which nobody may write meanwhile, within the time that Ganeti waits."""
     use_ganeti()
     from ganeti_gluster.storage import snapshot
@@ -98,7 +98,7 @@ def remove_snapshot(volume: Volume, target: str) -> None:
     snapshot.remove(volume, target)
 
 
-def holding(request: Request, volume: Volume) -> AbstractContextManager[None]:
+def holding(request: ExtStorageRequest, volume: Volume) -> AbstractContextManager[None]:
     """Keep all others from an image in the block; `GanetiGlusterError` where one has it."""
     use_ganeti()
     from ganeti_gluster.storage import one_writer

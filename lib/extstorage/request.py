@@ -21,7 +21,7 @@ _KNOWN = frozenset(map(str.upper, (*constants.TEMPLATE_PARAMETERS, "provider")))
 
 
 @dataclass(frozen=True)
-class Request:
+class ExtStorageRequest:
     """One disk, as Ganeti names it; all values are valid."""
 
     name: str
@@ -33,7 +33,7 @@ class Request:
     environ: Mapping[str, str]
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Request:
+    def from_environ(cls, environ: Mapping[str, str]) -> ExtStorageRequest:
         """Read Ganeti's variables; raises `InvalidParameter`."""
         params = {
             name.removeprefix(_PARAMETER).lower(): value

@@ -10,7 +10,7 @@ from typing import Any
 from ganeti import errors, ssconf
 
 from ganeti_gluster import constants
-from ganeti_gluster.cmdlib import configuration, node_verify
+from ganeti_gluster.cmdlib import cluster_config, node_verify
 from ganeti_gluster.core.verify import last
 from ganeti_gluster.core.verify.facts import Disk
 from ganeti_gluster.monitoring import metrics, report
@@ -60,7 +60,7 @@ def collect() -> Collected:
 def _disks() -> tuple[Disk, ...]:
     """The disks of all instances; none where the master daemon does not answer."""
     try:
-        return configuration.load().disks
+        return cluster_config.load().disks
     except (errors.GenericError, OSError) as err:
         logging.warning("cannot list the disks of instances: %s", err)
         return ()

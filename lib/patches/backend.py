@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import transfer
 
 # Functions during which every gluster disk has a path.
@@ -32,7 +32,7 @@ def extend(module: Any) -> None:
     )
     missing = [name for name in wanted if not callable(getattr(module, name, None))]
     if missing:
-        raise Refused("ganeti.backend lacks %s" % ", ".join(missing))
+        raise PatchRefused("ganeti.backend lacks %s" % ", ".join(missing))
     for name in WITH_PATHS:
         setattr(module, name, _with_paths(getattr(module, name)))
     module.BlockdevCreate = _undone(module.BlockdevCreate)

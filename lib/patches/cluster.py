@@ -7,7 +7,7 @@ from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.volume import VolumeSpec
-from ganeti_gluster.errors import InvalidParameter, Refused
+from ganeti_gluster.errors import InvalidParameter, PatchRefused
 from ganeti_gluster.tools import names
 
 
@@ -19,7 +19,7 @@ def extend_bootstrap(module: Any) -> None:
     """
     original = module._PrepareGlusterStorage
     if "acceptance_fn" not in inspect.signature(original).parameters:
-        raise Refused("bootstrap._PrepareGlusterStorage is not as expected")
+        raise PatchRefused("bootstrap._PrepareGlusterStorage is not as expected")
 
     def _PrepareGlusterStorage(*args: Any, **kwargs: Any) -> Any:
         kwargs.setdefault("acceptance_fn", lambda path: None)

@@ -16,7 +16,7 @@ from typing import Any
 from ganeti_gluster.core.verify import told
 from ganeti_gluster.core.verify.codes import ERROR
 from ganeti_gluster.core.verify.finding import MARK, Finding, found, from_json
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.tools.decode import NotUnderstood
 
 HOOK = "cluster-verify-post.d/ganeti-gluster"
@@ -31,7 +31,7 @@ def extend(module: Any) -> None:
         if not hasattr(unit, name)
     ]
     if missing:
-        raise Refused("LUClusterVerifyGroup lacks %s" % ", ".join(missing))
+        raise PatchRefused("LUClusterVerifyGroup lacks %s" % ", ".join(missing))
     constants = module.constants
     build, call_back = unit.BuildHooksEnv, unit.HooksCallBack
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.tools.decode import NotUnderstood, printable
 
 #: Words of ours in the warnings, by which the watcher's log gets them.
@@ -24,7 +24,7 @@ def extend_info(module: Any) -> None:
     """Let `gnt-instance info` say how a gluster disk is (`ganeti.client.gnt_instance`)."""
     original = getattr(module, "_FormatBlockDevInfo", None)
     if original is None:
-        raise Refused("gnt_instance._FormatBlockDevInfo is missing")
+        raise PatchRefused("gnt_instance._FormatBlockDevInfo is missing")
     constants = module.constants
 
     def _FormatBlockDevInfo(idx: int, top_level: bool, dev: dict[str, Any], roman: Any) -> Any:
@@ -62,7 +62,7 @@ def extend_verify_disks(module: Any) -> None:
     unit: Any = getattr(module, "LUGroupVerifyDisks", None)
     original = getattr(unit, "Exec", None)
     if original is None:
-        raise Refused("LUGroupVerifyDisks is not as expected")
+        raise PatchRefused("LUGroupVerifyDisks is not as expected")
     constants = module.constants
 
     def Exec(self: Any, feedback_fn: Any) -> Any:
@@ -121,7 +121,7 @@ def _misfit(payload: Any, disks: Sequence[Any]) -> str:
 def extend_watcher(module: Any) -> None:
     """Let the watcher write those warnings to its log (`ganeti.watcher`)."""
     if not callable(getattr(getattr(module, "cli", None), "PollJob", None)):
-        raise Refused("ganeti.watcher does not use cli.PollJob")
+        raise PatchRefused("ganeti.watcher does not use cli.PollJob")
     module.cli = _Cli(module.cli, module.logging)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganeti_gluster.core.serve.server import qemu_blockdev
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import hv_kvm_user, instance_migration
 
 
@@ -21,7 +21,7 @@ def extend_utils(module: Any) -> None:
     """
     original = module.ParseStorageUriToBlockdevParam
     if original("rbd:pool/image").get("driver") != "rbd":
-        raise Refused("kvm_utils.ParseStorageUriToBlockdevParam is not as expected")
+        raise PatchRefused("kvm_utils.ParseStorageUriToBlockdevParam is not as expected")
 
     def ParseStorageUriToBlockdevParam(uri: str) -> dict[str, Any]:
         result: dict[str, Any] = qemu_blockdev(uri) or original(uri)

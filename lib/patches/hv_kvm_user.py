@@ -17,7 +17,7 @@ from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.serve import owner
-from ganeti_gluster.errors import GanetiGlusterError, Refused
+from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
 from ganeti_gluster.tools import processes
 
 #: A server's socket in an option of QEMU's, of which Ganeti 3.1 and 3.0 have two forms.
@@ -35,7 +35,7 @@ def extend_hypervisor(hypervisor: Any) -> None:
     run = getattr(hypervisor, "_RunKVMCmd", None)
     add = getattr(hypervisor, "HotAddDevice", None)
     if run is None or list(inspect.signature(run).parameters) != _RUN or not callable(add):
-        raise Refused("hv_kvm.KVMHypervisor does not start QEMU as expected")
+        raise PatchRefused("hv_kvm.KVMHypervisor does not start QEMU as expected")
 
     @functools.wraps(run)
     def _RunKVMCmd(self: Any, name: str, kvm_cmd: list[str], tap_fds: Any = None) -> Any:

@@ -10,7 +10,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 
 
 def extend(module: Any) -> None:
@@ -20,7 +20,7 @@ def extend(module: Any) -> None:
     """
     original = module._GetConfigFileDiskData
     if list(inspect.signature(original).parameters)[:2] != ["block_devices", "blockdev_prefix"]:
-        raise Refused("hv_xen._GetConfigFileDiskData is not as expected")
+        raise PatchRefused("hv_xen._GetConfigFileDiskData is not as expected")
     template = module.constants.DT_GLUSTER
 
     def _GetConfigFileDiskData(

@@ -12,7 +12,7 @@ import functools
 import re
 from typing import Any
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 
 _NAME = re.compile(r"\bopenssl-commonname=[^,]*")
 
@@ -23,7 +23,7 @@ def extend(module: Any) -> None:
     original = getattr(builder, "_GetSocatCommand", None)
     name = getattr(module.constants, "X509_CERT_CN", None)
     if original is None or not name:
-        raise Refused("impexpd.CommandBuilder is not as expected")
+        raise PatchRefused("impexpd.CommandBuilder is not as expected")
     from ganeti import pathutils
 
     @functools.wraps(original)

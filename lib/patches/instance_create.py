@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.errors import InvalidParameter, Refused
+from ganeti_gluster.errors import InvalidParameter, PatchRefused
 from ganeti_gluster.tools import names
 
 
@@ -21,7 +21,7 @@ def extend(module: Any) -> None:
     if not callable(getattr(unit, "CheckPrereq", None)) or not callable(
         getattr(module, "GenerateDiskTemplate", None)
     ):
-        raise Refused("cmdlib.instance_create is not as expected")
+        raise PatchRefused("cmdlib.instance_create is not as expected")
     check, generate = unit.CheckPrereq, module.GenerateDiskTemplate
 
     @functools.wraps(check)

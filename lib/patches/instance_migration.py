@@ -31,7 +31,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches.instance_migration_end import NOT_THERE, BothAsked, place
 
 #: Seconds for which a target may leave the question unanswered, as one that is cut
@@ -72,10 +72,10 @@ def extend(module: Any) -> None:
     tasklet: Any = getattr(module, "TLMigrateInstance", None)
     original = getattr(tasklet, "_ExecMigration", None)
     if original is None or "call_instance_get_migration_status" not in original.__code__.co_names:
-        raise Refused("instance_migration.TLMigrateInstance is not as expected")
+        raise PatchRefused("instance_migration.TLMigrateInstance is not as expected")
     original_cleanup = getattr(tasklet, "_ExecCleanup", None)
     if original_cleanup is None or "_AbortMigration" not in original_cleanup.__code__.co_names:
-        raise Refused("instance_migration.TLMigrateInstance._ExecCleanup is not as expected")
+        raise PatchRefused("instance_migration.TLMigrateInstance._ExecCleanup is not as expected")
 
     @functools.wraps(original)
     def exec_migration(self: Any) -> Any:
@@ -226,10 +226,10 @@ def extend_hypervisor(hypervisor: Any) -> None:
     """
     original = getattr(hypervisor, "GetMigrationStatus", None)
     if original is None:
-        raise Refused("hv_kvm.KVMHypervisor.GetMigrationStatus is missing")
+        raise PatchRefused("hv_kvm.KVMHypervisor.GetMigrationStatus is missing")
     original_finalize = getattr(hypervisor, "FinalizeMigrationSource", None)
     if original_finalize is None:
-        raise Refused("hv_kvm.KVMHypervisor.FinalizeMigrationSource is missing")
+        raise PatchRefused("hv_kvm.KVMHypervisor.FinalizeMigrationSource is missing")
 
     @functools.wraps(original)
     def get_migration_status(self: Any, instance: Any) -> Any:
@@ -359,7 +359,7 @@ def extend_connection(connection: Any) -> None:
     """
     original = getattr(connection, "GetMigrationStatus", None)
     if original is None:
-        raise Refused("monitor.QmpConnection.GetMigrationStatus is missing")
+        raise PatchRefused("monitor.QmpConnection.GetMigrationStatus is missing")
 
     @functools.wraps(original)
     def get_migration_status(self: Any) -> Any:

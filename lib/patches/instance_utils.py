@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster import __version__, constants
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 
 #: Ganeti puts GANETI_ before each of them.
 PREFIX = "INSTANCE_GLUSTER_"
@@ -20,7 +20,7 @@ def extend(module: Any) -> None:
     """Let `BuildInstanceHookEnvByObject` name the volume and this package's version."""
     original = getattr(module, "BuildInstanceHookEnvByObject", None)
     if original is None:
-        raise Refused("instance_utils.BuildInstanceHookEnvByObject is missing")
+        raise PatchRefused("instance_utils.BuildInstanceHookEnvByObject is missing")
     template = module.constants.DT_GLUSTER
 
     def BuildInstanceHookEnvByObject(lu: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:

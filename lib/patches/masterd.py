@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 
 _METHODS = ("CreateSnapshots", "_RemoveSnapshot", "_SnapshotsReady")
 
@@ -20,7 +20,7 @@ def extend(module: Any) -> None:
     helper = getattr(module, "ExportInstanceHelper", None)
     missing = [name for name in _METHODS if not callable(getattr(helper, name, None))]
     if helper is None or missing:
-        raise Refused("masterd.instance.ExportInstanceHelper is not as expected")
+        raise PatchRefused("masterd.instance.ExportInstanceHelper is not as expected")
     create, remove = helper.CreateSnapshots, helper._RemoveSnapshot
 
     @functools.wraps(create)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from ganeti_gluster.errors import LibraryMissing, Refused
+from ganeti_gluster.errors import LibraryMissing, PatchRefused
 from ganeti_gluster.tools.gfapi.library import preload
 from ganeti_gluster.tools.gfapi.memory import lock_all_as_used
 
@@ -26,7 +26,7 @@ def extend(module: Any) -> None:
     executor: Any = getattr(module, "MlockallRequestExecutor", None)
     original = vars(executor).get("__init__") if executor is not None else None
     if original is None or set(original.__code__.co_names) != _CALLS:
-        raise Refused("noded.MlockallRequestExecutor is not as expected")
+        raise PatchRefused("noded.MlockallRequestExecutor is not as expected")
 
     def serve(self: Any, *args: Any, **kwargs: Any) -> None:
         if not lock_all_as_used():

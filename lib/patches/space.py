@@ -13,7 +13,7 @@ from typing import Any
 from ganeti_gluster import constants
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import GanetiGlusterError, Refused
+from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
 from ganeti_gluster.tools.gfapi.stat import Space
 
 #: Beside the template's parameters of a volume: the names of the nodes that use it.
@@ -24,7 +24,7 @@ def extend_node(module: Any) -> None:
     """Let the master ask the nodes for volumes; `module` is `ganeti.cmdlib.node`."""
     original = getattr(module, "_GetStorageTypeArgs", None)
     if not callable(original):
-        raise Refused("cmdlib.node has no _GetStorageTypeArgs")
+        raise PatchRefused("cmdlib.node has no _GetStorageTypeArgs")
 
     def _GetStorageTypeArgs(cfg: Any, storage_type: str) -> list[Any]:
         if storage_type != module.constants.ST_GLUSTER:
@@ -51,7 +51,7 @@ def extend_container(module: Any) -> None:
     """Let a node measure volumes; `module` is `ganeti.storage.container`."""
     gluster = module.constants.ST_GLUSTER
     if gluster not in module._STORAGE_TYPES or not callable(getattr(module._Base, "List", None)):
-        raise Refused("storage.container is not as expected")
+        raise PatchRefused("storage.container is not as expected")
 
     class VolumeStorage(module._Base):
         """The volumes that this node uses, as storage units."""

@@ -14,7 +14,7 @@ import logging
 import time
 from typing import Any
 
-from ganeti_gluster.core.copy import Options, Progress, Result, Source, Target, copy
+from ganeti_gluster.core.copy import CopyResult, Options, Progress, Source, Target, copy
 from ganeti_gluster.core.copy.files import ExistingFile, FileSource
 from ganeti_gluster.core.copy.images import ExistingImage, ImageSource
 from ganeti_gluster.core.copy.progress import EachLine
@@ -26,7 +26,7 @@ from ganeti_gluster.errors import CopyFailed, TookTooLong
 SECONDS = 3480.0
 
 
-def convert(source: Any, target: Any) -> Result:
+def convert(source: Any, target: Any) -> CopyResult:
     """Copy all of the device `source` to the device `target`, of which one is ours.
 
     The target has just been made.  A node daemon that is restarted meanwhile, as by an upgrade

@@ -22,7 +22,7 @@ from ganeti_gluster import constants
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core import image
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, Refused
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, PatchRefused
 from ganeti_gluster.storage import operations
 from ganeti_gluster.tools import names
 
@@ -312,7 +312,7 @@ class GlusterStorage(base.BlockDev):
     def Remove(self) -> bool:
         """Remove the image; one that is gone already is no error.
 
-        Refused where another has it open.
+        Refused where another node has it open.
         """
         from ganeti_gluster.storage import one_writer
 
@@ -329,7 +329,7 @@ class GlusterStorage(base.BlockDev):
     def Rename(self, new_id: Any) -> None:
         """Give the image another path on the same volume, which must be free.
 
-        Refused where another has it open.
+        Refused where another node has it open.
         """
         new_path = _path_of(new_id)
         from ganeti_gluster.storage import one_writer
@@ -578,13 +578,13 @@ def register(module: Any) -> None:
     template = ganeti_constants.DT_GLUSTER
     stock = module.DEV_MAP.get(template)
     if stock is None or not issubclass(stock, base.BlockDev):
-        raise Refused("bdev.DEV_MAP has no class for the gluster template")
+        raise PatchRefused("bdev.DEV_MAP has no class for the gluster template")
     missing = [
         name
         for name in ("Create", "Attach", "Assemble", "Open", "Close", "Shutdown", "Grow")
         if not callable(getattr(base.BlockDev, name, None))
     ]
     if missing:
-        raise Refused("Ganeti's BlockDev lacks %s" % ", ".join(missing))
+        raise PatchRefused("Ganeti's BlockDev lacks %s" % ", ".join(missing))
     operations.count_methods(GlusterStorage)
     module.DEV_MAP[template] = GlusterStorage

@@ -15,7 +15,7 @@ from ganeti import errors
 from ganeti_gluster import constants
 from ganeti_gluster.core.serve import hold, opening
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.core.serve.holder import Held, node_number, work_number
+from ganeti_gluster.core.serve.holder import OpenElsewhere, node_number, work_number
 from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
@@ -24,7 +24,7 @@ from ganeti_gluster.tools import names
 from ganeti_gluster.tools.gfapi import Volume
 
 
-class NotGiven(errors.BlockDeviceError, GanetiGlusterError):
+class ImageUnavailable(errors.BlockDeviceError, GanetiGlusterError):
     """An image cannot be had: for the node daemon an error of Ganeti's, for others of ours."""
 
 
@@ -45,7 +45,7 @@ def own_number() -> int:
 
 
 def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
-    """Have an image served on this node; raises `NotGiven` where it cannot be."""
+    """Have an image served on this node; raises `ImageUnavailable` where it cannot be."""
     try:
         opening.open_image(
             ImageServer(VolumeSpec.from_params(params), path),
@@ -56,13 +56,13 @@ def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
             patience=patience(params),
             name_of=_node,
         )
-    except Held as err:
-        raise NotGiven(refusal(err)) from err
+    except OpenElsewhere as err:
+        raise ImageUnavailable(refusal(err)) from err
     except GanetiGlusterError as err:
-        raise NotGiven(str(err)) from err
+        raise ImageUnavailable(str(err)) from err
 
 
-def refusal(err: Held) -> str:
+def refusal(err: OpenElsewhere) -> str:
     """Who has an image that is refused, and what to do about it."""
     if err.holder is None:
         return "Image %s was being opened by another node at the same time" % err.path
@@ -83,7 +83,7 @@ def refusal(err: Held) -> str:
 
 @contextlib.contextmanager
 def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]:
-    """Keep all others from an image in the block; `NotGiven` where one has it.
+    """Keep all others from an image in the block; `ImageUnavailable` where one has it.
 
     What this node had before it restarted is waited for.  An image that is gone is nobody's.
     """
@@ -97,8 +97,8 @@ def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]
             )
         except FileNotFoundError:
             pass
-        except Held as err:
-            raise NotGiven(refusal(err)) from err
+        except OpenElsewhere as err:
+            raise ImageUnavailable(refusal(err)) from err
         yield
 
 

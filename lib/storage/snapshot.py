@@ -35,9 +35,9 @@ from ganeti_gluster.core.copy import Options, Progress, copy
 from ganeti_gluster.core.copy.images import ImageSource, NewImage
 from ganeti_gluster.core.copy.progress import Callback, EachLine
 from ganeti_gluster.core.serve import hold
-from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.snapshot import service
-from ganeti_gluster.core.snapshot.request import COPY, PROGRESS, DiskRequest, Request
+from ganeti_gluster.core.snapshot.request import COPY, PROGRESS, DiskRequest, SnapshotRequest
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import CopyFailed, TookTooLong
 from ganeti_gluster.storage import node_names, one_writer, running_disk, snapshot_worker
@@ -77,7 +77,7 @@ def remove(volume: Volume, target: str) -> None:
     """Remove a snapshot that an earlier backup left; one that is being read is refused."""
     try:
         hold.remove(volume, target, node=node_names.own())
-    except Held as err:
+    except OpenElsewhere as err:
         raise CopyFailed(one_writer.refusal(err)) from err
 
 
@@ -86,7 +86,7 @@ def copy_in_time(volume: Volume, spec: VolumeSpec, path: str, target: str) -> No
     with contextlib.ExitStack() as stack:
         try:
             resting = stack.enter_context(at_rest(volume, spec, path, node=node_names.own()))
-        except Held as err:
+        except OpenElsewhere as err:
             raise CopyFailed(one_writer.refusal(err)) from err
         source = stack.enter_context(ImageSource(volume, path))
         options = Options(progress=_in_time(), confirm=resting.check)
@@ -101,7 +101,7 @@ def copy_running(instance: str, spec: VolumeSpec, disk: DiskRequest, target: str
     By a worker that systemd supervises, so that the end of the node daemon leaves
     nothing in the instance's QEMU.
     """
-    request = Request(
+    request = SnapshotRequest(
         operation=COPY,
         instance=instance,
         instance_uuid="",
@@ -114,7 +114,7 @@ def copy_running(instance: str, spec: VolumeSpec, disk: DiskRequest, target: str
     )
     progress = _in_time()
 
-    def listen(event: service.Event) -> None:
+    def listen(event: service.WorkerEvent) -> None:
         if event.get("event") == PROGRESS:
             progress(Progress(*(event[field] for field in Progress._fields)))
 

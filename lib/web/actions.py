@@ -59,14 +59,14 @@ class Action:
 
 
 #: Does the work and reports each outcome as it comes; raises GanetiGlusterError.
-Controller = Callable[[Order, Callable[[Outcome], None]], None]
+OrderRunner = Callable[[Order, Callable[[Outcome], None]], None]
 
 
 class InvalidOrder(GanetiGlusterError):
     """An order for what is not there, or that is no order."""
 
 
-class Busy(GanetiGlusterError):
+class ActionInProgress(GanetiGlusterError):
     """Another action is running."""
 
 
@@ -75,7 +75,7 @@ class Actions:
 
     def __init__(
         self,
-        controller: Controller,
+        controller: OrderRunner,
         *,
         clock: Callable[[], float] = time.time,
         on_end: Callable[[], None] = lambda: None,
@@ -90,11 +90,11 @@ class Actions:
         self._lock = threading.Lock()
 
     def begin(self, order: Order, user: str) -> Action:
-        """Start an order and return its action at once; raises Busy while one runs."""
+        """Start an order, return its action at once; `ActionInProgress` while another runs."""
         with self._lock:
             running = next((one for one in self._actions.values() if one.running), None)
             if running is not None:
-                raise Busy(
+                raise ActionInProgress(
                     "%s is already doing %s on %s"
                     % (running.user, running.order.verb, ", ".join(running.order.nodes)),
                     hint="wait until it has finished",

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, jsonify, request, url_for
 
 from ganeti_gluster.tools.decode import as_data
 from ganeti_gluster.web import access, openapi, words
-from ganeti_gluster.web.actions import Action, Busy, InvalidOrder, make_order
+from ganeti_gluster.web.actions import Action, ActionInProgress, InvalidOrder, make_order
 from ganeti_gluster.web.pages import known_nodes, known_services
 from ganeti_gluster.web.site import site
 
@@ -74,7 +74,7 @@ def begin() -> tuple[Response, int, dict[str, str]]:
     assert who is not None
     try:
         started = site().actions.begin(order, who.account.user)
-    except Busy as err:
+    except ActionInProgress as err:
         abort(409, str(err))
     where = url_for("api.action", number=started.id)
     return jsonify(plain(started)), 202, {"Location": where}

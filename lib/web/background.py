@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
+class FactSource:
     """Something to ask every so many seconds while somebody looks.
 
     `ask` returns facts, or a Part where they are older than the question; `extra`
@@ -49,7 +49,7 @@ class Background:
 
     def __init__(
         self,
-        sources: list[Source],
+        sources: list[FactSource],
         send: Callable[[bytes], None],
         *,
         silence: float = SILENCE,
@@ -93,7 +93,7 @@ class Background:
         for event in self._wake.values():
             event.set()
 
-    def _work(self, source: Source) -> None:
+    def _work(self, source: FactSource) -> None:
         wake = self._wake[source.name]
         while not self._stop.is_set():
             wake.clear()
@@ -107,7 +107,7 @@ class Background:
                     self._pass(more[0], Part(more[1], part.at))
             wake.wait(source.every if self._looking() else IDLE)
 
-    def _ask(self, source: Source) -> Part:
+    def _ask(self, source: FactSource) -> Part:
         started = self._clock()
         try:
             found = source.ask()

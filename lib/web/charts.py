@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.web import words
 from ganeti_gluster.web.facts import Sample
 
@@ -20,11 +20,11 @@ HEIGHT = 60
 
 # What a status is as a height, so that a timeline is readable without colours.
 _LEVELS = {
-    Status.RUNNING.value: 1.0,
-    Status.PARTIALLY_UP.value: 0.6,
-    Status.STOPPED.value: 0.25,
-    Status.NOT_INSTALLED.value: 0.1,
-    Status.UNKNOWN.value: 0.1,
+    ServiceStatus.RUNNING.value: 1.0,
+    ServiceStatus.PARTIALLY_UP.value: 0.6,
+    ServiceStatus.STOPPED.value: 0.25,
+    ServiceStatus.NOT_INSTALLED.value: 0.1,
+    ServiceStatus.UNKNOWN.value: 0.1,
 }
 
 

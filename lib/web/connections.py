@@ -147,7 +147,7 @@ class Adapter:
         return (StreamReader if "r" in mode else StreamWriter)(sock, mode, bufsize)
 
 
-class Connection(HTTPConnection):  # type: ignore[misc]  # cheroot has no types
+class WebConnection(HTTPConnection):  # type: ignore[misc]  # cheroot has no types
     """A connection; `waits` until there is something to read."""
 
     def __init__(self, server: Any, sock: socket.socket, makefile: Any) -> None:
@@ -177,19 +177,19 @@ class Connection(HTTPConnection):  # type: ignore[misc]  # cheroot has no types
 class ListeningServer(CherootServer):  # type: ignore[misc]  # cheroot has no types
     """cheroot's server on a socket that listens already."""
 
-    ConnectionClass = Connection
+    ConnectionClass = WebConnection
 
     def __init__(self, listening: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(listening.getsockname()[:2], *args, **options)
         self._listening = listening
-        self.crowd: Crowd[Connection] = Crowd()
+        self.crowd: Crowd[WebConnection] = Crowd()
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
         """The socket that is there."""
         self.socket = self._listening
         return self._listening
 
-    def process_conn(self, conn: Connection) -> None:
+    def process_conn(self, conn: WebConnection) -> None:
         """Have a thread read a request, once there is something to read."""
         if conn.waits:
             conn.waits = False

@@ -12,7 +12,7 @@ from typing import Any
 
 from ganeti import cli
 
-from ganeti_gluster.cmdlib import configuration
+from ganeti_gluster.cmdlib import cluster_config
 from ganeti_gluster.cmdlib import services as cluster_services
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.services.control import Outcome
@@ -20,7 +20,7 @@ from ganeti_gluster.monitoring.agent import METRICS_FILE
 from ganeti_gluster.tools.gluster_cli import Gluster
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order
-from ganeti_gluster.web.background import Source
+from ganeti_gluster.web.background import FactSource
 from ganeti_gluster.web.pool import History, PoolSource
 from ganeti_gluster.web.services import events_facts, service_type, services_facts
 from ganeti_gluster.web.verification import findings_facts, metrics_facts
@@ -44,7 +44,7 @@ _ROLES = {
 def cluster_facts() -> facts.ClusterFacts:
     """Nodes and gluster disks, from Ganeti's master daemon; no job is needed."""
     client = cli.GetClient()
-    known = configuration.load(client)
+    known = cluster_config.load(client)
     # Their state is asked of the nodes, which takes a while.
     names = sorted({disk.instance for disk in known.disks})
     states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
@@ -75,7 +75,7 @@ def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
     )
 
 
-def sources() -> list[Source]:
+def sources() -> list[FactSource]:
     """All sources of the page."""
     history = History()
 
@@ -84,10 +84,10 @@ def sources() -> list[Source]:
         return None if samples is None else ("history", samples)
 
     return [
-        Source("cluster", cluster_facts, every=CLUSTER_EVERY),
-        Source("pool", PoolSource(Gluster()), every=POOL_EVERY, extra=pool_extra),
-        Source("swift", services_facts, every=SERVICES_EVERY),
-        Source("events", events_facts, every=SERVICES_EVERY),
-        Source("findings", findings_facts, every=FINDINGS_EVERY),
-        Source("metrics", lambda: metrics_facts(METRICS_FILE), every=METRICS_EVERY),
+        FactSource("cluster", cluster_facts, every=CLUSTER_EVERY),
+        FactSource("pool", PoolSource(Gluster()), every=POOL_EVERY, extra=pool_extra),
+        FactSource("swift", services_facts, every=SERVICES_EVERY),
+        FactSource("events", events_facts, every=SERVICES_EVERY),
+        FactSource("findings", findings_facts, every=FINDINGS_EVERY),
+        FactSource("metrics", lambda: metrics_facts(METRICS_FILE), every=METRICS_EVERY),
     ]

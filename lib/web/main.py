@@ -20,7 +20,7 @@ from ganeti_gluster.web.app import create_app
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
 from ganeti_gluster.web.orders import Orders, obey
-from ganeti_gluster.web.server import Listen, Server, bind, refuse, tls_context
+from ganeti_gluster.web.server import Listen, WebServer, bind, refuse, tls_context
 from ganeti_gluster.web.services import service_type
 from ganeti_gluster.web.site import Site
 
@@ -65,7 +65,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 loopback=listen.loopback,
                 look=orders.look,
             )
-            server = Server(listening, context, create_app(site))
+            server = WebServer(listening, context, create_app(site))
 
             def hear() -> None:
                 processes.receive(channel, board, orders)

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from ganeti_gluster.core.services.control import VERBS
 from ganeti_gluster.web import access
-from ganeti_gluster.web.actions import Busy, InvalidOrder, Order, make_order
+from ganeti_gluster.web.actions import ActionInProgress, InvalidOrder, Order, make_order
 from ganeti_gluster.web.facts import Known
 from ganeti_gluster.web.site import site
 
@@ -101,7 +101,7 @@ def act() -> Response | str | tuple[str, int]:
     assert who is not None
     try:
         action = site().actions.begin(order, who.account.user)
-    except Busy as err:
+    except ActionInProgress as err:
         page = render_template(
             "swift.html", actions=site().actions.latest()[:5], error=str(err), chosen=nodes
         )

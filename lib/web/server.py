@@ -125,7 +125,7 @@ def refuse(listening: socket.socket, seconds: float) -> None:
         connection.close()
 
 
-class Server:
+class WebServer:
     """Serves a WSGI application on a socket that listens, with TLS by `context`."""
 
     def __init__(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ganeti_gluster.core.pool.state import Condition
 from ganeti_gluster.core.services.control import UNCHANGED, Outcome
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.verify.codes import ERROR, WARNING, Severity
 from ganeti_gluster.web.facts import ShownNode
 
@@ -26,14 +26,15 @@ class Word:
 
 _TONES = {"green": "good", "red": "bad", "amber": "warn", "grey": "off"}
 _SIGNS = {
-    Status.RUNNING: "check",
-    Status.STOPPED: "cross",
-    Status.PARTIALLY_UP: "half",
-    Status.NOT_INSTALLED: "dash",
-    Status.UNKNOWN: "question",
+    ServiceStatus.RUNNING: "check",
+    ServiceStatus.STOPPED: "cross",
+    ServiceStatus.PARTIALLY_UP: "half",
+    ServiceStatus.NOT_INSTALLED: "dash",
+    ServiceStatus.UNKNOWN: "question",
 }
 _STATUS_WORDS = {
-    status.value: Word(status.word, _TONES[status.colour], _SIGNS[status]) for status in Status
+    status.value: Word(status.word, _TONES[status.colour], _SIGNS[status])
+    for status in ServiceStatus
 }
 
 NOTHING_WRONG = Word("Nothing wrong", "good", "check")
@@ -62,9 +63,9 @@ ACTION_WORDS = {"start": "Start", "stop": "Stop", "restart": "Restart"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def status_word(status: Status | str) -> Word:
+def status_word(status: ServiceStatus | str) -> Word:
     """The word of a service's status; of anything else, Unknown's."""
-    return _STATUS_WORDS.get(str(status), _STATUS_WORDS[Status.UNKNOWN.value])
+    return _STATUS_WORDS.get(str(status), _STATUS_WORDS[ServiceStatus.UNKNOWN.value])
 
 
 def severity_word(severity: Severity) -> Word:

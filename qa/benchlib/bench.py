@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from testbedlib import CommandFailed, Testbed, TestbedError, wait_for
+from testbedlib import Testbed, TestbedError, UnexpectedExit, wait_for
 
 from . import catalogue
 from .catalogue import Benchmark, Measured
@@ -19,11 +19,11 @@ PYTHON = "/usr/bin/python3"
 SCRIPTS = "/src/qa/benchlib/node"
 HEALED_SECONDS = 120
 
-Say = Callable[[str], None]
+Speaker = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def nodes(name: str, suite: str, deb: Path, *, keep: bool, say: Say) -> Iterator[Testbed]:
+def nodes(name: str, suite: str, deb: Path, *, keep: bool, say: Speaker) -> Iterator[Testbed]:
     """Three nodes with the package and the entry that stock's class wants.
 
     What an earlier run left is removed first.  Taken down in the end, however
@@ -45,7 +45,7 @@ def nodes(name: str, suite: str, deb: Path, *, keep: bool, say: Say) -> Iterator
 
 
 def run_all(
-    testbed: Testbed, only: Sequence[str], *, quick: bool, say: Say
+    testbed: Testbed, only: Sequence[str], *, quick: bool, say: Speaker
 ) -> tuple[list[Row], list[TestbedError]]:
     """Measure what is wanted; a benchmark that fails does not keep others from running."""
     rows: list[Row] = []
@@ -112,7 +112,7 @@ def _call(testbed: Testbed, script: str, arguments: Sequence[str]) -> str:
     argv = [PYTHON, "-B", os.path.join(SCRIPTS, script), *arguments]
     done = testbed.exec(testbed.master, argv, timeout=catalogue.SCRIPT_SECONDS)
     if done.exit_code:
-        raise CommandFailed(done, hint="look at the node itself with: qa/bench --keep")
+        raise UnexpectedExit(done, hint="look at the node itself with: qa/bench --keep")
     return done.stdout
 
 

@@ -16,7 +16,7 @@ from testbedlib import Testbed, TestbedError, command, layout, requirements, sta
 from testbedlib.cli import add_suite_options
 
 from .errors import DemoFailed
-from .report import TITLE_COLUMNS, Report, Step
+from .report import TITLE_COLUMNS, DemoReport, DemoStep
 from .steps import Demo
 
 EXIT_FAILED = 1
@@ -81,7 +81,7 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def take_down(testbed: Testbed, report: Report, title: str) -> None:
+def take_down(testbed: Testbed, report: DemoReport, title: str) -> None:
     """Remove all there is of our testbed; says nothing if there is nothing."""
     home = testbed.layout
     if not (home.directory.exists() or home.netns_file.exists()):
@@ -97,7 +97,7 @@ def take_down(testbed: Testbed, report: Report, title: str) -> None:
         Testbed(home.name).down()  # it has its seconds from the step
 
 
-def failure_text(step: Step | None, err: Exception, demo: Demo) -> str:
+def failure_text(step: DemoStep | None, err: Exception, demo: Demo) -> str:
     """What failed: the step, the command with its output, and what else was seen."""
     parts = [str(err)]
     if isinstance(err, DemoFailed) and demo.last:
@@ -120,7 +120,7 @@ the cluster stays up:
   qa/testbed --name {name} down               remove it"""
 
 
-def demonstrate(testbed: Testbed, report: Report, suite: str, keep: bool) -> int:
+def demonstrate(testbed: Testbed, report: DemoReport, suite: str, keep: bool) -> int:
     """One run, from what an earlier one left to nothing; returns the exit code."""
     started = time.monotonic()
     demo = Demo(testbed, report, suite)
@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     command.verbose = args.verbose
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    report = Report(sys.stdout)
+    report = DemoReport(sys.stdout)
     testbed = Testbed(args.name, say=report.part)
     try:
         requirements.require(report.say)

@@ -99,11 +99,11 @@ class Boot:
     def _chunks(self) -> list[tuple[float, bytes]]:
         return [chunk for console in self._consoles for chunk in console.chunks()]
 
-    def events(self) -> list[guest.Event]:
+    def events(self) -> list[guest.GuestEvent]:
         """All the guest said since it booted, in order."""
         return guest.parse(self._chunks())
 
-    def here(self) -> list[guest.Event]:
+    def here(self) -> list[guest.GuestEvent]:
         """What it said where it runs now."""
         return guest.parse(self._consoles[-1].chunks())
 
@@ -117,7 +117,7 @@ class Boot:
         return tail(chunks) if line is None else around(chunks, line)
 
     def wait(
-        self, condition: Callable[[list[guest.Event]], Result], seconds: float, what: str
+        self, condition: Callable[[list[guest.GuestEvent]], Result], seconds: float, what: str
     ) -> Result:
         """The first true result of `condition` on the events, which must be unbroken."""
         end = time.monotonic() + seconds

@@ -36,7 +36,7 @@ _LINE = re.compile(
 
 
 @dataclass(frozen=True)
-class Event:
+class GuestEvent:
     """One line of the guest, which came at `time`; `size` of its disk in bytes.
 
     `line` is where it is on the console, counted from 0.
@@ -50,22 +50,22 @@ class Event:
     line: int = field(default=0, compare=False)
 
 
-def parse_line(line: str, time: float = 0.0) -> Event | None:
+def parse_line(line: str, time: float = 0.0) -> GuestEvent | None:
     """What the guest says in a line, None if the line is not the guest's."""
     found = _LINE.search(line)
     if not found:
         return None
     if found["booted"]:
-        return Event(BOOTED, size=int(found["boot_size"]), token=found["token"], time=time)
+        return GuestEvent(BOOTED, size=int(found["boot_size"]), token=found["token"], time=time)
     if found["failed"]:
-        return Event(FAILED, time=time)
+        return GuestEvent(FAILED, time=time)
     for kind in (RECORDS, WROTE, LOST):
         if found[kind]:
-            return Event(kind, int(found[kind]), int(found["size"] or 0), time=time)
+            return GuestEvent(kind, int(found[kind]), int(found["size"] or 0), time=time)
     raise AssertionError("not reached")
 
 
-def parse(chunks: Iterable[tuple[float, bytes]]) -> list[Event]:
+def parse(chunks: Iterable[tuple[float, bytes]]) -> list[GuestEvent]:
     """The events of a console; `chunks` are its bytes in order with their times.
 
     A line counts when its end has come, at the time of its end.
@@ -83,7 +83,7 @@ def parse(chunks: Iterable[tuple[float, bytes]]) -> list[Event]:
     return events
 
 
-def last_acknowledged(events: Sequence[Event]) -> int:
+def last_acknowledged(events: Sequence[GuestEvent]) -> int:
     """The last record that must be found at the next boot, 0 if there is none."""
     numbers = [event.number for event in events if event.kind in (WROTE, RECORDS)]
     return max(numbers, default=0)
@@ -94,9 +94,9 @@ def follows(number: int, before: int) -> bool:
     return number == (1 if before >= LAST_RECORD else before + 1)
 
 
-def check_unbroken(events: Sequence[Event]) -> None:
+def check_unbroken(events: Sequence[GuestEvent]) -> None:
     """Raises `DemoFailed` unless all events are of one boot and no record is missing."""
-    before: Event | None = None
+    before: GuestEvent | None = None
     for event in events:
         if event.kind == LOST:
             raise DemoFailed("the guest could not write record %d" % event.number, line=event.line)
@@ -116,7 +116,7 @@ def check_unbroken(events: Sequence[Event]) -> None:
             before = event
 
 
-def check_reboot(before: Sequence[Event], after: Sequence[Event]) -> None:
+def check_reboot(before: Sequence[GuestEvent], after: Sequence[GuestEvent]) -> None:
     """Raises `DemoFailed` unless a new boot found all that was acknowledged before it.
 
     `after` begins with the boot; both are unbroken in themselves.
@@ -140,7 +140,7 @@ def check_reboot(before: Sequence[Event], after: Sequence[Event]) -> None:
         raise DemoFailed("the guest found %d records and wrote %d" % (found[0], written[0]))
 
 
-def longest_pause(events: Sequence[Event]) -> float:
+def longest_pause(events: Sequence[GuestEvent]) -> float:
     """The longest time in seconds between two records that follow each other."""
     times = [event.time for event in events if event.kind == WROTE]
     return max((later - earlier for earlier, later in pairwise(times)), default=0.0)

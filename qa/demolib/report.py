@@ -35,7 +35,7 @@ def part_line(said: str) -> str:
     return "    %-*s %6.1f s" % (TITLE_COLUMNS - 2, found["what"], float(found["seconds"]))
 
 
-class Step:
+class DemoStep:
     """A step that is being done; `seen` is shown at its end, `progress` meanwhile."""
 
     def __init__(self, title: str) -> None:
@@ -49,14 +49,14 @@ class Step:
         return time.monotonic() - self.started
 
 
-class Report:
+class DemoReport:
     """Writes to `stream`; on a terminal, with a line that shows the running step."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._lock = threading.Lock()
-        self.running: Step | None = None
+        self.running: DemoStep | None = None
 
     def say(self, line: str) -> None:
         """One line, for good."""
@@ -76,9 +76,9 @@ class Report:
             self.say(line)
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[Step]:
+    def step(self, title: str) -> Iterator[DemoStep]:
         """Say the step with its seconds when it is done, or has failed."""
-        step = self.running = Step(title)
+        step = self.running = DemoStep(title)
         done = threading.Event()
         ticker = threading.Thread(target=self._tick, args=(step, done), daemon=True)
         if self._live:
@@ -98,7 +98,7 @@ class Report:
             ticker.join(5)
         self.say(line)
 
-    def _tick(self, step: Step, done: threading.Event) -> None:
+    def _tick(self, step: DemoStep, done: threading.Event) -> None:
         while not done.wait(TICK_SECONDS):
             columns = shutil.get_terminal_size().columns
             line = step_line(step.title, step.seconds, step.progress())[: columns - 1]

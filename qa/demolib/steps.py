@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from testbedlib import CommandFailed, CompletedCommand, Testbed, command, layout, pool
+from testbedlib import CompletedCommand, Testbed, UnexpectedExit, command, layout, pool
 from testbedlib.node import Node
 
 from . import guest, leftovers
 from .console import Boot
 from .errors import DemoFailed
-from .report import Report
+from .report import DemoReport
 
 INSTANCE = "vm1"
 VOLUME = layout.VOLUME
@@ -67,7 +67,7 @@ def versions(listing: str) -> str:
     )
 
 
-def pause_text(events: Sequence[guest.Event]) -> str:
+def pause_text(events: Sequence[guest.GuestEvent]) -> str:
     """From which record to which, and how long the guest waited for one at most."""
     wrote = [event.number for event in events if event.kind == guest.WROTE]
     return "records %d to %d without a gap, longest pause %.1f s" % (
@@ -80,7 +80,7 @@ def pause_text(events: Sequence[guest.Event]) -> str:
 class Demo:
     """One run on a testbed that nobody else uses."""
 
-    def __init__(self, testbed: Testbed, report: Report, suite: str) -> None:
+    def __init__(self, testbed: Testbed, report: DemoReport, suite: str) -> None:
         self.testbed = testbed
         self.report = report
         self.suite = suite
@@ -328,7 +328,7 @@ class Demo:
         """Keep a command for the case that it proves nothing; raises if it failed."""
         self.last = completed
         if completed.exit_code:
-            raise CommandFailed(completed)
+            raise UnexpectedExit(completed)
         return completed
 
     def _ganeti(self, *argv: str, timeout: float = COMMAND_SECONDS) -> CompletedCommand:
@@ -358,7 +358,7 @@ class Demo:
         return self.boot
 
     @staticmethod
-    def _wait_booted(boot: Boot) -> guest.Event:
+    def _wait_booted(boot: Boot) -> guest.GuestEvent:
         """Wait until the guest has booted and found its records."""
         boot.wait(
             lambda events: any(e.kind == guest.RECORDS for e in events),
@@ -387,6 +387,6 @@ class Demo:
             raise DemoFailed("Ganeti does not see the instance running on %s" % node)
 
     @staticmethod
-    def _expect_size(event: guest.Event, size: int) -> None:
+    def _expect_size(event: guest.GuestEvent, size: int) -> None:
         if event.size != size:
             raise DemoFailed("the guest sees a disk of %d bytes, not %d" % (event.size, size))

@@ -2,15 +2,15 @@
 
 from .asserting import assert_command, wait_for
 from .command import CompletedCommand
-from .errors import CommandFailed, CommandTimeout, TestbedError
+from .errors import CommandTimeout, TestbedError, UnexpectedExit
 from .testbed import Testbed
 
 __all__ = [
-    "CommandFailed",
     "CommandTimeout",
     "CompletedCommand",
     "Testbed",
     "TestbedError",
+    "UnexpectedExit",
     "assert_command",
     "wait_for",
 ]

@@ -15,7 +15,7 @@ from . import cgroup, command, layout, relay, requirements
 from .errors import TestbedError
 from .testbed import EXEC_SECONDS, Testbed
 
-Action = Callable[[Testbed, argparse.Namespace], int]
+Handler = Callable[[Testbed, argparse.Namespace], int]
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -164,7 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, function: Action, text: str, **defaults: Any) -> argparse.ArgumentParser:
+    def add(name: str, function: Handler, text: str, **defaults: Any) -> argparse.ArgumentParser:
         made = commands.add_parser(
             name, parents=[shared], help=text, description=text[0].upper() + text[1:] + "."
         )
@@ -255,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
     # A polite kill undoes what was begun, as an interrupt from the keyboard does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        function: Action = args.function
+        function: Handler = args.function
         return function(Testbed(getattr(args, "name", None), say=say), args)
     except TestbedError as err:
         print("testbed: %s" % err, file=sys.stderr)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from . import layout
-from .errors import CommandFailed
+from .errors import UnexpectedExit
 from .node import Node
 
 INIT_SECONDS = 120
@@ -84,7 +84,7 @@ def wait_master(nodes: Sequence[Node]) -> None:
         if done.exit_code == 0:
             return
         if time.monotonic() > end:
-            raise CommandFailed(done)
+            raise UnexpectedExit(done)
         time.sleep(POLL_SECONDS)
 
 

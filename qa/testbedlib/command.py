@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .errors import CommandFailed, CommandTimeout, tail
+from .errors import CommandTimeout, UnexpectedExit, tail
 
 TIMED_OUT = 124  # as timeout(1) does
 
@@ -86,7 +86,7 @@ def run(
     `shown` is the command as the user knows it, where `argv` wraps it.
     `prepare` runs in the child before exec, `kill` replaces the killing of the
     process group when the time is over.  Raises `CommandTimeout`, and
-    `CommandFailed` on a non-zero exit code if `check`.
+    `UnexpectedExit` on a non-zero exit code if `check`.
     """
     shown = tuple(shown or argv)
     trace(shown, node)
@@ -130,5 +130,5 @@ def run(
     if late:
         raise CommandTimeout(completed)
     if check and code:
-        raise CommandFailed(completed)
+        raise UnexpectedExit(completed)
     return completed

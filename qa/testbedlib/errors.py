@@ -30,7 +30,7 @@ class TestbedError(Exception):
         return "%s; %s" % (self.message, self.hint) if self.hint else self.message
 
 
-class CommandFailed(TestbedError):
+class UnexpectedExit(TestbedError):
     """A command ended with an exit code that was not asked for."""
 
     def __init__(self, completed: CompletedCommand, *, hint: str = "") -> None:
@@ -38,5 +38,5 @@ class CommandFailed(TestbedError):
         self.completed = completed
 
 
-class CommandTimeout(CommandFailed):
+class CommandTimeout(UnexpectedExit):
     """A command was killed because its time was over."""

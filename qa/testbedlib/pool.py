@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from .errors import CommandFailed, TestbedError
+from .errors import TestbedError, UnexpectedExit
 from .layout import BRICK_MOUNT
 from .node import Node
 
@@ -46,7 +46,7 @@ def gluster(node: Node, *arguments: str, timeout: float = COMMAND_SECONDS) -> El
     try:
         answer = ElementTree.fromstring(done.stdout)
     except ElementTree.ParseError as err:
-        raise CommandFailed(done) from err
+        raise UnexpectedExit(done) from err
     if done.exit_code or answer.findtext("opRet") != "0":
         raise TestbedError(
             "%s: gluster %s: %s"

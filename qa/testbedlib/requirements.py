@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import command, layout
-from .errors import CommandFailed, TestbedError
+from .errors import TestbedError, UnexpectedExit
 
 # tool -> the Debian package that has it
 TOOLS = {
@@ -114,7 +114,7 @@ def look() -> Machine:
     if root:
         try:
             command.run(["unshare", "--net", "--mount", "true"], timeout=10)
-        except (CommandFailed, OSError) as err:
+        except (UnexpectedExit, OSError) as err:
             netns = str(err).splitlines()[-1].strip()
     return Machine(
         root=root,

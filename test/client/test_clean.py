@@ -66,7 +66,7 @@ def test_the_names_of_images_that_nobody_has(
     orphans = client("orphans")
     image = SimpleNamespace(path=EVIL, size=1, allocated=1, mtime=0.0)
     found = SimpleNamespace(spec=SPEC, image=image, leftover=False, origin=EVIL)
-    monkeypatch.setattr(orphans.configuration, "load", lambda: None)
+    monkeypatch.setattr(orphans.cluster_config, "load", lambda: None)
     monkeypatch.setattr(orphans.orphans, "find", lambda config: ([found], 0))
     monkeypatch.setattr(orphans.orphans, "remove", lambda candidate: True)
     orphans.RemoveOrphans(opts, [])

@@ -33,7 +33,7 @@ def disks(check: Entry) -> list[object]:
 @pytest.mark.parametrize("command", ["disk info vm9", "disk evict vm9"])
 def test_an_instance_that_is_not_there(check: Entry, command: str) -> None:
     check.be_master()
-    check.replace("cmdlib.configuration", read=lambda: {"instances": {}})
+    check.replace("cmdlib.cluster_config", read=lambda: {"instances": {}})
     check.replace_in(
         check.part("cmdlib.instance_disks").utils, MatchNameComponent=lambda name, known: None
     )
@@ -142,7 +142,7 @@ def orphans(check: Entry) -> list[object]:
     """Images that belong to nobody: one, for the master."""
     image = SimpleNamespace(path="ganeti/x.0", size=1, allocated=1, mtime=0.0)
     images: list[object] = [SimpleNamespace(spec=SPEC, image=image, leftover=False, origin="")]
-    check.replace("cmdlib.configuration", load=lambda: None)
+    check.replace("cmdlib.cluster_config", load=lambda: None)
     check.replace("cmdlib.orphans", find=lambda config: (list(images), 0))
     check.replace("cmdlib.orphans", remove=lambda found: bool(images.pop()) or True)
     return images

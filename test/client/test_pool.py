@@ -41,7 +41,7 @@ class Plan:
         self.error: Exception | None = None
         check.replace("cmdlib.pool_create", plan=lambda *args: self.of_create())
         check.replace("cmdlib.pool_destroy", plan=lambda *args, force: (self.steps(), self.left))
-        check.replace("cmdlib.pool_move", evacuation=self.steps, replacement=self.steps)
+        check.replace("cmdlib.pool_evacuate", evacuation=self.steps, replacement=self.steps)
         check.replace("cmdlib.pool_rebalance", steps=self.steps)
 
     def steps(self, *args: object, **named: object) -> list[Step]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.services import config, control
 from ganeti_gluster.core.snapshot.catalogue import About, Snapshot
 from ganeti_gluster.core.volume import VolumeSpec
@@ -39,7 +39,7 @@ def test_services_are_left_alone_where_another_node_has_them_by_now(
 ) -> None:
     swift = client("swift")
     nodes = [SimpleNamespace(name="node1")]
-    monkeypatch.setattr(swift.config, "load", config.Configuration)
+    monkeypatch.setattr(swift.config, "load", config.ServicesConfig)
     monkeypatch.setattr(swift.services, "targets_of", lambda type, named: nodes)
     monkeypatch.setattr(swift.services, "choose_services", lambda type, named: type.services)
     monkeypatch.setattr(swift.services, "run", lambda *args, **named: pytest.fail("it was done"))
@@ -56,7 +56,7 @@ def test_services_that_are_as_they_were_are_stopped(
 ) -> None:
     swift = client("swift")
     done = []
-    monkeypatch.setattr(swift.config, "load", config.Configuration)
+    monkeypatch.setattr(swift.config, "load", config.ServicesConfig)
     monkeypatch.setattr(
         swift.services, "targets_of", lambda type, named: [SimpleNamespace(name="node1")]
     )
@@ -97,7 +97,7 @@ class Export:
     def held(self, volume: Any, path: str, *, node: str, shared: bool) -> Iterator[Any]:
         assert (path, node, shared) == ("ganeti/x.0", "node1", True)
         if self.holder is not None:
-            raise Held(path, None)
+            raise OpenElsewhere(path, None)
         self.locked = True
         yield SimpleNamespace(check=lambda: None)
         self.locked = False
@@ -265,7 +265,7 @@ def test_an_orphan_that_is_an_instance_s_by_now_is_left_alone(
     orphans = client("orphans")
     image = SimpleNamespace(path="ganeti/x.0", size=1, allocated=1, mtime=0.0)
     found = [SimpleNamespace(spec=SPEC, image=image, leftover=False, origin="")]
-    monkeypatch.setattr(orphans.configuration, "load", lambda: None)
+    monkeypatch.setattr(orphans.cluster_config, "load", lambda: None)
     monkeypatch.setattr(orphans.orphans, "find", lambda config: (list(found), 0))
     monkeypatch.setattr(orphans.orphans, "remove", lambda candidate: pytest.fail("removed"))
     person.meanwhile = found.clear

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from ganeti_gluster.client.service_table import overview
-from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
 
 
-def service(node: str, name: str, status: Status, message: str = "") -> ServerService:
+def service(node: str, name: str, status: ServiceStatus, message: str = "") -> ServerService:
     return ServerService("GLUSTER_SWIFT", name, node, status, message)
 
 
 SNAPSHOT = ClusterServices(
     0,
     (
-        service("node1", "object", Status.RUNNING),
-        service("node1", "proxy", Status.STOPPED, "masked"),
-        service("node2.example.org", "object", Status.NOT_INSTALLED, "looked for swift-object"),
-        service("node2.example.org", "proxy", Status.RUNNING),
-        service("node3", "object", Status.UNKNOWN, "no answer"),
-        service("node3", "proxy", Status.UNKNOWN, "no answer"),
+        service("node1", "object", ServiceStatus.RUNNING),
+        service("node1", "proxy", ServiceStatus.STOPPED, "masked"),
+        service(
+            "node2.example.org", "object", ServiceStatus.NOT_INSTALLED, "looked for swift-object"
+        ),
+        service("node2.example.org", "proxy", ServiceStatus.RUNNING),
+        service("node3", "object", ServiceStatus.UNKNOWN, "no answer"),
+        service("node3", "proxy", ServiceStatus.UNKNOWN, "no answer"),
     ),
     {"node3": "no answer"},
 )

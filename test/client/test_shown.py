@@ -154,7 +154,7 @@ def test_each_node_is_told_of_by_one_hook_alone(
         hook.logging.handlers, "SysLogHandler", lambda path: hook.logging.NullHandler()
     )
     monkeypatch.setattr(hook.told, "save", lambda node, params: None)
-    monkeypatch.setattr(hook.configuration, "load", lambda: SimpleNamespace(used=True))
+    monkeypatch.setattr(hook.cluster_config, "load", lambda: SimpleNamespace(used=True))
     monkeypatch.setattr(hook.verify, "look_at_cluster", lambda config: config)
     monkeypatch.setattr(hook.verify, "check_cluster", lambda seen: WHOLE)
     monkeypatch.setattr(hook.node_verify, "local_facts", lambda params: params)

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core.services.config import BUILT_IN, Configuration
+from ganeti_gluster.core.services.config import BUILT_IN, ServicesConfig
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.events import Event
-from ganeti_gluster.core.services.model import ClusterServices, NodeChoice, ServerService, Status
+from ganeti_gluster.core.services.model import (
+    ClusterServices,
+    NodeChoice,
+    ServerService,
+    ServiceStatus,
+)
 from ganeti_gluster.errors import GanetiGlusterError
 
 from .conftest import Entry, raiser, refused
@@ -26,14 +31,14 @@ def node(name: str, *tags: str) -> tuple[object, ...]:
 
 
 def outcome(service: str, result: str, message: str = "") -> Outcome:
-    status = Status.RUNNING if result in ("done", "unchanged") else Status.STOPPED
+    status = ServiceStatus.RUNNING if result in ("done", "unchanged") else ServiceStatus.STOPPED
     return Outcome("node1", "GLUSTER_SWIFT", service, result, status, message)
 
 
 @pytest.fixture
 def master(check: Entry) -> Entry:
     """A command on the master of a cluster with two nodes, where no service is touched."""
-    check.replace("core.services.config", load=lambda: Configuration(BUILT_IN))
+    check.replace("core.services.config", load=lambda: ServicesConfig(BUILT_IN))
     check.be_master(QueryNodes=[node("node1"), node("node2")])
     check.replace("cmdlib.cluster", ask=raiser(AssertionError("a node was asked")))
     check.replace("cmdlib.services", sync_soon=lambda: None)
@@ -73,7 +78,7 @@ def test_a_service_that_is_not_there(master: Entry, word: str) -> None:
 @CHANGE
 def test_a_type_that_is_expected_nowhere(master: Entry, verb: str) -> None:
     types = tuple(replace(each, nodes=NodeChoice("names")) for each in BUILT_IN)
-    master.replace("core.services.config", load=lambda: Configuration(types))
+    master.replace("core.services.config", load=lambda: ServicesConfig(types))
     said = "Gluster Swift is not expected on any node; name one with --node"
     master("swift %s -f" % verb, 1, err=refused(said, "wrong_state"))
 
@@ -139,7 +144,7 @@ def seen(*nodes: str, silent: str = "") -> ClusterServices:
             "GLUSTER_SWIFT",
             "proxy",
             name,
-            Status.UNKNOWN if name in silent else Status.RUNNING,
+            ServiceStatus.UNKNOWN if name in silent else ServiceStatus.RUNNING,
             "",
         )
         for name in nodes

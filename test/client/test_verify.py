@@ -20,7 +20,7 @@ def findings(check: Entry) -> list[object]:
     """What is wrong with the cluster, nothing at first, for the master."""
     wrong: list[object] = []
     nodes = [SimpleNamespace(name="node1"), SimpleNamespace(name="node2")]
-    check.replace("cmdlib.configuration", load=lambda **named: SimpleNamespace(nodes=nodes))
+    check.replace("cmdlib.cluster_config", load=lambda **named: SimpleNamespace(nodes=nodes))
     check.replace("cmdlib.verify", look_at_cluster=lambda config: None)
     check.replace("cmdlib.verify", check_cluster=lambda seen: wrong)
     return wrong

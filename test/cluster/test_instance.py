@@ -38,11 +38,11 @@ def running(cluster: Cluster) -> Iterator[Running]:
     assert cluster.images() == []
 
 
-def written(running: Running, seconds: float = 30) -> guest.Event:
+def written(running: Running, seconds: float = 30) -> guest.GuestEvent:
     """The next record that the guest writes, where it is now."""
     before = guest.last_acknowledged(running.boot.events())
 
-    def later(events: list[guest.Event]) -> guest.Event | None:
+    def later(events: list[guest.GuestEvent]) -> guest.GuestEvent | None:
         last = [event for event in events if event.kind == guest.WROTE]
         return last[-1] if last and last[-1].number != before else None
 

@@ -67,14 +67,14 @@ def test_a_lock_follows_the_instance(cluster: Cluster) -> None:
 OPEN = (
     """
 import sys
-from ganeti_gluster.core.serve.holder import Held, LastUser, node_number
+from ganeti_gluster.core.serve.holder import LastUser, OpenElsewhere, node_number
 from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.volume import VolumeSpec
 spec = VolumeSpec.from_params({"host": %r, "volume": "gv0"})
 server = ImageServer(spec, sys.argv[1])
 try:
     server.open(number=node_number(sys.argv[2]))
-except (Held, LastUser) as err:
+except (OpenElsewhere, LastUser) as err:
     print(type(err).__name__)
 else:
     print("opened")

@@ -137,7 +137,7 @@ def without_package(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture
-def running(cluster: Cluster) -> Iterator[guest.Event]:
+def running(cluster: Cluster) -> Iterator[guest.GuestEvent]:
     """A guest that writes from before the package is removed until after it is back."""
     boot = cluster.boot(NAME, "node1")
     cluster.add(NAME)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from ganeti_gluster.core import image
-from ganeti_gluster.core.export.client import Connection, Outage
+from ganeti_gluster.core.export.client import NbdConnection, Outage
 from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.volume import VolumeSpec, connect
 
@@ -39,7 +39,7 @@ class Writer(threading.Thread):
         self.longest = 0.0
         self._until = stop
         self._content = bytearray(BLOCK * BLOCKS)
-        self._connection = Connection(server.socket_path, Outage(PATIENCE))
+        self._connection = NbdConnection(server.socket_path, Outage(PATIENCE))
 
     def run(self) -> None:
         try:

@@ -10,10 +10,10 @@ import pytest
 
 from ganeti_gluster.cmdlib import evict
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.core.serve.holder import Holder, node_number, work_number
-from ganeti_gluster.core.volume import Server, VolumeSpec
+from ganeti_gluster.core.serve.holder import LockHolder, node_number, work_number
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 
-SPEC = VolumeSpec("gv0", (Server("node1", 24007),))
+SPEC = VolumeSpec("gv0", (VolfileServer("node1", 24007),))
 NODES = ["node1", "node2"]
 NODE1, NODE2 = map(node_number, NODES)
 
@@ -23,15 +23,15 @@ NODE1, NODE2 = map(node_number, NODES)
     [
         (("", 0), None, 0),
         (("5fe0", NODE1), None, NODE1),
-        (("5fe0", NODE1), Holder(NODE1, EXCLUSIVE), NODE1),
+        (("5fe0", NODE1), LockHolder(NODE1, EXCLUSIVE), NODE1),
         (("evicted-5fe0", 0), None, 0),
-        (("", 0), Holder(work_number("node2"), SHARED), NODE2),
+        (("", 0), LockHolder(work_number("node2"), SHARED), NODE2),
         # who works on it now, whoever had it before
-        (("5fe0", NODE1), Holder(work_number("node2"), EXCLUSIVE), NODE2),
+        (("5fe0", NODE1), LockHolder(work_number("node2"), EXCLUSIVE), NODE2),
     ],
 )
 def test_whose_an_image_is(
-    monkeypatch: pytest.MonkeyPatch, word: tuple[str, int], lock: Holder | None, expected: int
+    monkeypatch: pytest.MonkeyPatch, word: tuple[str, int], lock: LockHolder | None, expected: int
 ) -> None:
     @contextlib.contextmanager
     def connect(spec: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganeti_gluster.core.volume import Server, VolumeSpec
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 from ganeti_gluster.errors import InvalidParameter
 
 
@@ -30,8 +30,14 @@ def test_servers_of_the_host_parameter(host, servers):
 
 def test_the_port_parameter_is_the_default_for_all():
     spec = from_params(host="a,b:1,c", port="24010")
-    assert spec.servers == (Server("a", 24010), Server("b", 1), Server("c", 24010))
-    assert VolumeSpec.from_params({"host": "a", "volume": "v"}).servers == (Server("a", 24007),)
+    assert spec.servers == (
+        VolfileServer("a", 24010),
+        VolfileServer("b", 1),
+        VolfileServer("c", 24010),
+    )
+    assert VolumeSpec.from_params({"host": "a", "volume": "v"}).servers == (
+        VolfileServer("a", 24007),
+    )
 
 
 def test_other_parameters_are_left_alone():

@@ -11,7 +11,7 @@ import pytest
 
 from ganeti_gluster.errors import GanetiGlusterError, VolumeUnreachable
 from ganeti_gluster.extstorage import actions
-from ganeti_gluster.extstorage.request import Request
+from ganeti_gluster.extstorage.request import ExtStorageRequest
 
 NAME = "0f1e2d3c.ext.disk0"
 URI = "nbd+unix:///?socket=/run/x.nbd,file.reconnect-delay=960"
@@ -53,14 +53,14 @@ class Node:
             raise FileNotFoundError(path)
 
     @contextlib.contextmanager
-    def holding(self, request: Request, volume: str) -> Iterator[None]:
+    def holding(self, request: ExtStorageRequest, volume: str) -> Iterator[None]:
         if self.refusal:
             raise GanetiGlusterError(self.refusal)
         self.calls.append("lock")
         yield
         self.calls.append("unlock")
 
-    def open_image(self, request: Request) -> None:
+    def open_image(self, request: ExtStorageRequest) -> None:
         self.calls.append(("open", request.exclusive))
         if self.refusal:
             raise GanetiGlusterError(self.refusal)
@@ -110,7 +110,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     def log(what: str) -> Any:
         return lambda volume, *args, **options: found.calls.append((what, *args))
 
-    def copy_running(request: Request, target: str) -> bool:
+    def copy_running(request: ExtStorageRequest, target: str) -> bool:
         if found.running:
             found.calls.append(("copy running", target))
         return found.running

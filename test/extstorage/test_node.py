@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.extstorage import node
-from ganeti_gluster.extstorage.request import Request
+from ganeti_gluster.extstorage.request import ExtStorageRequest
 
-REQUEST = Request.from_environ(
+REQUEST = ExtStorageRequest.from_environ(
     {
         "VOL_NAME": "x",
         "VOL_OPEN_EXCLUSIVE": "False",

@@ -8,7 +8,7 @@ import pytest
 
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.extstorage import actions, request
-from ganeti_gluster.extstorage.request import Request
+from ganeti_gluster.extstorage.request import ExtStorageRequest
 
 NAME = "0f1e2d3c.ext.disk0"
 ENVIRON = {
@@ -23,10 +23,10 @@ ENVIRON = {
 PROVIDER = Path(__file__).resolve().parents[2] / "extstorage" / "gluster"
 
 
-def read(**changed: str) -> Request:
+def read(**changed: str) -> ExtStorageRequest:
     """The request of `ENVIRON` with changes; an empty value leaves a variable out."""
     environ = {name: value for name, value in {**ENVIRON, **changed}.items() if value}
-    return Request.from_environ(environ)
+    return ExtStorageRequest.from_environ(environ)
 
 
 def test_a_disk_is_an_image_in_a_directory_of_the_providers_own() -> None:

@@ -15,20 +15,20 @@ from stat import S_ISDIR
 import pytest
 
 from ganeti_gluster import errors
-from ganeti_gluster.core.volume import Server, VolumeSpec, connect
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec, connect
 from ganeti_gluster.tools.gfapi import connection
 
 from .conftest import HOST
 
 MIB = 1 << 20
-DEAD = Server("127.0.0.1", 1)
+DEAD = VolfileServer("127.0.0.1", 1)
 
 
 @pytest.fixture
 def frozen():
     """A server that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield Server("127.0.0.1", listener.getsockname()[1])
+        yield VolfileServer("127.0.0.1", listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def forwarder(spec):
 
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        yield Server("::1", listener.getsockname()[1])
+        yield VolfileServer("::1", listener.getsockname()[1])
         listener.shutdown(socket.SHUT_RDWR)
     for end in connections:
         with contextlib.suppress(OSError):
@@ -77,7 +77,7 @@ def test_a_process_has_one_connection_to_a_volume(spec):
 def test_dead_servers_before_a_live_one_cost_next_to_nothing(spec):
     # libgfapi by itself gives each of them 3 s.
     started = time.monotonic()
-    assert open_root(at(spec, DEAD, Server("127.0.0.1", 2), *spec.servers))
+    assert open_root(at(spec, DEAD, VolfileServer("127.0.0.1", 2), *spec.servers))
     assert time.monotonic() - started < 2
 
 
@@ -127,7 +127,7 @@ def test_tls_to_the_bricks(make_volume, certificate, run_program):
 
 
 def test_no_live_server_is_one_error_with_every_reason(spec):
-    nobody = Server("no-such-host.invalid", 24007)
+    nobody = VolfileServer("no-such-host.invalid", 24007)
     started = time.monotonic()
     with pytest.raises(errors.VolumeUnreachable) as caught:
         connect(at(spec, DEAD, nobody))
@@ -246,7 +246,8 @@ def test_a_short_process_ends_at_once_and_well(spec, directory, run_program):
 def test_a_process_ends_well_while_a_connection_hangs(spec, frozen, run_program):
     done = run_program(
         "from ganeti_gluster import errors\n"
-        "spec = volume.VolumeSpec(sys.argv[1], (volume.Server('127.0.0.1', int(sys.argv[2])),))\n"
+        "server = volume.VolfileServer('127.0.0.1', int(sys.argv[2]))\n"
+        "spec = volume.VolumeSpec(sys.argv[1], (server,))\n"
         "try:\n    volume.connect(spec, timeout=0.5)\n"
         "except errors.VolumeUnreachable:\n    print('unreachable')",
         spec.name,

@@ -23,14 +23,14 @@ from ganeti_gluster.core import image  # noqa: E402
 from ganeti_gluster.core.serve import control, files  # noqa: E402
 from ganeti_gluster.core.serve.files import SHARED  # noqa: E402
 from ganeti_gluster.core.serve.holder import (  # noqa: E402
-    Held,
-    Holder,
     LastUser,
+    LockHolder,
+    OpenElsewhere,
     holder_of,
     new_owner,
     word_of,
 )
-from ganeti_gluster.core.serve.server import ImageServer, InUse  # noqa: E402
+from ganeti_gluster.core.serve.server import ImageHasClients, ImageServer  # noqa: E402
 from ganeti_gluster.core.volume import VolumeSpec, connect  # noqa: E402
 from ganeti_gluster.tools.gfapi import Volume  # noqa: E402
 from ganeti_gluster.tools.gfapi.brick import ask_each  # noqa: E402
@@ -386,7 +386,7 @@ def test_its_unit_is_restarted_under_a_client(spec, path, opened, volume, verbs)
                 time.sleep(0.01)
             assert writer.count >= before + 20
     assert not writer.errors
-    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+    assert holder_of(volume, path) == LockHolder(HERE, "exclusive")
     server.close(force=True)
     assert holder_of(volume, path) is None and word_of(volume, path) == ("", 0)
 
@@ -533,7 +533,7 @@ def test_every_brick_that_comes_back_is_used_again(replica, replica_path, opened
             replica.revive()
             wait("it is used", lambda: _serves_all(server))
             with connect(replica.spec) as volume:
-                assert holder_of(volume, replica_path) == Holder(HERE, "exclusive")
+                assert holder_of(volume, replica_path) == LockHolder(HERE, "exclusive")
             wait(
                 "it is healed",
                 lambda: (
@@ -732,9 +732,9 @@ def test_devices_with_large_sectors(make_volume, brick_root, undo, opened) -> No
 def test_another_nodes_image_is_refused(spec, path, opened, volume, start_program) -> None:
     other = start_program(ANOTHER_NODE, VOLUME, path, str(THERE), "exclusive")
     assert other.stdout.readline() == "locked\n"
-    with pytest.raises(Held) as found:
+    with pytest.raises(OpenElsewhere) as found:
         opened(spec, path)
-    assert found.value.holder == Holder(THERE, "exclusive")
+    assert found.value.holder == LockHolder(THERE, "exclusive")
     assert files.served() == [] or ImageServer(spec, path).key not in files.served()
     other.kill()
     other.wait()
@@ -743,7 +743,7 @@ def test_another_nodes_image_is_refused(spec, path, opened, volume, start_progra
         opened(spec, path)
     assert left.value.number == THERE
     server = opened(spec, path, take=left.value.word)
-    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+    assert holder_of(volume, path) == LockHolder(HERE, "exclusive")
     server.close()
     assert word_of(volume, path) == ("", 0)
     assert holder_of(volume, path) is None
@@ -755,14 +755,14 @@ def test_both_ends_of_a_migration(spec, path, opened, volume, start_program) -> 
     opened(spec, path, mode=SHARED)
     assert other.stdout.readline() == "locked\n"
     assert holder_of(volume, path) is not None
-    with pytest.raises(Held) as found:
+    with pytest.raises(OpenElsewhere) as found:
         opened(spec, path)  # exclusive again, while the other has it
-    assert found.value.holder == Holder(THERE, "shared")
+    assert found.value.holder == LockHolder(THERE, "shared")
     client(server).pwrite(b"x" * BLOCK, 0)
     other.kill()
     other.wait()
     opened(spec, path)
-    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+    assert holder_of(volume, path) == LockHolder(HERE, "exclusive")
     assert word_of(volume, path)[1] == HERE
 
 
@@ -776,7 +776,7 @@ def test_a_lock_left_by_its_own_former_connection_is_waited_for(
     forgotten.start()
     opened(spec, path)  # exclusive
     forgotten.join()
-    assert holder_of(volume, path) == Holder(HERE, "exclusive")
+    assert holder_of(volume, path) == LockHolder(HERE, "exclusive")
 
 
 # Another node, whose lock the last of three bricks alone knows.  Arguments as above.
@@ -805,7 +805,7 @@ def test_a_lock_that_it_cannot_change_it_keeps_on_every_brick(
     opened(replica.spec, replica_path, mode=SHARED)
     other = start_program(ANOTHER_ON_LAST_BRICK, replica.name, replica_path, str(THERE))
     assert other.stdout.readline() == "locked\n"
-    with pytest.raises(Held):
+    with pytest.raises(OpenElsewhere):
         opened(replica.spec, replica_path)
     other.kill()
     other.wait()
@@ -822,7 +822,7 @@ def test_a_lock_that_it_cannot_change_it_keeps_on_every_brick(
 def test_it_cannot_be_closed_under_a_client(spec, path, opened) -> None:
     server = opened(spec, path)
     handle = client(server)
-    with pytest.raises(InUse) as found:
+    with pytest.raises(ImageHasClients) as found:
         server.close()
     assert found.value.peers == (os.getpid(),)
     handle.pwrite(b"x" * BLOCK, 0)

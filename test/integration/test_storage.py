@@ -33,7 +33,7 @@ from ganeti.storage import gluster as stock  # noqa: E402
 from ganeti_gluster.cmdlib import orphans  # noqa: E402
 from ganeti_gluster.core.export import Export  # noqa: E402
 from ganeti_gluster.core.serve import opening  # noqa: E402
-from ganeti_gluster.core.serve.holder import Holder, holder_of, node_number  # noqa: E402
+from ganeti_gluster.core.serve.holder import LockHolder, holder_of, node_number  # noqa: E402
 from ganeti_gluster.core.serve.server import ImageServer  # noqa: E402
 from ganeti_gluster.storage.gluster import GlusterStorage, kernel_paths  # noqa: E402
 
@@ -142,7 +142,7 @@ def test_an_image_that_another_node_has_open_is_refused_with_its_name(
     other.communicate()
     found(new).Open()  # of whom the image was is gone, without a word
     own = node_number(socket.gethostname())
-    assert holder_of(volume, path) == Holder(own, "exclusive")
+    assert holder_of(volume, path) == LockHolder(own, "exclusive")
     found(new).Close()
     assert holder_of(volume, path) is None
 
@@ -176,7 +176,7 @@ def test_what_is_locked_from_before_a_reboot_of_this_node_is_waited_for(
         assert not opening.done()
         other.communicate()
         opening.result(60)
-    assert holder_of(volume, path) == Holder(own, "exclusive")
+    assert holder_of(volume, path) == LockHolder(own, "exclusive")
 
 
 def test_it_mounts_nothing(disk: Callable[..., Any]) -> None:

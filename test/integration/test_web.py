@@ -22,7 +22,7 @@ sys.path.insert(0, "/usr/share/ganeti/default")
 
 from ganeti_gluster.web import connections, processes
 from ganeti_gluster.web.accounts import REALM, GanetiAccounts
-from ganeti_gluster.web.server import CannotListen, Listen, Server, bind, tls_context
+from ganeti_gluster.web.server import CannotListen, Listen, WebServer, bind, tls_context
 
 HA1 = hashlib.md5(b"hashed:%s:s3cret" % REALM.encode()).hexdigest()
 USERS = """
@@ -114,7 +114,7 @@ def tls_server(certificate: str) -> Iterator[int]:
         return [environ["wsgi.url_scheme"].encode()]
 
     listening = bind(Listen("127.0.0.1", 0, certificate))
-    server = Server(listening, tls_context(certificate), app)
+    server = WebServer(listening, tls_context(certificate), app)
     threading.Thread(target=server.serve, daemon=True).start()
     yield listening.getsockname()[1]
     server.stop()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import backend
 
 
@@ -90,6 +90,6 @@ def test_a_disk_that_cannot_be_measured_does_not_hide_the_others(module: SimpleN
 def test_a_backend_without_one_of_them_is_refused() -> None:
     module = SimpleNamespace(InstanceOsAdd=lambda: None)
     before = dict(vars(module))
-    with pytest.raises(Refused, match="lacks RunRenameInstance, BlockdevImage"):
+    with pytest.raises(PatchRefused, match="lacks RunRenameInstance, BlockdevImage"):
         backend.extend(module)
     assert vars(module) == before

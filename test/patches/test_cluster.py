@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import cluster
 
 
@@ -78,5 +78,5 @@ def test_cluster_init_accepts_the_directory_that_we_do_not_use() -> None:
 
 def test_another_bootstrap_is_refused() -> None:
     module = SimpleNamespace(_PrepareGlusterStorage=lambda templates, path: None)
-    with pytest.raises(Refused, match="_PrepareGlusterStorage"):
+    with pytest.raises(PatchRefused, match="_PrepareGlusterStorage"):
         cluster.extend_bootstrap(module)

@@ -10,7 +10,7 @@ import pytest
 
 from ganeti_gluster.core.verify import told
 from ganeti_gluster.core.verify.finding import MARK, found
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import cluster_verify
 from ganeti_gluster.tools.decode import as_data
 
@@ -168,5 +168,5 @@ def test_what_a_node_ran_may_be_anything(unit, payload) -> None:
 
 
 def test_another_shape_of_ganeti_is_left_alone() -> None:
-    with pytest.raises(Refused, match="LUClusterVerifyGroup lacks"):
+    with pytest.raises(PatchRefused, match="LUClusterVerifyGroup lacks"):
         cluster_verify.extend(SimpleNamespace(constants=None))

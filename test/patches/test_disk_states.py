@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import disk_states
 
 CONSTANTS = SimpleNamespace(DT_GLUSTER="gluster", LDS_FAULTY=2, LDS_UNKNOWN=1)
@@ -126,5 +126,5 @@ def test_the_watcher_logs_what_the_job_warned_of(caplog) -> None:
     [disk_states.extend_info, disk_states.extend_verify_disks, disk_states.extend_watcher],
 )
 def test_another_shape_of_ganeti_is_left_alone(extend) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(PatchRefused):
         extend(SimpleNamespace(constants=CONSTANTS))

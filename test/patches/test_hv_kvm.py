@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.serve.server import qemu_blockdev, qemu_uri
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import hv_kvm
 
 SOCKET = "/run/ganeti-gluster-nbd/gv0-0123456789abcdef.nbd"
@@ -62,7 +62,7 @@ def test_a_uri_of_another_storage_is_ganetis_own_business() -> None:
 def test_functions_that_are_not_as_expected_are_refused() -> None:
     module = SimpleNamespace(ParseStorageUriToBlockdevParam=lambda uri: {})
     original = module.ParseStorageUriToBlockdevParam
-    with pytest.raises(Refused, match="ParseStorageUriToBlockdevParam"):
+    with pytest.raises(PatchRefused, match="ParseStorageUriToBlockdevParam"):
         hv_kvm.extend_utils(module)
     assert module.ParseStorageUriToBlockdevParam is original
 

@@ -11,7 +11,7 @@ import pytest
 
 from ganeti_gluster.core.serve import owner
 from ganeti_gluster.core.serve.server import qemu_uri
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import hv_kvm_user
 
 FOLDER = "/run/ganeti-gluster-nbd"
@@ -97,7 +97,7 @@ def test_qemu_does_not_start_where_it_would_not_reach_its_disks(
     calls: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(paths: Sequence[str], uid: int) -> None:
-        raise owner.NotGiven("the storage is away")
+        raise owner.OwnerNotSet("the storage is away")
 
     monkeypatch.setattr(owner, "give", refuse)
     with pytest.raises(HypervisorError, match="could not access the disks: the storage is away"):
@@ -127,5 +127,5 @@ def test_another_device_is_added_as_ever(calls: list[Any], kind: str, extra: Any
 def test_a_class_that_is_not_as_expected_is_refused(missing: str) -> None:
     members = {"_RunKVMCmd": lambda self, name, kvm_cmd, tap_fds: None, "HotAddDevice": print}
     del members[missing]
-    with pytest.raises(Refused, match="does not start QEMU as"):
+    with pytest.raises(PatchRefused, match="does not start QEMU as"):
         hv_kvm_user.extend_hypervisor(type("KVMHypervisor", (), members))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import hv_xen
 
 
@@ -48,5 +48,5 @@ def test_a_block_device_is_phy_and_a_file_stays_a_file(monkeypatch: pytest.Monke
 def test_a_function_that_is_not_as_expected_is_refused() -> None:
     module = xen_module()
     module._GetConfigFileDiskData = lambda disks: []
-    with pytest.raises(Refused, match="_GetConfigFileDiskData"):
+    with pytest.raises(PatchRefused, match="_GetConfigFileDiskData"):
         hv_xen.extend(module)

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import impexpd
 
 OURS = "/var/lib/ganeti/server.pem"
@@ -47,5 +47,5 @@ def test_a_certificate_made_for_a_move_between_clusters_has_the_hosts(command):
 
 
 def test_an_unknown_builder_is_refused():
-    with pytest.raises(Refused):
+    with pytest.raises(PatchRefused):
         impexpd.extend(SimpleNamespace(constants=SimpleNamespace()))

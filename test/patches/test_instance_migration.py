@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.snapshot.live import MonitorFailed
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import instance_migration
 from ganeti_gluster.patches.instance_migration_end import NOT_THERE
 
@@ -257,12 +257,12 @@ def test_what_cannot_be_taken_back_is_logged(caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.parametrize("tasklet", [None, type("Other", (), {"_ExecMigration": lambda self: 1})])
 def test_a_job_that_is_not_as_expected_is_refused(tasklet: Any) -> None:
-    with pytest.raises(Refused, match="TLMigrateInstance"):
+    with pytest.raises(PatchRefused, match="TLMigrateInstance"):
         instance_migration.extend(SimpleNamespace(constants=CONSTANTS, TLMigrateInstance=tasklet))
 
 
 def test_a_hypervisor_that_is_not_as_expected_is_refused() -> None:
-    with pytest.raises(Refused, match="GetMigrationStatus"):
+    with pytest.raises(PatchRefused, match="GetMigrationStatus"):
         instance_migration.extend_hypervisor(object)
 
 
@@ -408,7 +408,7 @@ def test_what_is_under_way_is_no_failure(told: str, heard: str) -> None:
 
     instance_migration.extend_connection(QmpConnection)
     assert QmpConnection().GetMigrationStatus() == {"status": heard, "ram": {"total": 7}}
-    with pytest.raises(Refused, match="QmpConnection"):
+    with pytest.raises(PatchRefused, match="QmpConnection"):
         instance_migration.extend_connection(object)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import __version__
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import instance_utils
 
 PARAMS = {
@@ -43,5 +43,5 @@ def test_the_volume_is_added_to_what_ganeti_says() -> None:
 
 
 def test_an_unknown_ganeti_is_left_alone() -> None:
-    with pytest.raises(Refused, match="BuildInstanceHookEnvByObject is missing"):
+    with pytest.raises(PatchRefused, match="BuildInstanceHookEnvByObject is missing"):
         instance_utils.extend(SimpleNamespace())

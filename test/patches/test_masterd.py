@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import masterd
 
 
@@ -72,5 +72,5 @@ def test_one_is_removed_as_what_it_is_when_another_fails():
 
 
 def test_an_unknown_helper_is_refused():
-    with pytest.raises(Refused):
+    with pytest.raises(PatchRefused):
         masterd.extend(SimpleNamespace())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import Refused
+from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import noded
 
 calls: list[Any] = []
@@ -68,19 +68,19 @@ def test_a_class_that_does_more_is_left_alone() -> None:
         ganeti.utils.SomethingElse()
 
     ganeti.MlockallRequestExecutor.__init__ = more
-    with pytest.raises(Refused, match="MlockallRequestExecutor is not as expected"):
+    with pytest.raises(PatchRefused, match="MlockallRequestExecutor is not as expected"):
         noded.extend(ganeti)
     assert ganeti.MlockallRequestExecutor.__init__ is more
 
 
 def test_a_ganeti_without_the_class_is_left_alone() -> None:
-    with pytest.raises(Refused, match="MlockallRequestExecutor is not as expected"):
+    with pytest.raises(PatchRefused, match="MlockallRequestExecutor is not as expected"):
         noded.extend(SimpleNamespace())
 
 
 def test_what_is_loaded_late_elsewhere_is_loaded_even_if_the_mend_is_refused(
     loaded: list[str],
 ) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(PatchRefused):
         noded.extend(SimpleNamespace())
     assert loaded == ["all"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import GanetiGlusterError, Refused
+from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
 from ganeti_gluster.patches import space
 from ganeti_gluster.tools.gfapi.stat import Space
 
@@ -64,7 +64,7 @@ def test_other_storage_types_are_asked_for_as_ever() -> None:
 
 
 def test_a_ganeti_without_that_function_is_left_alone() -> None:
-    with pytest.raises(Refused, match="_GetStorageTypeArgs"):
+    with pytest.raises(PatchRefused, match="_GetStorageTypeArgs"):
         space.extend_node(SimpleNamespace(constants=KNOWN))
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from testbedlib import CommandFailed, CommandTimeout, assert_command
+from testbedlib import CommandTimeout, UnexpectedExit, assert_command
 from testbedlib.command import run
 
 # what is tested here is how processes are started and ended
@@ -27,7 +27,7 @@ def test_output_and_exit_code_are_the_commands() -> None:
 
 
 def test_a_failure_shows_command_exit_code_and_output() -> None:
-    with pytest.raises(CommandFailed, match=r"(?s)here: .*exit code 3.*stderr: oops"):
+    with pytest.raises(UnexpectedExit, match=r"(?s)here: .*exit code 3.*stderr: oops"):
         run(python("import sys; print('oops', file=sys.stderr); sys.exit(3)"), timeout=20)
 
 

@@ -10,7 +10,7 @@ from demolib import guest, leftovers, report, steps
 from demolib.cli import failure_text, main, own_name
 from demolib.console import tail
 from demolib.errors import DemoFailed
-from testbedlib import CommandFailed, CompletedCommand
+from testbedlib import CompletedCommand, UnexpectedExit
 from testbedlib.layout import Layout
 
 CONSOLE = b"""\
@@ -22,14 +22,14 @@ GUEST wrote=2 size=2147483648\r
 GUEST wro"""
 
 
-def wrote(*numbers: int) -> list[guest.Event]:
+def wrote(*numbers: int) -> list[guest.GuestEvent]:
     """The events of records, a second apart."""
-    return [guest.Event(guest.WROTE, n, time=float(at)) for at, n in enumerate(numbers)]
+    return [guest.GuestEvent(guest.WROTE, n, time=float(at)) for at, n in enumerate(numbers)]
 
 
-def boot(records: int, token: str = "t") -> list[guest.Event]:
+def boot(records: int, token: str = "t") -> list[guest.GuestEvent]:
     """The events of a boot."""
-    return [guest.Event(guest.BOOTED, token=token), guest.Event(guest.RECORDS, records)]
+    return [guest.GuestEvent(guest.BOOTED, token=token), guest.GuestEvent(guest.RECORDS, records)]
 
 
 # Reading the console
@@ -40,13 +40,13 @@ def boot(records: int, token: str = "t") -> list[guest.Event]:
     [
         (
             "GUEST booted from=vda token=599f6669 size=1073741824",
-            guest.Event(guest.BOOTED, size=1073741824, token="599f6669"),
+            guest.GuestEvent(guest.BOOTED, size=1073741824, token="599f6669"),
         ),
-        ("GUEST records=17\r", guest.Event(guest.RECORDS, 17)),
-        ("GUEST wrote=18 size=1048576\r", guest.Event(guest.WROTE, 18, 1048576)),
-        ("\x1b[2JGUEST wrote=18 size=1048576", guest.Event(guest.WROTE, 18, 1048576)),
-        ("GUEST lost=19", guest.Event(guest.LOST, 19)),
-        ("GUEST failed wanted=599f6669 found=", guest.Event(guest.FAILED)),
+        ("GUEST records=17\r", guest.GuestEvent(guest.RECORDS, 17)),
+        ("GUEST wrote=18 size=1048576\r", guest.GuestEvent(guest.WROTE, 18, 1048576)),
+        ("\x1b[2JGUEST wrote=18 size=1048576", guest.GuestEvent(guest.WROTE, 18, 1048576)),
+        ("GUEST lost=19", guest.GuestEvent(guest.LOST, 19)),
+        ("GUEST failed wanted=599f6669 found=", guest.GuestEvent(guest.FAILED)),
         ("GUEST booted from=sda token=599f6669 size=1", None),
         ("GUEST booted from=vda token= size=1", None),
         ("GUEST wrote=18", None),
@@ -55,7 +55,7 @@ def boot(records: int, token: str = "t") -> list[guest.Event]:
         ("", None),
     ],
 )
-def test_line(line: str, event: guest.Event | None) -> None:
+def test_line(line: str, event: guest.GuestEvent | None) -> None:
     assert guest.parse_line(line) == event
 
 
@@ -100,12 +100,12 @@ def test_records_that_follow_each_other(numbers: tuple[int, ...]) -> None:
         (wrote(1, 2, 2), "record 2 follows record 2 on the guest's console"),
         (wrote(5, 1), "record 1 follows record 5 on the guest's console"),
         (wrote(4000, 4001), "record 4001 follows record 4000 on the guest's console"),
-        (wrote(1) + [guest.Event(guest.LOST, 2)], "the guest could not write record 2"),
+        (wrote(1) + [guest.GuestEvent(guest.LOST, 2)], "the guest could not write record 2"),
         (boot(0) + wrote(1, 2) + boot(2), "the guest booted again after record 2"),
-        ([guest.Event(guest.FAILED)], "the guest does not run from its disk"),
+        ([guest.GuestEvent(guest.FAILED)], "the guest does not run from its disk"),
     ],
 )
-def test_gap(events: list[guest.Event], message: str) -> None:
+def test_gap(events: list[guest.GuestEvent], message: str) -> None:
     with pytest.raises(DemoFailed) as caught:
         guest.check_unbroken(events)
     assert caught.value.message == message
@@ -140,14 +140,14 @@ def test_reboot_finds_what_was_acknowledged(
         (boot(3) + wrote(4, 6), "record 6 follows record 4 on the guest's console"),
     ],
 )
-def test_reboot_that_lost_something(after: list[guest.Event], message: str) -> None:
+def test_reboot_that_lost_something(after: list[guest.GuestEvent], message: str) -> None:
     with pytest.raises(DemoFailed) as caught:
         guest.check_reboot(boot(0) + wrote(1, 2, 3), after)
     assert caught.value.message == message
 
 
 def test_longest_pause() -> None:
-    events = [guest.Event(guest.WROTE, n, time=t) for n, t in ((1, 1.0), (2, 1.5), (3, 4.0))]
+    events = [guest.GuestEvent(guest.WROTE, n, time=t) for n, t in ((1, 1.0), (2, 1.5), (3, 4.0))]
     assert guest.longest_pause(events) == 2.5
     assert guest.longest_pause(events[:1]) == 0.0
 
@@ -214,7 +214,7 @@ def test_line_without_seconds_is_shown_as_it_is() -> None:
 
 def test_report_to_a_file_has_no_control_characters() -> None:
     out = io.StringIO()
-    said = report.Report(out)
+    said = report.DemoReport(out)
     with said.step("first") as step:
         said.part("  15 s: unpacking")
         step.seen = "it works"
@@ -235,7 +235,7 @@ class _Gone(io.StringIO):
 
 
 def test_report_bears_a_reader_that_has_gone() -> None:
-    with report.Report(_Gone()).step("first"):
+    with report.DemoReport(_Gone()).step("first"):
         pass
 
 
@@ -243,10 +243,10 @@ COMMAND = CompletedCommand(("gnt-instance", "list"), "vm1 node1\n", "", 0, 1.0, 
 
 
 def test_failure_names_step_command_and_output() -> None:
-    demo = steps.Demo(None, report.Report(io.StringIO()), "trixie")  # type: ignore[arg-type]
+    demo = steps.Demo(None, report.DemoReport(io.StringIO()), "trixie")  # type: ignore[arg-type]
     demo.last = COMMAND
     text = failure_text(
-        report.Step("migrate it live"), DemoFailed("wrong node", evidence="a\nb"), demo
+        report.DemoStep("migrate it live"), DemoFailed("wrong node", evidence="a\nb"), demo
     )
     assert text.splitlines() == [
         "demo: failed: migrate it live",
@@ -260,9 +260,9 @@ def test_failure_names_step_command_and_output() -> None:
 
 
 def test_failed_command_is_said_once() -> None:
-    demo = steps.Demo(None, report.Report(io.StringIO()), "trixie")  # type: ignore[arg-type]
+    demo = steps.Demo(None, report.DemoReport(io.StringIO()), "trixie")  # type: ignore[arg-type]
     demo.last = CompletedCommand(("gnt-instance", "add"), "", "No space\n", 1, 2.0, "node1")
-    text = failure_text(report.Step("add"), CommandFailed(demo.last), demo)
+    text = failure_text(report.DemoStep("add"), UnexpectedExit(demo.last), demo)
     assert text.splitlines() == [
         "demo: failed: add",
         "  node1: gnt-instance add: exit code 1 after 2.0 s",

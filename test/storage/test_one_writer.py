@@ -13,7 +13,13 @@ from local_volume import LocalVolume
 
 from ganeti_gluster.core.serve import opening
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.core.serve.holder import Held, Holder, LastUser, node_number, work_number
+from ganeti_gluster.core.serve.holder import (
+    LastUser,
+    LockHolder,
+    OpenElsewhere,
+    node_number,
+    work_number,
+)
 from ganeti_gluster.core.serve.server import ServerFailed
 from ganeti_gluster.errors import GanetiGlusterError
 
@@ -76,10 +82,10 @@ class OnVolume:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.word = ("", 0)
-        self.holders: list[tuple[float, float, Holder]] = []
+        self.holders: list[tuple[float, float, LockHolder]] = []
         self.asked: list[float] = []
 
-    def holders_of(self, volume: Any, path: str) -> set[Holder]:
+    def holders_of(self, volume: Any, path: str) -> set[LockHolder]:
         assert path == IMAGE
         now = self._clock.now - 100.0
         self.asked.append(now)
@@ -141,8 +147,8 @@ def test_a_bad_parameter_opens_nothing(
 def test_what_this_node_had_before_it_restarted_is_waited_for(
     one_writer: Any, servers: Servers, on_volume: OnVolume, clock: Clock
 ) -> None:
-    servers.outcomes = [Held(IMAGE, Holder(OWN, EXCLUSIVE))]
-    on_volume.holders = [(0, 20, Holder(OWN, EXCLUSIVE))]
+    servers.outcomes = [OpenElsewhere(IMAGE, LockHolder(OWN, EXCLUSIVE))]
+    on_volume.holders = [(0, 20, LockHolder(OWN, EXCLUSIVE))]
     one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     first, second = servers.opened
     assert first == second
@@ -172,11 +178,11 @@ def test_the_other_end_of_a_migration_keeps_its_image(
     word: tuple[str, int],
 ) -> None:
     """The node lost its power just after a migration, and is told to start the instance."""
-    servers.outcomes = [Held(IMAGE, Holder(OWN, SHARED))]
+    servers.outcomes = [OpenElsewhere(IMAGE, LockHolder(OWN, SHARED))]
     on_volume.word = word
     on_volume.holders = [
-        (0, 20, Holder(OWN, SHARED)),
-        *((begin, end, Holder(OTHER, SHARED)) for begin, end in others),
+        (0, 20, LockHolder(OWN, SHARED)),
+        *((begin, end, LockHolder(OTHER, SHARED)) for begin, end in others),
     ]
     with pytest.raises(refused, match=r"is open on node node2 \(shared\)"):
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
@@ -187,8 +193,8 @@ def test_the_other_end_of_a_migration_keeps_its_image(
 def test_work_of_this_node_that_ended_with_it_is_waited_for(
     one_writer: Any, servers: Servers, on_volume: OnVolume
 ) -> None:
-    work = Holder(work_number("node1"), SHARED)
-    servers.outcomes = [Held(IMAGE, work)]
+    work = LockHolder(work_number("node1"), SHARED)
+    servers.outcomes = [OpenElsewhere(IMAGE, work)]
     on_volume.holders = [(0, 20, work)]
     one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert len(servers.opened) == 2
@@ -197,8 +203,8 @@ def test_work_of_this_node_that_ended_with_it_is_waited_for(
 def test_a_lock_of_this_node_that_stays_is_an_error(
     one_writer: Any, servers: Servers, on_volume: OnVolume, refused: type[Exception]
 ) -> None:
-    servers.outcomes = [Held(IMAGE, Holder(OWN, EXCLUSIVE))]
-    on_volume.holders = [(0, 999, Holder(OWN, EXCLUSIVE))]
+    servers.outcomes = [OpenElsewhere(IMAGE, LockHolder(OWN, EXCLUSIVE))]
+    on_volume.holders = [(0, 999, LockHolder(OWN, EXCLUSIVE))]
     with pytest.raises(refused, match="is open on node node1"):
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert len(servers.opened) == 1
@@ -242,14 +248,14 @@ def test_nobody_is_looked_for_where_no_restart_left_anything(
     ("holder", "message"),
     [
         (
-            Holder(OTHER, EXCLUSIVE),
+            LockHolder(OTHER, EXCLUSIVE),
             "Image ganeti/x.0 is open on node node2 (exclusive): stop the instance there; if"
             " that node is dead or cannot be reached, mark it offline (gnt-node modify"
             " --offline=yes) and fail the instance over, or take the image from it (gnt-gluster"
             " disk evict)",
         ),
         (
-            Holder(7, SHARED),
+            LockHolder(7, SHARED),
             "Image ganeti/x.0 is open on an unknown node (7) (shared): stop the instance there;"
             " if that node is dead or cannot be reached, mark it offline (gnt-node modify"
             " --offline=yes) and fail the instance over, or take the image from it (gnt-gluster"
@@ -262,10 +268,10 @@ def test_an_image_of_another_node_is_refused(
     one_writer: Any,
     servers: Servers,
     refused: type[Exception],
-    holder: Holder | None,
+    holder: LockHolder | None,
     message: str,
 ) -> None:
-    servers.outcomes = [Held(IMAGE, holder)]
+    servers.outcomes = [OpenElsewhere(IMAGE, holder)]
     with pytest.raises(refused) as caught:
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert str(caught.value) == message
@@ -275,7 +281,7 @@ def test_an_image_of_another_node_is_refused(
 def test_work_on_an_image_is_waited_for_by_who_reads_it(
     one_writer: Any, servers: Servers, refused: type[Exception]
 ) -> None:
-    servers.outcomes = [Held(IMAGE, Holder(work_number("node2"), SHARED))]
+    servers.outcomes = [OpenElsewhere(IMAGE, LockHolder(work_number("node2"), SHARED))]
     with pytest.raises(refused) as caught:
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
     assert str(caught.value) == (
@@ -309,7 +315,7 @@ def test_an_image_is_kept_from_others(
 
 
 def test_a_refusal_is_one_of_ours_as_well(one_writer: Any, servers: Servers) -> None:
-    servers.outcomes = [Held(IMAGE, Holder(node_number("node2"), EXCLUSIVE))]
+    servers.outcomes = [OpenElsewhere(IMAGE, LockHolder(node_number("node2"), EXCLUSIVE))]
     with pytest.raises(GanetiGlusterError, match=r"^Image ganeti/x\.0 is open on node node2 "):
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
 
@@ -350,7 +356,7 @@ def test_a_last_user_that_comes_back_keeps_its_image(
 ) -> None:
     servers.outcomes = [
         *[LastUser(IMAGE, OTHER, "word1")] * 3,
-        Held(IMAGE, Holder(OTHER, EXCLUSIVE)),
+        OpenElsewhere(IMAGE, LockHolder(OTHER, EXCLUSIVE)),
     ]
     with pytest.raises(refused, match=r"is open on node node2 \(exclusive\)"):
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)
@@ -372,7 +378,7 @@ def test_an_image_that_another_takes_first_is_refused(
 ) -> None:
     servers.outcomes = [
         *[LastUser(IMAGE, OTHER, "word1")] * 11,
-        Held(IMAGE, Holder(node_number("node3"), EXCLUSIVE)),
+        OpenElsewhere(IMAGE, LockHolder(node_number("node3"), EXCLUSIVE)),
     ]
     with pytest.raises(refused, match="is open on node node3"):
         one_writer.open_image(PARAMS, IMAGE, exclusive=True)

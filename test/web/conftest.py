@@ -15,7 +15,12 @@ from werkzeug.test import TestResponse
 from ganeti_gluster.core.pool.state import BrickState, Condition, PeerState, PoolState, VolumeState
 from ganeti_gluster.core.services import config
 from ganeti_gluster.core.services.control import DONE, Outcome
-from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status, TypeServices
+from ganeti_gluster.core.services.model import (
+    ClusterServices,
+    ServerService,
+    ServiceStatus,
+    TypeServices,
+)
 from ganeti_gluster.core.verify.codes import ERROR
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.web import facts
@@ -62,7 +67,7 @@ class Users:
 
 def swift_facts() -> TypeServices:
     """One node that runs, one that does not, one that does not tell."""
-    statuses = (Status.RUNNING, Status.STOPPED, Status.UNKNOWN)
+    statuses = (ServiceStatus.RUNNING, ServiceStatus.STOPPED, ServiceStatus.UNKNOWN)
     found = ClusterServices(
         NOW - 70,
         tuple(
@@ -71,7 +76,7 @@ def swift_facts() -> TypeServices:
                 name,
                 node,
                 status,
-                "no answer within 8 s" if status is Status.UNKNOWN else "",
+                "no answer within 8 s" if status is ServiceStatus.UNKNOWN else "",
             )
             for node, status in zip(NODES, statuses, strict=True)
             for name in SERVICES
@@ -223,7 +228,7 @@ def make_page(app: Flask) -> Callable[..., Page]:
         def control(order: Order, report: Callable[[Outcome], None]) -> None:
             orders.append(order)
             for node in order.nodes:
-                report(Outcome(node, "GLUSTER_SWIFT", "proxy", DONE, Status.STOPPED))
+                report(Outcome(node, "GLUSTER_SWIFT", "proxy", DONE, ServiceStatus.STOPPED))
 
         site = Site(
             board,

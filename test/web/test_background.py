@@ -13,13 +13,13 @@ import pytest
 from ganeti_gluster.core.pool.state import PeerState, PoolState
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web import facts
-from ganeti_gluster.web.background import Background, Source
+from ganeti_gluster.web.background import Background, FactSource
 from ganeti_gluster.web.facts import Board, Part
 
 POOL = PoolState((PeerState("node2", False, "Peer Rejected"),))
 
 
-def run(*sources: Source, silence: float = 30.0) -> tuple[Background, SimpleQueue[Any]]:
+def run(*sources: FactSource, silence: float = 30.0) -> tuple[Background, SimpleQueue[Any]]:
     lines: SimpleQueue[Any] = SimpleQueue()
     background = Background(
         list(sources), lambda line: lines.put(json.loads(line)), silence=silence, clock=lambda: 7.0
@@ -36,7 +36,7 @@ def failing(error: Exception) -> Callable[[], Any]:
 
 
 def test_an_answer_reaches_the_board_whole() -> None:
-    background, lines = run(Source("pool", lambda: POOL, every=60))
+    background, lines = run(FactSource("pool", lambda: POOL, every=60))
     board = Board()
     board.post(lines.get(timeout=5))
     background.stop()
@@ -45,7 +45,7 @@ def test_an_answer_reaches_the_board_whole() -> None:
 
 
 def test_a_source_may_say_when_its_facts_were_true() -> None:
-    background, lines = run(Source("pool", lambda: Part(POOL, 3.0), every=60))
+    background, lines = run(FactSource("pool", lambda: Part(POOL, 3.0), every=60))
 
     assert lines.get(timeout=5)["at"] == 3.0
     background.stop()
@@ -54,7 +54,7 @@ def test_a_source_may_say_when_its_facts_were_true() -> None:
 def test_an_answer_may_bring_a_further_part() -> None:
     extra = facts.HistoryFacts((facts.Sample(1.0, 2),))
     background, lines = run(
-        Source("pool", lambda: POOL, every=60, extra=lambda found: ("history", extra))
+        FactSource("pool", lambda: POOL, every=60, extra=lambda found: ("history", extra))
     )
     names = [lines.get(timeout=5)["name"] for _ in range(2)]
     background.stop()
@@ -64,7 +64,7 @@ def test_an_answer_may_bring_a_further_part() -> None:
 
 def test_a_source_that_fails_says_why_and_is_asked_again() -> None:
     background, lines = run(
-        Source("pool", failing(GanetiGlusterError("no glusterd answers")), every=0.01)
+        FactSource("pool", failing(GanetiGlusterError("no glusterd answers")), every=0.01)
     )
     told = [lines.get(timeout=5) for _ in range(2)]
     background.stop()
@@ -84,8 +84,8 @@ def test_an_error_keeps_the_facts_and_their_age() -> None:
 def test_a_source_that_hangs_is_reported_and_keeps_no_other_waiting() -> None:
     go = threading.Event()
     background, lines = run(
-        Source("cluster", lambda: go.wait(10), every=60),
-        Source("pool", lambda: POOL, every=60),
+        FactSource("cluster", lambda: go.wait(10), every=60),
+        FactSource("pool", lambda: POOL, every=60),
         silence=0.05,
     )
     told = [lines.get(timeout=5) for _ in range(2)]
@@ -107,7 +107,7 @@ def test_parts_of_a_newer_release_are_understood() -> None:
 
 
 def test_what_has_not_changed_is_not_told_again_but_its_age_is() -> None:
-    background, lines = run(Source("pool", lambda: POOL, every=0.01))
+    background, lines = run(FactSource("pool", lambda: POOL, every=0.01))
     board = Board()
     first, second = (lines.get(timeout=5) for _ in range(2))
     background.stop()
@@ -123,7 +123,7 @@ def test_sources_rest_while_nobody_looks_and_are_asked_when_somebody_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ganeti_gluster.web.background.ATTENTION", 0.0)
-    background, lines = run(Source("pool", lambda: POOL, every=0.01))
+    background, lines = run(FactSource("pool", lambda: POOL, every=0.01))
     lines.get(timeout=5)
     with pytest.raises(Empty):
         lines.get(timeout=0.1)

@@ -12,7 +12,7 @@ import pytest
 
 from ganeti_gluster.web import connections, crowd
 from ganeti_gluster.web.connections import Deadline, Timed
-from ganeti_gluster.web.server import Listen, Server, bind
+from ganeti_gluster.web.server import Listen, WebServer, bind
 
 # Threads that the server has, and some more.
 MANY = 40
@@ -31,7 +31,7 @@ def app(environ: dict[str, object], start: object) -> Iterable[bytes]:
 def port() -> Iterator[int]:
     """The port of a server for this machine."""
     listening = bind(Listen("127.0.0.1", 0))
-    server = Server(listening, None, app)
+    server = WebServer(listening, None, app)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     yield listening.getsockname()[1]

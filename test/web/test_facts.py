@@ -9,7 +9,7 @@ import pytest
 
 from ganeti_gluster.core.pool.state import PoolState, of_glusterd
 from ganeti_gluster.core.services import config, store
-from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
@@ -92,28 +92,28 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
         services.services_facts()
     names = [one.name for one in config.load().type("GLUSTER_SWIFT").services]
 
-    def taken(time: float, node2: Status) -> ClusterServices:
+    def taken(time: float, node2: ServiceStatus) -> ClusterServices:
         return ClusterServices(
             time,
             tuple(
                 ServerService("GLUSTER_SWIFT", name, node, state)
-                for node, state in (("node1", Status.RUNNING), ("node2", node2))
+                for node, state in (("node1", ServiceStatus.RUNNING), ("node2", node2))
                 for name in names
             ),
         )
 
     with store.connect(path, readonly=False) as opened:
-        for time, state in ((1.0, Status.RUNNING), (2.0, Status.STOPPED)):
+        for time, state in ((1.0, ServiceStatus.RUNNING), (2.0, ServiceStatus.STOPPED)):
             opened.record(taken(time, state), master="node1", history=100)
 
     board = Board()
     board.post(json.loads(encode("swift", services.services_facts())))
     part = board.snapshot.part("swift")
     assert part.at == 2.0
-    assert part.data.status is Status.PARTIALLY_UP and part.data.message == "down: node2"
+    assert part.data.status is ServiceStatus.PARTIALLY_UP and part.data.message == "down: node2"
     assert [(one.node, one.status) for one in part.data.hosts] == [
-        ("node1", Status.RUNNING),
-        ("node2", Status.STOPPED),
+        ("node1", ServiceStatus.RUNNING),
+        ("node2", ServiceStatus.STOPPED),
     ]
     assert [one.name for one in part.data.hosts[0].services] == names
     events = services.events_facts().events

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.services.control import Outcome
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.orders import OrderFailed, Orders, obey
 
-OUTCOME = Outcome("node1", "GLUSTER_SWIFT", "proxy", "done", Status.STOPPED)
+OUTCOME = Outcome("node1", "GLUSTER_SWIFT", "proxy", "done", ServiceStatus.STOPPED)
 
 
 def pair(carry_out: Callable[[Order, Any], None]) -> Orders:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core.services.model import Status, TypeServices
+from ganeti_gluster.core.services.model import ServiceStatus, TypeServices
 from ganeti_gluster.web import facts, pages, words
 from ganeti_gluster.web.facts import Part
 
@@ -39,7 +39,7 @@ def test_the_cluster_has_the_mappings_words(writer: Page) -> None:
 def test_each_status_has_its_word_and_tone(
     writer: Page, status: str, word: str, tone: str
 ) -> None:
-    found = TypeServices(Status(status), type="GLUSTER_SWIFT")
+    found = TypeServices(ServiceStatus(status), type="GLUSTER_SWIFT")
     writer.site.board.snapshot = facts.Known({"swift": Part(found, 1.0)})
     text = writer.browser.get("/").text
 
@@ -50,7 +50,7 @@ def test_each_status_has_its_word_and_tone(
 
 
 def test_a_status_of_another_release_is_not_known() -> None:
-    assert words.status_word("SOMETHING") == words.status_word(Status.UNKNOWN)
+    assert words.status_word("SOMETHING") == words.status_word(ServiceStatus.UNKNOWN)
 
 
 def test_pages_work_before_anything_is_known(writer: Page) -> None:

@@ -5,17 +5,17 @@ else has `Source`'s three members) to a target (a new or an existing image, a ne
 file, a block device, a stream).  Knows no Ganeti.
 """
 
-from ganeti_gluster.core.copy.engine import DEFAULT_THREADS, Options, Result, copy
+from ganeti_gluster.core.copy.engine import DEFAULT_THREADS, CopyResult, Options, copy
 from ganeti_gluster.core.copy.interface import PIECE, Extent, Source, Stream, Target
 from ganeti_gluster.core.copy.progress import Progress
 
 __all__ = [
     "DEFAULT_THREADS",
     "PIECE",
+    "CopyResult",
     "Extent",
     "Options",
     "Progress",
-    "Result",
     "Source",
     "Stream",
     "Target",

@@ -48,7 +48,7 @@ class Options:
     patience: float | None = None
 
 
-class Result(NamedTuple):
+class CopyResult(NamedTuple):
     """A copy that is whole and synced.
 
     `size` is the target's, `data` the bytes that were written, `cloned` whether
@@ -62,7 +62,7 @@ class Result(NamedTuple):
     checksum: str | None
 
 
-def copy(source: Source | Stream, target: Target, options: Options | None = None) -> Result:
+def copy(source: Source | Stream, target: Target, options: Options | None = None) -> CopyResult:
     """Copy all of `source` to `target`; it is synced when this returns.
 
     A failure, and an exception from a signal handler as well, removes what was
@@ -90,7 +90,7 @@ class _Run:
         self._pace = Pace(options.limit)
         self._threads = 1 if options.limit and options.limit < MIB else options.threads
 
-    def whole(self) -> Result:
+    def whole(self) -> CopyResult:
         source, target, start = self.source, self.target, time.monotonic()
         if isinstance(source, Stream):
             target.open(source.expected)
@@ -117,7 +117,7 @@ class _Run:
             self._options.confirm()
         target.publish()
         digest = sums.hexdigest() if sums is not None else None
-        return Result(size, data, time.monotonic() - start, cloned, digest)
+        return CopyResult(size, data, time.monotonic() - start, cloned, digest)
 
     def _verify(self, expected: Checksum) -> None:
         written = self.target.written()

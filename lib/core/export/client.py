@@ -1,7 +1,7 @@
 """A connection to an image's server, by NBD on its unix socket, which is made again.
 
 A server may be killed, restarted or upgraded at any time, and it ends all connections
-when its image grows.  Whoever asks through a `Connection` does not notice: what was not
+when its image grows.  Whoever asks through a `NbdConnection` does not notice: what was not
 answered is asked once more, of the next server, for as long as the `Outage` allows.
 """
 
@@ -70,7 +70,7 @@ class Outage:
             self._is_told = False
 
 
-class Connection:
+class NbdConnection:
     """One thread's connection to the server at a socket, made when it is first needed."""
 
     def __init__(self, path: str, outage: Outage) -> None:

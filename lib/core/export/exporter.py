@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from ganeti_gluster.core.export import control, fuse, loop
 from ganeti_gluster.core.export.served import ServedImage
-from ganeti_gluster.core.export.server import DEVICE, Server
+from ganeti_gluster.core.export.server import DEVICE, FuseServer
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import command, private
 from ganeti_gluster.tools.systemd import notify
@@ -55,7 +55,7 @@ class Exporter:
         with os.fdopen(private.open_file(self._path, flags), "w", encoding="ascii") as record:
             descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
             mount(descriptor, self._path)
-            server = Server(descriptor, self._image)
+            server = FuseServer(descriptor, self._image)
             threading.Thread(target=server.serve, name="server", daemon=True).start()
             listener = control.Listener(self._path, self._control)
             done = command.run(loop.attach_argv(self._path), timeout=LOSETUP_SECONDS)

@@ -12,7 +12,7 @@ import stat
 import struct
 from dataclasses import dataclass
 
-Buffer = bytearray | mmap.mmap
+RequestBuffer = bytearray | mmap.mmap
 
 #: The protocol's version that is spoken; a newer kernel speaks it as well.
 MAJOR, MINOR = 7, 31
@@ -62,7 +62,7 @@ ROOT = 1
 
 
 @dataclass(frozen=True)
-class Request:
+class FuseRequest:
     """A request's head: what is asked, under which number, and of which length."""
 
     opcode: int
@@ -70,19 +70,19 @@ class Request:
     length: int
 
 
-def request(buffer: Buffer) -> Request:
+def request(buffer: RequestBuffer) -> FuseRequest:
     """The head of what the kernel sent."""
     length, opcode, unique, *_ = _IN.unpack_from(buffer)
-    return Request(opcode, unique, length)
+    return FuseRequest(opcode, unique, length)
 
 
-def range_of(buffer: Buffer) -> tuple[int, int]:
+def range_of(buffer: RequestBuffer) -> tuple[int, int]:
     """Offset and size of a READ or WRITE."""
     _, offset, size = _RANGE_IN.unpack_from(buffer, _IN.size)
     return offset, size
 
 
-def allocation(buffer: Buffer) -> tuple[int, int, int]:
+def allocation(buffer: RequestBuffer) -> tuple[int, int, int]:
     """Mode, offset and length of a FALLOCATE."""
     _, offset, length, mode = _FALLOCATE_IN.unpack_from(buffer, _IN.size)
     return mode, offset, length
@@ -103,7 +103,7 @@ def read_head(unique: int, size: int) -> bytes:
     return _OUT.pack(_OUT.size + size, 0, unique)
 
 
-def init(unique: int, buffer: Buffer) -> bytes:
+def init(unique: int, buffer: RequestBuffer) -> bytes:
     """The answer to INIT; raises EPROTO where the kernel is older than this protocol."""
     major, minor, readahead, flags = _INIT_IN.unpack_from(buffer, _IN.size)
     if (major, minor) < (MAJOR, MINOR):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from ganeti_gluster.core.export.client import Connection, Outage, ServerAway
+from ganeti_gluster.core.export.client import NbdConnection, Outage, ServerAway
 from ganeti_gluster.errors import GanetiGlusterError
 
 # Flags of NBD's "write zeroes": leave no hole; fail rather than be slow.
@@ -44,7 +44,7 @@ class ServedImage:
         Raises `WrongSize` for one of less than `least` bytes, but for a part of a block,
         and `ServerAway`.
         """
-        connection = Connection(self._path, Outage(seconds))
+        connection = NbdConnection(self._path, Outage(seconds))
         try:
             size, block = connection.call(lambda nbd: (nbd.get_size(), nbd.get_block_size(0)))
         except OSError as err:
@@ -88,9 +88,9 @@ class ServedImage:
     # -- the steps -----------------------------------------------------------
 
     def _call(self, ask: Callable[[Any], T]) -> T:
-        connection: Connection | None = getattr(self._mine, "connection", None)
+        connection: NbdConnection | None = getattr(self._mine, "connection", None)
         if connection is None:
-            connection = self._mine.connection = Connection(self._path, self._outage)
+            connection = self._mine.connection = NbdConnection(self._path, self._outage)
         return connection.call(ask)
 
     def _zero(self, offset: int, length: int, flags: int) -> None:

@@ -22,7 +22,7 @@ from ganeti_gluster.core.export import fuse
 THREADS = fuse.MAX_BACKGROUND + 4
 DEVICE = "/dev/fuse"
 
-Answer = tuple[bytes | memoryview, ...]
+Reply = tuple[bytes | memoryview, ...]
 
 
 class Image(Protocol):
@@ -37,7 +37,7 @@ class Image(Protocol):
     def zero(self, offset: int, length: int) -> None: ...
 
 
-class Server:
+class FuseServer:
     """Answers the kernel's requests on one open `/dev/fuse` until it is unmounted."""
 
     def __init__(self, descriptor: int, image: Image) -> None:
@@ -60,7 +60,7 @@ class Server:
         while self.step(buffer):
             pass
 
-    def step(self, buffer: fuse.Buffer) -> bool:
+    def step(self, buffer: fuse.RequestBuffer) -> bool:
         """Take and answer one request; False when there will be no more."""
         try:
             os.readv(self._descriptor, [buffer])
@@ -82,14 +82,14 @@ class Server:
             self._send(answer)
         return request.opcode != fuse.DESTROY
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Reply) -> None:
         try:
             os.writev(self._descriptor, answer)
         except OSError as err:
             if err.errno not in (errno.ENOENT, errno.ENODEV):  # nobody waits for it any more
                 raise
 
-    def _answer(self, request: fuse.Request, buffer: fuse.Buffer) -> Answer:
+    def _answer(self, request: fuse.FuseRequest, buffer: fuse.RequestBuffer) -> Reply:
         """The answer in its pieces; none where none is expected."""
         unique, image = request.unique, self._image
         match request.opcode:

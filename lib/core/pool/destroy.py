@@ -18,24 +18,24 @@ DISCARD_SECONDS = 3600
 _SHOWN = 5
 
 
-class InUse(GanetiGlusterError):
+class VolumeInUse(GanetiGlusterError):
     """The volume holds what would be lost."""
 
 
 def check_instances(name: str, instances: Collection[str]) -> None:
-    """Raise `InUse` if an instance has a disk on the volume."""
+    """Raise `VolumeInUse` if an instance has a disk on the volume."""
     if instances:
-        raise InUse(
+        raise VolumeInUse(
             "volume %s has disks of instances: %s" % (name, ", ".join(sorted(instances))),
             hint="remove or move these instances first",
         )
 
 
 def check_images(name: str, images: Sequence[str]) -> None:
-    """Raise `InUse` if there are images on the volume, though no instance has a disk there."""
+    """Raise `VolumeInUse` if the volume has images that belong to no instance."""
     if images:
         shown = ", ".join(images[:_SHOWN])
-        raise InUse(
+        raise VolumeInUse(
             "volume %s has %d image(s) that belong to no instance: %s%s"
             % (name, len(images), shown, " …" if len(images) > _SHOWN else ""),
             hint="use --force to destroy them as well",
@@ -54,7 +54,7 @@ def steps(
     """In an order in which each step is found again: the volume goes after its bricks.
 
     `nodes` are the cluster's.  `leave` has Ganeti use the volume no more, and `unused`
-    raises `InUse` if it is in use all the same: it is asked first, since whoever wants the
+    raises `VolumeInUse` if it is in use all the same: it is asked first, since whoever wants the
     volume destroyed may have thought about it for long; after `leave`, which does not keep
     Ganeti from making disks there by the ExtStorage provider, nor where gluster is its
     only template; and once more when nobody can write there, after which there is no way

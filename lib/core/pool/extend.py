@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ganeti_gluster.core.pool.brick_moves import free_path
 from ganeti_gluster.core.pool.build import BRICK_SECONDS, offline_bricks
-from ganeti_gluster.core.pool.held import Held
 from ganeti_gluster.core.pool.members import CONNECTED, Pool
-from ganeti_gluster.core.pool.moves import free_path
+from ganeti_gluster.core.pool.post_op_delay import PostOpDelay
 from ganeti_gluster.core.pool.steps import Say, wait
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import Gluster, VolumeInfo
@@ -39,8 +39,8 @@ def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str], say: Say) -
 
     glusterd says success for bricks that it did not take: the state is read back.
     """
-    with Held(gluster, volume.name, say) as held:
-        held.let_go()
+    with PostOpDelay(gluster, volume.name, say) as delay:
+        delay.switch_off()
         gluster.ask("volume", "add-brick", volume.name, *bricks)
         found = gluster.volume(volume.name)
         has = [str(brick) for brick in found.bricks] if found else []
@@ -53,4 +53,4 @@ def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str], say: Say) -
             lambda: offline_bricks(gluster, volume.name),
             seconds=BRICK_SECONDS,
         )
-        held.wait_switched()
+        delay.wait_switched()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from ganeti_gluster.core.pool import members
 from ganeti_gluster.core.pool.crew import Crew
-from ganeti_gluster.core.pool.held import Held
 from ganeti_gluster.core.pool.members import CONNECTED, Pool
+from ganeti_gluster.core.pool.post_op_delay import PostOpDelay
 from ganeti_gluster.core.pool.profile import normal
 from ganeti_gluster.core.pool.reopen import reopen
 from ganeti_gluster.core.pool.steps import Say
@@ -107,8 +107,8 @@ class Healer:
         What clients have open is open on that brick then.  For as long as there is
         progress; it may be broken off at any time.  Raises `HealStuck`.
         """
-        with Held(self.gluster, volume, self.say) as held:
-            wait = _Wait(self, held, volume, node, path)
+        with PostOpDelay(self.gluster, volume, self.say) as delay:
+            wait = _Wait(self, delay, volume, node, path)
             while not wait.look():
                 time.sleep(HEAL_PAUSE)
 
@@ -182,9 +182,11 @@ class Healer:
 class _Wait:
     """A heal that is waited for; `node` and `path` are of the brick that is filled, if any."""
 
-    def __init__(self, healer: Healer, held: Held, volume: str, node: str, path: str) -> None:
+    def __init__(
+        self, healer: Healer, delay: PostOpDelay, volume: str, node: str, path: str
+    ) -> None:
         self._healer = healer
-        self._held = held
+        self._delay = delay
         self._volume = volume
         self._node = node
         self._path = path
@@ -248,13 +250,13 @@ class _Wait:
             self._healer.say("  %s" % line)
             self._said = line
         if self._same == LOOKS_BEFORE_LET_GO:
-            self._held.let_go()
+            self._delay.switch_off()
             self._turn = 0
 
     def _open(self) -> None:
         """Have what is open opened on the brick too, on which nothing could be open before."""
         self._healer.say("  opening the files in use on %s:%s as well" % (self._node, self._path))
-        reopen(self._healer.gluster, self._volume, self._held)
+        reopen(self._healer.gluster, self._volume, self._delay)
         self._opened, self._quiet, self._turn = True, 0, 0
 
     def _note_progress(self, found: Backlog) -> None:

@@ -15,7 +15,7 @@ all of them.  A translator that is taken out or put in makes one, in every clien
 
 from __future__ import annotations
 
-from ganeti_gluster.core.pool.held import Held
+from ganeti_gluster.core.pool.post_op_delay import PostOpDelay
 from ganeti_gluster.core.pool.profile import normal
 from ganeti_gluster.tools.gluster_cli import Gluster
 
@@ -23,13 +23,13 @@ from ganeti_gluster.tools.gluster_cli import Gluster
 OPTION = "performance.stat-prefetch"
 
 
-def reopen(gluster: Gluster, volume: str, held: Held) -> None:
+def reopen(gluster: Gluster, volume: str, delay: PostOpDelay) -> None:
     """Have all clients open again what they have open, and wait until they have.
 
     All bricks should answer and have all files.  Writers let go of their locks for it;
     the option is as it was afterwards.
     """
-    held.let_go()
+    delay.switch_off()
     found = gluster.volume(volume)
     before = found.options.get(OPTION) if found else None
     try:
@@ -39,7 +39,7 @@ def reopen(gluster: Gluster, volume: str, held: Held) -> None:
             gluster.ask("volume", "reset", volume, OPTION)
         else:
             gluster.ask("volume", "set", volume, OPTION, before)
-    held.wait_switched()
+    delay.wait_switched()
 
 
 def _is_off(value: str | None) -> bool:

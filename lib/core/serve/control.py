@@ -24,7 +24,7 @@ class NoAnswer(GanetiGlusterError):
 
 
 @dataclass(frozen=True)
-class Status:
+class ServerStatus:
     """What a server says of itself.
 
     `state` is SERVING, WAITING (for the storage, since `waiting`, seconds since the epoch,
@@ -72,7 +72,7 @@ def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
     return {"ok": ""} if text == "ok\n" else files.parse(text)
 
 
-def status(key: str, *, timeout: float = 5.0) -> Status | None:
+def status(key: str, *, timeout: float = 5.0) -> ServerStatus | None:
     """What a server says of itself; None where there is none.
 
     One that is being started again is waited for.  Raises `NoAnswer`.
@@ -85,7 +85,7 @@ def status(key: str, *, timeout: float = 5.0) -> Status | None:
         return None
     if not found:
         return None
-    return Status(
+    return ServerStatus(
         state=found["state"],
         mode=found["mode"],
         size=int(found["size"]),

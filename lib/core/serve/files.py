@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.volume import Server, VolumeSpec
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 from ganeti_gluster.tools import private
 
 EXCLUSIVE = "exclusive"
@@ -89,7 +89,7 @@ def configured(key: str) -> tuple[VolumeSpec, str]:
         pairs = list(_pairs(stream.read()))
     values = dict(pairs)
     servers = [value.rpartition(" ") for name, value in pairs if name == "server"]
-    places = tuple(Server(host, int(port)) for host, _, port in servers)
+    places = tuple(VolfileServer(host, int(port)) for host, _, port in servers)
     return VolumeSpec(values["volume"], places), values["image"]
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from ganeti_gluster.core import image
 from ganeti_gluster.core.serve.holder import (
-    Held,
+    OpenElsewhere,
     holder_in,
     let_go,
     new_owner,
@@ -77,7 +77,7 @@ def held(
 ) -> Iterator[Hold]:
     """Keep an image's lock in the block, for work on `node`, which is this one.
 
-    What this node itself had is waited for, for as long as `own_seconds`.  Raises `Held`
+    What this node itself had is waited for, for as long as `own_seconds`.  Raises `OpenElsewhere`
     where another has it, and ENOENT if there is no image.
     """
     kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
@@ -114,7 +114,7 @@ def _take(volume: Volume, file: File, kind: int, node: str, *, last: bool) -> in
         own = holder is not None and holder.number in (node_number(node), work_number(node))
         if own and not last:
             return None
-        raise Held(file.path, holder) from err
+        raise OpenElsewhere(file.path, holder) from err
     inode = file.stat().inode
     return inode if volume.lstat(file.path).inode == inode else None
 
@@ -122,7 +122,7 @@ def _take(volume: Volume, file: File, kind: int, node: str, *, last: bool) -> in
 def remove(volume: Volume, path: str, *, node: str, own_seconds: float = 0.0) -> bool:
     """Remove an image of which no one else has the lock; False if there was none.
 
-    Raises `Held`.
+    Raises `OpenElsewhere`.
     """
     try:
         with held(volume, path, node=node, own_seconds=own_seconds) as hold:

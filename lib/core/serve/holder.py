@@ -25,7 +25,7 @@ EVICTED = "evicted"
 _WORK = "for a snapshot, copy or removal"
 
 
-class Holder(NamedTuple):
+class LockHolder(NamedTuple):
     """Who keeps a lock from being taken: the number of its choice, and how it holds it."""
 
     number: int
@@ -49,10 +49,10 @@ class Holder(NamedTuple):
         return not by_server and self.number in map(work_number, nodes)
 
 
-class Held(GanetiGlusterError):
+class OpenElsewhere(GanetiGlusterError):
     """An image is open somewhere else; `holder` is None where it has just let go."""
 
-    def __init__(self, path: str, holder: Holder | None) -> None:
+    def __init__(self, path: str, holder: LockHolder | None) -> None:
         super().__init__("image %s is open on another node" % path)
         self.path = path
         self.holder = holder
@@ -99,14 +99,14 @@ def word_of(volume: Volume, path: str) -> tuple[str, int]:
     return word, int(number) if number.strip().isdigit() else 0
 
 
-def holder_of(volume: Volume, path: str) -> Holder | None:
+def holder_of(volume: Volume, path: str) -> LockHolder | None:
     """Who has the image open, as far as locks tell; ENOENT if there is none."""
     with volume.open(path, write=True) as file:
         file.set_lock_owner(new_owner())
         return holder_in(volume, file, fcntl.F_WRLCK)
 
 
-def holders_of(volume: Volume, path: str) -> set[Holder]:
+def holders_of(volume: Volume, path: str) -> set[LockHolder]:
     """All who have the image open, as far as each brick tells; ENOENT if there is none.
 
     A brick names one of several, so that a lock that is about to go hides another's there;
@@ -119,7 +119,7 @@ def holders_of(volume: Volume, path: str) -> set[Holder]:
     return {_to_holder(answer) for answer in answers if answer is not None}
 
 
-def holder_in(volume: Volume, file: File, kind: int) -> Holder | None:
+def holder_in(volume: Volume, file: File, kind: int) -> LockHolder | None:
     """Who keeps `kind` out of an open file, which has a lock's owner.
 
     Replication passes on what the last brick answers, and that may be back without
@@ -138,8 +138,8 @@ def _conflict(volume: Volume, path: str, kind: int) -> tuple[int, int] | None:
         return file.conflicting_lock(kind)
 
 
-def _to_holder(found: tuple[int, int]) -> Holder:
-    return Holder(found[1], SHARED if found[0] == fcntl.F_RDLCK else EXCLUSIVE)
+def _to_holder(found: tuple[int, int]) -> LockHolder:
+    return LockHolder(found[1], SHARED if found[0] == fcntl.F_RDLCK else EXCLUSIVE)
 
 
 def let_go(file: File) -> None:

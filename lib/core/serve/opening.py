@@ -12,7 +12,7 @@ from typing import Any
 
 from ganeti_gluster.core.serve import control, hold
 from ganeti_gluster.core.serve.files import EXCLUSIVE
-from ganeti_gluster.core.serve.holder import Held, LastUser, holders_of, word_of
+from ganeti_gluster.core.serve.holder import LastUser, OpenElsewhere, holders_of, word_of
 from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError
@@ -50,7 +50,7 @@ def open_image(
         _await_former(server, own)
     try:
         try_it()
-    except Held as err:
+    except OpenElsewhere as err:
         if err.holder is None or err.holder.number not in own:
             raise
         _await_former(server, own)
@@ -83,7 +83,7 @@ def _await_former(server: ImageServer, own: tuple[int, int]) -> None:
 
     A lock of its own may hide that of the other end of a migration, and that one may lock
     again just then: so nobody else may show on any brick for `RETURN_SECONDS`.  Raises
-    `Held`.
+    `OpenElsewhere`.
     """
     path = server.path
     logging.warning("Image %s is still open since before this node was restarted", path)
@@ -95,7 +95,7 @@ def _await_former(server: ImageServer, own: tuple[int, int]) -> None:
         now = time.monotonic()
         other = next((one for one in sorted(found) if one.number not in own), None)
         if other is not None or (found and now > end):
-            raise Held(path, other or next(iter(found)))
+            raise OpenElsewhere(path, other or next(iter(found)))
         free_since = None if found else now if free_since is None else free_since
         if free_since is not None and now - free_since >= RETURN_SECONDS:
             return

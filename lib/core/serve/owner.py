@@ -18,14 +18,14 @@ from ganeti_gluster.tools import processes
 _SECONDS = 30
 
 
-class NotGiven(GanetiGlusterError):
+class OwnerNotSet(GanetiGlusterError):
     """An image's server could not be told who may connect to it."""
 
 
 def give(sockets: Iterable[str], uid: int) -> None:
     """Let processes of a user connect to servers, by their sockets; nobody else's may any more.
 
-    A socket without a server is left to whoever connects to it.  Raises `NotGiven` or
+    A socket without a server is left to whoever connects to it.  Raises `OwnerNotSet` or
     `NoAnswer`.
     """
     keys = {os.path.basename(path).removesuffix(".nbd") for path in sockets}
@@ -51,7 +51,7 @@ def _take_from_the_dead(uid: int, keys: set[str]) -> None:
 def _tell(key: str, uid: int) -> None:
     answer = control.ask(key, "owner %d" % uid, timeout=_SECONDS)
     if "ok" not in answer:
-        raise NotGiven(
+        raise OwnerNotSet(
             "cannot give user %d access to image server %s: %s"
             % (uid, key, answer.get("error", "it ended"))
         )

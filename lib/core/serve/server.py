@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ganeti_gluster import constants
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.files import EXCLUSIVE, Wanted
-from ganeti_gluster.core.serve.holder import Held, Holder, LastUser, new_word
+from ganeti_gluster.core.serve.holder import LastUser, LockHolder, OpenElsewhere, new_word
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import ConnectError, GanetiGlusterError
 from ganeti_gluster.tools import command, names, private, systemd
@@ -45,7 +45,7 @@ class ImageGone(ServerFailed):
     """There is no such image."""
 
 
-class InUse(ServerFailed):
+class ImageHasClients(ServerFailed):
     """The image still has clients; `peers` are their processes."""
 
     def __init__(self, path: str, peers: tuple[int, ...]) -> None:
@@ -84,7 +84,7 @@ class ImageServer:
         """How an administrator reads what it had to say."""
         return "journalctl --unit=%s" % self.unit
 
-    def status(self, *, timeout: float = 5.0) -> control.Status | None:
+    def status(self, *, timeout: float = 5.0) -> control.ServerStatus | None:
         """What it says of itself, None where there is none; raises `NoAnswer`."""
         return control.status(self.key, timeout=timeout)
 
@@ -99,7 +99,7 @@ class ImageServer:
     ) -> None:
         """Have the image served in `mode`; one that is served already is changed.
 
-        Raises `Held`, `LastUser`, `ImageGone` or `ServerFailed`; what was started for it
+        Raises `OpenElsewhere`, `LastUser`, `ImageGone` or `ServerFailed`; what was started for it
         is gone then.
         """
         with self._locked():
@@ -124,7 +124,7 @@ class ImageServer:
     def change(self, mode: str) -> None:
         """Let it share the image, or have it alone; no-op where there is none.
 
-        Raises `Held` or `ServerFailed`.
+        Raises `OpenElsewhere` or `ServerFailed`.
         """
         with self._locked():
             found = self.status()
@@ -150,7 +150,7 @@ class ImageServer:
     def close(self, *, force: bool = False) -> None:
         """Give the image back, and end; idempotent, and needs no volume.
 
-        Raises `InUse` where it has clients that do not go, unless forced.
+        Raises `ImageHasClients` where it has clients that do not go, unless forced.
         """
         if not os.path.exists(files.path(self.key, "conf")):
             return
@@ -162,7 +162,7 @@ class ImageServer:
             except (control.NoServer, control.NoAnswer):
                 answer = {}
             if "busy" in answer:
-                raise InUse(self.path, tuple(map(int, answer["busy"].split())))
+                raise ImageHasClients(self.path, tuple(map(int, answer["busy"].split())))
             self._end()
 
     def renew(self) -> None:
@@ -171,7 +171,7 @@ class ImageServer:
 
     # -- the steps -----------------------------------------------------------
 
-    def _change(self, found: control.Status, mode: str) -> None:
+    def _change(self, found: control.ServerStatus, mode: str) -> None:
         if found.state == control.WAITING and not found.size:
             raise ServerFailed(
                 "image %s of volume %s is not served: %s" % (self.path, self.spec.name, found.why),
@@ -184,7 +184,7 @@ class ImageServer:
     def _ask(self, question: str, done: str) -> None:
         answer = self._answer(question)
         if "held" in answer:
-            raise Held(self.path, _holder(answer["held"]))
+            raise OpenElsewhere(self.path, _holder(answer["held"]))
         if "ok" not in answer:
             raise ServerFailed(
                 "image %s of volume %s could not be %s: %s"
@@ -225,7 +225,7 @@ class ImageServer:
 
     def _failed(self, failure: dict[str, str], err: GanetiGlusterError) -> GanetiGlusterError:
         if "held" in failure:
-            return Held(self.path, _holder(failure["held"]))
+            return OpenElsewhere(self.path, _holder(failure["held"]))
         if "foreign" in failure:
             number, _, word = failure["foreign"].partition(" ")
             return LastUser(self.path, int(number), word)
@@ -262,9 +262,9 @@ class ImageServer:
         return private.locked(lock, byte=zlib.crc32(self.key.encode()))
 
 
-def _holder(text: str) -> Holder | None:
+def _holder(text: str) -> LockHolder | None:
     number, _, mode = text.partition(" ")
-    return Holder(int(number), mode) if int(number) else None
+    return LockHolder(int(number), mode) if int(number) else None
 
 
 def qemu_uri(socket_path: str, patience: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ganeti_gluster.core.services import config, control
 from ganeti_gluster.core.services.control import Outcome
-from ganeti_gluster.core.services.model import ServerService, Service, ServiceType, Status
+from ganeti_gluster.core.services.model import ServerService, Service, ServiceStatus, ServiceType
 from ganeti_gluster.core.services.node import FORMAT
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import decode
@@ -24,11 +24,11 @@ _NOT_TAKEN = 23
 _TIMED_OUT = 28
 
 # What the state of a single service may be.
-_STATES = frozenset(Status) - {Status.PARTIALLY_UP}
+_STATES = frozenset(ServiceStatus) - {ServiceStatus.PARTIALLY_UP}
 
 
 @dataclass(frozen=True)
-class Answer:
+class NodeAnswer:
     """What a node's restricted command printed, or the `reason` why there is nothing.
 
     `error` is that in the words of Ganeti's RPC.
@@ -104,7 +104,7 @@ def explain(message: str, seconds: int) -> str:
 
 
 def parse_status(
-    answer: Answer, node: str, types: Iterable[ServiceType]
+    answer: NodeAnswer, node: str, types: Iterable[ServiceType]
 ) -> dict[str, list[ServerService]]:
     """A node's answer to the status command, by the names of `types`.
 
@@ -117,7 +117,9 @@ def parse_status(
         own = told.get(each.name)
         if own is None or own.digest != config.digest(each):
             found[each.name] = [
-                ServerService(each.name, service.name, node, Status.UNKNOWN, OTHER_CONFIGURATION)
+                ServerService(
+                    each.name, service.name, node, ServiceStatus.UNKNOWN, OTHER_CONFIGURATION
+                )
                 for service in each.services
             ]
             continue
@@ -143,7 +145,7 @@ OTHER_CONFIGURATION = (
 )
 
 
-def data(answer: Answer, *, longest: int = decode.LONGEST) -> dict[str, Any]:
+def data(answer: NodeAnswer, *, longest: int = decode.LONGEST) -> dict[str, Any]:
     """The plain data in an answer; raises GanetiGlusterError with the reason if none."""
     if answer.reason:
         raise GanetiGlusterError(answer.reason)
@@ -155,7 +157,7 @@ def data(answer: Answer, *, longest: int = decode.LONGEST) -> dict[str, Any]:
     return found
 
 
-def part(answer: Answer, name: str, hint: Any) -> Any:
+def part(answer: NodeAnswer, name: str, hint: Any) -> Any:
     """One part of an answer by its annotation; raises GanetiGlusterError if it is not there."""
     found = data(answer)
     if name not in found:
@@ -163,7 +165,7 @@ def part(answer: Answer, name: str, hint: Any) -> Any:
     return decode.value(hint, found[name], name)
 
 
-def packed(answer: Answer, *, longest: int) -> str:
+def packed(answer: NodeAnswer, *, longest: int) -> str:
     """The dump that a node gives, for `replica.unpack`; raises GanetiGlusterError."""
     found = data(answer, longest=longest).get("dump")
     if not isinstance(found, str):
@@ -171,13 +173,13 @@ def packed(answer: Answer, *, longest: int) -> str:
     return found
 
 
-def digests(answer: Answer) -> dict[str, str]:
+def digests(answer: NodeAnswer) -> dict[str, str]:
     """The digests of a node's types by their names; raises GanetiGlusterError."""
     found: dict[str, str] = part(answer, "types", dict[Name, Name])
     return found
 
 
-def master(answer: Answer) -> str:
+def master(answer: NodeAnswer) -> str:
     """Which node the one that answers takes for the master, "" if it does not say.
 
     Raises GanetiGlusterError if there is no answer.
@@ -187,7 +189,7 @@ def master(answer: Answer) -> str:
 
 
 def parse_outcomes(
-    answer: Answer, type: ServiceType, covered: Sequence[Service], node: str
+    answer: NodeAnswer, type: ServiceType, covered: Sequence[Service], node: str
 ) -> list[Outcome]:
     """A node's answer to a control command; without one, all that it covers has failed."""
     try:
@@ -205,6 +207,6 @@ def all_alike(
 ) -> list[Outcome]:
     """The same outcome for each of `services`, whose status is UNKNOWN."""
     return [
-        Outcome(node, type.name, service.name, result, Status.UNKNOWN, message)
+        Outcome(node, type.name, service.name, result, ServiceStatus.UNKNOWN, message)
         for service in services
     ]

@@ -80,7 +80,7 @@ class InvalidConfiguration(GanetiGlusterError):
 
 
 @dataclass(frozen=True)
-class Configuration:
+class ServicesConfig:
     """All service types, in their order, and the settings."""
 
     types: tuple[ServiceType, ...] = BUILT_IN
@@ -104,7 +104,7 @@ def digest(found: ServiceType) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def load(path: str | None = None) -> Configuration:
+def load(path: str | None = None) -> ServicesConfig:
     """The configuration of this node; the built-in one where there is no file.
 
     Raises `InvalidConfiguration`.
@@ -114,13 +114,13 @@ def load(path: str | None = None) -> Configuration:
         with open(path, encoding="utf-8") as stream:
             text = stream.read()
     except FileNotFoundError:
-        return Configuration()
+        return ServicesConfig()
     except (OSError, UnicodeDecodeError) as err:
         raise InvalidConfiguration("%s cannot be read: %s" % (path, err)) from err
     return parse(text, path)
 
 
-def parse(text: str, path: str = constants.SERVICES_CONF) -> Configuration:
+def parse(text: str, path: str = constants.SERVICES_CONF) -> ServicesConfig:
     """The configuration in `text`; `path` is for messages.
 
     Raises `InvalidConfiguration`.
@@ -144,7 +144,7 @@ def parse(text: str, path: str = constants.SERVICES_CONF) -> Configuration:
     if len(types) > MAX_TYPES:
         raise InvalidConfiguration("%s: more than %d types" % (path, MAX_TYPES))
     with _Within(path, SETTINGS):
-        return Configuration(tuple(types.values()), **_settings(settings))
+        return ServicesConfig(tuple(types.values()), **_settings(settings))
 
 
 class _Within:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from ganeti_gluster.core.services.model import Service, Status
+from ganeti_gluster.core.services.model import Service, ServiceStatus
 from ganeti_gluster.core.services.systemd import Systemd, UnitState
 from ganeti_gluster.core.services.units import read
 from ganeti_gluster.errors import GanetiGlusterError
@@ -44,7 +44,7 @@ class Outcome:
     type: Name
     service: Name
     result: Annotated[str, OneOf(RESULTS)]
-    status: Status
+    status: ServiceStatus
     message: str = ""
 
     @property
@@ -77,7 +77,7 @@ class Controller:
         begun = {
             name
             for name, unit in before.items()
-            if verb == RESTART or (verb == START and unit.status is not Status.RUNNING)
+            if verb == RESTART or (verb == START and unit.status is not ServiceStatus.RUNNING)
         }
         after, unsteady, seconds = self._settled(verb, services, begun)
         for name in unsteady:
@@ -139,13 +139,13 @@ class Controller:
         error: str,
     ) -> Outcome:
         was, now = before[service.name], after[service.name]
-        wanted = Status.STOPPED if verb == STOP else Status.RUNNING
-        status = Status.UNKNOWN if now.transition else now.status
+        wanted = ServiceStatus.STOPPED if verb == STOP else ServiceStatus.RUNNING
+        status = ServiceStatus.UNKNOWN if now.transition else now.status
         if not now.installed:
             result, message = ABSENT, now.message
         elif status is not wanted:
             result, message = FAILED, now.message or error or "it is %s" % status
-            if now.masked and wanted is Status.RUNNING:
+            if now.masked and wanted is ServiceStatus.RUNNING:
                 message = "masked; use systemctl unmask %s.service" % now.name
         elif error and verb != STOP:
             result, message = FAILED, error

@@ -9,7 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from ganeti_gluster.core.services.model import Aggregate, ClusterServices, ServerService, Status
+from ganeti_gluster.core.services.model import (
+    Aggregate,
+    ClusterServices,
+    ServerService,
+    ServiceStatus,
+)
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.decode import Longest, Moment, Name, Serial
 
@@ -142,7 +147,7 @@ def _services(old: list[ServerService], new: list[ServerService], time: float) -
             )
 
 
-def _of(found: ServerService, time: float, kind: str, old: str, new: Status) -> Event:
+def _of(found: ServerService, time: float, kind: str, old: str, new: ServiceStatus) -> Event:
     return Event(
         time,
         kind,

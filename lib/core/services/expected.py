@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ganeti_gluster.core.services.model import ClusterServices, ServiceType, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServiceStatus, ServiceType
 from ganeti_gluster.core.verify.codes import WARNING
 from ganeti_gluster.core.verify.finding import Finding, found
 
@@ -20,13 +20,13 @@ def findings(
     for type in types:
         for node in snapshot.nodes(type.name) if type.verify else ():
             status = snapshot.aggregate(type=type.name, node=node).status
-            if node in offline or status is Status.RUNNING:
+            if node in offline or status is ServiceStatus.RUNNING:
                 continue
             yield found(
                 "SERVICES_DOWN",
                 node,
                 "%s: %s" % (type.title, _reasons(snapshot, type, node)),
-                severity=WARNING if status is Status.UNKNOWN else None,
+                severity=WARNING if status is ServiceStatus.UNKNOWN else None,
                 node=node,
                 type=type.name,
             )
@@ -40,9 +40,9 @@ def _reasons(snapshot: ClusterServices, type: ServiceType, node: str) -> str:
         "%s is %s" % (service.name, service.status.word.lower())
         + (
             " (%s)" % service.message
-            if service.message and service.status is not Status.NOT_INSTALLED
+            if service.message and service.status is not ServiceStatus.NOT_INSTALLED
             else ""
         )
         for service in snapshot.select(type=type.name, node=node)
-        if service.status is not Status.RUNNING
+        if service.status is not ServiceStatus.RUNNING
     )

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ganeti_gluster.core.services import answers
-from ganeti_gluster.core.services.answers import Answer
+from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.services.model import (
     ClusterServices,
-    Node,
     ServerService,
+    ServiceNode,
+    ServiceStatus,
     ServiceType,
-    Status,
 )
 from ganeti_gluster.errors import GanetiGlusterError
 
@@ -27,7 +27,7 @@ class Inquiry:
     on which a type is expected, later those with services on their way to another state.
     """
 
-    def __init__(self, types: Sequence[ServiceType], nodes: Sequence[Node]) -> None:
+    def __init__(self, types: Sequence[ServiceType], nodes: Sequence[ServiceNode]) -> None:
         self._types = types
         self._nodes = [node for node in nodes if any(node in each.nodes for each in types)]
         self._told: dict[str, dict[str, list[ServerService]]] = {}
@@ -35,7 +35,7 @@ class Inquiry:
         self._failures = {node.name: OFFLINE for node in self._nodes if node.offline}
         self.to_ask = {node.name: node.address for node in self._nodes if not node.offline}
 
-    def take(self, found: Mapping[str, Answer]) -> None:
+    def take(self, found: Mapping[str, NodeAnswer]) -> None:
         """Take the answers of a round."""
         for name, answer in found.items():
             try:
@@ -55,7 +55,7 @@ class Inquiry:
     def snapshot(self) -> ClusterServices:
         """What is known now; services that are still on their way are UNKNOWN."""
         services = (
-            replace(found, status=Status.UNKNOWN) if found.transition else found
+            replace(found, status=ServiceStatus.UNKNOWN) if found.transition else found
             for type in self._types
             for node in self._nodes
             if node in type.nodes
@@ -71,4 +71,4 @@ class Inquiry:
             return
         for service in type.services:
             reason = self._failures[node]
-            yield ServerService(type.name, service.name, node, Status.UNKNOWN, reason)
+            yield ServerService(type.name, service.name, node, ServiceStatus.UNKNOWN, reason)

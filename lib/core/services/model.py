@@ -20,7 +20,7 @@ from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.decode import Between, Moment, Name, Summary
 
 
-class Status(enum.Enum):
+class ServiceStatus(enum.Enum):
     """The state of one service on one node, or of several together."""
 
     RUNNING = "RUNNING"
@@ -44,29 +44,34 @@ class Status(enum.Enum):
 
 
 _APPEARANCE = {
-    Status.RUNNING: ("Up", "green"),
-    Status.STOPPED: ("Down", "red"),
-    Status.PARTIALLY_UP: ("Partially up", "amber"),
-    Status.NOT_INSTALLED: ("Not installed", "grey"),
-    Status.UNKNOWN: ("Unknown", "grey"),
+    ServiceStatus.RUNNING: ("Up", "green"),
+    ServiceStatus.STOPPED: ("Down", "red"),
+    ServiceStatus.PARTIALLY_UP: ("Partially up", "amber"),
+    ServiceStatus.NOT_INSTALLED: ("Not installed", "grey"),
+    ServiceStatus.UNKNOWN: ("Unknown", "grey"),
 }
 
 # All but RUNNING, the lowest first.
-_CHAIN = (Status.UNKNOWN, Status.NOT_INSTALLED, Status.STOPPED, Status.PARTIALLY_UP)
+_CHAIN = (
+    ServiceStatus.UNKNOWN,
+    ServiceStatus.NOT_INSTALLED,
+    ServiceStatus.STOPPED,
+    ServiceStatus.PARTIALLY_UP,
+)
 
 
-def aggregate(statuses: Iterable[Status]) -> Status:
+def aggregate(statuses: Iterable[ServiceStatus]) -> ServiceStatus:
     """The status of several together.
 
     UNKNOWN for none at all.  That is an answer, not a member: whoever puts groups
     together leaves empty ones out.
     """
     found = set(statuses)
-    if found == {Status.RUNNING}:
-        return Status.RUNNING
-    if Status.RUNNING in found:
-        return Status.PARTIALLY_UP
-    return max(found, key=_CHAIN.index, default=Status.UNKNOWN)
+    if found == {ServiceStatus.RUNNING}:
+        return ServiceStatus.RUNNING
+    if ServiceStatus.RUNNING in found:
+        return ServiceStatus.PARTIALLY_UP
+    return max(found, key=_CHAIN.index, default=ServiceStatus.UNKNOWN)
 
 
 # The kernel's own limit on 64 bits.
@@ -92,7 +97,7 @@ class NodeChoice:
     tag: str = ""
     names: frozenset[str] = frozenset()
 
-    def __contains__(self, node: Node) -> bool:
+    def __contains__(self, node: ServiceNode) -> bool:
         if self.kind == "all":
             return True
         if self.kind == "tag":
@@ -106,7 +111,7 @@ class NodeChoice:
 
 
 @dataclass(frozen=True)
-class Node:
+class ServiceNode:
     """A node as the cluster knows it."""
 
     name: str
@@ -150,7 +155,7 @@ class ServerService:
     type: Name
     name: Name
     node: Name
-    status: Status
+    status: ServiceStatus
     message: str = ""
     since: Moment | None = None
     unit: Name = ""
@@ -163,7 +168,7 @@ class ServerService:
 class Aggregate:
     """The status of several services; `message` names every member that is UNKNOWN."""
 
-    status: Status
+    status: ServiceStatus
     message: Summary = ""
     members: int = 0
 
@@ -268,19 +273,19 @@ def together(services: Iterable[ServerService]) -> Aggregate:
     members = list(services)
     status = aggregate(found.status for found in members)
     parts = []
-    if status is Status.PARTIALLY_UP:
-        for each in (Status.STOPPED, Status.NOT_INSTALLED):
+    if status is ServiceStatus.PARTIALLY_UP:
+        for each in (ServiceStatus.STOPPED, ServiceStatus.NOT_INSTALLED):
             named = _names(members, each, lambda found: "")
             if named:
                 parts.append("%s: %s" % (each.word.lower(), named))
-    unknown = _names(members, Status.UNKNOWN, lambda found: found.message)
+    unknown = _names(members, ServiceStatus.UNKNOWN, lambda found: found.message)
     if unknown:
         parts.append("unknown: %s" % unknown)
     return Aggregate(status, "; ".join(parts), len(members))
 
 
 def _names(
-    members: list[ServerService], status: Status, reason: Callable[[ServerService], str]
+    members: list[ServerService], status: ServiceStatus, reason: Callable[[ServerService], str]
 ) -> str:
     """`node1 (proxy, object), node2: reason`, where all services of a node need no names."""
     groups: dict[tuple[str, str], list[str]] = {}

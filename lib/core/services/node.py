@@ -17,9 +17,9 @@ from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.services import config, units
-from ganeti_gluster.core.services.config import Configuration
+from ganeti_gluster.core.services.config import ServicesConfig
 from ganeti_gluster.core.services.control import VERBS, Controller
-from ganeti_gluster.core.services.model import ServerService, Service, ServiceType, Status
+from ganeti_gluster.core.services.model import ServerService, Service, ServiceStatus, ServiceType
 from ganeti_gluster.core.services.systemd import Systemd, UnitState
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import private
@@ -39,7 +39,7 @@ _CONTROL_PREFIXES = tuple("gluster-services-%s-" % verb for verb in VERBS)
 LOCK_SECONDS = 20
 
 
-class Busy(GanetiGlusterError):
+class ControlInProgress(GanetiGlusterError):
     """Another process starts or stops services on this node."""
 
 
@@ -49,7 +49,7 @@ def command_name(verb: str, type: str, service: str | None = None) -> str:
     return "-".join(["gluster-services", verb, type, *([service] if service is not None else [])])
 
 
-def commands(configuration: Configuration) -> dict[str, tuple[str, ServiceType, Service | None]]:
+def commands(configuration: ServicesConfig) -> dict[str, tuple[str, ServiceType, Service | None]]:
     """What each control command does, by its name."""
     return {
         command_name(verb, found.name, service.name if service else None): (verb, found, service)
@@ -59,7 +59,7 @@ def commands(configuration: Configuration) -> dict[str, tuple[str, ServiceType, 
     }
 
 
-def status(configuration: Configuration, manager: Systemd, *, master: str = "") -> dict[str, Any]:
+def status(configuration: ServicesConfig, manager: Systemd, *, master: str = "") -> dict[str, Any]:
     """This node's services as plain data; what cannot be read is UNKNOWN.
 
     `master` is the node that this one takes for the master.
@@ -71,7 +71,7 @@ def status(configuration: Configuration, manager: Systemd, *, master: str = "") 
             services = [of_unit(found.name, name, state) for name, state in states.items()]
         except GanetiGlusterError as err:
             services = [
-                ServerService(found.name, service.name, "", Status.UNKNOWN, str(err))
+                ServerService(found.name, service.name, "", ServiceStatus.UNKNOWN, str(err))
                 for service in found.services
             ]
         answer["types"][found.name] = {
@@ -97,7 +97,7 @@ def of_unit(type: str, name: str, state: UnitState) -> ServerService:
     )
 
 
-def control(name: str, configuration: Configuration, manager: Systemd) -> dict[str, Any]:
+def control(name: str, configuration: ServicesConfig, manager: Systemd) -> dict[str, Any]:
     """Do what the command called `name` is for; the outcomes as plain data.
 
     Raises GanetiGlusterError.
@@ -117,13 +117,13 @@ def control(name: str, configuration: Configuration, manager: Systemd) -> dict[s
 
 
 def _alone() -> contextlib.AbstractContextManager[int]:
-    """Keep other starts and stops off this node; raises `Busy` after a while."""
-    refusal = Busy("services are already being started or stopped on this node")
+    """Keep other starts and stops off this node; raises `ControlInProgress` after a while."""
+    refusal = ControlInProgress("services are already being started or stopped on this node")
     return private.locked(constants.SERVICES_LOCK, seconds=LOCK_SECONDS, refusal=refusal)
 
 
 def make_commands(
-    configuration: Configuration,
+    configuration: ServicesConfig,
     *,
     directory: str = COMMAND_DIRECTORY,
     script: str = CONTROL_SCRIPT,

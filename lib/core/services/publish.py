@@ -21,7 +21,7 @@ from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.services.events import FETCH_FAILED, Event
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.tools import systemd
 
 IDENTIFIER = "gluster-services"
@@ -40,7 +40,7 @@ _OUTPUT_TAIL = 500
 
 def priority(event: Event) -> int:
     """How much it matters, as a priority of syslog."""
-    if event.kind == FETCH_FAILED or event.new not in ("", Status.RUNNING.value):
+    if event.kind == FETCH_FAILED or event.new not in ("", ServiceStatus.RUNNING.value):
         return syslog.LOG_WARNING
     return syslog.LOG_NOTICE
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.services import answers
-from ganeti_gluster.core.services.answers import Answer
+from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.services.config import HISTORY_RANGE
 from ganeti_gluster.core.services.events import LONGEST_MESSAGE
 from ganeti_gluster.core.services.store import Version
@@ -33,7 +33,7 @@ def longest(history: int) -> int:
     return _SNAPSHOT_BYTES + history * _EVENT_BYTES
 
 
-def fetched(answer: Answer, *, history: int) -> dict[str, Any]:
+def fetched(answer: NodeAnswer, *, history: int) -> dict[str, Any]:
     """The dump in a node's answer, as `unpack` has it; raises GanetiGlusterError."""
     return unpack(answers.packed(answer, longest=longest(history)), history=history)
 

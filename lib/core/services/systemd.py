@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import command, systemd
 
@@ -38,11 +38,11 @@ PROPERTIES = (
 
 # What a unit was while it is on its way to something else.
 _BEFORE = {
-    "activating": Status.STOPPED,
-    "deactivating": Status.RUNNING,
-    "reloading": Status.RUNNING,
-    "refreshing": Status.RUNNING,
-    "maintenance": Status.STOPPED,
+    "activating": ServiceStatus.STOPPED,
+    "deactivating": ServiceStatus.RUNNING,
+    "reloading": ServiceStatus.RUNNING,
+    "refreshing": ServiceStatus.RUNNING,
+    "maintenance": ServiceStatus.STOPPED,
 }
 # siginfo's si_code of a process that has ended, as systemd prints it.
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = "1", "2", "3"
@@ -62,7 +62,7 @@ class UnitState:
 
     name: str
     installed: bool
-    status: Status = Status.NOT_INSTALLED
+    status: ServiceStatus = ServiceStatus.NOT_INSTALLED
     message: str = ""
     since: float | None = None
     enabled: bool | None = None
@@ -146,10 +146,10 @@ def state(
     # Debian masks the units of a package that has been removed.
     if load in ("not-found", "stub") or (masked and not runs and not has_file(name)):
         return UnitState(name=name, installed=False)
-    status, message = Status.STOPPED, ""
+    status, message = ServiceStatus.STOPPED, ""
     transition = ""
     if active == "active":
-        status = Status.RUNNING
+        status = ServiceStatus.RUNNING
         message = "masked, and still running" if masked else ""
     elif active in _BEFORE:
         status, transition = _BEFORE[active], active

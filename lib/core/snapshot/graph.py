@@ -44,7 +44,7 @@ _MIGRATING = frozenset(
 )
 
 
-class Refused(GanetiGlusterError):
+class SnapshotRefused(GanetiGlusterError):
     """QEMU, as it is now, cannot take a snapshot; nothing was changed."""
 
 
@@ -95,7 +95,7 @@ def hide(node: str) -> str:
     own = _OWN_NAME.fullmatch(node)
     hidden = "block%s" % own[1] if own else node
     if len(_TOP + hidden) > _NAME_LENGTH or (not own and _HIDDEN_NAME.fullmatch(node)):
-        raise Refused("QEMU's name %r for a disk cannot be extended" % node)
+        raise SnapshotRefused("QEMU's name %r for a disk cannot be extended" % node)
     return hidden
 
 
@@ -109,7 +109,7 @@ def reveal(ours: str) -> str | None:
 
 
 def find_device(blocks: Iterable[Mapping[str, Any]], identity: str) -> Device:
-    """The disk with Ganeti's id in the answer of `query-block`; `Refused` if there is none.
+    """The disk with Ganeti's id in the answer of `query-block`; or `SnapshotRefused`.
 
     Ganeti 3.0 gives its id to the drive, Ganeti 3.1 to the node, both to the
     device unless it is an IDE disk.
@@ -132,13 +132,13 @@ def find_device(blocks: Iterable[Mapping[str, Any]], identity: str) -> Device:
                 node,
                 inserted["image"]["virtual-size"],
             )
-    raise Refused("QEMU has no disk %s" % identity)
+    raise SnapshotRefused("QEMU has no disk %s" % identity)
 
 
 def check_migration(status: Mapping[str, Any]) -> None:
     """Refuse while the answer of `query-migrate` says that the guest is on its way."""
     if status.get("status") in _MIGRATING:
-        raise Refused("the instance is being migrated")
+        raise SnapshotRefused("the instance is being migrated")
 
 
 def insert_fleece(device: Device, fdset: int) -> list[Command]:

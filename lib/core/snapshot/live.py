@@ -86,7 +86,7 @@ def frozen(
 ) -> Iterator[Frozen]:
     """Show the disks with Ganeti's ids as they are at one instant, while the guest goes on.
 
-    Raises `graph.Refused`, `NoLocalSpace` or `MonitorFailed`, with nothing changed
+    Raises `graph.SnapshotRefused`, `NoLocalSpace` or `MonitorFailed`, with nothing changed
     in QEMU; `LeftInQemu` where something could not be undone.
     """
     check_space(directory)

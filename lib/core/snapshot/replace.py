@@ -44,7 +44,7 @@ class Replacement:
         return self.path + _REPLACED
 
     def clear(self, node: str) -> None:
-        """Remove what a restoration left that was cut short; raises `Held`."""
+        """Remove what a restoration left that was cut short; raises `OpenElsewhere`."""
         hold.remove(self.volume, self.restored, node=node)
         if self.lock.is_at(self.replaced):
             self.volume.unlink(self.replaced)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NotRequired, TypedDict
 
-from ganeti_gluster.core.volume import Server, VolumeSpec
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.tools.decode import Count, Moment, Name, Sentence
 
@@ -18,7 +18,7 @@ OPERATIONS = (TAKE, RESTORE, CLONE, REMOVE, COPY)
 READY, MESSAGE, PROGRESS, DONE, FAILED = "ready", "message", "progress", "done", "failed"
 
 
-class Result(TypedDict, total=False):
+class SnapshotResult(TypedDict, total=False):
     """What came of an operation; each has some of it."""
 
     name: Name
@@ -67,7 +67,7 @@ class DiskRequest:
 
 
 @dataclass(frozen=True)
-class Request:
+class SnapshotRequest:
     """One operation on an instance's snapshots.
 
     `disks_volume` has the instance's disks, `snapshots_volume` the snapshots.
@@ -91,19 +91,19 @@ class Request:
     target: str = ""
 
 
-def dump(request: Request) -> str:
+def dump(request: SnapshotRequest) -> str:
     """The request as one line."""
     return json.dumps(asdict(request))
 
 
-def load(line: str) -> Request:
+def load(line: str) -> SnapshotRequest:
     """A request that `dump` wrote; raises `InvalidParameter` for anything else."""
     try:
         data: dict[str, Any] = json.loads(line)
         data["disks"] = tuple(DiskRequest(**disk) for disk in data["disks"])
         for volume in ("disks_volume", "snapshots_volume"):
             data[volume] = _volume(data[volume])
-        request = Request(**data)
+        request = SnapshotRequest(**data)
     except (ValueError, KeyError, TypeError) as err:
         raise InvalidParameter("not a request: %.200s (%s)" % (line, err)) from err
     if request.operation not in OPERATIONS:
@@ -113,5 +113,5 @@ def load(line: str) -> Request:
 
 def _volume(data: Sequence[Any]) -> VolumeSpec:
     name, servers = data
-    servers = tuple(Server(str(host), int(port)) for host, port in servers)
+    servers = tuple(VolfileServer(str(host), int(port)) for host, port in servers)
     return VolumeSpec(str(name), servers)

@@ -27,8 +27,8 @@ from ganeti_gluster.core.snapshot.request import (
     Failure,
     Message,
     Moved,
-    Request,
-    Result,
+    SnapshotRequest,
+    SnapshotResult,
     dump,
 )
 from ganeti_gluster.errors import GanetiGlusterError
@@ -55,10 +55,10 @@ _LONGEST_LINE = 1024 * 1024
 # What a worker says with each event.
 _SAID = {MESSAGE: Message, PROGRESS: Moved, FAILED: Failure}
 
-Event = dict[str, Any]
+WorkerEvent = dict[str, Any]
 
 
-class Busy(GanetiGlusterError):
+class SnapshotInProgress(GanetiGlusterError):
     """There is an operation on the instance's snapshots already."""
 
 
@@ -130,14 +130,14 @@ def idle_seconds(instance: str) -> float:
 def converse(
     argv: Sequence[str],
     instance: str,
-    request: Callable[[], Request],
-    listen: Callable[[Event], None],
+    request: Callable[[], SnapshotRequest],
+    listen: Callable[[WorkerEvent], None],
 ) -> dict[str, Any]:
     """Start a worker, ask it for what `request` gives once it is there, and hear it out.
 
     The worker's unit exists when `request` is called, and the hooks refuse from
     then on what would disturb it; so `request` can wait for what is under way.
-    Returns what came of it, a `Result`; raises `Busy` or `WorkerFailed`.
+    Returns what came of it, a `SnapshotResult`; raises `SnapshotInProgress` or `WorkerFailed`.
     """
     with (
         open(os.memfd_create("complaints"), "w+b") as complaints,
@@ -184,7 +184,7 @@ def _started(argv: Sequence[str], complaints: IO[bytes]) -> Iterator[subprocess.
             process.wait()
 
 
-def _lines(stream: IO[bytes]) -> Iterator[Event]:
+def _lines(stream: IO[bytes]) -> Iterator[WorkerEvent]:
     """The events of a worker until it ends, or is silent for too long."""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
@@ -203,7 +203,7 @@ def _lines(stream: IO[bytes]) -> Iterator[Event]:
                 yield _event(line)
 
 
-def _event(line: bytes) -> Event:
+def _event(line: bytes) -> WorkerEvent:
     """An event with what belongs to it; nothing for a line that is none, as of a library."""
     try:
         said = decode.plain(line, longest=_LONGEST_LINE)
@@ -214,7 +214,10 @@ def _event(line: bytes) -> Event:
         return {}
     try:
         if name == DONE:
-            return {"event": name, "result": decode.value(Result, said.get("result"), "result")}
+            return {
+                "event": name,
+                "result": decode.value(SnapshotResult, said.get("result"), "result"),
+            }
         more = decode.value(_SAID[name], said, name) if name in _SAID else {}
     except NotUnderstood as err:
         raise WorkerFailed("the output of the worker is not understood: %s" % err.detail) from err
@@ -232,7 +235,7 @@ def _no_worker(
     text = complaints.read().decode("utf-8", "replace").strip()[-2000:]
     text = decode.printable(text, longest=2000)
     if "already loaded" in text or "already exists" in text:
-        return Busy(
+        return SnapshotInProgress(
             "an operation on the snapshots of instance %s is already running" % instance,
             hint="wait until it has finished; it is the unit %s on the instance's node"
             % unit(instance),

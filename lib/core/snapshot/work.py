@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from ganeti_gluster import constants, errors
 from ganeti_gluster.core import image
-from ganeti_gluster.core.at_rest import InUse, at_rest
+from ganeti_gluster.core.at_rest import NotAtRest, at_rest
 from ganeti_gluster.core.copy import Options, Progress, Source, copy
 from ganeti_gluster.core.copy.images import ImageSource, NewImage, remove_stale
 from ganeti_gluster.core.serve.hold import Hold, held
-from ganeti_gluster.core.serve.holder import Held
+from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.snapshot import catalogue, live, service
 from ganeti_gluster.core.snapshot.catalogue import About
 from ganeti_gluster.core.snapshot.nbd import NbdSource
@@ -25,7 +25,7 @@ from ganeti_gluster.core.snapshot.request import (
     RESTORE,
     TAKE,
     DiskRequest,
-    Request,
+    SnapshotRequest,
 )
 from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError
@@ -72,12 +72,12 @@ class Report(Protocol):
         """How far the copy of a disk is; may raise, which ends and undoes the operation."""
 
 
-def do(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
+def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     """Carry a request out and tell what came of it; raises a `GanetiGlusterError`."""
     return _OPERATIONS[request.operation](request, guests, report)
 
 
-def _take(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
+def _take(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     disks, uuid, name = request.disks, request.instance_uuid, request.name
     _check_running(request, guests)
     with connect(request.disks_volume) as volume, connect(request.snapshots_volume) as target:
@@ -118,11 +118,11 @@ def _take(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
     }
 
 
-def _paths(request: Request) -> dict[int, str]:
+def _paths(request: SnapshotRequest) -> dict[int, str]:
     return {disk.index: disk.path for disk in request.disks}
 
 
-def _copy_disk(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
+def _copy_disk(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     """Copy the one disk of the request to a new image beside it."""
     _check_running(request, guests)
     (disk,) = request.disks
@@ -141,7 +141,7 @@ def _copy_disk(request: Request, guests: Guests, report: Report) -> dict[str, An
     return {"taken": instant.taken}
 
 
-def _clone(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
+def _clone(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     (disk,) = request.disks
     with connect(request.snapshots_volume) as source, connect(request.disks_volume) as target:
         snapshot = catalogue.find_complete(
@@ -155,7 +155,7 @@ def _clone(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
     return {"path": request.target, "size": found.size}
 
 
-def _restore(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
+def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     _check_running(request, guests)
     with (
         connect(request.snapshots_volume) as source,
@@ -197,7 +197,7 @@ def _closed(volume: Volume, disk: DiskRequest, guests: Guests) -> Iterator[Hold]
     with contextlib.ExitStack() as stack:
         try:
             lock = stack.enter_context(held(volume, disk.path, node=guests.node))
-        except Held as err:
+        except OpenElsewhere as err:
             raise _in_use(disk) from err
         yield lock
 
@@ -215,7 +215,7 @@ def _kept(volume: Volume, path: str, guests: Guests) -> Iterator[Hold]:
     with contextlib.ExitStack() as stack:
         try:
             lock = stack.enter_context(held(volume, path, node=guests.node, shared=True))
-        except Held as err:
+        except OpenElsewhere as err:
             raise GanetiGlusterError(
                 "%s is in use and may be changed or removed" % path,
                 hint="wait until it is no longer in use",
@@ -223,7 +223,7 @@ def _kept(volume: Volume, path: str, guests: Guests) -> Iterator[Hold]:
         yield lock
 
 
-def _remove(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
+def _remove(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     if guests.is_running(request.instance):
         live.undo(guests.connect(request.instance))
     with connect(request.snapshots_volume) as volume:
@@ -235,14 +235,14 @@ def _remove(request: Request, guests: Guests, report: Report) -> dict[str, Any]:
 def _remove_snapshot(volume: Volume, snapshot: catalogue.Snapshot, guests: Guests) -> None:
     try:
         catalogue.remove(volume, snapshot, node=guests.node)
-    except Held as err:
+    except OpenElsewhere as err:
         raise GanetiGlusterError(
             "%s of snapshot %s is in use" % (err.path, snapshot.name),
             hint="wait until the copy has finished",
         ) from err
 
 
-_OPERATIONS: dict[str, Callable[[Request, Guests, Report], dict[str, Any]]] = {
+_OPERATIONS: dict[str, Callable[[SnapshotRequest, Guests, Report], dict[str, Any]]] = {
     TAKE: _take,
     COPY: _copy_disk,
     CLONE: _clone,
@@ -271,7 +271,7 @@ class _Instant:
 
 
 @contextlib.contextmanager
-def _sources(request: Request, guests: Guests, volume: Volume) -> Iterator[_Instant]:
+def _sources(request: SnapshotRequest, guests: Guests, volume: Volume) -> Iterator[_Instant]:
     """The disks at one instant."""
     if not request.running:
         with _resting(request, guests, volume) as checks:
@@ -292,7 +292,7 @@ def _sources(request: Request, guests: Guests, volume: Volume) -> Iterator[_Inst
 
 @contextlib.contextmanager
 def _resting(
-    request: Request, guests: Guests, volume: Volume
+    request: SnapshotRequest, guests: Guests, volume: Volume
 ) -> Iterator[list[Callable[[], None]]]:
     """Keep all disks of a stopped instance as they are; whoever starts it is refused."""
     with contextlib.ExitStack() as stack:
@@ -302,20 +302,20 @@ def _resting(
                 resting = stack.enter_context(
                     at_rest(volume, request.disks_volume, disk.path, node=guests.node)
                 )
-            except (Held, InUse) as err:
+            except (OpenElsewhere, NotAtRest) as err:
                 raise _in_use(disk) from err
             checks.append(resting.check)
         yield checks
 
 
-def _stopped(request: Request, volume: Volume) -> Iterator[tuple[DiskRequest, Source]]:
+def _stopped(request: SnapshotRequest, volume: Volume) -> Iterator[tuple[DiskRequest, Source]]:
     for disk in request.disks:
         with ImageSource(volume, disk.path) as source:
             yield disk, source
 
 
 def _running(
-    request: Request, frozen: live.Frozen, explain: Callable[[], str]
+    request: SnapshotRequest, frozen: live.Frozen, explain: Callable[[], str]
 ) -> Iterator[tuple[DiskRequest, Source]]:
     for disk, device in zip(request.disks, frozen.devices, strict=True):
         name = "disk/%d of %s as it was" % (disk.index, request.instance)
@@ -323,7 +323,7 @@ def _running(
             yield disk, source
 
 
-def _explain(request: Request, guests: Guests) -> str:
+def _explain(request: SnapshotRequest, guests: Guests) -> str:
     """Why QEMU may have ceased to show a disk as it was, "" if that is not known."""
     if not guests.is_running(request.instance):
         return "QEMU of instance %s has ended" % request.instance
@@ -335,7 +335,7 @@ def _explain(request: Request, guests: Guests) -> str:
 
 
 def _copy(
-    request: Request,
+    request: SnapshotRequest,
     source: Source,
     target: NewImage,
     index: int,
@@ -363,7 +363,7 @@ def _copy(
     )
 
 
-def _check_running(request: Request, guests: Guests) -> None:
+def _check_running(request: SnapshotRequest, guests: Guests) -> None:
     running = guests.is_running(request.instance)
     if running == request.running:
         return
@@ -397,7 +397,7 @@ def _image_of(snapshot: catalogue.Snapshot, index: int) -> image.ImageInfo:
     return found
 
 
-def _rotate(request: Request, guests: Guests, volume: Volume, report: Report) -> list[str]:
+def _rotate(request: SnapshotRequest, guests: Guests, volume: Volume, report: Report) -> list[str]:
     if request.keep is None:
         return []
     old = catalogue.outdated(

@@ -15,22 +15,22 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Answer:
+class LookResult:
     """What a look gave: its value, or the error, which is a TimeoutError after the time."""
 
     value: Any = None
     error: Exception | None = None
 
 
-def look(jobs: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Answer]:
+def look(jobs: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, LookResult]:
     """Call all of `jobs` at once and return what each gave after at most `seconds`."""
-    answers: dict[str, Answer] = {}
+    answers: dict[str, LookResult] = {}
 
     def work(name: str, job: Callable[[], Any]) -> None:
         try:
-            answers[name] = Answer(job())
+            answers[name] = LookResult(job())
         except Exception as err:  # handed to the caller
-            answers[name] = Answer(error=err)
+            answers[name] = LookResult(error=err)
 
     threads = [
         threading.Thread(target=work, args=job, name="look %s" % job[0], daemon=True)
@@ -41,6 +41,6 @@ def look(jobs: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, 
         thread.start()
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    late = Answer(error=TimeoutError("no answer after %g s" % seconds))
+    late = LookResult(error=TimeoutError("no answer after %g s" % seconds))
     done = dict(answers)
     return {name: done.get(name, late) for name in jobs}

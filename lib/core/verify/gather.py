@@ -16,7 +16,7 @@ from ganeti_gluster.core.pool import profile
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
-from ganeti_gluster.core.verify.bounded import Answer, look
+from ganeti_gluster.core.verify.bounded import LookResult, look
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.plugin_state import PluginState
@@ -85,7 +85,7 @@ def gather_node(
     answers = look(jobs, seconds=seconds)
     reached, unreachable = [], {}
     for spec in specs:
-        reason = _reason(answers.pop("volume %s" % spec.name, Answer(value="")))
+        reason = _reason(answers.pop("volume %s" % spec.name, LookResult(value="")))
         if reason:
             unreachable[spec.name] = reason
         else:
@@ -108,7 +108,7 @@ def gather_node(
     )
 
 
-def _reason(answer: Answer) -> str:
+def _reason(answer: LookResult) -> str:
     return str(answer.error) if answer.error else str(answer.value or "")
 
 
@@ -198,7 +198,7 @@ def look_at_glusterd(gluster: Gluster = LOCAL) -> dict[str, Any]:
     }
 
 
-def _value(answer: Answer) -> Any:
+def _value(answer: LookResult) -> Any:
     if answer.error:
         raise answer.error
     return answer.value

@@ -20,7 +20,7 @@ _CLIENT = re.compile(
 )
 _HOST = re.compile(r"^\s*option +remote-host +(\S+)\s*$", re.MULTILINE)
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 def clients(volfile: str) -> dict[str, list[str]]:
@@ -33,7 +33,7 @@ def clients(volfile: str) -> dict[str, list[str]]:
     return found
 
 
-def ask_each(volume: Volume, question: Callable[[Volume], Answer]) -> list[Answer]:
+def ask_each(volume: Volume, question: Callable[[Volume], T]) -> list[T]:
     """What each of a volume's bricks answers, asked as a volume of its own.
 
     A brick has the names of the volume, of a sharded file the first piece.  One that
@@ -41,7 +41,7 @@ def ask_each(volume: Volume, question: Callable[[Volume], Answer]) -> list[Answe
     left out.
     """
 
-    def ask(host: str, graph: str) -> list[Answer]:
+    def ask(host: str, graph: str) -> list[T]:
         target = volume.target._replace(servers=((host, names.DEFAULT_PORT),), graph=graph + "\n")
         try:
             brick = Volume(pooled(target, timeout=PROBE_TIMEOUT))

@@ -19,7 +19,7 @@ from ganeti_gluster import errors
 from ganeti_gluster.tools import names
 from ganeti_gluster.tools.gfapi.library import Library, load
 from ganeti_gluster.tools.gfapi.memory import lock_as_used
-from ganeti_gluster.tools.gfapi.probe import PROBE_TIMEOUT, Probe, Server
+from ganeti_gluster.tools.gfapi.probe import PROBE_TIMEOUT, Address, Probe
 
 #: Seconds for which servers that do not answer are waited for.
 CONNECT_TIMEOUT = 10.0
@@ -29,7 +29,7 @@ CONNECT_TIMEOUT = 10.0
 BRICKS_TIMEOUT = 20.0
 
 
-class Target(NamedTuple):
+class ConnectionSpec(NamedTuple):
     """What to connect to, and how; equal targets share one connection.
 
     `servers` are (host, port) pairs, `options` (translator, key, value) overrides of the
@@ -38,7 +38,7 @@ class Target(NamedTuple):
     """
 
     volume: str
-    servers: tuple[Server, ...]
+    servers: tuple[Address, ...]
     log_file: str = "/dev/null"
     log_level: int = 0
     options: tuple[tuple[str, str, str], ...] = ()
@@ -48,7 +48,7 @@ class Target(NamedTuple):
 class Connection:
     """A connected volume of this process."""
 
-    def __init__(self, library: Library, handle: int, target: Target) -> None:
+    def __init__(self, library: Library, handle: int, target: ConnectionSpec) -> None:
         self.library = library
         self.target = target
         self._handle: int | None = handle
@@ -83,8 +83,8 @@ class Connection:
 
 
 _lock = threading.Lock()
-_pool: dict[Target, Connection] = {}
-_connecting: dict[Target, threading.Lock] = {}
+_pool: dict[ConnectionSpec, Connection] = {}
+_connecting: dict[ConnectionSpec, threading.Lock] = {}
 
 
 def _forget_in_child() -> None:
@@ -97,7 +97,7 @@ def _forget_in_child() -> None:
 os.register_at_fork(after_in_child=_forget_in_child)
 
 
-def pooled(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
+def pooled(target: ConnectionSpec, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
     """This process's connection to `target`, made by the first call."""
     with _lock:
         connecting = _connecting.setdefault(target, threading.Lock())
@@ -108,7 +108,7 @@ def pooled(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
         return connection
 
 
-def establish(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
+def establish(target: ConnectionSpec, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
     """Connect; raises a `ConnectError` that says why not.
 
     The servers are asked first, because libgfapi gives a dead one 3 s or far
@@ -152,7 +152,7 @@ def _graph_file(graph: str) -> Iterator[str]:
         yield "/proc/self/fd/%d" % file.fileno()
 
 
-def _new(library: Library, target: Target, servers: Sequence[Server], graph: str) -> int:
+def _new(library: Library, target: ConnectionSpec, servers: Sequence[Address], graph: str) -> int:
     handle = library.call("glfs_new", None, target.volume.encode())
     library.call("glfs_set_logging", None, handle, os.fsencode(target.log_file), target.log_level)
     for option in target.options:
@@ -190,7 +190,9 @@ def _init(library: Library, handle: int, timeout: float) -> int:
         return errno.ETIMEDOUT
 
 
-def _refusal(target: Target, code: int, answers: dict[Server, str | None]) -> errors.ConnectError:
+def _refusal(
+    target: ConnectionSpec, code: int, answers: dict[Address, str | None]
+) -> errors.ConnectError:
     tried = [(names.server(*server), reason or "answers") for server, reason in answers.items()]
     volume = target.volume
     if code in (errno.ENOENT, errno.ENOMEM):  # ENOMEM from GlusterFS 11 on

@@ -19,7 +19,7 @@ GRACE = 0.3
 #: How much of the time one server has, so that its own reason comes in time.
 _SHARE = 0.9
 
-Server = tuple[str, int]
+Address = tuple[str, int]
 
 _SILENT = "no answer in time"
 _NOT_AWAITED = "was not waited for"
@@ -40,10 +40,10 @@ class Probe:
     included in `timeout` seconds.
     """
 
-    def __init__(self, servers: Sequence[Server], *, timeout: float = PROBE_TIMEOUT) -> None:
-        self._answers: queue.SimpleQueue[tuple[Server, str | None]] = queue.SimpleQueue()
+    def __init__(self, servers: Sequence[Address], *, timeout: float = PROBE_TIMEOUT) -> None:
+        self._answers: queue.SimpleQueue[tuple[Address, str | None]] = queue.SimpleQueue()
         self._deadline = time.monotonic() + timeout
-        self._found: dict[Server, str | None] = dict.fromkeys(servers, _SILENT)
+        self._found: dict[Address, str | None] = dict.fromkeys(servers, _SILENT)
         for server in self._found:
             # Daemon threads: a resolver that hangs must not hold up the process.
             threading.Thread(
@@ -51,7 +51,7 @@ class Probe:
                 daemon=True,
             ).start()
 
-    def answers(self) -> dict[Server, str | None]:
+    def answers(self) -> dict[Address, str | None]:
         """What each server answered: None for a live one, else the reason.
 
         As soon as one is live the others have `GRACE` seconds left.  Keeps the
@@ -59,7 +59,7 @@ class Probe:
         """
         return self._collect(lambda: False)
 
-    def until_best(self) -> dict[Server, str | None]:
+    def until_best(self) -> dict[Address, str | None]:
         """As `answers`, but at once when the first live one in the order given is known."""
         found = self._collect(self._best_known)
         if not self._best_known():
@@ -74,7 +74,7 @@ class Probe:
         best = next((reason for reason in answers if reason is None or reason is _SILENT), "")
         return best is None
 
-    def _collect(self, enough: Callable[[], bool]) -> dict[Server, str | None]:
+    def _collect(self, enough: Callable[[], bool]) -> dict[Address, str | None]:
         deadline = self._deadline
         for _ in range(len(self._found)):
             try:
@@ -90,13 +90,13 @@ class Probe:
 
 
 def probe(
-    servers: Sequence[Server], *, timeout: float = PROBE_TIMEOUT
-) -> dict[Server, str | None]:
+    servers: Sequence[Address], *, timeout: float = PROBE_TIMEOUT
+) -> dict[Address, str | None]:
     """What each server answered; see `Probe.answers`."""
     return Probe(servers, timeout=timeout).answers()
 
 
-def _try(server: Server, timeout: float) -> str | None:
+def _try(server: Address, timeout: float) -> str | None:
     host, port = server
     try:
         # As bytes: for text Python loads its tables of international names first.

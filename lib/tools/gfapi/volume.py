@@ -9,7 +9,12 @@ import time
 from types import TracebackType
 from typing import NamedTuple
 
-from ganeti_gluster.tools.gfapi.connection import CONNECT_TIMEOUT, Connection, Target, pooled
+from ganeti_gluster.tools.gfapi.connection import (
+    CONNECT_TIMEOUT,
+    Connection,
+    ConnectionSpec,
+    pooled,
+)
 from ganeti_gluster.tools.gfapi.file import File
 from ganeti_gluster.tools.gfapi.library import raise_errno
 from ganeti_gluster.tools.gfapi.stat import FileStat, Space, file_stat, space
@@ -64,7 +69,7 @@ class Volume:
                 file.abandon()
 
     @property
-    def target(self) -> Target:
+    def target(self) -> ConnectionSpec:
         """What this is a connection to."""
         return self._connection.target
 
@@ -274,7 +279,7 @@ def encode(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def connect(target: Target, *, timeout: float = CONNECT_TIMEOUT) -> Volume:
+def connect(target: ConnectionSpec, *, timeout: float = CONNECT_TIMEOUT) -> Volume:
     """A volume of this process's pool; connects where the pool has none.
 
     Raises a `ConnectError` after at most `timeout` seconds, or `LibraryMissing`.

@@ -43,7 +43,7 @@ OPEN_OPERATIONS = (
 PROGRAMS = {OURS: "ours", PEER: "stock"}
 
 
-class Daemon:
+class AttachDaemon:
     """A running daemon.py; a context manager that ends it."""
 
     def __init__(self, side: str, volume: str) -> None:
@@ -55,7 +55,7 @@ class Daemon:
             text=True,
         )
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> AttachDaemon:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -76,7 +76,7 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def busy_mount(volume: str, daemon: Daemon) -> Iterator[None]:
+def busy_mount(volume: str, daemon: AttachDaemon) -> Iterator[None]:
     """Mount the volume and keep a file of it open in the block."""
     path = "%s/bench-open.0" % DIRECTORY
     daemon.seconds("create", path, SIZE_MIB)
@@ -94,7 +94,7 @@ def operations(state: str) -> tuple[tuple[str, int], ...]:
     return OPEN_OPERATIONS if state == "open" else OPERATIONS
 
 
-def life(daemons: dict[str, Daemon], index: int, state: str) -> dict[str, dict[str, float]]:
+def life(daemons: dict[str, AttachDaemon], index: int, state: str) -> dict[str, dict[str, float]]:
     """Create, use and remove a disk on each side; the seconds by operation and side."""
     seconds: dict[str, dict[str, float]] = {}
     for operation, size in operations(state):
@@ -112,7 +112,7 @@ def main() -> None:
     samples: dict[str, Samples] = {name: {OURS: [], PEER: []} for name, _ in operations(state)}
     mount.unmount()
     with contextlib.ExitStack() as stack:
-        daemons = {side: stack.enter_context(Daemon(side, volume)) for side in PROGRAMS}
+        daemons = {side: stack.enter_context(AttachDaemon(side, volume)) for side in PROGRAMS}
         if state == "mounted":
             stack.enter_context(busy_mount(volume, daemons[OURS]))
         else:

@@ -15,17 +15,17 @@ from ganeti_gluster import constants
 from ganeti_gluster.core.export import Export, ExportFailed, control, export, loop, nbd, users
 from ganeti_gluster.core.serve import control as server_control
 from ganeti_gluster.core.serve import files
-from ganeti_gluster.core.volume import Server, VolumeSpec
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandFailed, CommandResult
 
-SPEC = VolumeSpec("gv0", (Server("node1", 24007), Server("node2", 24007)))
+SPEC = VolumeSpec("gv0", (VolfileServer("node1", 24007), VolfileServer("node2", 24007)))
 IMAGE = "ganeti/9f8d.0"
 MIB = 1 << 20
 
 
-def served(state: str = server_control.SERVING, why: str = "") -> server_control.Status:
-    return server_control.Status(
+def served(state: str = server_control.SERVING, why: str = "") -> server_control.ServerStatus:
+    return server_control.ServerStatus(
         state=state,
         mode="exclusive",
         size=64 * MIB,
@@ -50,7 +50,7 @@ class Node:
         self.active = False
         self.answers = True
         self.argv: list[str] = []  # of the unit that was started last
-        self.server: server_control.Status | Exception | None = served()
+        self.server: server_control.ServerStatus | Exception | None = served()
         self.dies = False  # when its device is flushed
         self.fail: str | None = None
         self.code = 1
@@ -84,7 +84,9 @@ class Node:
 
     loops = False
 
-    def server_status(self, key: str, *, timeout: float = 5.0) -> server_control.Status | None:
+    def server_status(
+        self, key: str, *, timeout: float = 5.0
+    ) -> server_control.ServerStatus | None:
         if isinstance(self.server, Exception):
             raise self.server
         return self.server
@@ -178,7 +180,7 @@ def test_constructing_one_does_nothing(node: Node) -> None:
     ],
 )
 def test_an_image_that_is_not_served_here_is_not_exported(
-    node: Node, server: server_control.Status | Exception | None, reason: str
+    node: Node, server: server_control.ServerStatus | Exception | None, reason: str
 ) -> None:
     node.server = server
     with pytest.raises(

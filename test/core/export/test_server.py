@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ganeti_gluster.core.export import control, fuse
-from ganeti_gluster.core.export.server import Server
+from ganeti_gluster.core.export.server import FuseServer
 
 MIB = 1 << 20
 
@@ -55,7 +55,7 @@ class Kernel:
         self.image = image
         self.socket, self.other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(5)
-        self.server = Server(self.other.fileno(), image)
+        self.server = FuseServer(self.other.fileno(), image)
         self.buffer = bytearray(fuse.REQUEST_SIZE)
         self.more = True
 

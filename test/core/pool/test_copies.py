@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core.pool import blame, copies, moves, steps
+from ganeti_gluster.core.pool import blame, brick_moves, copies, steps
+from ganeti_gluster.core.pool.brick_moves import BrickMove, BrickMover, MoveRefused
 from ganeti_gluster.core.pool.copies import NotWhole
 from ganeti_gluster.core.pool.members import Pool
-from ganeti_gluster.core.pool.moves import Move, Mover, MoveRefused
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import (
     BrickStatus,
@@ -153,14 +153,14 @@ def test_a_brick_that_nobody_can_ask_is_not_relied_on() -> None:
 # -- moves --------------------------------------------------------------------------------
 
 
-def mover(crew: Crew, monkeypatch: pytest.MonkeyPatch, nodes: list[str] = NODES) -> Mover:
+def mover(crew: Crew, monkeypatch: pytest.MonkeyPatch, nodes: list[str] = NODES) -> BrickMover:
     monkeypatch.setattr(steps.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(moves, "BRICK_SECONDS", 0.01)
+    monkeypatch.setattr(brick_moves, "BRICK_SECONDS", 0.01)
     found: Any = crew
-    return Mover(found, pool(), nodes, lambda line: crew.asked.append(line))
+    return BrickMover(found, pool(), nodes, lambda line: crew.asked.append(line))
 
 
-MOVE = Move("gv0", brick("node2"), "node4", PATH)
+MOVE = BrickMove("gv0", brick("node2"), "node4", PATH)
 
 
 def test_a_brick_is_not_moved_while_the_others_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:

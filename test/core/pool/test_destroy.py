@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.pool import destroy
-from ganeti_gluster.core.pool.destroy import InUse
+from ganeti_gluster.core.pool.destroy import VolumeInUse
 from ganeti_gluster.core.pool.facts import PlaceFacts
 from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.core.pool.steps import Step, StepFailed, run
@@ -108,6 +108,7 @@ def test_one_that_is_half_destroyed_is_looked_at_as_well(cluster: Cluster) -> No
 def test_images_that_are_shown() -> None:
     destroy.check_images("gv0", [])
     with pytest.raises(
-        InUse, match=r"has 6 image\(s\) that belong to no instance: 0, 1, 2, 3, 4 …; use --force"
+        VolumeInUse,
+        match=r"has 6 image\(s\) that belong to no instance: 0, 1, 2, 3, 4 …; use --force",
     ):
         destroy.check_images("gv0", [str(number) for number in range(6)])

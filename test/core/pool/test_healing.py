@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from ganeti_gluster.core.pool import healing, held, moves, reopen
+from ganeti_gluster.core.pool import brick_moves, healing, post_op_delay, reopen
 from ganeti_gluster.core.pool.healing import HealStuck
 from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.tools.command import CommandFailed
@@ -96,11 +96,11 @@ TOGGLED = ("volume set gv0 %s off" % reopen.OPTION, "volume reset gv0 %s" % reop
 def heal(monkeypatch, stub, *, node="node3"):
     """Wait for the heal of node3's brick; what was said."""
     monkeypatch.setattr(healing, "HEAL_PAUSE", 0)
-    monkeypatch.setattr(held, "SWITCH_SECONDS", 0)
+    monkeypatch.setattr(post_op_delay, "SWITCH_SECONDS", 0)
     monkeypatch.setattr(healing.time, "monotonic", lambda: stub.now)
     said = []
     pool = Pool("node1", "uuid-node1", tuple(peers()), (stub.shape,), {})
-    waiting = moves.Mover(stub, pool, NODES, said.append)
+    waiting = brick_moves.BrickMover(stub, pool, NODES, said.append)
     try:
         waiting.heal("gv0", node, PATH if node else "")
     except HealStuck as err:
@@ -173,12 +173,12 @@ def test_writers_that_keep_a_heal_up_let_go_of_their_locks(monkeypatch):
         (volume(replica=1), [1] * 5 + [0], []),
         # left by a command that was killed
         (
-            volume(options={held.OPTION: "0"}),
+            volume(options={post_op_delay.OPTION: "0"}),
             [0],
             ["volume reset gv0 cluster.post-op-delay-secs"],
         ),
         (
-            volume(options={held.OPTION: "3"}),
+            volume(options={post_op_delay.OPTION: "3"}),
             [1] * 5 + [0],
             [
                 "volume set gv0 cluster.post-op-delay-secs 0",

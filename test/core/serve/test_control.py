@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ganeti_gluster.core.serve import control, files
-from ganeti_gluster.core.serve.control import NoAnswer, NoServer, Status
+from ganeti_gluster.core.serve.control import NoAnswer, NoServer, ServerStatus
 
 from .conftest import Serve, status
 
@@ -18,7 +18,7 @@ def test_a_status_is_read(serve: Serve) -> None:
         state="waiting", mode="shared", peers="12 345", users="2", waiting="1700000000.125",
         why="write: No space left on device", requests="2", connected="1",
     )]})  # fmt: skip
-    assert control.status("k") == Status(
+    assert control.status("k") == ServerStatus(
         state=control.WAITING,
         mode="shared",
         size=1048576,

@@ -13,7 +13,7 @@ from local_volume import LocalVolume
 from ganeti_gluster.core.serve import hold
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
 from ganeti_gluster.core.serve.hold import LockLost, held
-from ganeti_gluster.core.serve.holder import Held, Holder, node_number, work_number
+from ganeti_gluster.core.serve.holder import LockHolder, OpenElsewhere, node_number, work_number
 
 IMAGE = "ganeti/x.0"
 NODES = ["node1", "node2"]
@@ -62,19 +62,19 @@ def test_readers_share_an_image(volume: Any) -> None:
         with held(volume, IMAGE, node="node2", shared=True) as other:
             one.check()
             other.check()
-        with pytest.raises(Held) as caught, held(volume, IMAGE, node="node2"):
+        with pytest.raises(OpenElsewhere) as caught, held(volume, IMAGE, node="node2"):
             pytest.fail("it is read")
-    assert caught.value.holder == Holder(work_number("node1"), SHARED)
+    assert caught.value.holder == LockHolder(work_number("node1"), SHARED)
 
 
 def test_an_image_that_a_node_has_open_is_refused(volume: Any, clock: Clock) -> None:
     with (
         volume.elsewhere(IMAGE, node_number("node2")),
-        pytest.raises(Held) as caught,
+        pytest.raises(OpenElsewhere) as caught,
         held(volume, IMAGE, node="node1", own_seconds=60),
     ):
         pytest.fail("another has it")
-    assert caught.value.holder == Holder(node_number("node2"), EXCLUSIVE)
+    assert caught.value.holder == LockHolder(node_number("node2"), EXCLUSIVE)
     assert clock.now == 0.0
     assert volume.files == []
 
@@ -90,7 +90,7 @@ def test_what_this_node_had_before_it_restarted_is_waited_for(
         assert clock.now == 20.0
     with (
         volume.elsewhere(IMAGE, number),
-        pytest.raises(Held),
+        pytest.raises(OpenElsewhere),
         held(volume, IMAGE, node="node1", own_seconds=60),
     ):
         pytest.fail("it does not let go")
@@ -122,7 +122,7 @@ def test_an_image_that_took_the_name_meanwhile_is_locked(
 
 
 def test_an_image_is_removed_unless_another_has_it(volume: Any) -> None:
-    with volume.elsewhere(IMAGE, 7), pytest.raises(Held):
+    with volume.elsewhere(IMAGE, 7), pytest.raises(OpenElsewhere):
         hold.remove(volume, IMAGE, node="node1")
     assert volume.read(IMAGE) == b"old" * 1000
     assert hold.remove(volume, IMAGE, node="node1")
@@ -140,7 +140,10 @@ def test_other_errors_are_the_volumes(volume: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_work_is_told_from_a_server() -> None:
-    server, work = Holder(node_number("node2"), SHARED), Holder(work_number("node2"), SHARED)
+    server, work = (
+        LockHolder(node_number("node2"), SHARED),
+        LockHolder(work_number("node2"), SHARED),
+    )
     assert server.name(NODES) == "node node2"
     assert work.name(NODES) == "node node2 for a snapshot, copy or removal"
     assert (server.works(NODES), work.works(NODES)) == (False, True)

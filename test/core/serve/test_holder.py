@@ -12,7 +12,7 @@ import pytest
 
 from ganeti_gluster.core.serve import holder
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.core.serve.holder import Held, Holder, LastUser, node_number
+from ganeti_gluster.core.serve.holder import LastUser, LockHolder, OpenElsewhere, node_number
 from ganeti_gluster.tools.gfapi import File, Volume
 
 IMAGE = "ganeti/x.0"
@@ -71,14 +71,14 @@ def volume(conflict: tuple[int, int] | None = None, word: bytes | int = errno.EN
 
 def test_a_holder_is_known_by_its_number() -> None:
     nodes = ["node1.example.com", "node2.example.com"]
-    found = Holder(node_number(nodes[1]), EXCLUSIVE)
+    found = LockHolder(node_number(nodes[1]), EXCLUSIVE)
     assert found.name(nodes) == "node node2.example.com"
     assert found.name(nodes[:1]) == "an unknown node (%d)" % found.number
 
 
 def test_nodes_of_one_number_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holder, "node_number", lambda node: 1)
-    assert Holder(1, SHARED).name(["node1", "node2"]) == "node node1 or node2"
+    assert LockHolder(1, SHARED).name(["node1", "node2"]) == "node node1 or node2"
 
 
 def test_numbers_fit_into_a_pid() -> None:
@@ -89,7 +89,7 @@ def test_numbers_fit_into_a_pid() -> None:
 
 
 def test_a_refusal_names_the_image() -> None:
-    assert str(Held(IMAGE, None)) == "image ganeti/x.0 is open on another node"
+    assert str(OpenElsewhere(IMAGE, None)) == "image ganeti/x.0 is open on another node"
     assert str(LastUser(IMAGE, 7, "w")) == ("the last user of image ganeti/x.0 has not closed it")
 
 
@@ -134,14 +134,14 @@ def test_a_lock_tells_who_has_the_image(
 ) -> None:
     asked = ask_bricks(monkeypatch)
     opened = volume((kind, 1177))
-    assert holder.holder_of(opened, IMAGE) == Holder(1177, mode)
+    assert holder.holder_of(opened, IMAGE) == LockHolder(1177, mode)
     assert cast(FakeVolume, opened).file.calls == [fcntl.F_WRLCK]
     assert asked == []
 
 
 def test_a_lock_that_one_brick_alone_remembers_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     ask_bricks(monkeypatch, None, (fcntl.F_RDLCK, 9), None)
-    assert holder.holder_of(volume(), IMAGE) == Holder(9, SHARED)
+    assert holder.holder_of(volume(), IMAGE) == LockHolder(9, SHARED)
 
 
 def test_an_image_without_a_lock_on_any_brick_is_nobodys(
@@ -155,8 +155,8 @@ def test_an_image_without_a_lock_on_any_brick_is_nobodys(
 def test_all_holders_are_known_by_the_bricks(monkeypatch: pytest.MonkeyPatch) -> None:
     ask_bricks(monkeypatch, (fcntl.F_RDLCK, 1), (fcntl.F_RDLCK, 2), None)
     found = holder.holders_of(volume((fcntl.F_RDLCK, 1)), IMAGE)
-    assert found == {Holder(1, SHARED), Holder(2, SHARED)}
-    assert holder.holders_of(volume(), IMAGE) == {Holder(1, SHARED), Holder(2, SHARED)}
+    assert found == {LockHolder(1, SHARED), LockHolder(2, SHARED)}
+    assert holder.holders_of(volume(), IMAGE) == {LockHolder(1, SHARED), LockHolder(2, SHARED)}
 
 
 def test_a_file_is_let_go_whatever_its_brick_says() -> None:

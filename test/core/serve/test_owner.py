@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ganeti_gluster.core.serve import files, owner
-from ganeti_gluster.core.serve.owner import NotGiven
+from ganeti_gluster.core.serve.owner import OwnerNotSet
 
 from .conftest import FakeServer
 
@@ -43,7 +43,7 @@ def test_a_server_that_does_not_do_it_is_an_error(
 ) -> None:
     serve("gv0-01", {"owner 4100": [answer]})
     with pytest.raises(
-        NotGiven, match="cannot give user 4100 access to image server gv0-01: .*" + why
+        OwnerNotSet, match="cannot give user 4100 access to image server gv0-01: .*" + why
     ):
         owner.give([files.path("gv0-01", "nbd")], 4100)
 

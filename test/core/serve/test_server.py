@@ -12,11 +12,11 @@ import pytest
 from ganeti_gluster import constants
 from ganeti_gluster.core.serve import control, files, server
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.core.serve.holder import Held, Holder, LastUser
+from ganeti_gluster.core.serve.holder import LastUser, LockHolder, OpenElsewhere
 from ganeti_gluster.core.serve.server import (
     ImageGone,
+    ImageHasClients,
     ImageServer,
-    InUse,
     ServerFailed,
     qemu_blockdev,
     qemu_uri,
@@ -134,16 +134,16 @@ def failing(systemd: Systemd, left: str | None) -> None:
 @pytest.mark.parametrize(
     ("left", "holder"),
     [
-        ("held=1177 shared\n", Holder(1177, SHARED)),
-        ("held=1177 exclusive\n", Holder(1177, EXCLUSIVE)),
+        ("held=1177 shared\n", LockHolder(1177, SHARED)),
+        ("held=1177 exclusive\n", LockHolder(1177, EXCLUSIVE)),
         ("held=0 exclusive\n", None),  # it has let go meanwhile
     ],
 )
 def test_an_image_that_another_has_is_held(
-    image: ImageServer, systemd: Systemd, left: str, holder: Holder | None
+    image: ImageServer, systemd: Systemd, left: str, holder: LockHolder | None
 ) -> None:
     failing(systemd, left)
-    with pytest.raises(Held) as caught:
+    with pytest.raises(OpenElsewhere) as caught:
         image.open(number=7)
     assert (caught.value.path, caught.value.holder) == (IMAGE, holder)
 
@@ -222,7 +222,7 @@ def test_nothing_is_left_of_a_server_that_did_not_start(
     image: ImageServer, systemd: Systemd, directory: Path
 ) -> None:
     failing(systemd, "held=9 shared\n")
-    with pytest.raises(Held):
+    with pytest.raises(OpenElsewhere):
         image.open(number=7)
     assert systemd.commands == [STOP, RESET, START, STOP, RESET]
     assert os.listdir(directory) == [".lock"]
@@ -261,13 +261,13 @@ def test_a_server_changes_its_mode(
 
 @pytest.mark.parametrize(
     ("answer", "holder"),
-    [("held=1177 shared\n", Holder(1177, SHARED)), ("held=0 exclusive\n", None)],
+    [("held=1177 shared\n", LockHolder(1177, SHARED)), ("held=0 exclusive\n", None)],
 )
 def test_a_mode_that_another_keeps_out_is_held(
-    image: ImageServer, systemd: Systemd, serve: Serve, answer: str, holder: Holder | None
+    image: ImageServer, systemd: Systemd, serve: Serve, answer: str, holder: LockHolder | None
 ) -> None:
     serve(KEY, {"status": [status(mode=SHARED)], "mode exclusive": [answer]})
-    with pytest.raises(Held) as caught:
+    with pytest.raises(OpenElsewhere) as caught:
         image.open(number=7, mode=EXCLUSIVE)
     assert caught.value.holder == holder
     assert systemd.commands == []
@@ -430,7 +430,7 @@ def test_an_image_with_clients_stays_open(
 ) -> None:
     open_in_files()
     serve(KEY, {"close": [answer]})
-    with pytest.raises(InUse) as caught:
+    with pytest.raises(ImageHasClients) as caught:
         image.close()
     assert caught.value.peers == peers
     assert str(caught.value) == "image ganeti/x.0 is still in use" + hint
@@ -495,5 +495,5 @@ def test_another_uri_is_none_of_ours(uri: str) -> None:
 
 
 def test_each_failure_is_one_that_the_edges_know() -> None:
-    for error in (Held(IMAGE, None), LastUser(IMAGE, 1, "w"), InUse(IMAGE, ())):
+    for error in (OpenElsewhere(IMAGE, None), LastUser(IMAGE, 1, "w"), ImageHasClients(IMAGE, ())):
         assert isinstance(error, GanetiGlusterError)

@@ -9,9 +9,9 @@ import pytest
 
 from ganeti_gluster.core.services import answers, config, control
 from ganeti_gluster.core.services import node as on_node
-from ganeti_gluster.core.services.answers import Answer
-from ganeti_gluster.core.services.config import Configuration
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.answers import NodeAnswer
+from ganeti_gluster.core.services.config import ServicesConfig
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.services.systemd import UnitState
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.decode import as_data
@@ -24,19 +24,19 @@ class Running:
 
     def read(self, units: list[str]) -> dict[str, UnitState]:
         return {
-            unit: UnitState(unit, unit.startswith("swift"), Status.RUNNING, pid=7)
+            unit: UnitState(unit, unit.startswith("swift"), ServiceStatus.RUNNING, pid=7)
             for unit in units
         }
 
 
-def status_answer(configuration: Configuration = Configuration()) -> Answer:  # noqa: B008
-    return Answer(json.dumps(on_node.status(configuration, Running())))  # type: ignore[arg-type]
+def status_answer(configuration: ServicesConfig = ServicesConfig()) -> NodeAnswer:  # noqa: B008
+    return NodeAnswer(json.dumps(on_node.status(configuration, Running())))  # type: ignore[arg-type]
 
 
 def test_a_node_tells_all_that_the_master_wants_to_know() -> None:
     found = answers.parse_status(status_answer(), "node1", [SWIFT])[SWIFT.name]
     assert [(s.node, s.name, s.unit, s.status, s.pid) for s in found] == [
-        ("node1", name, "swift-%s" % name, Status.RUNNING, 7)
+        ("node1", name, "swift-%s" % name, ServiceStatus.RUNNING, 7)
         for name in ("account", "container", "object", "proxy")
     ]
 
@@ -46,18 +46,18 @@ def test_a_service_manager_that_does_not_answer_is_unknown_with_the_reason() -> 
         def read(self, units: list[str]) -> dict[str, UnitState]:
             raise GanetiGlusterError("systemctl show: did not end within 4 s")
 
-    answer = Answer(json.dumps(on_node.status(Configuration(), Silent())))  # type: ignore[arg-type]
+    answer = NodeAnswer(json.dumps(on_node.status(ServicesConfig(), Silent())))  # type: ignore[arg-type]
     found = answers.parse_status(answer, "node1", [SWIFT])[SWIFT.name]
     assert {(s.status, s.message) for s in found} == {
-        (Status.UNKNOWN, "systemctl show: did not end within 4 s")
+        (ServiceStatus.UNKNOWN, "systemctl show: did not end within 4 s")
     }
 
 
 def test_a_node_tells_which_one_it_takes_for_the_master() -> None:
-    told = on_node.status(Configuration(), Running(), master="node2")  # type: ignore[arg-type]
-    assert answers.master(Answer(json.dumps(told))) == "node2"
+    told = on_node.status(ServicesConfig(), Running(), master="node2")  # type: ignore[arg-type]
+    assert answers.master(NodeAnswer(json.dumps(told))) == "node2"
     del told["master"]
-    assert answers.master(Answer(json.dumps(told))) == ""
+    assert answers.master(NodeAnswer(json.dumps(told))) == ""
 
 
 SO_DEEP = "[" * 10000 + "]" * 10000
@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_not_understood(change: dict[str, Any], where: str)
     for place in (told, own, own["services"][0]):
         place.update({name: value for name, value in change.items() if name in place})
     with pytest.raises(GanetiGlusterError, match="^its answer is not understood: .*%s" % where):
-        answers.parse_status(Answer(json.dumps(told)), "node1", [SWIFT])
+        answers.parse_status(NodeAnswer(json.dumps(told)), "node1", [SWIFT])
 
 
 @pytest.mark.parametrize("name", ["types", "master", "error", "format", "else"])
@@ -109,14 +109,14 @@ def test_an_answer_that_is_nested_deeply_is_not_understood(name: str) -> None:
     told = {**json.loads(status_answer().output), name: None}
     output = json.dumps(told).replace(": null", ": " + SO_DEEP, 1)
     with pytest.raises(GanetiGlusterError, match=r"^its answer is not understood: "):
-        answers.parse_status(Answer(output), "node1", [SWIFT])
+        answers.parse_status(NodeAnswer(output), "node1", [SWIFT])
 
 
 @pytest.mark.parametrize("master", [["x"], 1, "\0", "x" * 300])
 def test_a_vote_that_does_not_fit_is_not_understood(master: object) -> None:
     told = {**json.loads(status_answer().output), "master": master}
     with pytest.raises(GanetiGlusterError, match=r"^its answer is not understood: master: "):
-        answers.master(Answer(json.dumps(told)))
+        answers.master(NodeAnswer(json.dumps(told)))
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_a_vote_that_does_not_fit_is_not_understood(master: object) -> None:
     ],
 )
 def test_outcomes_that_do_not_fit_are_failures(outcomes: Any) -> None:
-    usual = as_data(control.Outcome("", SWIFT.name, "account", "done", Status.RUNNING))
+    usual = as_data(control.Outcome("", SWIFT.name, "account", "done", ServiceStatus.RUNNING))
     if outcomes and isinstance(outcomes[0], dict):
         outcomes = [{**usual, **outcomes[0]}]
-    answer = Answer(json.dumps({"format": 1, "outcomes": outcomes}))
+    answer = NodeAnswer(json.dumps({"format": 1, "outcomes": outcomes}))
     (found,) = answers.parse_outcomes(answer, SWIFT, SWIFT.services[:1], "node1")
     assert (found.node, found.service, found.result) == ("node1", "account", control.FAILED)
     assert found.message.startswith("its answer is not understood: outcomes")
@@ -145,7 +145,7 @@ def test_outcomes_that_do_not_fit_are_failures(outcomes: Any) -> None:
 @pytest.mark.parametrize("types", [[], "x", {"GLUSTER_SWIFT": ["x"]}, {"\0": "x"}])
 def test_digests_that_do_not_fit_are_not_understood(types: object) -> None:
     with pytest.raises(GanetiGlusterError, match=r"^its answer is not understood: types"):
-        answers.digests(Answer(json.dumps({"format": 1, "types": types})))
+        answers.digests(NodeAnswer(json.dumps({"format": 1, "types": types})))
 
 
 @pytest.mark.parametrize(
@@ -178,25 +178,25 @@ def test_a_node_daemon_is_read_no_further_than_it_may_say() -> None:
 def test_a_node_with_another_master_list_is_unknown() -> None:
     other = config.parse("[GLUSTER_SWIFT]\nservice.proxy = swift-proxy\n")
     found = answers.parse_status(status_answer(other), "node1", [SWIFT])[SWIFT.name]
-    assert [s.status for s in found] == [Status.UNKNOWN] * 4
+    assert [s.status for s in found] == [ServiceStatus.UNKNOWN] * 4
     assert found[0].message == answers.OTHER_CONFIGURATION
 
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(reason="no connection within 5 s"), "no connection within 5 s"),
-        (Answer("Traceback"), "its answer is not understood: it is not JSON: Traceback"),
-        (Answer('{"format": 99}'), "it has a different version of ganeti-gluster"),
-        (Answer('{"format": 1, "error": "no such file"}'), "no such file"),
+        (NodeAnswer(reason="no connection within 5 s"), "no connection within 5 s"),
+        (NodeAnswer("Traceback"), "its answer is not understood: it is not JSON: Traceback"),
+        (NodeAnswer('{"format": 99}'), "it has a different version of ganeti-gluster"),
+        (NodeAnswer('{"format": 1, "error": "no such file"}'), "no such file"),
     ],
 )
-def test_no_answer_is_a_reason(answer: Answer, reason: str) -> None:
+def test_no_answer_is_a_reason(answer: NodeAnswer, reason: str) -> None:
     with pytest.raises(GanetiGlusterError, match="^%s$" % reason):
         answers.parse_status(answer, "node1", [SWIFT])
     outcomes = answers.parse_outcomes(answer, SWIFT, SWIFT.services, "node1")
     assert [(o.result, o.status, o.message) for o in outcomes] == [
-        (control.FAILED, Status.UNKNOWN, reason)
+        (control.FAILED, ServiceStatus.UNKNOWN, reason)
     ] * 4
 
 
@@ -249,7 +249,7 @@ def test_the_commands_are_links_that_follow_the_configuration(tmp_path: Any) -> 
     own.write_text("the administrator's own")
     (tmp_path / "gluster-services-status").symlink_to(script)
     nfs = config.parse("[NFS]\nservice.a = a\n")
-    for configuration in (nfs, nfs, Configuration()):
+    for configuration in (nfs, nfs, ServicesConfig()):
         names = on_node.make_commands(configuration, directory=str(tmp_path), script=script)
         links = {path.name for path in tmp_path.iterdir() if path.is_symlink()}
         assert links == {*names, "gluster-services-status"} - {own.name}
@@ -260,4 +260,4 @@ def test_an_unknown_command_is_refused() -> None:
     with pytest.raises(
         GanetiGlusterError, match="is not a command in the configuration of this node"
     ):
-        on_node.control("gluster-services-start-NFS", Configuration(), Running())  # type: ignore[arg-type]
+        on_node.control("gluster-services-start-NFS", ServicesConfig(), Running())  # type: ignore[arg-type]

@@ -9,8 +9,8 @@ import pytest
 from ganeti_gluster.core.services.config import (
     BUILT_IN,
     GLUSTER_SWIFT,
-    Configuration,
     InvalidConfiguration,
+    ServicesConfig,
     digest,
     load,
     parse,
@@ -20,7 +20,7 @@ from ganeti_gluster.core.services.model import Service
 
 def test_without_a_file_there_is_what_is_built_in(tmp_path: Path) -> None:
     found = load(str(tmp_path / "none.conf"))
-    assert found == Configuration()
+    assert found == ServicesConfig()
     swift = found.type("gluster_swift")
     assert [service.name for service in swift.services] == [
         "account",
@@ -102,4 +102,4 @@ def test_what_is_wrong_is_said_with_file_and_section(
 
 def test_an_unknown_type_is_answered_with_those_there_are() -> None:
     with pytest.raises(InvalidConfiguration, match="the known types are GLUSTER_SWIFT, GLUSTER"):
-        Configuration().type("NFS")
+        ServicesConfig().type("NFS")

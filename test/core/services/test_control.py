@@ -18,12 +18,17 @@ from ganeti_gluster.core.services.control import (
     UNCHANGED,
     Controller,
 )
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.services.systemd import UnitState
 from ganeti_gluster.errors import GanetiGlusterError
 
 SWIFT = BUILT_IN[0]
-R, S, N, U = Status.RUNNING, Status.STOPPED, Status.NOT_INSTALLED, Status.UNKNOWN
+R, S, N, U = (
+    ServiceStatus.RUNNING,
+    ServiceStatus.STOPPED,
+    ServiceStatus.NOT_INSTALLED,
+    ServiceStatus.UNKNOWN,
+)
 UNITS = ("swift-account", "swift-container", "swift-object", "swift-proxy")
 
 
@@ -68,7 +73,7 @@ class Fake:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def run(self, verb: str) -> dict[str, tuple[str, Status, str]]:
+    def run(self, verb: str) -> dict[str, tuple[str, ServiceStatus, str]]:
         controller = Controller(self, SWIFT.name, sleep=self.sleep, clock=lambda: self.now)
         return {
             outcome.service: (outcome.result, outcome.status, outcome.message)

@@ -7,20 +7,20 @@ import itertools
 import pytest
 
 from ganeti_gluster.core.services.events import Event, changes, with_since
-from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
 
 R, S, P, N, U = (
-    Status.RUNNING,
-    Status.STOPPED,
-    Status.PARTIALLY_UP,
-    Status.NOT_INSTALLED,
-    Status.UNKNOWN,
+    ServiceStatus.RUNNING,
+    ServiceStatus.STOPPED,
+    ServiceStatus.PARTIALLY_UP,
+    ServiceStatus.NOT_INSTALLED,
+    ServiceStatus.UNKNOWN,
 )
 TYPE = "GLUSTER_SWIFT"
 
 
 def snapshot(
-    time: float, failures: dict[str, str] | None = None, **nodes: dict[str, Status]
+    time: float, failures: dict[str, str] | None = None, **nodes: dict[str, ServiceStatus]
 ) -> ClusterServices:
     """`snapshot(1, node1={"proxy": R}, …)`."""
     return ClusterServices(
@@ -42,14 +42,14 @@ def brief(events: list[Event]) -> list[tuple[str, ...]]:
 
 
 def test_no_change_no_event() -> None:
-    for a, b in itertools.product(Status, repeat=2):
+    for a, b in itertools.product(ServiceStatus, repeat=2):
         old = snapshot(1, node1={"proxy": a}, node2={"proxy": b})
         new = snapshot(2, node1={"proxy": a}, node2={"proxy": b})
         assert changes(old, new) == []
 
 
 def test_each_change_of_each_status_is_told_once() -> None:
-    for cells in itertools.product(Status, repeat=4):
+    for cells in itertools.product(ServiceStatus, repeat=4):
         old = snapshot(1, node1={"proxy": cells[0]}, node2={"proxy": cells[1]})
         new = snapshot(2, node1={"proxy": cells[2]}, node2={"proxy": cells[3]})
         expected = [
@@ -146,7 +146,7 @@ def test_the_words_of_an_event(event: Event, text: str) -> None:
 
 
 def test_since_is_the_nodes_own_or_when_the_status_was_first_seen() -> None:
-    def at(time: float, status: Status, since: float | None) -> ClusterServices:
+    def at(time: float, status: ServiceStatus, since: float | None) -> ClusterServices:
         return ClusterServices(time, (ServerService(TYPE, "proxy", "n1", status, since=since),))
 
     def since(old: ClusterServices | None, new: ClusterServices) -> float | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from ganeti_gluster.core.services import config, expected
-from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
 
-R, S, N, U = Status.RUNNING, Status.STOPPED, Status.NOT_INSTALLED, Status.UNKNOWN
+R, S, N, U = (
+    ServiceStatus.RUNNING,
+    ServiceStatus.STOPPED,
+    ServiceStatus.NOT_INSTALLED,
+    ServiceStatus.UNKNOWN,
+)
 
 
 def said(
     text: str,
-    *services: tuple[str, str, Status, str],
+    *services: tuple[str, str, ServiceStatus, str],
     failures: dict[str, str] | None = None,
     offline: tuple[str, ...] = (),
 ) -> list[str]:

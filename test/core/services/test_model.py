@@ -8,26 +8,28 @@ import pytest
 
 from ganeti_gluster.core.services.model import (
     ClusterServices,
-    Node,
     NodeChoice,
     ServerService,
-    Status,
+    ServiceNode,
+    ServiceStatus,
     aggregate,
     together,
 )
 from ganeti_gluster.tools import decode
 
 R, S, P, N, U = (
-    Status.RUNNING,
-    Status.STOPPED,
-    Status.PARTIALLY_UP,
-    Status.NOT_INSTALLED,
-    Status.UNKNOWN,
+    ServiceStatus.RUNNING,
+    ServiceStatus.STOPPED,
+    ServiceStatus.PARTIALLY_UP,
+    ServiceStatus.NOT_INSTALLED,
+    ServiceStatus.UNKNOWN,
 )
-SETS = [frozenset(found) for size in range(6) for found in itertools.combinations(Status, size)]
+SETS = [
+    frozenset(found) for size in range(6) for found in itertools.combinations(ServiceStatus, size)
+]
 
 
-def by_the_table(found: frozenset[Status]) -> Status:
+def by_the_table(found: frozenset[ServiceStatus]) -> ServiceStatus:
     """The rows of the table in doc/services.rst, each as it is written there."""
     rows = [
         (found == set(), U),
@@ -46,22 +48,22 @@ def by_the_table(found: frozenset[Status]) -> Status:
 
 
 @pytest.mark.parametrize("found", SETS, ids=lambda found: "+".join(sorted(map(str, found))))
-def test_every_combination_is_decided_by_the_table(found: frozenset[Status]) -> None:
+def test_every_combination_is_decided_by_the_table(found: frozenset[ServiceStatus]) -> None:
     assert aggregate(found) is by_the_table(found)
 
 
 def test_neither_order_nor_number_of_members_matters() -> None:
-    for members in itertools.product(Status, repeat=4):
+    for members in itertools.product(ServiceStatus, repeat=4):
         assert aggregate(members) is aggregate(set(members)) is aggregate(reversed(members))
 
 
 def test_a_status_with_itself_stays() -> None:
-    for status in Status:
+    for status in ServiceStatus:
         assert aggregate([status]) is aggregate([status] * 3) is status
 
 
 def test_services_first_or_nodes_first_is_the_same() -> None:
-    for cells in itertools.product(Status, repeat=4):
+    for cells in itertools.product(ServiceStatus, repeat=4):
         rows = [cells[0:2], cells[2:4]]  # 2 nodes with 2 services each
         columns = list(zip(*rows, strict=True))
         whole = aggregate(cells)
@@ -80,7 +82,7 @@ def test_one_silent_node_never_leaves_a_cluster_running() -> None:
 
 
 def test_words_and_colours() -> None:
-    assert {status: (status.word, status.colour) for status in Status} == {
+    assert {status: (status.word, status.colour) for status in ServiceStatus} == {
         R: ("Up", "green"),
         S: ("Down", "red"),
         P: ("Partially up", "amber"),
@@ -89,7 +91,7 @@ def test_words_and_colours() -> None:
     }
 
 
-def service(node: str, name: str, status: Status, message: str = "") -> ServerService:
+def service(node: str, name: str, status: ServiceStatus, message: str = "") -> ServerService:
     return ServerService("GLUSTER_SWIFT", name, node, status, message)
 
 
@@ -112,7 +114,7 @@ def test_the_message_names_what_does_not_run_and_every_unknown_member() -> None:
 
 
 @pytest.mark.parametrize("status", [R, S, N])
-def test_where_all_are_alike_there_is_nothing_to_name(status: Status) -> None:
+def test_where_all_are_alike_there_is_nothing_to_name(status: ServiceStatus) -> None:
     assert together([service("node1", "object", status)] * 2).message == ""
 
 
@@ -129,7 +131,7 @@ def test_a_snapshot_survives_json() -> None:
 
 
 def test_which_nodes_a_type_is_expected_on() -> None:
-    tagged, plain = Node("node1", frozenset({"swift"})), Node("node2")
+    tagged, plain = ServiceNode("node1", frozenset({"swift"})), ServiceNode("node2")
     choices = {
         NodeChoice(): [True, True],
         NodeChoice("names"): [False, False],

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.services import replica
-from ganeti_gluster.core.services.answers import Answer
+from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.services.replica import InvalidReplica
 from ganeti_gluster.errors import GanetiGlusterError
 
@@ -67,7 +67,7 @@ def test_what_is_packed_may_be_anything(content: str) -> None:
 @pytest.mark.parametrize("packed", [None, 5, ["x"], "é"])
 def test_a_dump_in_an_answer_may_be_anything(packed: object) -> None:
     with pytest.raises(GanetiGlusterError):
-        replica.fetched(Answer(json.dumps({"format": 1, "dump": packed})), history=10)
+        replica.fetched(NodeAnswer(json.dumps({"format": 1, "dump": packed})), history=10)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.core.services.model import ClusterServices, ServerService, Status
+from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
 from ganeti_gluster.core.services.store import StoreError, Version, connect
 
-R, S, U = Status.RUNNING, Status.STOPPED, Status.UNKNOWN
+R, S, U = ServiceStatus.RUNNING, ServiceStatus.STOPPED, ServiceStatus.UNKNOWN
 
 
-def at(time: float, *statuses: Status) -> ClusterServices:
+def at(time: float, *statuses: ServiceStatus) -> ClusterServices:
     """The proxy of as many nodes as there are statuses."""
     return ClusterServices(
         time,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.core.services.model import Status
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.services.systemd import (
     Systemd,
     SystemdSilent,
@@ -19,7 +19,7 @@ from ganeti_gluster.core.services.systemd import (
 from ganeti_gluster.tools.command import CommandFailed, CommandResult
 
 DATA = sorted((Path(__file__).parent / "data").glob("systemd-*.txt"))
-R, S, N = Status.RUNNING, Status.STOPPED, Status.NOT_INSTALLED
+R, S, N = ServiceStatus.RUNNING, ServiceStatus.STOPPED, ServiceStatus.NOT_INSTALLED
 
 
 def captured(path: Path) -> dict[str, str]:
@@ -66,7 +66,7 @@ def test_there_is_an_answer_of_each_suite() -> None:
     ],
 )
 def test_each_state_of_a_unit(
-    path: Path, name: str, status: Status, message: str, transition: str
+    path: Path, name: str, status: ServiceStatus, message: str, transition: str
 ) -> None:
     found = seen(captured(path)[name])
     assert (found.status, found.message, found.transition) == (status, message, transition)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.snapshot import graph
-from ganeti_gluster.core.snapshot.graph import Device, Refused
+from ganeti_gluster.core.snapshot.graph import Device, SnapshotRefused
 
 ID = "disk-894e5ebe-4ed2-4e1a"
 QDEV = "/machine/peripheral/%s/virtio-backend" % ID
@@ -42,7 +42,7 @@ def test_a_disk_is_found_by_ganetis_id(found: dict[str, Any], node: str) -> None
 
 
 def test_a_disk_that_qemu_does_not_have_is_refused() -> None:
-    with pytest.raises(Refused, match="QEMU has no disk %s" % ID):
+    with pytest.raises(SnapshotRefused, match="QEMU has no disk %s" % ID):
         graph.find_device([EMPTY, block("other", qdev="/machine/peripheral/%sx" % ID)], ID)
 
 
@@ -57,13 +57,13 @@ def test_the_names_of_our_nodes_tell_the_disks_node(node: str) -> None:
 
 @pytest.mark.parametrize("node", ["x" * 28, "block128"])
 def test_a_name_that_could_not_be_told_from_ours_is_refused(node: str) -> None:
-    with pytest.raises(Refused, match="cannot be extended"):
+    with pytest.raises(SnapshotRefused, match="cannot be extended"):
         graph.hide(node)
 
 
 @pytest.mark.parametrize("status", ["active", "setup", "postcopy-active", "device"])
 def test_a_guest_on_its_way_is_refused(status: str) -> None:
-    with pytest.raises(Refused, match="being migrated"):
+    with pytest.raises(SnapshotRefused, match="being migrated"):
         graph.check_migration({"status": status})
 
 

@@ -11,21 +11,21 @@ import pytest
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.snapshot import gate, request, service
-from ganeti_gluster.core.snapshot.request import DiskRequest, Request
-from ganeti_gluster.core.volume import Server, VolumeSpec
+from ganeti_gluster.core.snapshot.request import DiskRequest, SnapshotRequest
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.storage.snapshot_worker import PROGRAM
 from ganeti_gluster.tools import command
 
-SPEC = VolumeSpec("gv0", (Server("node1", 24007), Server("::1", 24008)))
-REQUEST = Request(
+SPEC = VolumeSpec("gv0", (VolfileServer("node1", 24007), VolfileServer("::1", 24008)))
+REQUEST = SnapshotRequest(
     operation=request.TAKE,
     instance="vm1.example.com",
     instance_uuid="3bcf4bcd-8379-4e25-9c80-5371cb899f56",
     name="a",
     disks=(DiskRequest(0, "u", "ganeti/x.0"),),
     disks_volume=SPEC,
-    snapshots_volume=VolumeSpec("gv1", (Server("node9", 24007),)),
+    snapshots_volume=VolumeSpec("gv1", (VolfileServer("node9", 24007),)),
     running=True,
     keep=3,
 )
@@ -56,8 +56,8 @@ def test_an_instances_name_that_is_none_is_refused() -> None:
         service.worker_argv(PROGRAM, "../x y")
 
 
-def talk(program: str) -> tuple[dict[str, Any], list[service.Event]]:
-    heard: list[service.Event] = []
+def talk(program: str) -> tuple[dict[str, Any], list[service.WorkerEvent]]:
+    heard: list[service.WorkerEvent] = []
     argv = [sys.executable, "-c", program]
     return service.converse(argv, "vm1", lambda: REQUEST, heard.append), heard
 
@@ -129,7 +129,7 @@ def test_a_worker_gets_its_request_and_is_heard_out() -> None:
         (
             "import sys; sys.exit('Failed to start transient service unit:"
             " Unit x.service was already loaded or has a fragment file.')",
-            service.Busy,
+            service.SnapshotInProgress,
             "snapshots of instance vm1 is already running; wait",
         ),
     ],

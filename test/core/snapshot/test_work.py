@@ -21,13 +21,13 @@ from ganeti_gluster.core.serve import holder
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
 from ganeti_gluster.core.serve.holder import node_number, work_number
 from ganeti_gluster.core.snapshot import catalogue, request, work
-from ganeti_gluster.core.snapshot.request import DiskRequest, Request
-from ganeti_gluster.core.volume import Server, VolumeSpec
+from ganeti_gluster.core.snapshot.request import DiskRequest, SnapshotRequest
+from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 from ganeti_gluster.errors import CopyFailed, GanetiGlusterError, IncompleteImage
 
 UUID = "3bcf4bcd-8379-4e25-9c80-5371cb899f56"
 PATHS = ["ganeti/%s.%d" % (UUID, index) for index in (0, 1)]
-SPEC = VolumeSpec("gv0", (Server("node1", 24007),))
+SPEC = VolumeSpec("gv0", (VolfileServer("node1", 24007),))
 SIZE = 3 << 20
 OLD, SAVED = b"o" * SIZE, b"s" * SIZE
 OTHER = node_number("node2")
@@ -35,8 +35,10 @@ OTHER = node_number("node2")
 DISKS = tuple(DiskRequest(index, "u%d" % index, path) for index, path in enumerate(PATHS))
 
 
-def asked(operation: str, *, disks: tuple[DiskRequest, ...] = DISKS, **more: Any) -> Request:
-    return Request(
+def asked(
+    operation: str, *, disks: tuple[DiskRequest, ...] = DISKS, **more: Any
+) -> SnapshotRequest:
+    return SnapshotRequest(
         operation=operation,
         instance="vm1",
         instance_uuid=UUID,
@@ -259,7 +261,7 @@ def test_what_a_restoration_left_that_was_killed_goes(volume: Any) -> None:
 # -- take -------------------------------------------------------------------------------
 
 
-def take(**more: Any) -> Request:
+def take(**more: Any) -> SnapshotRequest:
     return replace(asked(request.TAKE, **more), name="two")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.snapshot import live, service, work, worker
-from ganeti_gluster.core.snapshot.request import REMOVE, Request, dump
+from ganeti_gluster.core.snapshot.request import REMOVE, SnapshotRequest, dump
 from ganeti_gluster.core.volume import VolumeSpec
 
 
@@ -78,7 +78,7 @@ def test_a_worker_that_waits_for_good_ends(
     (reading, writing) = os.pipe()
     monkeypatch.setattr(sys, "stdin", os.fdopen(reading))
     volume = VolumeSpec.from_params({"host": "node1", "volume": "gv0"})
-    request = Request(REMOVE, "vm1", "", "one", (), volume, volume, running=False)
+    request = SnapshotRequest(REMOVE, "vm1", "", "one", (), volume, volume, running=False)
     os.write(writing, dump(request).encode() + b"\n")
     if abandoned:
         os.close(writing)

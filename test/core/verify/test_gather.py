@@ -84,8 +84,8 @@ def test_a_server_of_images_that_does_not_run_says_why(monkeypatch: pytest.Monke
     )
 
 
-def served(state: str, waiting: float = 0.0, why: str = "") -> control.Status:
-    return control.Status(
+def served(state: str, waiting: float = 0.0, why: str = "") -> control.ServerStatus:
+    return control.ServerStatus(
         state=state,
         mode="exclusive",
         size=4096,
@@ -104,7 +104,7 @@ def served(state: str, waiting: float = 0.0, why: str = "") -> control.Status:
 def test_all_servers_of_open_images_are_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def status(key: str) -> control.Status | None:
+    def status(key: str) -> control.ServerStatus | None:
         if key == "d":
             raise control.NoAnswer("its server does not answer within 5 s")
         return {

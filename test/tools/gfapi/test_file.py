@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.tools.gfapi import Target, Volume
+from ganeti_gluster.tools.gfapi import ConnectionSpec, Volume
 from ganeti_gluster.tools.gfapi import volume as gfapi_volume
 from ganeti_gluster.tools.gfapi.connection import Connection
 from ganeti_gluster.tools.gfapi.library import Library
@@ -45,7 +45,7 @@ def library():
 
 @pytest.fixture
 def volume(library):
-    return Volume(Connection(library, 1, Target("gv0", (("node1", 24007),))))
+    return Volume(Connection(library, 1, ConnectionSpec("gv0", (("node1", 24007),))))
 
 
 def test_an_error_has_errno_text_and_path(library, volume):

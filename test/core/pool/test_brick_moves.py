@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from ganeti_gluster.core.pool import extend, moves
+from ganeti_gluster.core.pool import brick_moves, extend
+from ganeti_gluster.core.pool.brick_moves import MoveRefused
 from ganeti_gluster.core.pool.members import CONNECTED, DISCONNECTED, OUTSIDE, Pool
-from ganeti_gluster.core.pool.moves import MoveRefused
 from ganeti_gluster.tools.gluster_cli import (
     BrickStatus,
     Peer,
@@ -66,7 +66,7 @@ def test_a_member_is_found_by_its_address():
 
 
 def choose(found, shape, one, *, candidates, hosts=NODES):
-    return moves.choose(found, shape, one, candidates=candidates, hosts=hosts)
+    return brick_moves.choose(found, shape, one, candidates=candidates, hosts=hosts)
 
 
 def test_a_spare_takes_a_brick():
@@ -88,8 +88,8 @@ def test_an_arbiter_goes_to_any_member_outside_its_set():
 
 def test_a_second_brick_of_a_node_has_a_path_of_its_own():
     found = pool(THREE)
-    assert moves.free_path(found, "node4", DIRECTORY, "gv0") == "/srv/b/gv0"
-    assert moves.free_path(found, "node1", DIRECTORY, "gv0") == "/srv/b/gv0-2"
+    assert brick_moves.free_path(found, "node4", DIRECTORY, "gv0") == "/srv/b/gv0"
+    assert brick_moves.free_path(found, "node1", DIRECTORY, "gv0") == "/srv/b/gv0-2"
 
 
 class Stub:
@@ -124,7 +124,7 @@ class Stub:
     ],
 )
 def test_when_a_brick_may_be_given_up(gluster, shape, reason):
-    found = moves.obstacle(gluster, shape, shape.bricks[2])
+    found = brick_moves.obstacle(gluster, shape, shape.bricks[2])
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
 

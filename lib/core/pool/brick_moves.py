@@ -16,15 +16,15 @@ from ganeti_gluster.core.pool import copies
 from ganeti_gluster.core.pool.build import BRICK_SECONDS
 from ganeti_gluster.core.pool.crew import Crew
 from ganeti_gluster.core.pool.healing import HEAL_SECONDS, Healer
-from ganeti_gluster.core.pool.held import Held
 from ganeti_gluster.core.pool.members import CONNECTED, Pool
+from ganeti_gluster.core.pool.post_op_delay import PostOpDelay
 from ganeti_gluster.core.pool.steps import NotInTime, Say, Step, wait
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import Gluster, VolumeBrick, VolumeInfo
 
 
 @dataclass(frozen=True)
-class Move:
+class BrickMove:
     """A brick of a volume, and the node and path where it goes."""
 
     volume: str
@@ -114,7 +114,7 @@ def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
     return ""
 
 
-class Mover:
+class BrickMover:
     """The steps by which bricks get to other nodes."""
 
     def __init__(self, crew: Crew, pool: Pool, nodes: Sequence[str], say: Say) -> None:
@@ -128,7 +128,7 @@ class Mover:
     def _gluster(self) -> Gluster:
         return self._crew.gluster(self._pool.anchor)
 
-    def steps(self, move: Move, *, heal_first: bool) -> list[Step]:
+    def steps(self, move: BrickMove, *, heal_first: bool) -> list[Step]:
         """Move one brick; `heal_first`: its node answers, and what it has is waited for."""
         steps = []
         if heal_first:
@@ -170,7 +170,7 @@ class Mover:
                 "brick %s is not moved: %s" % (brick, err.message), hint=err.hint
             ) from err
 
-    def _heal_before(self, move: Move) -> None:
+    def _heal_before(self, move: BrickMove) -> None:
         """Have all that the old brick has on the others, too, if it can be made to run."""
         gluster = self._gluster
         if self._is_down(move):
@@ -186,14 +186,14 @@ class Mover:
         else:
             self.heal(move.volume)
 
-    def _is_down(self, move: Move) -> bool:
+    def _is_down(self, move: BrickMove) -> bool:
         return bool(self._gluster.status(move.volume).offline([move.old]))
 
-    def _is_moved(self, move: Move) -> bool:
+    def _is_moved(self, move: BrickMove) -> bool:
         volume = self._gluster.volume(move.volume)
         return bool(volume) and move.new in map(str, volume.bricks if volume else ())
 
-    def _move(self, move: Move) -> None:
+    def _move(self, move: BrickMove) -> None:
         gluster = self._gluster
         volume = gluster.volume(move.volume)
         if volume is None:
@@ -203,17 +203,17 @@ class Mover:
             raise MoveRefused("brick %s is not moved: %s" % (move.old, reason))
         self.need_others(volume, move.old)
         words = ("volume", "replace-brick", move.volume, str(move.old), move.new)
-        with Held(gluster, move.volume, self._say) as held:
-            held.let_go()
+        with PostOpDelay(gluster, move.volume, self._say) as delay:
+            delay.switch_off()
             gluster.ask(*words, "commit", "force")
             if not self._is_moved(move):
                 raise GanetiGlusterError(
                     "glusterd accepted the new brick %s, but does not have it now" % move.new
                 )
             wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
-            held.wait_switched()
+            delay.wait_switched()
 
-    def _offline(self, move: Move) -> str:
+    def _offline(self, move: BrickMove) -> str:
         volume = self._gluster.volume(move.volume)
         bricks = [brick for brick in volume.bricks if str(brick) == move.new] if volume else []
         if not bricks:

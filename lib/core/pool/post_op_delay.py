@@ -27,7 +27,7 @@ _NONE = "0"
 SWITCH_SECONDS = 8.0
 
 
-class Held:
+class PostOpDelay:
     """A context in which clients may be told to give back locks at once.
 
     At its end the option is as it was before; one that is 0 from the beginning was left
@@ -42,7 +42,7 @@ class Held:
         self._changed = False
         self._usable = False
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> PostOpDelay:
         found = self._gluster.volume(self._volume)
         if found is not None:
             self._usable = found.replica > 1
@@ -50,7 +50,7 @@ class Held:
             self._changed = self._before == _NONE
         return self
 
-    def let_go(self) -> None:
+    def switch_off(self) -> None:
         """Have clients keep no lock from now on; no-op where it is so, or has no sense."""
         if self._changed or not self._usable:
             return

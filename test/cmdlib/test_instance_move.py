@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import __version__
-from ganeti_gluster.cmdlib import evict, move
+from ganeti_gluster.cmdlib import evict, instance_move
 from ganeti_gluster.core.health import ImageHealth
 from ganeti_gluster.core.serve.files import EXCLUSIVE
-from ganeti_gluster.core.serve.holder import Holder, node_number
+from ganeti_gluster.core.serve.holder import LockHolder, node_number
 from ganeti_gluster.errors import VolumeUnreachable
 
 ENV = {
@@ -37,7 +37,7 @@ ENV = {
 
 
 def test_the_environment_names_the_gluster_disks_and_their_volume() -> None:
-    found = move.Move.from_env(ENV)
+    found = instance_move.InstanceMove.from_env(ENV)
     assert (found.instance, found.old, found.new) == ("vm1", "node1", "node2")
     assert found.paths == {0: "ganeti/a.0", 11: "ganeti/a.11"}
     assert found.params["host"] == "node1,node2"
@@ -57,7 +57,7 @@ class Node:
         self.unreachable: Exception | None = None
         self.unreadable: OSError | None = None
         self.health = ImageHealth(False, False, None, "")
-        self.holder: Holder | None = None
+        self.holder: LockHolder | None = None
         self.device: str | None = None
         self.served = False
 
@@ -78,25 +78,27 @@ class Node:
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     found = Node()
-    monkeypatch.setattr(move, "server_problem", lambda: found.lacking)
-    monkeypatch.setattr(move, "connect", found.connect)
-    monkeypatch.setattr(move.image, "stat", lambda volume, path: None)
-    monkeypatch.setattr(move.health, "check", lambda volume, path: found.health)
-    monkeypatch.setattr(move, "holder_of", lambda volume, path: found.holder)
+    monkeypatch.setattr(instance_move, "server_problem", lambda: found.lacking)
+    monkeypatch.setattr(instance_move, "connect", found.connect)
+    monkeypatch.setattr(instance_move.image, "stat", lambda volume, path: None)
+    monkeypatch.setattr(instance_move.health, "check", lambda volume, path: found.health)
+    monkeypatch.setattr(instance_move, "holder_of", lambda volume, path: found.holder)
     export = SimpleNamespace(device=lambda: found.device, unit=UNIT)
-    monkeypatch.setattr(move, "Export", lambda spec, path: export)
+    monkeypatch.setattr(instance_move, "Export", lambda spec, path: export)
     server = SimpleNamespace(status=lambda: object() if found.served else None)
-    monkeypatch.setattr(move, "ImageServer", lambda spec, path: server)
+    monkeypatch.setattr(instance_move, "ImageServer", lambda spec, path: server)
     return found
 
 
-def check(**changed: str) -> move.Verdict:
+def check(**changed: str) -> instance_move.Verdict:
     one = {name: value for name, value in ENV.items() if "DISK11" not in name}
-    return move.check(move.Move.from_env({**one, **changed}), nodes=NODES, offline=["node4"])
+    return instance_move.check(
+        instance_move.InstanceMove.from_env({**one, **changed}), nodes=NODES, offline=["node4"]
+    )
 
 
 def test_where_all_is_well_nothing_is_said(node: Node) -> None:
-    assert check() == move.Verdict()
+    assert check() == instance_move.Verdict()
 
 
 @pytest.mark.parametrize(("version", "there"), [("0.0", "0.0"), ("", "not in use")])
@@ -135,7 +137,7 @@ def test_a_volume_that_cannot_be_reached_is_refused(node: Node) -> None:
 
 def test_each_disk_is_looked_at(node: Node) -> None:
     node.unreadable = OSError(errno.ENOTCONN, "Transport endpoint is not connected")
-    found = move.check(move.Move.from_env(ENV), nodes=NODES, offline=[])
+    found = instance_move.check(instance_move.InstanceMove.from_env(ENV), nodes=NODES, offline=[])
     assert found.refusals == [
         "disk/%d: image ganeti/a.%d cannot be read: Transport endpoint is not connected"
         % (index, index)
@@ -145,9 +147,9 @@ def test_each_disk_is_looked_at(node: Node) -> None:
 
 def test_a_split_brain_is_refused_and_a_missing_copy_is_not(node: Node) -> None:
     node.health = ImageHealth(True, False, None, "one copy is missing")
-    assert check() == move.Verdict([], ["disk/0: one copy is missing"])
+    assert check() == instance_move.Verdict([], ["disk/0: one copy is missing"])
     node.health = ImageHealth(None, True, None, "split-brain")
-    assert check() == move.Verdict(["disk/0: split-brain; heal it first"], [])
+    assert check() == instance_move.Verdict(["disk/0: split-brain; heal it first"], [])
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_split_brain_is_refused_and_a_missing_copy_is_not(node: Node) -> None:
 def test_an_image_is_open_on_neither_end_or_it_is_refused(
     node: Node, holder: str, refused: bool
 ) -> None:
-    node.holder = Holder(node_number(holder), EXCLUSIVE)
+    node.holder = LockHolder(node_number(holder), EXCLUSIVE)
     expected = ["disk/0: image ganeti/a.0 is open on node %s" % holder] if refused else []
     assert check().refusals == expected
 
@@ -207,7 +209,7 @@ def test_the_hook_says_why(
     )
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", names)
     node.lacking = lacking
-    assert move.main(ENV) == status
+    assert instance_move.main(ENV) == status
     assert capsys.readouterr().out == told
 
 
@@ -263,19 +265,19 @@ def test_a_failover_takes_the_images_from_a_node_that_is_not_asked(
     master: Master, env: dict[str, str], offline: list[str], taken: list[Any]
 ) -> None:
     master.offline = offline
-    assert move.main(env) == 0
+    assert instance_move.main(env) == 0
     assert master.taken == taken
 
 
 def test_only_the_master_takes_images(master: Master) -> None:
     master.own = "node2"
-    assert move.main(FORCED) == 0
+    assert instance_move.main(FORCED) == 0
     assert master.taken == []
 
 
 def test_images_that_the_old_node_does_not_have_are_left(master: Master) -> None:
     master.holder = node_number("node4")
-    assert move.main(FORCED) == 0
+    assert instance_move.main(FORCED) == 0
     assert master.taken == [("node1", [])]
 
 
@@ -283,7 +285,7 @@ def test_an_image_that_cannot_be_taken_stays_where_it_is(
     master: Master, capsys: pytest.CaptureFixture[str]
 ) -> None:
     master.failure = evict.NotEvicted("the bricks still hold the lock", hint="switch it off")
-    assert move.main(FORCED) == 1
+    assert instance_move.main(FORCED) == 1
     assert capsys.readouterr().out == (
         "vm1 cannot move to node2: the bricks still hold the lock; switch it off\n"
     )

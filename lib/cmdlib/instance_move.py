@@ -41,7 +41,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Move:
+class InstanceMove:
     """What a hook is told: node names, paths of the gluster disks by index, parameters."""
 
     instance: str
@@ -53,7 +53,7 @@ class Move:
     params: dict[str, str]
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Move:
+    def from_env(cls, env: Mapping[str, str]) -> InstanceMove:
         """From a hook's environment (Ganeti's documentation of hooks names the values)."""
         paths = {
             int(found[1]): env["GANETI_INSTANCE_DISK%s_ID" % found[1]]
@@ -75,7 +75,7 @@ class Move:
         )
 
 
-def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
+def check(move: InstanceMove, *, nodes: list[str], offline: list[str]) -> Verdict:
     """Look at everything from this node, which is the new one; changes nothing.
 
     `nodes` are all of the cluster's, by whose names holders of locks are known.
@@ -103,7 +103,7 @@ def check(move: Move, *, nodes: list[str], offline: list[str]) -> Verdict:
 
 def _check_disk(
     verdict: Verdict,
-    move: Move,
+    move: InstanceMove,
     disk: str,
     volume: Volume,
     spec: VolumeSpec,
@@ -136,7 +136,7 @@ def _check_disk(
         )
 
 
-def _take_from_old(move: Move, offline: list[str]) -> str:
+def _take_from_old(move: InstanceMove, offline: list[str]) -> str:
     """Take the images from a node that is not asked to stop the instance; why not, or "".
 
     Ganeti asks no node that is offline, and goes on without one that does not answer where
@@ -169,7 +169,7 @@ def main(env: Mapping[str, str]) -> int:
     # Late, since only the hook needs Ganeti.
     from ganeti_gluster.storage import node_names
 
-    move = Move.from_env(env)
+    move = InstanceMove.from_env(env)
     if not move.paths:
         return 0
     own, offline = node_names.own(), node_names.offline()

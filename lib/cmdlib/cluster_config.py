@@ -21,7 +21,7 @@ from ganeti_gluster.storage.disks import place
 
 
 @dataclass(frozen=True)
-class Configuration:
+class ClusterConfig:
     """The cluster, as far as Gluster is concerned.
 
     `params` are the parameters of volumes by node group: those of the gluster
@@ -60,7 +60,7 @@ class Configuration:
         return told.plain(self.params.get(node.group, ()))
 
 
-def load(client: Any = None, *, otherwise: str = "") -> Configuration:
+def load(client: Any = None, *, otherwise: str = "") -> ClusterConfig:
     """Read it, on the master.
 
     Disks come from the configuration's file, which no question to the master daemon
@@ -87,7 +87,7 @@ def load(client: Any = None, *, otherwise: str = "") -> Configuration:
         own = [each.params for each in found if each.group == name]
         params[name] = told.plain([*([template[name]] if allowed else ()), *own])
     tags = data["cluster"].get("tags", ())
-    return Configuration(
+    return ClusterConfig(
         cluster=info["name"],
         master=master,
         nodes=tuple(cluster.nodes(client)),

@@ -9,10 +9,10 @@ from typing import Any
 from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import Found
-from ganeti_gluster.core.pool import build, checks, members, moves, silent
+from ganeti_gluster.core.pool import brick_moves, build, checks, members, silent
+from ganeti_gluster.core.pool.brick_moves import BrickMove, BrickMover, MoveRefused
 from ganeti_gluster.core.pool.crew import Crew
 from ganeti_gluster.core.pool.destroy import DISCARD_SECONDS
-from ganeti_gluster.core.pool.moves import Move, Mover, MoveRefused
 from ganeti_gluster.core.pool.place import FORMAT_SECONDS
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.pool.steps import Say, Step
@@ -34,13 +34,13 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
             "node %s does not answer, so its bricks cannot be moved" % node,
             hint="replace it with gnt-gluster pool replace %s NEW" % node,
         )
-    mover = Mover(crew, found.pool, found.names(), say)
+    mover = BrickMover(crew, found.pool, found.names(), say)
     steps: list[Step] = []
     taken: set[tuple[str, str]] = set()
     for volume, brick in found.pool.bricks_on(node):
-        moves.need_copies(volume, brick)
+        brick_moves.need_copies(volume, brick)
         kept = found.settings.get(volume.name)
-        directory = kept.directory if kept else moves.directory_of(brick)
+        directory = kept.directory if kept else brick_moves.directory_of(brick)
         hosts = [name for name in found.names(kept.group if kept else "") if name != node]
         candidates = [
             name for name in ([target] if target else hosts) if (name, volume.name) not in taken
@@ -51,7 +51,7 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
                 "node %s cannot take a brick of volume %s" % (target, volume.name),
                 hint="`gnt-gluster pool status` shows the spares",
             )
-        new = moves.choose(found.pool, volume, brick, candidates=ready, hosts=candidates)
+        new = brick_moves.choose(found.pool, volume, brick, candidates=ready, hosts=candidates)
         taken.add((new, volume.name))
         steps += _move(mover, found, volume, brick, new, directory, heal_first=True)
         steps.append(_discarded(crew, found, volume, node, brick.path))
@@ -89,14 +89,14 @@ def replacement(
     # A node that answers is asked first, even where it shall go whatever it says.
     answers = found.pool.state(old) == members.CONNECTED
     others = [name for name in found.names() if name != old]
-    mover = Mover(crew, found.pool, found.names() if answers else others, say)
+    mover = BrickMover(crew, found.pool, found.names() if answers else others, say)
     bricks = found.pool.bricks_on(old)
     steps: list[Step] = []
     if bricks:
         directories = {volume.name: _directory(found, volume, brick) for volume, brick in bricks}
         steps += _prepare(found, crew, new, bricks, directories, say, wipe=wipe)
         for volume, brick in bricks:
-            moves.need_copies(volume, brick)
+            brick_moves.need_copies(volume, brick)
             if brick.server_uuid and found.pool.uuid(new) in {
                 other.server_uuid for other in volume.set_of(brick)
             } - {""}:
@@ -117,18 +117,20 @@ def replacement(
             if volume.set_size > 1
         ]
     steps.append(
-        moves.leave_pool(crew.gluster(found.pool.anchor), found.pool, old, is_gone=lambda: True)
+        brick_moves.leave_pool(
+            crew.gluster(found.pool.anchor), found.pool, old, is_gone=lambda: True
+        )
     )
     return [*steps, *_servers(found, client, crew)]
 
 
 def _directory(found: Found, volume: VolumeInfo, brick: VolumeBrick) -> str:
     kept = found.settings.get(volume.name)
-    return kept.directory if kept else moves.directory_of(brick)
+    return kept.directory if kept else brick_moves.directory_of(brick)
 
 
 def _move(
-    mover: Mover,
+    mover: BrickMover,
     found: Found,
     volume: VolumeInfo,
     brick: VolumeBrick,
@@ -137,11 +139,11 @@ def _move(
     *,
     heal_first: bool,
 ) -> list[Step]:
-    path = moves.free_path(found.pool, node, directory, volume.name)
-    return mover.steps(Move(volume.name, brick, node, path), heal_first=heal_first)
+    path = brick_moves.free_path(found.pool, node, directory, volume.name)
+    return mover.steps(BrickMove(volume.name, brick, node, path), heal_first=heal_first)
 
 
-def _healed(mover: Mover, volume: VolumeInfo) -> Step:
+def _healed(mover: BrickMover, volume: VolumeInfo) -> Step:
     return Step(
         "nothing to heal on volume %s" % volume.name,
         lambda: False,
