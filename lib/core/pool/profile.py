@@ -1,6 +1,7 @@
 """The options of a volume for VM images, with the reason for each.
 
-The one table that `pool create` sets and that verify compares with.  The values
+The one table that `pool create` sets (`OPTIONS`) and that verify compares with (`DEFAULTS`
+too, whose default is right and which nothing sets).  The values
 of the packaged group `virt` stand here too: a volume without copies cannot be
 given the group (glusterd refuses it whole), and what was set when a volume was
 made is what should still hold after the package's group has changed.
@@ -24,9 +25,11 @@ class Option:
     """An option of the profile, and what is wrong with another value.
 
     `replicated`: only for volumes whose files have copies.  `dangerous` are the
-    values (in normal form) that can lose data, and `danger_below` the number below
-    which they do; any other difference is a question of speed or convenience.
-    `fixed`: not to be changed while there are images.
+    values (in normal form) that can lose data, `danger_below` and `danger_above` the
+    numbers below and above which they do; any other difference is a question of speed
+    or convenience.
+    `fixed`: not to be changed while there are images.  `source` is where it is told
+    that data can be lost: an address, or a page of this package's documentation.
     """
 
     name: str
@@ -36,8 +39,24 @@ class Option:
     compare: str = SAME
     dangerous: tuple[str, ...] = ()
     danger_below: int | None = None
+    danger_above: int | None = None
     fixed: bool = False
+    source: str = ""
 
+    @property
+    def dangers(self) -> str:
+        """The values with which data can be lost, in words; "" if there are none."""
+        words = list(self.dangerous)
+        if self.danger_below is not None:
+            words.append("less than %d" % self.danger_below)
+        if self.danger_above is not None:
+            words.append("more than %d" % self.danger_above)
+        return ", ".join(words)
+
+
+_ISSUES = "https://github.com/gluster/glusterfs/issues/"
+_SOURCE = "https://github.com/gluster/glusterfs/blob/devel/xlators/"
+_QUORUM = "https://docs.gluster.org/en/latest/Administrator-Guide/arbiter-volumes-and-quorum/"
 
 OPTIONS = (
     # The group virt of GlusterFS 10 and 11, without user.cifs, which is for Samba.
@@ -65,6 +84,7 @@ OPTIONS = (
         " the first shard of each image stays visible",
         dangerous=("off",),
         fixed=True,
+        source="https://www.gluster.org/pipermail/gluster-users/2020-November/038951.html",
     ),
     # What VM images need beyond it.
     Option(
@@ -85,6 +105,7 @@ OPTIONS = (
         "otherwise a client whose lock the bricks have dropped goes on writing to the file that"
         " it had locked",
         dangerous=("off",),
+        source="doc/one-writer.rst",
     ),
     Option(
         "client.tcp-user-timeout",
@@ -103,6 +124,7 @@ OPTIONS = (
         "without it, a network partition leads to a split-brain",
         replicated=True,
         dangerous=("none",),
+        source=_QUORUM,
     ),
     Option(
         "cluster.server-quorum-type",
@@ -110,6 +132,7 @@ OPTIONS = (
         "bricks of servers that are cut off must stop, or clients there go on writing",
         replicated=True,
         dangerous=("none", "off"),
+        source=_QUORUM,
     ),
     Option(
         "cluster.favorite-child-policy",
@@ -117,6 +140,7 @@ OPTIONS = (
         "a split-brain must not be resolved by guessing which copy is right",
         replicated=True,
         dangerous=("size", "ctime", "mtime", "majority"),
+        source=_ISSUES + "4484",
     ),
     Option(
         "cluster.self-heal-daemon",
@@ -124,6 +148,7 @@ OPTIONS = (
         "otherwise copies that missed a write are never healed",
         replicated=True,
         dangerous=("off",),
+        source=_SOURCE + "cluster/afr/src/afr.c",
     ),
     Option(
         "cluster.granular-entry-heal",
@@ -137,6 +162,7 @@ OPTIONS = (
         "the default of 42 s is longer than guests wait; very small values disconnect healthy"
         " bricks",
         danger_below=10,
+        source=_ISSUES + "4484",
     ),
     Option("cluster.lookup-optimize", "off", "it is known to cause wrong lookups with shards"),
     Option(
@@ -144,6 +170,7 @@ OPTIONS = (
         "off",
         "it corrupts open files during a rebalance",
         dangerous=("on",),
+        source=_SOURCE + "cluster/dht/src/dht-shared.c",
     ),
     Option(
         "performance.parallel-readdir",
@@ -155,6 +182,7 @@ OPTIONS = (
         "on",
         "after a failed fsync, data that the guest considers safe must not be lost",
         dangerous=("off",),
+        source=_SOURCE + "performance/write-behind/src/write-behind.c",
     ),
     Option(
         "storage.reserve",
@@ -162,6 +190,7 @@ OPTIONS = (
         "sharded images are corrupted when a brick is full (in per cent of the brick)",
         compare=AT_LEAST,
         danger_below=1,
+        source=_ISSUES + "4686",
     ),
     Option(
         "cluster.post-op-delay-secs",
@@ -173,7 +202,64 @@ OPTIONS = (
     ),
 )
 
-_OPTION = {option.name: option for option in OPTIONS}
+#: Options whose default is right, and which another value makes dangerous.
+DEFAULTS = (
+    Option(
+        "cluster.ensure-durability",
+        "on",
+        "otherwise a copy is marked as good before its data are on the disk, and what a node"
+        " loses with its power is never healed",
+        replicated=True,
+        dangerous=("off",),
+        source=_SOURCE + "cluster/afr/src/afr.c",
+    ),
+    Option(
+        "cluster.halo-enabled",
+        "off",
+        "it lets a write succeed on the nearest bricks alone",
+        replicated=True,
+        dangerous=("on",),
+        source=_ISSUES + "199",
+    ),
+    Option(
+        "features.locks-revocation-secs",
+        "0",
+        "it takes locks away from whoever writes, so that copies can differ",
+        danger_above=0,
+        source=_SOURCE + "features/locks/src/posix.c",
+    ),
+    Option(
+        "features.locks-revocation-max-blocked",
+        "0",
+        "it takes locks away from whoever writes, so that copies can differ",
+        danger_above=0,
+        source=_SOURCE + "features/locks/src/posix.c",
+    ),
+    Option(
+        "features.locks-monkey-unlocking",
+        "off",
+        "it ignores requests to unlock at random, for tests of GlusterFS itself",
+        dangerous=("on",),
+        source=_SOURCE + "features/locks/src/posix.c",
+    ),
+    Option(
+        "network.compression",
+        "off",
+        "it was never made ready for use, and its checksums fail",
+        dangerous=("on",),
+        source=_ISSUES + "3840",
+    ),
+    Option(
+        "rebalance.ensure-durability",
+        "on",
+        "otherwise a rebalance removes the old copy of a shard before the new one is on the disk",
+        dangerous=("off",),
+        source=_SOURCE + "cluster/dht/src/dht-shared.c",
+    ),
+)
+
+_OPTION = {option.name: option for option in (*OPTIONS, *DEFAULTS)}
+QUORUM_TYPE, QUORUM_COUNT = "cluster.quorum-type", "cluster.quorum-count"
 
 #: The owner that new images get, where QEMU does not run as root.
 OWNER_UID = "storage.owner-uid"
@@ -228,13 +314,21 @@ def set_words(options: Sequence[Option]) -> list[str]:
     return [word for option in options for word in (option.name, option.value)]
 
 
-def differences(options: Sequence[Option], actual: Mapping[str, str]) -> list[Difference]:
+def differences(
+    options: Sequence[Option], actual: Mapping[str, str], *, copies: int = 1
+) -> list[Difference]:
     """Where a volume's options in force are not those wanted; dangerous ones first.
 
-    `actual` is what `volume get VOLUME all` tells, defaults included.
+    `actual` is what `volume get VOLUME all` tells, defaults included; `copies` is how many
+    bricks a set of the volume has, an arbiter among them.
     """
     found = [
-        Difference(option, actual.get(option.name, ""), is_dangerous(option, actual))
+        Difference(
+            option,
+            _value(option, actual),
+            is_dangerous(option, actual)
+            or (option.name == QUORUM_TYPE and lacks_majority(actual, copies)),
+        )
         for option in options
         if not _fits(option, actual.get(option.name, ""))
     ]
@@ -247,7 +341,30 @@ def is_dangerous(option: Option, actual: Mapping[str, str]) -> bool:
     if value in option.dangerous:
         return True
     number = _number(value)
-    return option.danger_below is not None and number is not None and number < option.danger_below
+    if number is None:
+        return False
+    return (option.danger_below is not None and number < option.danger_below) or (
+        option.danger_above is not None and number > option.danger_above
+    )
+
+
+def lacks_majority(actual: Mapping[str, str], copies: int) -> bool:
+    """Whether a fixed quorum is of so few bricks that two clients can each have one.
+
+    GlusterFS takes a count that is not set for 0, which is no quorum.
+    """
+    if normal(actual.get(QUORUM_TYPE, "")) != "fixed":
+        return False
+    return 2 * (_number(actual.get(QUORUM_COUNT, "")) or 0) <= copies
+
+
+def _value(option: Option, actual: Mapping[str, str]) -> str:
+    """What is told of an option, with the count that a fixed quorum has."""
+    value = actual.get(option.name, "")
+    if option.name == QUORUM_TYPE and normal(value) == "fixed":
+        count = actual.get(QUORUM_COUNT, "")
+        return "%s (%s %s)" % (value, QUORUM_COUNT, count if _number(count) else "not set")
+    return value
 
 
 def normal(value: str) -> str:

@@ -120,9 +120,13 @@ def check_options(
     info: VolumeInfo, options: Mapping[str, str], images: ImageFacts | None
 ) -> Iterator[Finding]:
     """Options that differ from the profile; where they can lose data, an error."""
-    wanted = profile.options_for(replicated=info.replica > 1)
+    replicated = info.replica > 1
+    wanted = [
+        *profile.options_for(replicated=replicated),
+        *(option for option in profile.DEFAULTS if replicated or not option.replicated),
+    ]
     sharded = profile.normal(options.get(_SHARD, "")) in ("on", "1")
-    for difference in profile.differences(wanted, options):
+    for difference in profile.differences(wanted, options, copies=info.replica):
         option = difference.option
         if option.name not in options:
             continue  # this release has no such option

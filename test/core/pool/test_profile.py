@@ -23,7 +23,7 @@ def found(**changed):
             option for option in actual if option.replace(".", "_").replace("-", "_") == name
         ]
         actual[full] = value
-    return profile.differences(REPLICATED, actual)
+    return profile.differences(REPLICATED, actual, copies=3)
 
 
 def test_as_wanted_there_is_nothing_to_say():
@@ -35,7 +35,7 @@ def test_as_wanted_there_is_nothing_to_say():
     [
         ({"features_shard": "disable"}, True),
         ({"cluster_quorum_type": "none"}, True),
-        ({"cluster_quorum_type": "fixed"}, False),
+        ({"cluster_quorum_type": "fixed"}, True),
         ({"cluster_server_quorum_type": "off"}, True),
         ({"cluster_force_migration": "true"}, True),
         ({"cluster_favorite_child_policy": "mtime"}, True),
@@ -92,6 +92,70 @@ def test_images_belong_to_the_user_of_qemu():
     assert not [o for o in profile.options_for(replicated=True, owner=(0, 0)) if "owner" in o.name]
     owner = profile.options_for(replicated=True, owner=(107, 108))[-2:]
     assert profile.set_words(owner) == ["storage.owner-uid", "107", "storage.owner-gid", "108"]
+
+
+@pytest.mark.parametrize(
+    ("count", "copies", "dangerous"),
+    [
+        ("(null)", 3, True),
+        ("0", 3, True),
+        ("1", 3, True),
+        ("2", 3, False),
+        ("3", 3, False),
+        ("1", 2, True),
+        ("2", 2, False),
+        ("2", 4, True),
+    ],
+)
+def test_a_fixed_quorum_has_to_be_a_majority(count, copies, dangerous):
+    actual = {
+        **AS_WANTED,
+        "cluster.quorum-type": "fixed",
+        "cluster.quorum-count": count,
+    }
+    (difference,) = profile.differences(REPLICATED, actual, copies=copies)
+    assert difference.dangerous == dangerous
+    shown = "not set" if count in ("(null)", "0") else count
+    assert str(difference).startswith(
+        "cluster.quorum-type is fixed (cluster.quorum-count %s), not auto: " % shown
+    )
+
+
+def test_a_count_means_nothing_to_another_type_of_quorum():
+    actual = {**AS_WANTED, "cluster.quorum-count": "1"}
+    assert profile.differences(REPLICATED, actual, copies=3) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cluster.ensure-durability", "off"),
+        ("cluster.halo-enabled", "True"),
+        ("features.locks-revocation-secs", "1"),
+        ("features.locks-revocation-max-blocked", "10"),
+        ("features.locks-monkey-unlocking", "enable"),
+        ("network.compression", "on"),
+        ("rebalance.ensure-durability", "disable"),
+    ],
+)
+def test_a_default_that_was_changed_is_dangerous(name, value):
+    actual = {option.name: option.value for option in profile.DEFAULTS}
+    assert profile.differences(profile.DEFAULTS, actual) == []
+    (difference,) = profile.differences(profile.DEFAULTS, {**actual, name: value})
+    assert difference.dangerous and difference.option.name == name
+
+
+def test_each_danger_has_its_source():
+    for option in (*profile.OPTIONS, *profile.DEFAULTS):
+        assert bool(option.dangers) == bool(option.source), option.name
+
+
+@pytest.mark.parametrize("version", ["10.3", "11.1"])
+def test_the_defaults_are_as_glusterd_has_them(version):
+    answer = ElementTree.fromstring((DATA / version / "volume-get.xml").read_text())
+    actual = parse_options(answer)
+    assert {option.name for option in profile.DEFAULTS} <= set(actual)
+    assert profile.differences(profile.DEFAULTS, actual) == []
 
 
 @pytest.mark.parametrize("version", ["10.3", "11.1"])

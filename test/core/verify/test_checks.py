@@ -69,7 +69,7 @@ def peer(name: str, **values) -> f.PeerView:
 
 BRICKS = tuple(VolumeBrick("node%d" % i, "/b", "uuid-node%d" % i) for i in (1, 2, 3))
 INFO = VolumeInfo("gv0", "u", "Started", "Replicate", 3, 0, 0, 0, BRICKS, {})
-OPTIONS = {option.name: option.value for option in profile.OPTIONS}
+OPTIONS = {option.name: option.value for option in (*profile.OPTIONS, *profile.DEFAULTS)}
 
 
 def status(*down: str, daemons: tuple[Daemon, ...] = ()) -> VolumeStatus:
@@ -306,6 +306,8 @@ def images(*paths: str, **values) -> f.ImageFacts:
     ("name", "value", "shards", "expected"),
     [
         ("cluster.quorum-type", "none", False, ["OPTION_DANGEROUS"]),
+        ("cluster.quorum-type", "fixed", False, ["OPTION_DANGEROUS"]),
+        ("cluster.ensure-durability", "off", False, ["OPTION_DANGEROUS"]),
         ("cluster.self-heal-daemon", "off", False, ["OPTION_DANGEROUS"]),
         ("network.ping-timeout", "3", False, ["OPTION_DANGEROUS"]),
         ("network.ping-timeout", "42", False, ["OPTION_DIFFERS"]),
