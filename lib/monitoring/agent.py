@@ -11,11 +11,12 @@ from ganeti import errors, ssconf
 
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster_config, node_verify
+from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.verify import last
 from ganeti_gluster.core.verify.facts import Disk
 from ganeti_gluster.monitoring import metrics, report
 from ganeti_gluster.monitoring.collect import Collected, bricks_up, of_master
-from ganeti_gluster.storage import lost_guests, operations
+from ganeti_gluster.storage import lost_guests, operations, snapshot_worker
 from ganeti_gluster.tools import private
 
 #: Where the agent's timer leaves what it collected.
@@ -81,8 +82,12 @@ def exposition() -> str:
 
 
 def write() -> Collected:
-    """Collect, and replace the files, each as a whole; ends guests whose image is lost."""
+    """Collect, and replace the files, each as a whole.
+
+    Ends guests whose image is lost, and clears up after snapshots that could not be.
+    """
     lost_guests.end()
+    service.clear_remains(snapshot_worker.PROGRAM)
     seen = collect()
     text = metrics.exposition(metrics.families(seen))
     private.write(METRICS_FILE, text)

@@ -16,25 +16,48 @@ from ganeti_gluster.core.snapshot.live import Monitor, MonitorFailed
 TIMEOUT = 60
 
 
+#: How Ganeti 3.0 and 3.1 begin what QEMU has answered to a command that it refuses, and
+#: what they say of one that it does not have, which they do not send.
+_REFUSED = ("kvm: error executing the ", "Instance does not support the ")
+
+
 class QmpMonitor(Monitor):
-    """A connected monitor of a QEMU; QEMU serves one connection at a time."""
+    """A connected monitor of a QEMU; QEMU serves one connection at a time.
+
+    A command that QEMU has not answered in time is the last one of its connection: the
+    answer that comes late would be taken for that of the next command.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._lost = ""
 
     def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         connection = self._connection
         execute = getattr(connection, "execute_qmp", None) or connection.Execute
-        with _translated():
+        with self._answered():
             return execute(command, arguments or {})
 
     def add_fd(self, descriptor: int) -> int:
-        with _translated():
+        with self._answered():
             return int(self._connection._AddFd(descriptor))
 
     def name_fd(self, descriptor: int, name: str) -> None:
-        with _translated():
+        with self._answered():
             self._connection._GetFd(descriptor, name)
+
+    @contextlib.contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Raise `MonitorFailed` for what QEMU refuses, and from the first silence on."""
+        if self._lost:
+            raise MonitorFailed(self._lost)
+        try:
+            with _translated():
+                yield
+        except MonitorFailed as err:
+            if not str(err.__cause__).startswith(_REFUSED):
+                self._lost = str(err)
+            raise
 
 
 @contextlib.contextmanager
@@ -59,5 +82,8 @@ def connected(socket: str) -> Iterator[QmpMonitor]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (errors.GenericError, OSError) as err:
+    # Ganeti 3.1 looks for the members of None where QEMU has closed the connection.
+    except (errors.GenericError, OSError, TypeError) as err:
+        if isinstance(err, TypeError):
+            raise MonitorFailed("QEMU has closed the connection to its monitor") from err
         raise MonitorFailed("QEMU: %s" % str(err).rstrip(": ")) from err

@@ -108,6 +108,10 @@ def tell(cluster: Cluster, path: str) -> str:
     return python(cluster, TELL, path, "96")
 
 
+#: Seconds that a command may take.
+_LONGEST = 900
+
+
 class Work(threading.Thread):
     """A command that goes on while a test does something else."""
 
@@ -122,10 +126,10 @@ class Work(threading.Thread):
         assert self.result is None, self.result
 
     def run(self) -> None:
-        self.result = self._cluster.testbed.exec(self._node, self._argv, timeout=600)
+        self.result = self._cluster.testbed.exec(self._node, self._argv, timeout=_LONGEST)
 
     def ended(self) -> CompletedCommand:
-        self.join(600)
+        self.join(_LONGEST)
         assert self.result is not None
         return self.result
 

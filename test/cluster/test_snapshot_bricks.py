@@ -114,3 +114,19 @@ def test_a_snapshot_whose_disk_waits_for_its_bricks_is_interrupted(
     start_bricks(cluster)
     wait_for(lambda: left_alone(running), PATIENCE, "nothing is left")
     guest.check_unbroken(running.boot.events())
+
+
+def test_a_snapshot_whose_disk_waits_for_its_bricks_gives_up(
+    cluster: Cluster, running: Guest
+) -> None:
+    """After five minutes; what it has in QEMU goes when the bricks are back."""
+    work = snapshot(running)
+    kill_bricks(cluster, "node1", "node3")
+    wait_for(lambda: server_state(cluster) == "waiting", 90, "requests wait")
+    done = work.ended()
+    assert server_state(cluster) == "waiting"
+    assert done.exit_code != 0
+    assert "nothing was copied for 300 s" in done.stderr, done
+    start_bricks(cluster)
+    wait_for(lambda: left_alone(running), PATIENCE, "nothing is left")
+    guest.check_unbroken(running.boot.events())

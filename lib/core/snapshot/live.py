@@ -150,7 +150,7 @@ def undo(connect: Connect) -> None:
             if time.monotonic() > deadline:
                 raise LeftInQemu(
                     "the resources of the snapshot are still in QEMU: %s" % err,
-                    hint="the guest keeps running; the next snapshot removes them",
+                    hint="the guest keeps running; they are removed once QEMU answers",
                 ) from err
         time.sleep(0.2)
 
@@ -173,7 +173,7 @@ def clear(monitor: Monitor) -> bool:
         if time.monotonic() > deadline:
             raise LeftInQemu(
                 "QEMU keeps %s: %s" % (", ".join(left), "; ".join(failures) or "no reason given"),
-                hint="the guest keeps running; the next snapshot removes them",
+                hint="the guest keeps running; they are removed once QEMU answers",
             )
         time.sleep(0.1)
 

@@ -48,6 +48,8 @@ STUCK_SECONDS = 300
 DEAD_SECONDS = 600
 #: Seconds that a worker has to undo what it did, when it is told to end.
 END_SECONDS = 150
+#: Seconds for which whoever asked waits for that; the worker goes on by itself afterwards.
+LEAVE_SECONDS = 20
 _ASK_SECONDS = 10
 # Bytes of a line, of which a worker says a few hundred.
 _LONGEST_LINE = 1024 * 1024
@@ -99,6 +101,34 @@ def undo_argv(program: Sequence[str], instance: str) -> list[str]:
     return [*program, "undo", instance]
 
 
+def clear_remains(program: Sequence[str], *, run: command.Run = command.run) -> list[str]:
+    """Have systemd take out of QEMUs what ended workers left there; returns the instances.
+
+    Each in the unit of the instance's worker, so that no operation begins meanwhile.  Returns
+    without waiting for them; cheap where nothing is left.  Raises `OSError` where the marks
+    cannot be read.
+    """
+    try:
+        instances = sorted(os.listdir(constants.SNAPSHOT_DIR))
+    except FileNotFoundError:
+        return []
+    begun = []
+    for instance in instances:
+        if is_busy(instance, run=run):
+            continue
+        argv = systemd.run_argv(
+            unit(instance),
+            "Remains of a snapshot of instance %s" % instance,
+            undo_argv(program, instance),
+            options=["--no-block"],
+            properties=["RuntimeMaxSec=%d" % END_SECONDS, *systemd.SNAPSHOT_WORKER],
+        )
+        # Refused where a worker has begun since.
+        if run(argv, timeout=_ASK_SECONDS, check=False).exit_code == 0:
+            begun.append(instance)
+    return begun
+
+
 def is_busy(instance: str, *, run: command.Run = command.run) -> bool:
     """Whether there is a worker of the instance on this node, be it one that ends."""
     return _state(instance, run) not in ("inactive", "failed", "")
@@ -117,6 +147,12 @@ def note_progress(instance: str) -> None:
     """Leave with the mark when there was progress last."""
     with contextlib.suppress(OSError):
         os.utime(mark(instance))
+
+
+def note_end(instance: str) -> None:
+    """Leave with the mark that nobody works any more on what is in QEMU."""
+    with contextlib.suppress(OSError):
+        os.utime(mark(instance), (0, 0))
 
 
 def idle_seconds(instance: str) -> float:
@@ -178,7 +214,7 @@ def _started(argv: Sequence[str], complaints: IO[bytes]) -> Iterator[subprocess.
                 assert stream is not None
                 stream.close()
         try:
-            process.wait(END_SECONDS)
+            process.wait(LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -53,7 +53,10 @@ def run(instance: str, guests: work.Guests) -> int:
 
 
 def undo(instance: str, guests: work.Guests) -> int:
-    """Take out of QEMU what a worker left there that was killed; the exit status."""
+    """Take out of QEMU what a worker left there that was killed; the exit status.
+
+    Where QEMU does not answer it is tried again later: see `service.clear_remains`.
+    """
     if not os.path.exists(service.mark(instance)):
         return 0
     try:
@@ -61,6 +64,7 @@ def undo(instance: str, guests: work.Guests) -> int:
             live.undo(guests.connect(instance))
     except GanetiGlusterError as err:
         print(err, file=sys.stderr)
+        service.note_end(instance)
         return 1
     _unmark(instance)
     return 0

@@ -273,3 +273,43 @@ def test_progress_is_kept_with_the_mark(node: dict[str, Any], tmp_path: Path) ->
     assert service.idle_seconds("vm1") < 5
     service.note_progress("vm2")
     assert service.idle_seconds("vm2") == 0.0
+
+
+def test_what_an_ended_worker_left_is_cleared_in_the_instances_unit(
+    node: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "vm1").touch()
+    assert service.clear_remains(PROGRAM, run=command.run) == ["vm1"]
+    argv = node["ran"][-1]
+    assert argv[0] == "systemd-run" and "--unit=%s" % service.unit("vm1") in argv
+    assert argv[-2:] == ["undo", "vm1"]
+
+
+@pytest.mark.parametrize("state", ["active", "activating", "deactivating"])
+def test_a_worker_that_is_there_clears_up_by_itself(
+    node: dict[str, Any], tmp_path: Path, state: str
+) -> None:
+    node["state"] = state
+    (tmp_path / "vm1").touch()
+    assert service.clear_remains(PROGRAM, run=command.run) == []
+    assert [argv[0] for argv in node["ran"]] == ["systemctl"]
+
+
+def test_without_a_mark_nothing_is_asked(
+    node: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert service.clear_remains(PROGRAM, run=command.run) == []
+    monkeypatch.setattr(constants, "SNAPSHOT_DIR", str(tmp_path / "none"))
+    assert service.clear_remains(PROGRAM, run=command.run) == []
+    assert node["ran"] == []
+
+
+def test_what_is_cleared_up_does_not_keep_a_guest_from_being_ended(
+    node: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "vm1").touch()
+    assert service.idle_seconds("vm1") < service.STUCK_SECONDS
+    service.note_end("vm1")
+    assert service.idle_seconds("vm1") > service.STUCK_SECONDS
+    service.note_end("vm2")
+    assert service.idle_seconds("vm2") == 0
