@@ -73,18 +73,18 @@ def find(
     daemon: Callable[[], int | None] = lambda: _number_in(constants.NODED_PID_FILE),
 ) -> list[Work]:
     """What is under way now."""
-    found = list(_workers(run))
+    under_way = list(_workers(run))
     noded = daemon()
     for pid, line in lines():
         words = [word.decode("utf-8", "replace") for word in line]
-        found += _process(pid, words, noded)
+        under_way += _process(pid, words, noded)
     # Both ends of a migration share the image; a copy of one at rest does so with no client.
     both = [
         each for each in statuses().values() if each.get("mode") == SHARED and each.get("users")
     ]
     if both:
-        found.append(Work("a migration", Kind.MOVE))
-    return found
+        under_way.append(Work("a migration", Kind.MOVE))
+    return under_way
 
 
 def _workers(run: Callable[..., command.CommandResult]) -> Iterator[Work]:
@@ -128,15 +128,15 @@ def wait(
     moved: float | None = None
     while True:
         passed = time.monotonic() - began
-        found = [work for work in look() if _hinders(work, action, passed)]
-        brief = all(work.kind is not Kind.WORK for work in found)
-        if any(work.kind is Kind.MOVE for work in found):
+        under_way = [work for work in look() if _hinders(work, action, passed)]
+        brief = all(work.kind is not Kind.WORK for work in under_way)
+        if any(work.kind is Kind.MOVE for work in under_way):
             moved = passed
         settled = action == REMOVE or moved is None or passed - moved >= SETTLE_SECONDS
-        if (not found and settled) or not brief or passed > _patience(action):
-            return found
-        if not told and found:
-            say("ganeti-gluster waits for the end of %s" % found[0].what)
+        if (not under_way and settled) or not brief or passed > _patience(action):
+            return under_way
+        if not told and under_way:
+            say("ganeti-gluster waits for the end of %s" % under_way[0].what)
             told = True
         time.sleep(_POLL_SECONDS)
 
@@ -161,15 +161,15 @@ def main(arguments: Sequence[str]) -> int:
         print(text, file=sys.stderr, flush=True)
 
     try:
-        found = wait(arguments[0], say)
+        under_way = wait(arguments[0], say)
     except (GanetiGlusterError, OSError) as err:
         say("ganeti-gluster cannot tell what is under way: %s" % err)
         return 0
-    if found:
-        more = " and %d more" % (len(found) - 1) if found[1:] else ""
+    if under_way:
+        more = " and %d more" % (len(under_way) - 1) if under_way[1:] else ""
         what = "is not removed" if arguments[0] == REMOVE else "does not restart the node daemon"
-        say("ganeti-gluster %s while this is under way: %s%s" % (what, found[0].what, more))
-    return NOT_NOW if found else 0
+        say("ganeti-gluster %s while this is under way: %s%s" % (what, under_way[0].what, more))
+    return NOT_NOW if under_way else 0
 
 
 if __name__ == "__main__":

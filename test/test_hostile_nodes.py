@@ -43,7 +43,7 @@ from ganeti_gluster.core.services.store import Store
 from ganeti_gluster.core.services.units import UnitState
 from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify.answers import sort
-from ganeti_gluster.core.verify.finding import MARK, found
+from ganeti_gluster.core.verify.finding import MARK, Finding
 from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.errors import GanetiGlusterError
@@ -332,7 +332,7 @@ def test_a_nodes_facts_can_be_checked_and_shown(output: str) -> None:
     assert is_fit(json.dumps(described, ensure_ascii=False))
 
 
-FINDINGS = [as_data(found("BRICK_DOWN", "node2:/b", "it is not running", volume="gv0"))]
+FINDINGS = [as_data(Finding.of("BRICK_DOWN", "node2:/b", "it is not running", volume="gv0"))]
 
 
 @given(hostile(FINDINGS))

@@ -49,13 +49,13 @@ def describe(disk: instance_disks.InstanceDisk) -> dict[str, Any]:
     }
     try:
         with connect(disk.spec) as volume:
-            found = image.stat(volume, disk.path)
+            info = image.stat(volume, disk.path)
             state = health.check(volume, disk.path)
             result.update(
-                size=found.size,
-                allocated=found.allocated,
-                mode="%04o" % stat.S_IMODE(found.mode),
-                owner=[found.uid, found.gid],
+                size=info.size,
+                allocated=info.allocated,
+                mode="%04o" % stat.S_IMODE(info.mode),
+                owner=[info.uid, info.gid],
                 info=image.get_info(volume, disk.path),
                 degraded=state.degraded,
                 split_brain=state.split_brain,
@@ -80,10 +80,10 @@ def _ask_servers(disks: list[dict[str, Any]]) -> None:
         {node for node in node_of.values() if node in known}, SshChannel()
     )
     for disk in disks:
-        found = answers.get(node_of.get(id(disk), ""), {})
+        served = answers.get(node_of.get(id(disk), ""), {})
         key = names.unit_key(disk["volume"], disk["path"])
-        if key in found:
-            disk["served"] = open_images.in_words(found[key])
+        if key in served:
+            disk["served"] = open_images.in_words(served[key])
 
 
 def Evict(opts: Any, args: list[str]) -> int:

@@ -55,7 +55,7 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
         return 1
     # Somebody may have taken hours to answer, and an image may be an instance's by now.
     now, _ = orphans.find(cluster_config.load())
-    return _remove(candidates, {(found.spec, found.image.path) for found in now})
+    return _remove(candidates, {(candidate.spec, candidate.image.path) for candidate in now})
 
 
 def _remove(candidates: Sequence[Candidate], still: Collection[tuple[VolumeSpec, str]]) -> int:
@@ -75,13 +75,13 @@ def _remove(candidates: Sequence[Candidate], still: Collection[tuple[VolumeSpec,
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
-    found = candidate.image
+    info = candidate.image
     return {
         "volume": candidate.spec.name,
-        "path": found.path,
-        "size": found.size,
-        "allocated": found.allocated,
-        "last_written": found.mtime,
+        "path": info.path,
+        "size": info.size,
+        "allocated": info.allocated,
+        "last_written": info.mtime,
         "kind": "leftover" if candidate.leftover else "orphan",
         "origin": candidate.origin,
     }

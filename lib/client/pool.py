@@ -130,13 +130,13 @@ def Create(opts: Any, args: list[str]) -> int:
     shown: set[str] = set()
 
     def plan() -> list[steps.Step]:
-        found = pool_create.plan(asked, client, pool_nodes.crew(), Say)
-        for problem in found.problems:
+        planned = pool_create.plan(asked, client, pool_nodes.crew(), Say)
+        for problem in planned.problems:
             line = "%s: %s" % ("Problem" if problem.blocks else "Note", problem)
             if line not in shown:
                 cli.ToStderr("%s", line)
             shown.add(line)
-        obstacles = found.obstacles(asked.force)
+        obstacles = planned.obstacles(asked.force)
         if obstacles:
             forced = all(problem.force for problem in obstacles)
             raise GanetiGlusterError(
@@ -145,7 +145,7 @@ def Create(opts: Any, args: list[str]) -> int:
                 if forced
                 else "correct them and try again",
             )
-        return found.steps
+        return planned.steps
 
     return _change(opts, plan, "Continue?", done="Volume %s is ready." % asked.volume)
 

@@ -42,7 +42,7 @@ def overview(snapshot: ClusterServices, type: str, title: str, *, colour: bool) 
 
 
 def _matrix(snapshot: ClusterServices, type: str, *, colour: bool) -> list[str]:
-    names = list(dict.fromkeys(found.name for found in snapshot.select(type=type)))
+    names = list(dict.fromkeys(service.name for service in snapshot.select(type=type)))
     rows: list[list[tuple[str, ServiceStatus | None]]] = [
         [(text, None) for text in ("Node", *names, "Together")]
     ]
@@ -72,9 +72,9 @@ def _reasons(snapshot: ClusterServices, type: str) -> list[str]:
         if node in snapshot.failures:
             lines.append("%s: %s" % (node, snapshot.failures[node]))
             continue
-        for found in snapshot.select(type=type, node=node):
-            if found.message and found.status is not ServiceStatus.NOT_INSTALLED:
-                lines.append("%s %s: %s" % (node, found.name, found.message))
+        for service in snapshot.select(type=type, node=node):
+            if service.message and service.status is not ServiceStatus.NOT_INSTALLED:
+                lines.append("%s %s: %s" % (node, service.name, service.message))
     return lines
 
 

@@ -138,45 +138,45 @@ def _announce(wanted: request.SnapshotRequest) -> int:
 
 def List(opts: Any, args: list[str]) -> int:
     """Print the snapshots of instances; 0 only if all of them are whole."""
-    found = []
+    rows = []
     for instance in snapshots.find(args):
         place = _place(opts, instance)
         with connect(place) as volume:
-            found += [
+            rows += [
                 _describe(instance.name, place, each)
                 for each in catalogue.find_all(volume, instance.uuid, instance.paths)
             ]
     if opts.json:
-        cli.ToStdout("%s", json.dumps(found, indent=2, sort_keys=True))
+        cli.ToStdout("%s", json.dumps(rows, indent=2, sort_keys=True))
     else:
-        _print_table(opts, found)
-    return 0 if all(each["complete"] for each in found) else 1
+        _print_table(opts, rows)
+    return 0 if all(each["complete"] for each in rows) else 1
 
 
-def _describe(instance: str, place: VolumeSpec, found: catalogue.Snapshot) -> dict[str, Any]:
+def _describe(instance: str, place: VolumeSpec, snapshot: catalogue.Snapshot) -> dict[str, Any]:
     """One snapshot as plain data: bytes, and seconds since the epoch."""
-    about = found.about
+    about = snapshot.about
     return {
         "instance": instance,
-        "name": found.name,
-        "taken": found.taken,
+        "name": snapshot.name,
+        "taken": snapshot.taken,
         "volume": place.name,
-        "complete": found.complete,
+        "complete": snapshot.complete,
         "live": about.live if about else None,
         "rotated": about.rotated if about else None,
-        "allocated": found.allocated,
+        "allocated": snapshot.allocated,
         "disks": {
             str(index): {"path": each.path, "size": each.size, "allocated": each.allocated}
-            for index, each in sorted(found.images.items())
+            for index, each in sorted(snapshot.images.items())
         },
-        "leftovers": [each.path for each in found.leftovers],
+        "leftovers": [each.path for each in snapshot.leftovers],
     }
 
 
-def _print_table(opts: Any, found: list[dict[str, Any]]) -> None:
+def _print_table(opts: Any, listed: list[dict[str, Any]]) -> None:
     fields = list(_HEADERS)
     rows = []
-    for each in found:
+    for each in listed:
         rows.append(
             [
                 each["instance"],
@@ -209,8 +209,8 @@ def Restore(opts: Any, args: list[str]) -> int:
     name = catalogue.check_name(args[1])
     place = _place(opts, instance)
     with connect(place) as volume:
-        found = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
-    indices = opts.disks or sorted(found.images)
+        snapshot = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
+    indices = opts.disks or sorted(snapshot.images)
     wanted = _request(opts, request.RESTORE, instance, name, snapshots.choose(instance, indices))
     wanted = replace(wanted, limit=_limit(opts), checksum=opts.checksum)
     if instance.running:
@@ -218,7 +218,7 @@ def Restore(opts: Any, args: list[str]) -> int:
             "Instance %s is running; stop it first" % instance.name, errors.ECODE_STATE
         )
     what = "%s of %s" % (_disks([disk.index for disk in wanted.disks]), instance.name)
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.taken))
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot.taken))
     if opts.dry_run:
         cli.ToStdout("Would restore %s from %s (snapshot %s)", what, when, name)
         return 0
@@ -228,7 +228,7 @@ def Restore(opts: Any, args: list[str]) -> int:
         # That it is stopped is seen once no other job has the instance.
         with connect(place) as volume:
             now = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
-        _check_same(found, now)
+        _check_same(snapshot, now)
     _carry_out(opts, instance, wanted)
     cli.ToStdout("Restored %s from snapshot %s", what, name)
     return 0
@@ -260,7 +260,7 @@ def Remove(opts: Any, args: list[str]) -> int:
     instance = _find(args[0])
     doomed = args[1:]
     place = _place(opts, instance)
-    found = _find_snapshots(place, instance, doomed)
+    listed = _find_snapshots(place, instance, doomed)
     what = "snapshot %s of %s" % (", ".join(doomed), instance.name)
     if opts.dry_run:
         cli.ToStdout("Would remove %s", what)
@@ -268,7 +268,7 @@ def Remove(opts: Any, args: list[str]) -> int:
     if not opts.force:
         if not cli.AskUser("Remove %s?" % what):
             return 1
-        for before, now in zip(found, _find_snapshots(place, instance, doomed), strict=True):
+        for before, now in zip(listed, _find_snapshots(place, instance, doomed), strict=True):
             _check_same(before, now)
     every = snapshots.choose(instance, None)
     for name in doomed:

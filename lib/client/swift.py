@@ -52,16 +52,16 @@ TYPE_OPT = cli.cli_option(
 )
 
 _FIELDS: dict[str, tuple[str, Callable[[ServerService], object]]] = {
-    "type": ("Type", lambda found: found.type),
-    "node": ("Node", lambda found: found.node),
-    "service": ("Service", lambda found: found.name),
-    "status": ("Status", lambda found: found.status),
-    "word": ("State", lambda found: found.status.word),
-    "message": ("Message", lambda found: found.message or "-"),
-    "since": ("Since", lambda found: moment(found.since)),
-    "unit": ("Unit", lambda found: found.unit or "-"),
-    "enabled": ("Enabled", lambda found: {True: "Y", False: "N", None: "-"}[found.enabled]),
-    "pid": ("PID", lambda found: found.pid or "-"),
+    "type": ("Type", lambda service: service.type),
+    "node": ("Node", lambda service: service.node),
+    "service": ("Service", lambda service: service.name),
+    "status": ("Status", lambda service: service.status),
+    "word": ("State", lambda service: service.status.word),
+    "message": ("Message", lambda service: service.message or "-"),
+    "since": ("Since", lambda service: moment(service.since)),
+    "unit": ("Unit", lambda service: service.unit or "-"),
+    "enabled": ("Enabled", lambda service: {True: "Y", False: "N", None: "-"}[service.enabled]),
+    "pid": ("PID", lambda service: service.pid or "-"),
 }
 _DEFAULT_FIELDS = ["node", "service", "status", "since", "message"]
 
@@ -84,7 +84,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     types = [configuration.type(opts.type)] if opts.type else list(configuration.types)
     nodes = cluster.choose(cluster.nodes(), opts.nodes)
     names = {
-        found.name for each in types for found in services.choose_services(each, opts.services)
+        service.name for each in types for service in services.choose_services(each, opts.services)
     }
     answer, within = _limits(elapsed.running_for())
     snapshot = services.fetch(types, nodes, seconds=answer, within=within)
@@ -115,7 +115,7 @@ def _limits(passed: float) -> tuple[float, float]:
 
 def _status_data(snapshot: ClusterServices, types: Sequence[ServiceType]) -> dict[str, Any]:
     """The status as plain data: for each type the whole, each node, and each service."""
-    found = [(each, snapshot.of_type(each)) for each in types]
+    states = [(each, snapshot.of_type(each)) for each in types]
     return {
         "time": snapshot.time,
         "unreachable": dict(snapshot.failures),
@@ -131,7 +131,7 @@ def _status_data(snapshot: ClusterServices, types: Sequence[ServiceType]) -> dic
                     for host in whole.hosts
                 },
             }
-            for each, whole in found
+            for each, whole in states
         },
     }
 
@@ -148,7 +148,9 @@ def _print_fields(opts: Any, snapshot: ClusterServices) -> None:
         headers=None if opts.no_headers else {name: _FIELDS[name][0] for name in fields},
         fields=fields,
         separator=opts.separator,
-        data=[[str(_FIELDS[name][1](found)) for name in fields] for found in snapshot.services],
+        data=[
+            [str(_FIELDS[name][1](service)) for name in fields] for service in snapshot.services
+        ],
     ):
         cli.ToStdout("%s", line)
 
@@ -214,7 +216,7 @@ def _change(opts: Any, verb: str) -> int:
 
 def _what(opts: Any, type: ServiceType) -> str:
     """The services and the nodes that are meant."""
-    chosen = [found.name for found in services.choose_services(type, opts.services)]
+    chosen = [service.name for service in services.choose_services(type, opts.services)]
     targets = [node.name for node in services.targets_of(type, opts.nodes)]
     return "%s: %s on %s" % (type.title, ", ".join(chosen), ", ".join(targets) or "no node")
 

@@ -29,18 +29,18 @@ _SIZES = ["total", "used", "free", "provisioned"]
 
 def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print the space of each volume, and what is promised of it; 0 only if all answer."""
-    found = [status(volume) for volume in volumes.find()]
-    unknown = sorted(set(args) - {volume["volume"] for volume in found})
+    states = [status(volume) for volume in volumes.find()]
+    unknown = sorted(set(args) - {volume["volume"] for volume in states})
     if unknown:
         raise errors.OpPrereqError(
             "No node group uses the volume %s" % ", ".join(unknown), errors.ECODE_NOENT
         )
-    found = [volume for volume in found if not args or volume["volume"] in args]
+    states = [volume for volume in states if not args or volume["volume"] in args]
     if opts.json:
-        cli.ToStdout("%s", json.dumps(found, indent=2, sort_keys=True))
+        cli.ToStdout("%s", json.dumps(states, indent=2, sort_keys=True))
     else:
-        _print_table(opts, found)
-    return 1 if any("error" in volume for volume in found) else 0
+        _print_table(opts, states)
+    return 1 if any("error" in volume for volume in states) else 0
 
 
 def status(used: volumes.UsedVolume) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def status(used: volumes.UsedVolume) -> dict[str, Any]:
     return result
 
 
-def _print_table(opts: Any, found: list[dict[str, Any]]) -> None:
+def _print_table(opts: Any, states: list[dict[str, Any]]) -> None:
     fields = list(_HEADERS)
     rows = []
-    for volume in found:
+    for volume in states:
         shown = {
             **dict.fromkeys(_SIZES, "?"),
             **volume,
@@ -84,10 +84,10 @@ def _print_table(opts: Any, found: list[dict[str, Any]]) -> None:
         data=rows,
     ):
         cli.ToStdout("%s", line)
-    for volume in found:
+    for volume in states:
         if "error" in volume:
             cli.ToStderr("%s", volume["error"])
-    if not found:
+    if not states:
         cli.ToStderr("No node group uses a volume")
 
 

@@ -42,8 +42,8 @@ _FIELDS = ("name", "tags", "offline", "pip", "master_candidate", "group", "vm_ca
 def nodes(client: Any = None) -> list[ClusterNode]:
     """All nodes of the cluster, by name; asks the master daemon."""
     rows = (client or cli.GetClient()).QueryNodes([], list(_FIELDS), False)
-    found = (ClusterNode(name, frozenset(tags), *rest) for name, tags, *rest in rows)
-    return sorted(found, key=lambda node: node.name)
+    members = (ClusterNode(name, frozenset(tags), *rest) for name, tags, *rest in rows)
+    return sorted(members, key=lambda node: node.name)
 
 
 def choose(nodes: Sequence[ClusterNode], names: Sequence[str]) -> list[ClusterNode]:
@@ -56,12 +56,12 @@ def choose(nodes: Sequence[ClusterNode], names: Sequence[str]) -> list[ClusterNo
         return list(nodes)
     chosen = {}
     for name in names:
-        found = [node for node in nodes if node.name == name] or [
+        matching = [node for node in nodes if node.name == name] or [
             node for node in nodes if node.name.startswith(name + ".")
         ]
-        if len(found) != 1:
+        if len(matching) != 1:
             raise errors.OpPrereqError("Node '%s' not known" % name, errors.ECODE_NOENT)
-        chosen[found[0].name] = found[0]
+        chosen[matching[0].name] = matching[0]
     return [chosen[name] for name in sorted(chosen)]
 
 
@@ -118,14 +118,14 @@ class SshChannel:
         """The command that runs `argv` on a node; `quiet`: SSH itself says nothing."""
         if node == self._own_name:
             return list(argv)
-        found: list[str] = self._runner.BuildCmd(
+        words: list[str] = self._runner.BuildCmd(
             node,
             constants.SSH_LOGIN_USER,
             shlex.join(argv),
             port=self._ports.get(node),
             quiet=quiet,
         )
-        return found
+        return words
 
     def copy(self, path: str, nodes: Iterable[str], *, seconds: float) -> list[str]:
         """Give other nodes a file, which has the same path there; returns who has not got it."""

@@ -79,12 +79,12 @@ def load(client: Any = None, *, otherwise: str = "") -> ClusterConfig:
     policies = client.QueryGroups([], ["name", "ipolicy"], False)
     data = read()
     template = group_params.gluster(client)
-    found = list(_disks_in(data, template))
+    disks = list(_disks_in(data, template))
     enabled = constants.DT_GLUSTER in info["enabled_disk_templates"]
     params = {}
     for name, policy in policies:
         allowed = enabled and constants.DT_GLUSTER in policy[constants.IPOLICY_DTS]
-        own = [each.params for each in found if each.group == name]
+        own = [each.params for each in disks if each.group == name]
         params[name] = told.plain([*([template[name]] if allowed else ()), *own])
     tags = data["cluster"].get("tags", ())
     return ClusterConfig(
@@ -92,7 +92,7 @@ def load(client: Any = None, *, otherwise: str = "") -> ClusterConfig:
         master=master,
         nodes=tuple(cluster.nodes(client)),
         params=params,
-        disks=tuple(each.disk for each in found),
+        disks=tuple(each.disk for each in disks),
         instances=frozenset(data["instances"]),
         pools=settings.parse(tags),
         refused_pools=settings.refused(tags),

@@ -129,19 +129,19 @@ def _end_connections(
     if holder.here:  # a process that is killed has no connection
         _end_server(spec, path, holder, [], channel)
         return
-    outside = [found.host for found in hosts if not found.node]
+    outside = [each.host for each in hosts if not each.node]
     if outside:
         _end_server(spec, path, holder, outside, channel)
-    for found in hosts:
-        if not found.node:
+    for each in hosts:
+        if not each.node:
             continue
-        argv = kill_argv(holder.addresses, found.ports)
+        argv = kill_argv(holder.addresses, each.ports)
         try:
-            done = channel(found.node, argv, timeout=_COMMAND_SECONDS)
+            done = channel(each.node, argv, timeout=_COMMAND_SECONDS)
         except CommandFailed as err:
-            raise _not_asked(found.host, str(err)) from err
+            raise _not_asked(each.host, str(err)) from err
         if done.exit_code != 0:
-            raise _not_asked(found.host, done.stderr.strip() or "exit code %d" % done.exit_code)
+            raise _not_asked(each.host, done.stderr.strip() or "exit code %d" % done.exit_code)
 
 
 def _not_asked(host: str, reason: str) -> NotEvicted:

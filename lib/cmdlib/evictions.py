@@ -18,11 +18,11 @@ from ganeti_gluster.tools.gluster_cli.status import BrickStatus
 
 def addresses_of(store: ssconf.SimpleStore) -> dict[str, tuple[str, ...]]:
     """The addresses of each node, primary and secondary."""
-    found: dict[str, dict[str, None]] = {}
+    by_name: dict[str, dict[str, None]] = {}
     for line in (*store.GetNodePrimaryIPList(), *store.GetNodeSecondaryIPList()):
         name, address = line.split()
-        found.setdefault(name, {})[address] = None
-    return {name: tuple(addresses) for name, addresses in found.items()}
+        by_name.setdefault(name, {})[address] = None
+    return {name: tuple(addresses) for name, addresses in by_name.items()}
 
 
 def hosts_of(
@@ -33,14 +33,16 @@ def hosts_of(
     for brick in bricks:
         if brick.online and brick.port:
             ports.setdefault(brick.server, []).append(brick.port)
-    return [BrickHost(host, _node(host, addresses), tuple(found)) for host, found in ports.items()]
+    return [
+        BrickHost(host, _node(host, addresses), tuple(numbers)) for host, numbers in ports.items()
+    ]
 
 
 def _node(host: str, addresses: Mapping[str, Sequence[str]]) -> str:
     if host in addresses:
         return host
     try:
-        known = {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+        known = {str(answer[4][0]) for answer in socket.getaddrinfo(host, None)}
     except OSError:
         return ""
     return next((name for name, own in addresses.items() if known & set(own)), "")

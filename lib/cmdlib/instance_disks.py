@@ -41,7 +41,7 @@ def find(instances: list[str]) -> list[InstanceDisk]:
     """
     client = cli.GetClient()  # refuses a node that is not the master
     data = cluster_config.read()
-    known = {found["name"]: found for found in data["instances"].values()}
+    known = {instance["name"]: instance for instance in data["instances"].values()}
     names = [_expand(name, known) for name in instances]
     group_of = dict(client.QueryInstances(names, ["name", "pnode.group"], False))
     params_of = group_params.gluster(client)
@@ -72,14 +72,14 @@ def gluster_disks(
 
     `template` are its group's parameters of the template.
     """
-    found = []
+    on_gluster = []
     for index, uuid in enumerate(instance.get("disks", ())):
         disk = disks[uuid]
         where = place(disk, template)
         if where is None:
             continue
         params, path = where
-        found.append(
+        on_gluster.append(
             InstanceDisk(
                 instance=instance["name"],
                 index=index,
@@ -91,4 +91,4 @@ def gluster_disks(
                 template=disk["dev_type"] == constants.DT_GLUSTER,
             )
         )
-    return found
+    return on_gluster

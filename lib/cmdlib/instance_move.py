@@ -56,9 +56,9 @@ class InstanceMove:
     def from_env(cls, env: Mapping[str, str]) -> InstanceMove:
         """From a hook's environment (Ganeti's documentation of hooks names the values)."""
         paths = {
-            int(found[1]): env["GANETI_INSTANCE_DISK%s_ID" % found[1]]
+            int(match[1]): env["GANETI_INSTANCE_DISK%s_ID" % match[1]]
             for name, value in env.items()
-            if value == "gluster" and (found := _DISK.fullmatch(name))
+            if value == "gluster" and (match := _DISK.fullmatch(name))
         }
         return cls(
             instance=env.get("GANETI_INSTANCE_NAME", ""),

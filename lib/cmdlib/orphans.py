@@ -62,12 +62,12 @@ def find(config: ClusterConfig, client: Any = None) -> tuple[list[Candidate], in
 
 
 def removable(
-    found: image.ImageInfo, known: Iterable[str], *, before: float, leftover: bool
+    info: image.ImageInfo, known: Iterable[str], *, before: float, leftover: bool
 ) -> bool:
     """Whether an image that no disk names may go; `before` is when it must be older than."""
-    if found.mtime >= before:
+    if info.mtime >= before:
         return False
-    name = found.path.rpartition("/")[2]
+    name = info.path.rpartition("/")[2]
     return leftover or not any(name.startswith(uuid) for uuid in known)
 
 

@@ -18,9 +18,9 @@ def fetch(names: list[str]) -> dict[str, dict[str, Any]]:
     A node that does not tell has `template` ("unknown") and `reasons` alone, and
     so has one that Ganeti knows as offline ("offline"), which is not asked.
     """
-    found = cluster.choose(cluster.nodes(), names)
-    addresses = {node.name: node.address for node in found if not node.offline}
-    states = {node.name: untold(OFFLINE, "marked offline in Ganeti") for node in found}
+    nodes = cluster.choose(cluster.nodes(), names)
+    addresses = {node.name: node.address for node in nodes if not node.offline}
+    states = {node.name: untold(OFFLINE, "marked offline in Ganeti") for node in nodes}
     for name, answer in cluster.ask(STATUS_COMMAND, addresses, seconds=SECONDS).items():
         states[name] = parse(not answer.error, answer.error or answer.output)
     return states

@@ -121,7 +121,7 @@ def plan(asked: CreateOptions, client: Any, crew: Crew, say: Say) -> Plan:
         owner=pool_use.owner(client),
         wipe=asked.wipe,
         force=asked.force,
-        found=tuple(map(str, existing.bricks)) if existing else (),
+        existing=tuple(map(str, existing.bricks)) if existing else (),
         wiped={
             node: facts[node].wiped(asked.directory, wipe=asked.wipe)
             for node in members

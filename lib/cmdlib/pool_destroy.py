@@ -26,12 +26,12 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step]
 
     def unused() -> None:
         destroy.check_instances(name, {disk.instance for disk in pool_use.disks_on(client, name)})
-        now = crew.gluster(found.pool.anchor).volume(name)
+        now = crew.gluster(managed.pool.anchor).volume(name)
         if not force and now is not None:
             destroy.check_images(name, _images(now))
 
-    found = pool_state.find_volume(client, crew, name)
-    volume = found.pool.volume(name)
+    managed = pool_state.find_volume(client, crew, name)
+    volume = managed.pool.volume(name)
     unused()
     ganeti = Step(
         "Ganeti without volume %s" % name,
@@ -43,9 +43,11 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step]
         lambda: not pool_use.has_settings(client, name),
         lambda: pool_use.forget_settings(client, name),
     )
-    steps = destroy.steps(crew, found.pool, volume, found.names(), unused=unused, leave=ganeti)
-    left = [str(brick) for brick in volume.bricks if not found.pool.node_of(brick, found.names())]
-    return [*steps, settings, destroy.dissolve(crew, found.pool, volume)], left
+    steps = destroy.steps(crew, managed.pool, volume, managed.names(), unused=unused, leave=ganeti)
+    left = [
+        str(brick) for brick in volume.bricks if not managed.pool.node_of(brick, managed.names())
+    ]
+    return [*steps, settings, destroy.dissolve(crew, managed.pool, volume)], left
 
 
 def _images(volume: VolumeInfo) -> list[str]:
@@ -56,8 +58,8 @@ def _images(volume: VolumeInfo) -> list[str]:
     spec = VolumeSpec.from_params({"volume": volume.name, "host": servers})
     with connect(spec) as connection:
         return [
-            found.path
+            info.path
             for directory in (constants.IMAGE_DIRECTORY, constants.EXT_DIRECTORY)
             if connection.access(directory)
-            for found in image.list_images(connection, directory).images
+            for info in image.list_images(connection, directory).images
         ]

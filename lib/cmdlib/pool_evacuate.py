@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_use
-from ganeti_gluster.cmdlib.pool_state import Found
+from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import brick_moves, build, checks, members, silent
 from ganeti_gluster.core.pool.brick_moves import BrickMove, BrickMover, MoveRefused
 from ganeti_gluster.core.pool.crew import Crew
@@ -25,44 +25,44 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
 
     The node stays in the pool: removing it from Ganeti's cluster takes it out.
     """
-    found = pool_state.find_node(client, crew, node)
-    pool_state.need(found, node)
+    managed = pool_state.find_node(client, crew, node)
+    pool_state.need(managed, node)
     if target is not None:
-        pool_state.need(found, target)
-    if found.pool.state(node) == members.DISCONNECTED:
+        pool_state.need(managed, target)
+    if managed.pool.state(node) == members.DISCONNECTED:
         raise MoveRefused(
             "node %s does not answer, so its bricks cannot be moved" % node,
             hint="replace it with gnt-gluster pool replace %s NEW" % node,
         )
-    mover = BrickMover(crew, found.pool, found.names(), say)
+    mover = BrickMover(crew, managed.pool, managed.names(), say)
     steps: list[Step] = []
     taken: set[tuple[str, str]] = set()
-    for volume, brick in found.pool.bricks_on(node):
+    for volume, brick in managed.pool.bricks_on(node):
         brick_moves.need_copies(volume, brick)
-        kept = found.settings.get(volume.name)
+        kept = managed.settings.get(volume.name)
         directory = kept.directory if kept else brick_moves.directory_of(brick)
-        hosts = [name for name in found.names(kept.group if kept else "") if name != node]
+        hosts = [name for name in managed.names(kept.group if kept else "") if name != node]
         candidates = [
             name for name in ([target] if target else hosts) if (name, volume.name) not in taken
         ]
-        ready = members.ready_spares(crew, found.pool, volume, candidates, directory)
+        ready = members.ready_spares(crew, managed.pool, volume, candidates, directory)
         if target and not ready and not brick.arbiter:
             raise MoveRefused(
                 "node %s cannot take a brick of volume %s" % (target, volume.name),
                 hint="`gnt-gluster pool status` shows the spares",
             )
-        new = brick_moves.choose(found.pool, volume, brick, candidates=ready, hosts=candidates)
+        new = brick_moves.choose(managed.pool, volume, brick, candidates=ready, hosts=candidates)
         taken.add((new, volume.name))
-        steps += _move(mover, found, volume, brick, new, directory, heal_first=True)
-        steps.append(_discarded(crew, found, volume, node, brick.path))
+        steps += _move(mover, managed, volume, brick, new, directory, heal_first=True)
+        steps.append(_discarded(crew, managed, volume, node, brick.path))
     if not steps:
-        for volume in found.pool.volumes:
-            kept = found.settings.get(volume.name)
+        for volume in managed.pool.volumes:
+            kept = managed.settings.get(volume.name)
             if volume.set_size > 1 and volume.started:
                 steps.append(_healed(mover, volume))
                 path = "%s/%s" % (kept.directory, volume.name) if kept else ""
-                steps += [_discarded(crew, found, volume, node, path)] if path else []
-    return [*steps, *_servers(found, client, crew)]
+                steps += [_discarded(crew, managed, volume, node, path)] if path else []
+    return [*steps, *_servers(managed, client, crew)]
 
 
 def replacement(
@@ -75,29 +75,29 @@ def replacement(
     """
     if old == new:
         raise InvalidParameter("a node cannot be replaced by itself")
-    found = pool_state.find_node(client, crew, old, new)
-    fresh = pool_state.need(found, new)
+    managed = pool_state.find_node(client, crew, old, new)
+    fresh = pool_state.need(managed, new)
     if fresh.offline:
         raise InvalidParameter("node %s is offline in Ganeti" % new)
-    found = replace(found, pool=silent.notice(crew, found.pool, old, found.names(), say))
-    if found.pool.state(old) == members.CONNECTED and not force:
+    managed = replace(managed, pool=silent.notice(crew, managed.pool, old, managed.names(), say))
+    if managed.pool.state(old) == members.CONNECTED and not force:
         raise MoveRefused(
             "node %s is alive in the pool" % old,
             hint="move its bricks with gnt-gluster pool evacuate %s, or use --force to replace it"
             " anyway" % old,
         )
     # A node that answers is asked first, even where it shall go whatever it says.
-    answers = found.pool.state(old) == members.CONNECTED
-    others = [name for name in found.names() if name != old]
-    mover = BrickMover(crew, found.pool, found.names() if answers else others, say)
-    bricks = found.pool.bricks_on(old)
+    answers = managed.pool.state(old) == members.CONNECTED
+    others = [name for name in managed.names() if name != old]
+    mover = BrickMover(crew, managed.pool, managed.names() if answers else others, say)
+    bricks = managed.pool.bricks_on(old)
     steps: list[Step] = []
     if bricks:
-        directories = {volume.name: _directory(found, volume, brick) for volume, brick in bricks}
-        steps += _prepare(found, crew, new, bricks, directories, say, wipe=wipe)
+        directories = {volume.name: _directory(managed, volume, brick) for volume, brick in bricks}
+        steps += _prepare(managed, crew, new, bricks, directories, say, wipe=wipe)
         for volume, brick in bricks:
             brick_moves.need_copies(volume, brick)
-            if brick.server_uuid and found.pool.uuid(new) in {
+            if brick.server_uuid and managed.pool.uuid(new) in {
                 other.server_uuid for other in volume.set_of(brick)
             } - {""}:
                 raise MoveRefused(
@@ -108,30 +108,30 @@ def replacement(
             if not answers:
                 mover.need_others(volume, brick)
             steps += _move(
-                mover, found, volume, brick, new, directories[volume.name], heal_first=answers
+                mover, managed, volume, brick, new, directories[volume.name], heal_first=answers
             )
     else:
         steps += [
             mover.heal_step(volume.name, new, brick.path)
-            for volume, brick in found.pool.bricks_on(new)
+            for volume, brick in managed.pool.bricks_on(new)
             if volume.set_size > 1
         ]
     steps.append(
         brick_moves.leave_pool(
-            crew.gluster(found.pool.anchor), found.pool, old, is_gone=lambda: True
+            crew.gluster(managed.pool.anchor), managed.pool, old, is_gone=lambda: True
         )
     )
-    return [*steps, *_servers(found, client, crew)]
+    return [*steps, *_servers(managed, client, crew)]
 
 
-def _directory(found: Found, volume: VolumeInfo, brick: VolumeBrick) -> str:
-    kept = found.settings.get(volume.name)
+def _directory(managed: ManagedPool, volume: VolumeInfo, brick: VolumeBrick) -> str:
+    kept = managed.settings.get(volume.name)
     return kept.directory if kept else brick_moves.directory_of(brick)
 
 
 def _move(
     mover: BrickMover,
-    found: Found,
+    managed: ManagedPool,
     volume: VolumeInfo,
     brick: VolumeBrick,
     node: str,
@@ -139,7 +139,7 @@ def _move(
     *,
     heal_first: bool,
 ) -> list[Step]:
-    path = brick_moves.free_path(found.pool, node, directory, volume.name)
+    path = brick_moves.free_path(managed.pool, node, directory, volume.name)
     return mover.steps(BrickMove(volume.name, brick, node, path), heal_first=heal_first)
 
 
@@ -151,9 +151,9 @@ def _healed(mover: BrickMover, volume: VolumeInfo) -> Step:
     )
 
 
-def _discarded(crew: Crew, found: Found, volume: VolumeInfo, node: str, path: str) -> Step:
+def _discarded(crew: Crew, managed: ManagedPool, volume: VolumeInfo, node: str, path: str) -> Step:
     """What a node that lives still has of a brick that is elsewhere now is removed."""
-    uuid = found.pool.uuid(node)
+    uuid = managed.pool.uuid(node)
 
     def left() -> bool:
         directory, name = os.path.split(path)
@@ -161,7 +161,7 @@ def _discarded(crew: Crew, found: Found, volume: VolumeInfo, node: str, path: st
         return bool(volume.uuid and facts.volume_id == volume.uuid)
 
     def discard() -> None:
-        now = crew.gluster(found.pool.anchor).volume(volume.name)
+        now = crew.gluster(managed.pool.anchor).volume(volume.name)
         if now and any(brick.server_uuid == uuid and brick.path == path for brick in now.bricks):
             raise MoveRefused("%s:%s is still a brick of volume %s" % (node, path, volume.name))
         crew.one(
@@ -177,7 +177,7 @@ def _discarded(crew: Crew, found: Found, volume: VolumeInfo, node: str, path: st
 
 
 def _prepare(
-    found: Found,
+    managed: ManagedPool,
     crew: Crew,
     node: str,
     bricks: list[tuple[VolumeInfo, VolumeBrick]],
@@ -189,16 +189,16 @@ def _prepare(
     """The steps that make a node one that can take the bricks; checks it first."""
     steps: list[Step] = []
     for volume, _ in bricks:
-        kept = found.settings.get(volume.name)
+        kept = managed.settings.get(volume.name)
         steps += admission(
-            found, crew, node, kept or Settings(volume.name, directories[volume.name]), say,
+            managed, crew, node, kept or Settings(volume.name, directories[volume.name]), say,
             wipe=wipe,
         )  # fmt: skip
     return list({step.text: step for step in steps}.values())
 
 
 def admission(
-    found: Found, crew: Crew, node: str, kept: Settings, say: Say, *, wipe: bool = False
+    managed: ManagedPool, crew: Crew, node: str, kept: Settings, say: Say, *, wipe: bool = False
 ) -> list[Step]:
     """The steps that make a node a member with the place for a brick of a volume.
 
@@ -206,12 +206,12 @@ def admission(
     """
     connected = [
         name
-        for name in found.names()
-        if name != node and found.pool.state(name) == members.CONNECTED
+        for name in managed.names()
+        if name != node and managed.pool.state(name) == members.CONNECTED
     ]
     facts, errors = pool_nodes.look(
         crew,
-        [found.pool.anchor, *(name for name in connected if name != found.pool.anchor), node],
+        [managed.pool.anchor, *(name for name in connected if name != managed.pool.anchor), node],
         directory=kept.directory,
         volume=kept.volume,
         device=kept.device,
@@ -252,8 +252,8 @@ def admission(
                 ),
             )
         )
-    all_members = [found.pool.anchor]
-    all_members += [name for name in (*connected, node) if name != found.pool.anchor]
+    all_members = [managed.pool.anchor]
+    all_members += [name for name in (*connected, node) if name != managed.pool.anchor]
     steps.append(
         Step(
             "%s in the pool" % node,
@@ -264,11 +264,11 @@ def admission(
     return steps
 
 
-def _servers(found: Found, client: Any, crew: Crew) -> list[Step]:
+def _servers(managed: ManagedPool, client: Any, crew: Crew) -> list[Step]:
     """Ganeti asks the servers that have bricks now, where it asked those that had."""
 
     def wanted(name: str) -> list[str]:
-        volume = crew.gluster(found.pool.anchor).volume(name)
+        volume = crew.gluster(managed.pool.anchor).volume(name)
         return list(dict.fromkeys(brick.server for brick in volume.bricks)) if volume else []
 
     def step(kept: Settings) -> Step:
@@ -285,5 +285,5 @@ def _servers(found: Found, client: Any, crew: Crew) -> list[Step]:
 
         return Step("servers of volume %s in Ganeti" % kept.volume, done, change)
 
-    there = [volume.name for volume in found.pool.volumes]
-    return [step(kept) for kept in found.settings.values() if kept.volume in there]
+    there = [volume.name for volume in managed.pool.volumes]
+    return [step(kept) for kept in managed.settings.values() if kept.volume in there]

@@ -15,7 +15,7 @@ from typing import Any
 from ganeti import cli, constants, errors, ssconf
 
 from ganeti_gluster.cmdlib import pool_evacuate, pool_nodes, pool_state, pool_use
-from ganeti_gluster.cmdlib.pool_state import Found
+from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import brick_moves, extend, members, steps
 from ganeti_gluster.core.pool.crew import Crew
 from ganeti_gluster.core.pool.settings import EXTEND, OFF, Settings
@@ -58,16 +58,16 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
     crew = pool_nodes.crew()
     with pool_nodes.exclusive(seconds=LOCK_SECONDS):
         for one in kept.values():
-            found = pool_state.find_volume(client, crew, one.volume)
-            if one.node_add == OFF or node not in found.names(one.group):
+            managed = pool_state.find_volume(client, crew, one.volume)
+            if one.node_add == OFF or node not in managed.names(one.group):
                 continue
-            if found.pool.bricks_on(node):
+            if managed.pool.bricks_on(node):
                 say("%s already has bricks" % node)
-                _start_bricks(crew, found, node)
+                _start_bricks(crew, managed, node)
                 continue
-            steps.run(pool_evacuate.admission(found, crew, node, one, say), say)
-            found = pool_state.find_volume(client, crew, one.volume)
-            extended = one.node_add == EXTEND and _extend(client, crew, found, one)
+            steps.run(pool_evacuate.admission(managed, crew, node, one, say), say)
+            managed = pool_state.find_volume(client, crew, one.volume)
+            extended = one.node_add == EXTEND and _extend(client, crew, managed, one)
             if not extended:
                 say("%s is a spare for volume %s" % (node, one.volume))
     refused = pool_use.refused_settings(client)
@@ -79,17 +79,17 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
         )
 
 
-def _extend(client: Any, crew: Crew, found: Found, kept: Settings) -> bool:
+def _extend(client: Any, crew: Crew, managed: ManagedPool, kept: Settings) -> bool:
     """Add a set of bricks if there are the nodes for one; whether that was so."""
-    volume = found.pool.volume(kept.volume)
-    nodes = found.names(kept.group)
-    spares = members.ready_spares(crew, found.pool, volume, nodes, kept.directory)
+    volume = managed.pool.volume(kept.volume)
+    nodes = managed.names(kept.group)
+    spares = members.ready_spares(crew, managed.pool, volume, nodes, kept.directory)
     bricks = extend.next_set(
-        found.pool, volume, spares=spares, nodes=nodes, directory=kept.directory
+        managed.pool, volume, spares=spares, nodes=nodes, directory=kept.directory
     )
     if not bricks:
         return False
-    gluster = crew.gluster(found.pool.anchor)
+    gluster = crew.gluster(managed.pool.anchor)
     extend.add(gluster, volume, bricks, say)
     say("added a set of bricks to volume %s: %s" % (volume.name, ", ".join(bricks)))
     if _is_used(client):
@@ -113,10 +113,10 @@ def _is_used(client: Any) -> bool:
 def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
     """Refuse while the node has bricks, naming them."""
     node = environment["GANETI_OP_TARGET"]
-    found = pool_state.find_node(client, pool_nodes.crew(), node)
-    bricks = found.pool.bricks_on(node)
+    managed = pool_state.find_node(client, pool_nodes.crew(), node)
+    bricks = managed.pool.bricks_on(node)
     if bricks:
-        alive = found.pool.state(node) == members.CONNECTED
+        alive = managed.pool.state(node) == members.CONNECTED
         raise GanetiGlusterError(
             "node %s has bricks with data: %s"
             % (node, ", ".join("%s of volume %s" % (b.path, v.name) for v, b in bricks)),
@@ -132,10 +132,10 @@ def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[st
         return
     crew = pool_nodes.crew()
     with pool_nodes.exclusive(seconds=LOCK_SECONDS):
-        found = pool_state.find_node(client, crew, node)
-        gluster = crew.gluster(found.pool.anchor)
-        gone = found.pool.state(node) != members.CONNECTED
-        steps.run([brick_moves.leave_pool(gluster, found.pool, node, is_gone=lambda: gone)], say)
+        managed = pool_state.find_node(client, crew, node)
+        gluster = crew.gluster(managed.pool.anchor)
+        gone = managed.pool.state(node) != members.CONNECTED
+        steps.run([brick_moves.leave_pool(gluster, managed.pool, node, is_gone=lambda: gone)], say)
 
 
 def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
@@ -148,8 +148,8 @@ def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[
         return
     crew = pool_nodes.crew()
     try:
-        found = pool_state.find_node(client, crew, node)
-        down = _down_beside(crew, found, node)
+        managed = pool_state.find_node(client, crew, node)
+        down = _down_beside(crew, managed, node)
     except GanetiGlusterError as err:
         say("cannot determine which bricks are online: %s" % err)
         return
@@ -161,13 +161,13 @@ def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[
         )
 
 
-def _down_beside(crew: Crew, found: Found, node: str) -> str:
+def _down_beside(crew: Crew, managed: ManagedPool, node: str) -> str:
     """The bricks that are down in the sets of a live node's bricks."""
-    if found.pool.state(node) != members.CONNECTED:
+    if managed.pool.state(node) != members.CONNECTED:
         return ""
-    gluster = crew.gluster(found.pool.anchor)
+    gluster = crew.gluster(managed.pool.anchor)
     down = []
-    for volume, brick in found.pool.bricks_on(node):
+    for volume, brick in managed.pool.bricks_on(node):
         if volume.started:
             others = [other for other in volume.set_of(brick) if other != brick]
             down += gluster.status(volume.name).offline(others)
@@ -183,9 +183,9 @@ def node_modified(client: Any, kept: dict[str, Settings], environment: Mapping[s
     _start_bricks(crew, pool_state.find_node(client, crew, node), node)
 
 
-def _start_bricks(crew: Crew, found: Found, node: str) -> None:
-    gluster = crew.gluster(found.pool.anchor)
-    for volume, brick in found.pool.bricks_on(node):
+def _start_bricks(crew: Crew, managed: ManagedPool, node: str) -> None:
+    gluster = crew.gluster(managed.pool.anchor)
+    for volume, brick in managed.pool.bricks_on(node):
         if volume.started and gluster.status(volume.name).offline([brick]):
             gluster.ask("volume", "start", volume.name, "force")
             say("volume %s: brick %s started" % (volume.name, brick))

@@ -57,11 +57,11 @@ def exclusive(*, seconds: float = 0) -> AbstractContextManager[int]:
 
 def logger() -> logging.Logger:
     """The log of what was done to the pool, on the node where it was started."""
-    found = logging.getLogger("ganeti_gluster.core.pool")
-    if not found.handlers:
+    log = logging.getLogger("ganeti_gluster.core.pool")
+    if not log.handlers:
         handler = logging.StreamHandler(private.append(LOG_FILE))
         handler.setFormatter(logging.Formatter("%(asctime)s pid=%(process)d %(message)s"))
-        found.addHandler(handler)
-        found.setLevel(logging.INFO)
-        found.propagate = False
-    return found
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    return log

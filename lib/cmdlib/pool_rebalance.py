@@ -22,8 +22,8 @@ def steps(
     Refused while instances run there, unless `force`: GlusterFS before 11.1 has
     corrupted images that were in use.
     """
-    found = pool_state.find_volume(client, crew, name)
-    found.pool.volume(name)
+    managed = pool_state.find_volume(client, crew, name)
+    managed.pool.volume(name)
     running = pool_use.running_on(client, name)
     if running and not force:
         raise GanetiGlusterError(
@@ -31,7 +31,7 @@ def steps(
             % (name, ", ".join(running)),
             hint="shut them down first, or use --force",
         )
-    gluster = crew.gluster(found.pool.anchor)
+    gluster = crew.gluster(managed.pool.anchor)
     words = ("volume", "rebalance", name, *(() if move_data else ("fix-layout",)), "start")
 
     def rebalance() -> None:

@@ -30,7 +30,7 @@ HEAL_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Found:
+class ManagedPool:
     """The pool, the nodes of Ganeti, and how each volume is to be kept.
 
     `refused` is why that is not valid of some volumes.
@@ -50,7 +50,7 @@ class Found:
         return [node.name for node in self.nodes]
 
 
-def find_all(client: Any, crew: Crew) -> list[Found]:
+def find_all(client: Any, crew: Crew) -> list[ManagedPool]:
     """The pools that the cluster's nodes are in; raises `GanetiGlusterError` if in none.
 
     The master is asked first.  As a rule there is one; node groups may have their own.
@@ -62,56 +62,56 @@ def find_all(client: Any, crew: Crew) -> list[Found]:
     asked += [name for name in online if name != master]
     kept, refused = pool_use.read_settings(client), pool_use.refused_settings(client)
     pools = members.find_all(crew, asked, {node.name: node.address for node in nodes})
-    return [Found(pool, tuple(nodes), kept, refused) for pool in pools]
+    return [ManagedPool(pool, tuple(nodes), kept, refused) for pool in pools]
 
 
-def find_volume(client: Any, crew: Crew, name: str) -> Found:
+def find_volume(client: Any, crew: Crew, name: str) -> ManagedPool:
     """The pool with this volume; the first one if there is no such volume."""
-    found = find_all(client, crew)
-    pool = members.with_volume([one.pool for one in found], name)
-    return next(one for one in found if one.pool is pool)
+    pools = find_all(client, crew)
+    pool = members.with_volume([one.pool for one in pools], name)
+    return next(one for one in pools if one.pool is pool)
 
 
-def find_node(client: Any, crew: Crew, *nodes: str) -> Found:
+def find_node(client: Any, crew: Crew, *nodes: str) -> ManagedPool:
     """The pool with the first of these nodes that is in any; the first one if none is."""
-    found = find_all(client, crew)
-    pool = members.with_node([one.pool for one in found], *nodes)
-    return next(one for one in found if one.pool is pool)
+    pools = find_all(client, crew)
+    pool = members.with_node([one.pool for one in pools], *nodes)
+    return next(one for one in pools if one.pool is pool)
 
 
-def describe(pools: Sequence[Found], crew: Crew) -> dict[str, Any]:
+def describe(pools: Sequence[ManagedPool], crew: Crew) -> dict[str, Any]:
     """The pools as plain data, for a table or JSON; sizes are bytes."""
     everyone = pools[0].nodes
     return {
         "nodes": [_node(_of_node(pools, node.name), node) for node in everyone],
         "volumes": [
-            _volume(found, crew, volume) for found in pools for volume in found.pool.volumes
+            _volume(managed, crew, volume) for managed in pools for volume in managed.pool.volumes
         ],
         "others": sorted(
             peer.hostname
-            for found in pools
-            for peer in found.pool.peers
-            if peer.uuid not in {found.pool.uuid(name) for name in found.all_names()}
+            for managed in pools
+            for peer in managed.pool.peers
+            if peer.uuid not in {managed.pool.uuid(name) for name in managed.all_names()}
         ),
     }
 
 
-def _of_node(pools: Sequence[Found], node: str) -> Found:
-    return next((found for found in pools if found.pool.uuid(node)), pools[0])
+def _of_node(pools: Sequence[ManagedPool], node: str) -> ManagedPool:
+    return next((managed for managed in pools if managed.pool.uuid(node)), pools[0])
 
 
-def _node(found: Found, node: ClusterNode) -> dict[str, Any]:
+def _node(managed: ManagedPool, node: ClusterNode) -> dict[str, Any]:
     return {
         "name": node.name,
         "offline": node.offline,
-        "peer": found.pool.state(node.name),
-        "bricks": [str(brick) for _, brick in found.pool.bricks_on(node.name)],
+        "peer": managed.pool.state(node.name),
+        "bricks": [str(brick) for _, brick in managed.pool.bricks_on(node.name)],
     }
 
 
-def _volume(found: Found, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
-    kept = found.settings.get(volume.name)
-    state, error = look(crew.gluster(found.pool.anchor), volume)
+def _volume(managed: ManagedPool, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
+    kept = managed.settings.get(volume.name)
+    state, error = look(crew.gluster(managed.pool.anchor), volume)
     known = volume.started and not any(brick.online is None for brick in state.bricks)
     return {
         "name": volume.name,
@@ -121,9 +121,11 @@ def _volume(found: Found, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
         "offline": [brick.name for brick in state.down],
         "heal_pending": state.heals,
         "on_node_add": kept.node_add if kept else None,
-        "settings_refused": found.refused.get(volume.name),
+        "settings_refused": managed.refused.get(volume.name),
         "spares": (
-            members.ready_spares(crew, found.pool, volume, found.names(kept.group), kept.directory)
+            members.ready_spares(
+                crew, managed.pool, volume, managed.names(kept.group), kept.directory
+            )
             if kept
             else []
         ),
@@ -147,9 +149,9 @@ def look(gluster: Gluster, volume: VolumeInfo) -> tuple[VolumeState, str]:
     return of_glusterd(volume, status, heals), error
 
 
-def need(found: Found, name: str) -> ClusterNode:
+def need(managed: ManagedPool, name: str) -> ClusterNode:
     """The node of this name; raises `GanetiGlusterError` if Ganeti has none."""
-    for node in found.nodes:
+    for node in managed.nodes:
         if node.name == name:
             return node
     raise GanetiGlusterError("%s is not a node of this cluster" % name)

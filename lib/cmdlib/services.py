@@ -98,12 +98,12 @@ def run(
     # A thread for each node: a silent one delays no other.
     with futures.ThreadPoolExecutor(_THREADS) as pool:
         for done in futures.as_completed([pool.submit(work, node) for node in targets]):
-            name, found = done.result()
-            outcomes += found
+            name, of_node = done.result()
+            outcomes += of_node
             if on_node_done is not None:
-                on_node_done(name, found)
+                on_node_done(name, of_node)
     sync_soon()
-    return sorted(outcomes, key=lambda found: found.node)
+    return sorted(outcomes, key=lambda outcome: outcome.node)
 
 
 def _run_on(
@@ -130,15 +130,15 @@ def _run_on(
 
 def choose_services(type: ServiceType, names: Sequence[str]) -> list[Service]:
     """The services called `names` in the order of their start, all for none."""
-    found = {name: type.service(name) for name in names}
-    for name, service in found.items():
+    chosen = {name: type.service(name) for name in names}
+    for name, service in chosen.items():
         if service is None:
             raise errors.OpPrereqError(
                 "%s has no service '%s', only %s"
                 % (type.name, name, ", ".join(service.name for service in type.services)),
                 errors.ECODE_NOENT,
             )
-    return [service for service in type.services if not names or service in found.values()]
+    return [service for service in type.services if not names or service in chosen.values()]
 
 
 def targets_of(type: ServiceType, names: Sequence[str]) -> Sequence[ServiceNode]:

@@ -180,8 +180,8 @@ def copy(store: Store, nodes: Sequence[ServiceNode]) -> None:
     """Have the master candidates fetch what they lack; who fails is asked at the next sync."""
     version, copies = store.version(), store.copies()
     behind = {node.name: node.address for node in nodes if copies.get(node.name) != version}
-    found = cluster.ask(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
-    for name, answer in found.items():
+    replies = cluster.ask(on_node.REPLICATE_COMMAND, behind, seconds=COPY_SECONDS)
+    for name, answer in replies.items():
         with contextlib.suppress(GanetiGlusterError):
             store.copied(name, replica.version(answers.data(answer)))
 

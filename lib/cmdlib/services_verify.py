@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ganeti_gluster.cmdlib import services
 from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.services import config, expected
-from ganeti_gluster.core.verify.finding import Finding, found
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.errors import GanetiGlusterError
 
 
@@ -19,7 +19,7 @@ def findings(cluster: ClusterConfig) -> Iterable[Finding]:
     try:
         configuration = config.load()
     except GanetiGlusterError as err:
-        return [found("NOT_CHECKED", cluster.master, str(err))]
+        return [Finding.of("NOT_CHECKED", cluster.master, str(err))]
     types = [each for each in configuration.types if each.verify]
     if not types:
         return []

@@ -28,7 +28,7 @@ from ganeti_gluster.core.verify.facts import (
     SplitFile,
     VolumeFacts,
 )
-from ganeti_gluster.core.verify.finding import Finding, found, ordered
+from ganeti_gluster.core.verify.finding import Finding, ordered
 from ganeti_gluster.core.verify.image_checks import check_exports, check_images
 from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool
@@ -121,9 +121,9 @@ def ask_nodes(config: ClusterConfig) -> Answers:
 def _ask(asked: Iterable[ClusterNode]) -> Answers:
     addresses = {node.name: node.address for node in asked}
     # What is too long is for the reader of the facts to say.
-    found = cluster.ask(COMMAND, addresses, seconds=NODES_SECONDS, longest=3 * decode.LONGEST)
+    answers = cluster.ask(COMMAND, addresses, seconds=NODES_SECONDS, longest=3 * decode.LONGEST)
     return sort(
-        {name: (not each.error, each.error or each.output) for name, each in found.items()}
+        {name: (not each.error, each.error or each.output) for name, each in answers.items()}
     )
 
 
@@ -229,8 +229,8 @@ def _with_gfids(config: ClusterConfig, known: ImageFacts) -> ImageFacts:
     (spec, *_) = [spec for spec in config.specs if spec.name == known.volume]
     paths = [disk.path for disk in config.disks if disk.volume == known.volume]
     job = partial(gather_volume.gather_images, spec, gfids_of=paths)
-    found: ImageFacts = look({"": job}, seconds=gather_volume.LIST_SECONDS)[""].value or known
-    return found
+    images: ImageFacts = look({"": job}, seconds=gather_volume.LIST_SECONDS)[""].value or known
+    return images
 
 
 def _waiting(volumes: Mapping[str, VolumeFacts]) -> dict[str, float]:
@@ -269,16 +269,16 @@ def _check(seen: Look) -> Iterable[Finding]:
         return
     for name, reason in seen.silent.items():
         if _NOT_INSTALLED in reason:
-            yield found("PLUGIN_ABSENT", name, "it has no command %s" % COMMAND)
+            yield Finding.of("PLUGIN_ABSENT", name, "it has no command %s" % COMMAND)
         else:
-            yield found("NODE_SILENT", name, reason)
+            yield Finding.of("NODE_SILENT", name, reason)
     for name, reason in seen.strange.items():
-        yield found("NOT_UNDERSTOOD", name, reason)
+        yield Finding.of("NOT_UNDERSTOOD", name, reason)
     for node in seen.nodes.values():
         yield from check_node(node, offline=config.offline)
     yield from check_pool(seen.nodes)
     for problem in seen.problems:
-        yield found("NOT_CHECKED", config.cluster, problem)
+        yield Finding.of("NOT_CHECKED", config.cluster, problem)
     for name, volume in sorted(seen.volumes.items()):
         images = seen.images.get(name)
         yield from check_volume(
@@ -300,7 +300,7 @@ def _check(seen: Look) -> Iterable[Finding]:
 def provided(config: ClusterConfig) -> Iterable[Finding]:
     """What other parts of the package find, also where Gluster has no images."""
     for volume, reason in config.refused_pools.items():
-        yield found("POOL_SETTINGS", volume, reason, volume=volume)
+        yield Finding.of("POOL_SETTINGS", volume, reason, volume=volume)
     for provider in PROVIDERS:
         yield from provider(config)
 

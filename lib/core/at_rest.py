@@ -57,8 +57,8 @@ def at_rest(volume: Volume, spec: VolumeSpec, path: str, *, node: str) -> Iterat
 
 
 def _refuse_users(in_use: ImageInUse) -> None:
-    found = in_use.status()
-    if found is None or in_use.has_user():
+    status = in_use.status()
+    if status is None or in_use.has_user():
         raise NotAtRest(
             "image %s of volume %s is in use on this node" % (in_use.path, in_use.spec.name),
             hint="stop what uses it, or wait until it has finished",

@@ -95,10 +95,10 @@ def _holds_alone(pathinfo: str, subvolume: Subvolume) -> bool:
 
 def absent_bricks(pathinfo: str, expected: Sequence[Brick]) -> str:
     """Which of the expected bricks a pathinfo lacks, in words; empty if none."""
-    found = [(match["path"], match["host"]) for match in _POSIX.finditer(pathinfo)]
+    bricks = [(match["path"], match["host"]) for match in _POSIX.finditer(pathinfo)]
     absent = list(expected)
     certain = True
-    for path, host in found:
+    for path, host in bricks:
         same_path = [brick for brick in absent if brick.path == path]
         same_host = [brick for brick in same_path if _is_host(brick.host, host)]
         if same_host or same_path:

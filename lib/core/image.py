@@ -87,9 +87,9 @@ def remove(volume: Volume, path: str) -> bool:
     All its space is free when this returns.
     """
     try:
-        found = volume.lstat(names.image_path(path))
+        info = volume.lstat(names.image_path(path))
         # Nothing was ever written of an image that has no blocks.
-        if found.is_file and found.links == 1 and found.allocated:
+        if info.is_file and info.links == 1 and info.allocated:
             _empty(volume, path)
         volume.unlink(path)
     except FileNotFoundError:
@@ -155,10 +155,10 @@ def rename(volume: Volume, old: str, new: str) -> None:
 
 def stat(volume: Volume, path: str) -> ImageInfo:
     """An image as it is now; ENOENT if there is none, EINVAL if it is no file."""
-    found = volume.lstat(names.image_path(path))
-    if not found.is_file:
+    info = volume.lstat(names.image_path(path))
+    if not info.is_file:
         raise OSError(errno.EINVAL, "not a regular file", path)
-    return _info(path, found)
+    return _info(path, info)
 
 
 def list_images(volume: Volume, directory: str) -> Listing:
@@ -198,10 +198,8 @@ def _empty(volume: Volume, path: str) -> None:
         volume.truncate(path, 0)
 
 
-def _info(path: str, found: FileStat) -> ImageInfo:
-    return ImageInfo(
-        path, found.size, found.allocated, found.mode, found.uid, found.gid, found.mtime
-    )
+def _info(path: str, info: FileStat) -> ImageInfo:
+    return ImageInfo(path, info.size, info.allocated, info.mode, info.uid, info.gid, info.mtime)
 
 
 def _check_size(path: str, size: int) -> None:

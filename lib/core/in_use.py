@@ -47,20 +47,20 @@ class ImageInUse:
 
     def status(self) -> control.ServerStatus | None:
         """What the server says, if there is one that has the image."""
-        found = self.server.status()
-        return None if found is None or found.state == control.LOST else found
+        status = self.server.status()
+        return None if status is None or status.state == control.LOST else status
 
     def size(self) -> int | None:
         """The image's size in bytes; None where no server knows it."""
-        found = self.status()
-        return (found.size or None) if found is not None else None
+        status = self.status()
+        return (status.size or None) if status is not None else None
 
     def has_user(self) -> bool:
         """Whether anything has the image open here, by its server or by its device."""
         device = self.export.device()
         if device is None:
-            found = self.status()
-            return found is not None and bool(found.peers)
+            status = self.status()
+            return status is not None and bool(status.peers)
         from ganeti_gluster.core.export import ExportFailed, users
 
         if users.of(device):

@@ -75,8 +75,8 @@ def attach(request: ExtStorageRequest) -> None:
         if request.access == USERSPACE:  # Ganeti wants a URI of a snapshot as well then
             uri = used.uri
         if not request.in_userspace:
-            found = used.show_device() if used.size() is not None else None
-            path = device.show(used.server.key, found)
+            shown = used.show_device() if used.size() is not None else None
+            path = device.show(used.server.key, shown)
     except (GanetiGlusterError, OSError) as err:
         _say("attach", request.name, err)
     if path and not uri:

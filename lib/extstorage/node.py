@@ -74,10 +74,10 @@ def copy_running(request: ExtStorageRequest, target: str) -> bool:
     use_ganeti()
     from ganeti_gluster.storage import running_disk, snapshot
 
-    found = running_disk.find_ext(PROVIDER, request.name)
-    if found is None:
+    guest = running_disk.find_ext(PROVIDER, request.name)
+    if guest is None:
         return False
-    instance, uuid = found
+    instance, uuid = guest
     snapshot.copy_running(instance, request.spec, DiskRequest(0, uuid, request.path), target)
     return True
 

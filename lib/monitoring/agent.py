@@ -39,13 +39,13 @@ def collect() -> Collected:
     cluster: dict[str, Any] = {}
     if master == myself:
         split, profiles = of_master()
-        verified, found = last.load()
+        verified, last_findings = last.load()
         cluster = {
             "split_brain": split,
             "profiles": profiles,
             "disks": _disks(),
             "verified": verified,
-            "verified_findings": found,
+            "verified_findings": last_findings,
         }
     return Collected(
         facts=facts,

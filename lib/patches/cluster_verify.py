@@ -15,7 +15,7 @@ from typing import Any
 
 from ganeti_gluster.core.verify import told
 from ganeti_gluster.core.verify.codes import ERROR
-from ganeti_gluster.core.verify.finding import MARK, Finding, found, from_json
+from ganeti_gluster.core.verify.finding import MARK, Finding, from_json
 from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.tools.decode import NotUnderstood
 
@@ -105,7 +105,7 @@ def handed_on(results: Any, name_of: Callable[[str], str]) -> list[tuple[str, Fi
         try:
             findings += [(node, each) for each in _of_node(result.payload or ())]
         except NotUnderstood as err:
-            findings.append((node, found("NOT_UNDERSTOOD", name_of(node), str(err))))
+            findings.append((node, Finding.of("NOT_UNDERSTOOD", name_of(node), str(err))))
     return findings
 
 

@@ -83,14 +83,14 @@ def _warnings(unit: Any, constants: Any) -> list[str]:
                 disks.setdefault(instance.primary_node, []).append((disk, instance))
     if not disks:
         return []
-    found = []
+    lines = []
     answers = unit.rpc.call_blockdev_getmirrorstatus_multi(list(disks), disks)
     for node, answer in answers.items():
         if answer.offline:
             continue
         reason = printable(str(answer.fail_msg or "")) or _misfit(answer.payload, disks[node])
         if reason:
-            found.append("%ss on node %s: %s" % (MARK, unit.cfg.GetNodeName(node), reason))
+            lines.append("%ss on node %s: %s" % (MARK, unit.cfg.GetNodeName(node), reason))
             continue
         for (disk, instance), (success, status) in zip(disks[node], answer.payload, strict=True):
             words = printable(str(status))
@@ -102,8 +102,8 @@ def _warnings(unit: Any, constants: Any) -> list[str]:
                 )
                 if words in ("ok", "not known"):
                     continue
-            found.append("%s %s of instance %s: %s" % (MARK, disk.iv_name, instance.name, words))
-    return sorted(found)
+            lines.append("%s %s of instance %s: %s" % (MARK, disk.iv_name, instance.name, words))
+    return sorted(lines)
 
 
 def _misfit(payload: Any, disks: Sequence[Any]) -> str:

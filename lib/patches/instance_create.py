@@ -83,7 +83,7 @@ def _measure(module: Any, lu: Any, paths: list[str]) -> list[int | None]:
     instance = module.objects.Instance(primary_node=lu.op.pnode_uuid, disks=[], name="adopt")
     result = lu.rpc.call_blockdev_getdimensions(lu.op.pnode_uuid, [(disks, instance)])
     result.Raise("Cannot measure the images to adopt", prereq=True)
-    return [None if found is None else found[0] for found in result.payload]
+    return [None if size is None else size[0] for size in result.payload]
 
 
 def _disk(module: Any, logical_id: Any) -> Any:

@@ -363,9 +363,9 @@ def extend_connection(connection: Any) -> None:
 
     @functools.wraps(original)
     def get_migration_status(self: Any) -> Any:
-        found = original(self)
-        if isinstance(found, dict) and found.get("status") in _UNDER_WAY:
-            found = {**found, "status": "active"}
-        return found
+        status = original(self)
+        if isinstance(status, dict) and status.get("status") in _UNDER_WAY:
+            status = {**status, "status": "active"}
+        return status
 
     connection.GetMigrationStatus = get_migration_status

@@ -60,17 +60,17 @@ def _script_with_path(module: Any) -> Callable[..., Any]:
         from ganeti_gluster.storage.gluster import keeping_paths
 
         with keeping_paths():
-            found = original(instance, mode, ieio, ieargs)
+            parts = original(instance, mode, ieio, ieargs)
         if ieio != constants.IEIO_SCRIPT or ieargs[0].dev_type != constants.DT_GLUSTER:
-            return found
+            return parts
         disk, index = ieargs
         device = module._RecursiveFindBD(disk)
         if device is None or device.has_path_when_open:
-            return found
+            return parts
         from ganeti_gluster import with_path
         from ganeti_gluster.storage import one_writer
 
-        env, prefix, suffix, size = found
+        env, prefix, suffix, size = parts
         importing = mode == constants.IEM_IMPORT
         kind = "IMPORT" if importing else "EXPORT"
         variables = [kind + "_DEVICE", kind + "_DISK_PATH"]

@@ -520,12 +520,12 @@ class GlusterStorage(base.BlockDev):
         """
         try:
             with _translated("ask for image %s" % self._path):
-                found = self._in_use().status()
-            if found is not None and found.size:
-                if found.state != "serving":
-                    logging.warning("Image %s waits: %s", self._path, found.why)
+                status = self._in_use().status()
+            if status is not None and status.size:
+                if status.state != "serving":
+                    logging.warning("Image %s waits: %s", self._path, status.why)
                     return True, ganeti_constants.LDS_UNKNOWN
-                return found.connected < found.bricks, ganeti_constants.LDS_OKAY
+                return status.connected < status.bricks, ganeti_constants.LDS_OKAY
             # Late, since only this one operation needs the volume's graph.
             from ganeti_gluster.core import health
 

@@ -103,5 +103,5 @@ def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]
 
 
 def _node(number: int) -> str:
-    found = [node for node in node_names.every() if node_number(node) == number]
-    return "node %s" % " or ".join(found) if found else "an unknown node (%d)" % number
+    matching = [node for node in node_names.every() if node_number(node) == number]
+    return "node %s" % " or ".join(matching) if matching else "an unknown node (%d)" % number

@@ -140,13 +140,13 @@ def count_methods(device: Any) -> None:
     Only the outermost operation counts: `Open` is no `Attach` as well.
     """
     for method in METHODS:
-        found = vars(device).get(method)
-        if found is None or getattr(found, "counted", False):
+        attribute = vars(device).get(method)
+        if attribute is None or getattr(attribute, "counted", False):
             continue
-        if isinstance(found, classmethod):
-            setattr(device, method, classmethod(_counted(method, found.__func__)))
+        if isinstance(attribute, classmethod):
+            setattr(device, method, classmethod(_counted(method, attribute.__func__)))
         else:
-            setattr(device, method, _counted(method, found))
+            setattr(device, method, _counted(method, attribute))
 
 
 def _counted(method: str, original: Callable[..., Any]) -> Callable[..., Any]:

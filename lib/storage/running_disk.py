@@ -35,10 +35,10 @@ def tell_size(disk_uuid: str, size: int) -> None:
 
     Raises `MonitorFailed` where QEMU refuses or does not answer.
     """
-    found = _find(disk_uuid)
-    if found is None:
+    guest = _find(disk_uuid)
+    if guest is None:
         return
-    instance, device = found
+    instance, device = guest
     deadline = time.monotonic() + RECONNECT_SECONDS
     with qmp.connected(hv_kvm.KVMHypervisor._InstanceQmpMonitor(instance)) as monitor:
         # Ganeti 3.1 names the block node, Ganeti 3.0 the drive.

@@ -60,8 +60,8 @@ class CommandFailed(GanetiGlusterError):
         super().__init__(message)
 
 
-def found(program: str) -> bool:
-    """Whether `run` would find a program."""
+def is_installed(program: str) -> bool:
+    """Whether `run` finds a program."""
     return shutil.which(program, path=os.environ.get("PATH", PATH)) is not None
 
 

@@ -96,8 +96,8 @@ def open_file(path: str, flags: int) -> int:
             raise NotPrivate(path, "it is a symbolic link, which is not followed") from err
         raise
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
             raise NotPrivate(path, "it is not a regular file with a single link")
         _mend(descriptor, FILE_MODE)
     except BaseException:
@@ -112,8 +112,8 @@ def open_lock(path: str) -> int:
     One that others could open may be locked by one of them: it gives way to a new one.
     """
     with contextlib.suppress(FileNotFoundError):
-        found = os.lstat(path)
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        info = os.lstat(path)
+        if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o077:
             os.unlink(path)
     return open_file(path, os.O_RDWR | os.O_CREAT)
 
@@ -252,8 +252,8 @@ def _is_ours(path: str) -> bool:
 
 
 def _mend(descriptor: int, mode: int) -> None:
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid():
+    info = os.fstat(descriptor)
+    if info.st_uid != os.geteuid():
         os.fchown(descriptor, os.geteuid(), os.getegid())
-    if stat.S_IMODE(found.st_mode) != mode:
+    if stat.S_IMODE(info.st_mode) != mode:
         os.fchmod(descriptor, mode)

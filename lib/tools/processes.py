@@ -28,8 +28,8 @@ def user_of(pid: int) -> int | None:
             lines = stream.read().splitlines()
     except OSError:
         return None
-    found = [line.split() for line in lines if line.startswith("Uid:")]
-    return int(found[0][2]) if found else None  # the effective one
+    uids = [line.split() for line in lines if line.startswith("Uid:")]
+    return int(uids[0][2]) if uids else None  # the effective one
 
 
 def leave(code: int) -> NoReturn:

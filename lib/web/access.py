@@ -62,8 +62,8 @@ def writer(view: View) -> View:
 
 def caller() -> Caller | None:
     """Who sent this request, None if that is not known."""
-    found: Caller | None = g.get("caller")
-    return found
+    current: Caller | None = g.get("caller")
+    return current
 
 
 def cookie_name() -> str:
@@ -123,10 +123,10 @@ def is_loopback(named: str) -> bool:
     >>> is_loopback("[::1]:5083"), is_loopback("localhost.example.com")
     (True, False)
     """
-    found = _HOST.fullmatch(named)
-    if found is None:
+    match = _HOST.fullmatch(named)
+    if match is None:
         return False
-    name = (found["v6"] or found["name"]).lower()
+    name = (match["v6"] or match["name"]).lower()
     if name == "localhost":
         return True
     try:

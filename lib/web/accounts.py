@@ -87,8 +87,8 @@ class GanetiAccounts:
 
         with self._lock:
             try:
-                found = os.stat(self.path)
-                seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+                info = os.stat(self.path)
+                seen = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
                 if seen != self._seen:
                     with open(self.path, encoding="utf-8", errors="replace") as stream:
                         self._users = auth.ParsePasswordFile(stream.read())

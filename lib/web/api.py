@@ -35,10 +35,10 @@ for _path, (_name, _) in openapi.PARTS.items():
 @blueprint.get("/api/v1/hosts/<name>")
 def host(name: str) -> Response:
     """The services of one node."""
-    found = site().board.snapshot.host(name)
-    if found is None:
+    services = site().board.snapshot.host(name)
+    if services is None:
         abort(404, "The cluster has no such node, or its services are not known yet.")
-    return jsonify(as_data(found))
+    return jsonify(as_data(services))
 
 
 @blueprint.get("/api/v1/actions")
@@ -50,10 +50,10 @@ def actions() -> Response:
 @blueprint.get("/api/v1/actions/<int:number>")
 def action(number: int) -> Response:
     """One action."""
-    found = site().actions.find(number)
-    if found is None:
+    wanted = site().actions.find(number)
+    if wanted is None:
         abort(404, "There is no such action, or it is too old.")
-    return jsonify(plain(found))
+    return jsonify(plain(wanted))
 
 
 @blueprint.post("/api/v1/actions")

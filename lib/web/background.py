@@ -110,9 +110,9 @@ class Background:
     def _ask(self, source: FactSource) -> Part:
         started = self._clock()
         try:
-            found = source.ask()
+            answer = source.ask()
             # What is told was true when it was asked for, not when it arrived.
-            return found if isinstance(found, Part) else Part(found, started)
+            return answer if isinstance(answer, Part) else Part(answer, started)
         except GanetiGlusterError as err:
             return Part(error=str(err))
         except Exception as err:  # the thread's edge: it goes on, and the page says why

@@ -135,8 +135,8 @@ class Known:
 
     @property
     def swift(self) -> TypeServices | None:
-        found: TypeServices | None = self.part("swift").data
-        return found
+        services: TypeServices | None = self.part("swift").data
+        return services
 
     @property
     def events(self) -> tuple[ShownEvent, ...]:

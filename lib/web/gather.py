@@ -51,7 +51,7 @@ def cluster_facts() -> facts.ClusterFacts:
     return facts.ClusterFacts(
         name=known.cluster,
         master=known.master,
-        nodes=tuple(_node(found) for found in known.nodes),
+        nodes=tuple(_node(node) for node in known.nodes),
         disks=tuple(
             facts.ShownDisk(**vars(disk), status=str(states.get(disk.instance, "?")))
             for disk in known.disks
@@ -59,9 +59,9 @@ def cluster_facts() -> facts.ClusterFacts:
     )
 
 
-def _node(found: ClusterNode) -> facts.ShownNode:
-    role = _ROLES.get(found.role, found.role)
-    return facts.ShownNode(found.name, role, found.offline, found.group or "?")
+def _node(node: ClusterNode) -> facts.ShownNode:
+    role = _ROLES.get(node.role, node.role)
+    return facts.ShownNode(node.name, role, node.offline, node.group or "?")
 
 
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
@@ -71,7 +71,7 @@ def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
         service_type(),
         nodes=order.nodes,
         services=order.services,
-        on_node_done=lambda _node, found: report(found),
+        on_node_done=lambda _node, outcomes: report(outcomes),
     )
 
 
@@ -79,8 +79,8 @@ def sources() -> list[FactSource]:
     """All sources of the page."""
     history = History()
 
-    def pool_extra(found: Any) -> tuple[str, Any] | None:
-        samples = history.add(found)
+    def pool_extra(pool: Any) -> tuple[str, Any] | None:
+        samples = history.add(pool)
         return None if samples is None else ("history", samples)
 
     return [

@@ -112,10 +112,10 @@ def act() -> Response | str | tuple[str, int]:
 @blueprint.get("/actions/<int:number>")
 def action(number: int) -> str:
     """What an action has done so far."""
-    found = site().actions.find(number)
-    if found is None:
+    wanted = site().actions.find(number)
+    if wanted is None:
         abort(404, "There is no such action, or it is too old.")
-    return render_template("action.html", action=found)
+    return render_template("action.html", action=wanted)
 
 
 def known_nodes(snapshot: Known) -> list[str]:

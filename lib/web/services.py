@@ -18,8 +18,8 @@ def service_type() -> ServiceType:
 
 def services_facts() -> facts.Part:
     """What the last sync of the services found, as it is kept; see `facts.Board`."""
-    with store.connect() as found:
-        kept = found.kept()
+    with store.connect() as state:
+        kept = state.kept()
     if kept is None:
         raise GanetiGlusterError("the services have not been queried yet")
     return facts.Part(kept, kept["time"])
@@ -28,8 +28,8 @@ def services_facts() -> facts.Part:
 def events_facts() -> facts.EventsFacts:
     """The latest events, of all types."""
     titles = {type.name: type.title for type in config.load().types}
-    with store.connect() as found:
-        events = found.events(limit=MAX_EVENTS)
+    with store.connect() as state:
+        events = state.events(limit=MAX_EVENTS)
     return facts.EventsFacts(
         tuple(
             facts.ShownEvent(

@@ -40,6 +40,6 @@ def attach(extensions: dict[str, object], site: Site) -> None:
 
 def site() -> Site:
     """The site of the application that handles this request."""
-    found = current_app.extensions[_KEY]
-    assert isinstance(found, Site)
-    return found
+    current = current_app.extensions[_KEY]
+    assert isinstance(current, Site)
+    return current

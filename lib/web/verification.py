@@ -11,12 +11,12 @@ from ganeti_gluster.web import facts
 
 def findings_facts() -> facts.Part:
     """What the last verification of the cluster found, and when."""
-    when, found = last.load()
+    when, findings = last.load()
     if when is None:
         raise GanetiGlusterError(
             "the cluster has not been verified yet", hint="run gnt-cluster verify"
         )
-    return facts.Part(facts.FindingsFacts(found), when)
+    return facts.Part(facts.FindingsFacts(findings), when)
 
 
 def metrics_facts(path: str) -> facts.Part:

@@ -204,7 +204,7 @@ def found(check: Entry, *volumes: Any, nodes: str = "node1 node2") -> Any:
         for name in nodes.split()
     )
     pool = Pool("node1", "u1", (), volumes, {})
-    return check.part("cmdlib.pool_state").Found(pool, known, {}, {})
+    return check.part("cmdlib.pool_state").ManagedPool(pool, known, {}, {})
 
 
 @pytest.mark.parametrize("command", ["destroy", "rebalance", "modify --on-node-add=join"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.verify import told
-from ganeti_gluster.core.verify.finding import MARK, found, from_json
+from ganeti_gluster.core.verify.finding import MARK, Finding, from_json
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
     BrickStatus,
@@ -124,8 +124,8 @@ def test_the_state_of_a_volume_is_told_as_far_as_it_is_known(
     assert (state.heals, state.free) == (heals, free)
 
 
-OWN = [found("GLUSTERD_DOWN", "node2", "down")]
-WHOLE = [*OWN, found("VOLUME_MISSING", "gv0", "gone")]
+OWN = [Finding.of("GLUSTERD_DOWN", "node2", "down")]
+WHOLE = [*OWN, Finding.of("VOLUME_MISSING", "gv0", "gone")]
 GROUP = {"GANETI_NODE_TAGS_node1": "", "GANETI_NODE_TAGS_node2": ""}
 PARAMS = {told.ENVIRONMENT: json.dumps([{"volume": "gv0"}])}
 

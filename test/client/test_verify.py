@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ganeti_gluster.core.verify.finding import found
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.errors import GanetiGlusterError
 
 from .conftest import MASTER, Entry, raiser, refused
 
-BAD = [found("GLUSTERD_DOWN", "node2", "down"), found("VOLUME_MISSING", "gv0", "gone")]
+BAD = [Finding.of("GLUSTERD_DOWN", "node2", "down"), Finding.of("VOLUME_MISSING", "gv0", "gone")]
 
 
 @pytest.fixture

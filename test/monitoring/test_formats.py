@@ -12,7 +12,7 @@ import pytest
 from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify import last
 from ganeti_gluster.core.verify.codes import CODES
-from ganeti_gluster.core.verify.finding import found
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.monitoring import collect, metrics, report
 from ganeti_gluster.storage.operations import BOUNDS, Operation
 from ganeti_gluster.tools.gluster_cli import BrickHeal, VolumeInfo
@@ -48,7 +48,7 @@ def collected(**values) -> collect.Collected:
         },
         "disks": (f.Disk('vm"1', 0, "gv0", "ganeti/x", 1 << 30, "node1"),),
         "verified": 1700000000.0,
-        "verified_findings": (found("IMAGE_ORPHAN", "x", "old"),),
+        "verified_findings": (Finding.of("IMAGE_ORPHAN", "x", "old"),),
     }
     return collect.Collected(facts, **{**usual, **values})
 
@@ -90,8 +90,8 @@ def test_what_is_measured(line) -> None:
     [
         ({}, report.OK),
         ({"behind": 3}, report.TEMPORARY),
-        ({"findings": (found("NOT_CHECKED", "node1", "late"),)}, report.UNKNOWN),
-        ({"findings": (found("GLUSTERD_DOWN", "node1", "down"),)}, report.BAD),
+        ({"findings": (Finding.of("NOT_CHECKED", "node1", "late"),)}, report.UNKNOWN),
+        ({"findings": (Finding.of("GLUSTERD_DOWN", "node1", "down"),)}, report.BAD),
     ],
 )
 def test_the_report_for_ganetis_monitoring(values, code) -> None:
@@ -131,7 +131,7 @@ def test_the_process_of_a_brick() -> None:
 def test_the_last_verification_is_kept(tmp_path) -> None:
     path = str(tmp_path / "findings.json")
     assert last.load(path) == (None, ())
-    finding = found("NODED_STALE", "node1", "old")
+    finding = Finding.of("NODED_STALE", "node1", "old")
     last.save([finding], now=7.0, path=path)
     assert last.load(path) == (7.0, (finding,))
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from ganeti_gluster.core.verify import told
-from ganeti_gluster.core.verify.finding import MARK, found
+from ganeti_gluster.core.verify.finding import MARK, Finding
 from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import cluster_verify
 from ganeti_gluster.tools.decode import as_data
 
-ERROR = found("BRICK_DOWN", "node1:/b", "it is not running", volume="gv0")
-WARNING = found("NODED_STALE", "node1", "old")
+ERROR = Finding.of("BRICK_DOWN", "node1:/b", "it is not running", volume="gv0")
+WARNING = Finding.of("NODED_STALE", "node1", "old")
 
 
 class Stock:
@@ -125,7 +125,7 @@ def test_findings_that_are_none_are_one_of_that_node_alone(unit, text) -> None:
     lu = unit()
     answers = {
         **results(payload=[(cluster_verify.HOOK, 0, MARK + text)]),
-        "uuid-node2": results(found("GLUSTERD_DOWN", "node2", "down"))["uuid-node1"],
+        "uuid-node2": results(Finding.of("GLUSTERD_DOWN", "node2", "down"))["uuid-node1"],
     }
     assert lu.HooksCallBack("post", answers, None, True) is False
     assert [(kind, code, node) for kind, code, node, _ in lu.said] == [
@@ -138,8 +138,8 @@ def test_findings_that_are_none_are_one_of_that_node_alone(unit, text) -> None:
 
 def test_what_the_master_found_is_said_of_the_node_that_it_is_about(unit) -> None:
     lu = unit()
-    brick = found("BRICK_FULL", "node2:/b", "full")
-    cluster = found("VOLUME_MISSING", "gv0", "gone")
+    brick = Finding.of("BRICK_FULL", "node2:/b", "full")
+    cluster = Finding.of("VOLUME_MISSING", "gv0", "gone")
     lu.HooksCallBack("post", results(brick, cluster), None, True)
     assert [(code, node) for _, code, node, _ in lu.said] == [
         ("BRICK_FULL", "node2"),

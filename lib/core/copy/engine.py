@@ -123,9 +123,9 @@ class _Run:
         written = self.target.written()
         if written is None:
             raise CopyFailed("%s cannot be read back and compared" % self.target.name)
-        found = Checksum()
-        self._move(VERIFYING, written, None, found)
-        if found.hexdigest() != expected.hexdigest():
+        actual = Checksum()
+        self._move(VERIFYING, written, None, actual)
+        if actual.hexdigest() != expected.hexdigest():
             raise ChecksumMismatch(
                 "%s differs from %s, from which it was copied"
                 % (self.target.name, self.source.name),

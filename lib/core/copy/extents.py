@@ -33,9 +33,9 @@ def file_extents(file: File, size: int) -> Iterator[Extent] | None:
 
 def image_extents(volume: Volume, path: str, file: File, size: int) -> Iterator[Extent] | None:
     """As `file_extents`, also where the volume shards; nobody may write the image."""
-    found = file_extents(file, size)
-    if found is not None:
-        return found
+    extents = file_extents(file, size)
+    if extents is not None:
+        return extents
     # Late: with one volume in hand, few copies need another graph.
     from ganeti_gluster.tools.gfapi import shards
 

@@ -234,10 +234,10 @@ def is_block_device(path: str) -> bool:
 
 
 def _size(fd: int, name: str) -> int:
-    found = os.fstat(fd)
-    if stat.S_ISREG(found.st_mode):
-        return found.st_size
-    if stat.S_ISBLK(found.st_mode):
+    info = os.fstat(fd)
+    if stat.S_ISREG(info.st_mode):
+        return info.st_size
+    if stat.S_ISBLK(info.st_mode):
         return os.lseek(fd, 0, os.SEEK_END)
     raise CopyFailed("%s is neither a file nor a block device" % name)
 

@@ -152,9 +152,9 @@ class NewImage:
         if not self._fixed:
             self._open_file.truncate(size)
         self._open_file.fsync()
-        found = self._open_file.stat().size
-        if found != size:
-            raise OSError(errno.EIO, "the size is %d, not %d" % (found, size), self.name)
+        actual = self._open_file.stat().size
+        if actual != size:
+            raise OSError(errno.EIO, "the size is %d, not %d" % (actual, size), self.name)
 
     def written(self) -> Source:
         return _Open(self._open_file, self.name, self._open_file.stat().size)

@@ -72,9 +72,9 @@ class Export:
         Reads /run, /sys and /proc only, and asks nobody.
         """
         for record in self._records():
-            found = self._device_of(record)
-            if found is not None:
-                return found
+            path = self._device_of(record)
+            if path is not None:
+                return path
         return None
 
     def start(self, size: int | None = None) -> str:
@@ -146,14 +146,14 @@ class Export:
 
     def _check_server(self) -> None:
         try:
-            found = self._server.status()
+            status = self._server.status()
         except NoAnswer as err:
             raise self._failed(str(err), journal=self._server.journal) from err
-        if found is None:
+        if status is None:
             raise self._failed("it has no server on this node", journal=self._server.journal)
-        if found.state == LOST:
+        if status.state == LOST:
             raise self._failed(
-                "its server no longer serves it: %s" % found.why, journal=self._server.journal
+                "its server no longer serves it: %s" % status.why, journal=self._server.journal
             )
 
     @property
@@ -164,9 +164,9 @@ class Export:
     def _start(self) -> str:
         device = nbd.free_device(self.run)
         while device is not None:
-            found = self._start_nbd(device)
-            if found is not None:
-                return found
+            path = self._start_nbd(device)
+            if path is not None:
+                return path
             device = nbd.free_device(self.run, after=device)
         return self._start_loop()
 
@@ -220,8 +220,8 @@ class Export:
 
     def _runs(self) -> bool:
         """Whether its unit does."""
-        found = systemd.state(self.unit, timeout=unit.STOP_SECONDS, run=self.run)
-        return found in systemd.RUNNING
+        state = systemd.state(self.unit, timeout=unit.STOP_SECONDS, run=self.run)
+        return state in systemd.RUNNING
 
     def _is_alive(self) -> bool:
         """Whether the exporter of a device that is there runs."""
@@ -277,9 +277,9 @@ class Export:
 
     def _refuse_if_used(self, device: str) -> None:
         deadline = time.monotonic() + USER_SECONDS
-        while found := users.of(device):
+        while processes := users.of(device):
             if time.monotonic() > deadline:
-                raise self._in_use(device, ", ".join(found))
+                raise self._in_use(device, ", ".join(processes))
             time.sleep(0.1)
 
     def _in_use(self, device: str, user: str) -> ExportFailed:

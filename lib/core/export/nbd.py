@@ -46,16 +46,16 @@ def free_device(run: command.Run, *, after: str | None = None) -> str | None:
     Loads the driver where there is no device at all.  Another program may take
     the device at any time: only who serves it then tells.
     """
-    found = devices()
-    if not found and after is None:
+    candidates = devices()
+    if not candidates and after is None:
         try:
             run(["modprobe", "--quiet", "nbd"], timeout=LOAD_SECONDS)
         except GanetiGlusterError:  # this kernel has none
             return None
-        found = devices()
-    if after in found:
-        found = found[found.index(after) + 1 :]
-    return next((device for device in found if not is_connected(device)), None)
+        candidates = devices()
+    if after in candidates:
+        candidates = candidates[candidates.index(after) + 1 :]
+    return next((device for device in candidates if not is_connected(device)), None)
 
 
 def is_connected(device: str) -> bool:

@@ -44,7 +44,7 @@ def of(device: str) -> list[str]:
 
 
 def _processes(device: str) -> list[str]:
-    found = []
+    processes = []
     for pid in filter(str.isdecimal, os.listdir(PROC)):
         directory = os.path.join(PROC, pid)
         try:
@@ -52,10 +52,10 @@ def _processes(device: str) -> list[str]:
             # The link's text alone: to follow it could hang.
             if any(_target(directory, number) == device for number in descriptors):
                 with open(os.path.join(directory, "comm"), encoding="utf-8") as stream:
-                    found.append("%s (process %s)" % (stream.read().strip(), pid))
+                    processes.append("%s (process %s)" % (stream.read().strip(), pid))
         except OSError:  # it has ended
             continue
-    return found
+    return processes
 
 
 def _target(directory: str, number: str) -> str:

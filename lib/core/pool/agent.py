@@ -75,7 +75,7 @@ def look(
                 for peer in peers
                 if not peer.sound
             ),
-            volumes=tuple(found.name for found in gluster.volumes()),
+            volumes=tuple(info.name for info in gluster.volumes()),
         )
     except (GlusterFailed, command.CommandFailed):
         facts = dataclasses.replace(facts, active=False)
@@ -128,11 +128,11 @@ def unreadable_without(*, volume: str, servers: Sequence[str], without: str) -> 
     with connect(VolumeSpec.from_params(params)) as connection:
         less = hiding.without(connection, without)
         paths = [
-            found.path
+            info.path
             for directory in constants.IMAGE_DIRECTORIES
-            for found in _images(connection, directory)
+            for info in _images(connection, directory)
         ]
-        return ["%s (%s)" % found for found in readable.unreadable(less, paths)]
+        return ["%s (%s)" % image for image in readable.unreadable(less, paths)]
 
 
 def _images(volume: Volume, directory: str) -> list[image.ImageInfo]:
@@ -221,10 +221,10 @@ def _own_addresses() -> list[str]:
 
 def _address(server: str) -> str:
     try:
-        found = socket.getaddrinfo(server, None, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(server, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return ""
-    return str(found[0][4][0])
+    return str(answers[0][4][0])
 
 
 def _name(address: str) -> str:

@@ -41,7 +41,7 @@ def behind(brick: str, volume: str) -> dict[str, int]:
 
 def attributes(graph: str) -> dict[str, str]:
     """The attribute of each brick in a client's graph, with the brick as HOST:PATH."""
-    found = {}
+    brick_of = {}
     parsed = {translator.name: translator for translator in topology.translators(graph)}
     for translator in parsed.values():
         names = translator.options.get(_PENDING_OPTION)
@@ -50,8 +50,8 @@ def attributes(graph: str) -> dict[str, str]:
         for name, child in zip(names.split(","), translator.children, strict=False):
             options = parsed[child].options
             place = "%s:%s" % (options.get("remote-host"), options.get("remote-subvolume"))
-            found[_PENDING + name.strip()] = place
-    return found
+            brick_of[_PENDING + name.strip()] = place
+    return brick_of
 
 
 def _graph(volume: str) -> str:

@@ -66,7 +66,7 @@ def choose(
     The brick of an arbiter is small, and goes to any of `hosts` where there is none.
     Raises `MoveRefused`.
     """
-    others = {found.server_uuid for found in volume.set_of(brick)}
+    others = {other.server_uuid for other in volume.set_of(brick)}
     fitting = [node for node in candidates if pool.uuid(node) not in others]
     if not fitting and brick.arbiter:
         fitting = [
@@ -100,14 +100,14 @@ def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
             volume.name,
             brick,
         )
-    others = [found for found in volume.set_of(brick) if found != brick]
+    others = [other for other in volume.set_of(brick) if other != brick]
     down = gluster.status(volume.name).offline(others)
     if down:
         return "other bricks of its set are not online: %s" % ", ".join(map(str, down))
     split = [
-        found.split_brain
-        for found in gluster.heal_counts(volume.name, timeout=HEAL_SECONDS)
-        if found.split_brain
+        count.split_brain
+        for count in gluster.heal_counts(volume.name, timeout=HEAL_SECONDS)
+        if count.split_brain
     ]
     if split:
         return "volume %s has %d entries in split-brain" % (volume.name, max(split))
@@ -230,7 +230,7 @@ def leave_pool(gluster: Gluster, pool: Pool, node: str, *, is_gone: Callable[[],
     peer = pool.peer(node)
 
     def out() -> bool:
-        return peer is None or peer.uuid not in {found.uuid for found in gluster.peers()}
+        return peer is None or peer.uuid not in {other.uuid for other in gluster.peers()}
 
     def detach() -> None:
         if peer is None:

@@ -25,8 +25,8 @@ class Wish:
 
     `spares` have the place for one only.  `clients` are further nodes that must reach
     the volume.  `device` is "" where the directory is there already; `owner` is QEMU's
-    user and group; `anchor` is the node whose gluster command is used.  `found` are the
-    bricks of a volume that there is, which may have been extended since.  `wiped` is what
+    user and group; `anchor` is the node whose gluster command is used.  `existing` are
+    the bricks of a volume that there is, which may have been extended since.  `wiped` is what
     the nodes' devices hold that is lost.
     """
 
@@ -41,7 +41,7 @@ class Wish:
     owner: tuple[int, int] | None = None
     wipe: bool = False
     force: bool = False
-    found: tuple[str, ...] = ()
+    existing: tuple[str, ...] = ()
     wiped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -53,7 +53,7 @@ class Wish:
     @property
     def bricks(self) -> list[str]:
         """The bricks as gluster wants them."""
-        return list(self.found) or ["%s:%s" % (node, self.brick) for node in self.nodes]
+        return list(self.existing) or ["%s:%s" % (node, self.brick) for node in self.nodes]
 
     @property
     def brick(self) -> str:
@@ -113,10 +113,10 @@ class Build:
 
     def volume(self) -> VolumeInfo | None:
         """The volume as it is, None if there is none; raises `VolumeDiffers`."""
-        found = self._gluster.volume(self._wish.volume)
-        if found:
-            check_same(found, self._wish)
-        return found
+        existing = self._gluster.volume(self._wish.volume)
+        if existing:
+            check_same(existing, self._wish)
+        return existing
 
     @property
     def _gluster(self) -> Gluster:
@@ -167,7 +167,7 @@ class Build:
             return wanted
         # Those in force, not only those set: defaults may be right.
         actual = self._gluster.options(wish.volume)
-        return [found.option for found in profile.differences(wanted, actual)]
+        return [difference.option for difference in profile.differences(wanted, actual)]
 
     def _is_tuned(self) -> bool:
         return self.volume() is not None and not self._wrong_options()
@@ -219,18 +219,18 @@ class Build:
         self._crew.all("try-volume", dict.fromkeys(nodes, arguments))
 
 
-def check_same(found: VolumeInfo, wish: Wish) -> None:
+def check_same(volume: VolumeInfo, wish: Wish) -> None:
     """Raise `VolumeDiffers` if the volume has another shape or other bricks."""
-    if Shape.of(found) != wish.shape:
+    if Shape.of(volume) != wish.shape:
         raise VolumeDiffers(
             "volume %s already exists, but is %s, not %s"
-            % (found.name, Shape.of(found), wish.shape),
+            % (volume.name, Shape.of(volume), wish.shape),
             hint="choose another name",
         )
-    bricks = [str(brick) for brick in found.bricks]
+    bricks = [str(brick) for brick in volume.bricks]
     if bricks[: len(wish.bricks)] != wish.bricks:
         raise VolumeDiffers(
-            "volume %s already exists, with the bricks %s" % (found.name, ", ".join(bricks)),
+            "volume %s already exists, with the bricks %s" % (volume.name, ", ".join(bricks)),
             hint="choose another name; `gnt-gluster pool status` shows the existing volumes",
         )
 

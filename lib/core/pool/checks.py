@@ -48,12 +48,12 @@ def check(
     `volume_id` is the UUID of the volume where it exists already, whose bricks are
     no obstacle.
     """
-    found: list[Problem] = []
+    problems: list[Problem] = []
     for node, seen in facts.items():
-        found += _glusterd(node, seen)
-        found += _network(node, seen, facts)
+        problems += _glusterd(node, seen)
+        problems += _network(node, seen, facts)
         if plugin and seen.plugin != plugin:
-            found.append(
+            problems.append(
                 Problem(
                     node,
                     "ganeti-gluster %s is installed there, but %s here" % (seen.plugin, plugin),
@@ -61,7 +61,7 @@ def check(
                 )
             )
         if abs(seen.clock) > CLOCK_SECONDS:
-            found.append(
+            problems.append(
                 Problem(
                     node,
                     "its clock differs from the master's by %d s" % round(abs(seen.clock)),
@@ -69,16 +69,16 @@ def check(
                     force=True,
                 )
             )
-    found += _versions(facts)
-    found += _strangers(facts)
+    problems += _versions(facts)
+    problems += _strangers(facts)
     for node in bricks:
         seen = facts[node]
         if seen.device:
-            found += _device(node, seen.device, seen, wipe=wipe)
+            problems += _device(node, seen.device, seen, wipe=wipe)
         if not seen.device or seen.device.mounted_at == seen.place.path:
-            found += _place(node, seen.place, volume, volume_id)
-    found += _sizes({node: facts[node] for node in bricks})
-    return found
+            problems += _place(node, seen.place, volume, volume_id)
+    problems += _sizes({node: facts[node] for node in bricks})
+    return problems
 
 
 def _glusterd(node: str, seen: CandidateFacts) -> Iterator[Problem]:
@@ -146,9 +146,9 @@ def anchor(facts: Mapping[str, CandidateFacts], preferred: str) -> str:
     """The node that the others join: one that has a pool or volumes, else `preferred`."""
     pooled = [node for node, seen in facts.items() if seen.peers]
     serving = [node for node, seen in facts.items() if seen.volumes]
-    for found in (pooled, serving):
-        if found:
-            return preferred if preferred in found else found[0]
+    for names in (pooled, serving):
+        if names:
+            return preferred if preferred in names else names[0]
     return preferred if preferred in facts else next(iter(facts))
 
 

@@ -28,9 +28,9 @@ def argv(address: str) -> list[str]:
 
 
 def _addresses(servers: Sequence[str]) -> set[str]:
-    found: set[str] = set()
+    addresses: set[str] = set()
     for server in servers:
         with contextlib.suppress(OSError, UnicodeError):
             for answer in socket.getaddrinfo(server, None, type=socket.SOCK_STREAM):
-                found.add(str(answer[4][0]))
-    return found
+                addresses.add(str(answer[4][0]))
+    return addresses

@@ -29,7 +29,7 @@ def need_others(
     None of them may be behind, as they themselves know it, and each image can be read by a
     client that does not know the brick.  `nodes` are those that can be asked.
     """
-    others = [found for found in volume.set_of(brick) if found != brick]
+    others = [each for each in volume.set_of(brick) if each != brick]
     counts: dict[str, int] = {}
     for other in others if volume.replica > 1 else ():
         node = pool.node_of(other, nodes)
@@ -38,10 +38,10 @@ def need_others(
                 "no node can report what brick %s knows about the other bricks" % other,
                 hint="make sure that its node answers",
             )
-        found = crew.one(
+        behind = crew.one(
             node, "behind", timeout=BEHIND_SECONDS, brick=other.path, volume=volume.name
         )
-        for name, count in found.items():
+        for name, count in behind.items():
             counts[name] = max(counts.get(name, 0), count)
     late = ["%s (%d files)" % (name, counts[name]) for name in map(str, others) if name in counts]
     if late:
@@ -55,7 +55,7 @@ def need_others(
         "unreadable",
         timeout=READ_SECONDS,
         volume=volume.name,
-        servers=[found.server for found in volume.bricks if found != brick],
+        servers=[each.server for each in volume.bricks if each != brick],
         without=str(brick),
     )
     if images:

@@ -66,8 +66,8 @@ def steps(
         return gluster.volume(volume.name)
 
     def is_stopped() -> bool:
-        found = state()
-        return found is None or not found.started
+        info = state()
+        return info is None or not info.started
 
     def stop() -> None:
         unused()
@@ -99,7 +99,7 @@ def steps(
         directory, name = os.path.split(brick.path)
         return not crew.one(node, "place", directory=directory, volume=name).brick_exists
 
-    found = [
+    in_order = [
         Step("volume %s is not in use" % volume.name, lambda: False, unused),
         leave,
         Step("volume %s stopped" % volume.name, is_stopped, stop),
@@ -108,14 +108,14 @@ def steps(
         node = pool.node_of(brick, nodes)
         if not node:
             continue  # of a server that Ganeti does not know, or that is offline
-        found.append(
+        in_order.append(
             Step(
                 "%s: brick %s removed with its contents" % (node, brick.path),
                 partial(is_discarded, node, brick),
                 partial(discard, node, brick),
             )
         )
-    return [*found, Step("volume %s deleted" % volume.name, lambda: state() is None, delete)]
+    return [*in_order, Step("volume %s deleted" % volume.name, lambda: state() is None, delete)]
 
 
 def dissolve(crew: Crew, pool: Pool, volume: VolumeInfo) -> Step:
@@ -123,7 +123,7 @@ def dissolve(crew: Crew, pool: Pool, volume: VolumeInfo) -> Step:
     gluster = crew.gluster(pool.anchor)
 
     def needed_or_gone() -> bool:
-        others = [found for found in gluster.volumes() if found.name != volume.name]
+        others = [each for each in gluster.volumes() if each.name != volume.name]
         return not gluster.peers() or bool(others)
 
     def detach() -> None:

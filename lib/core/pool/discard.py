@@ -28,10 +28,10 @@ def discard(brick: str, volume: str, volume_id: str, gluster: Gluster) -> bool:
     names.volume_name(volume)
     names.uuid(volume_id)
     try:
-        found = os.lstat(brick)
+        info = os.lstat(brick)
     except FileNotFoundError:
         return False
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(info.st_mode):
         raise PlaceRefused("%s is not a directory and is left as it is" % brick)
     _check(brick, volume, volume_id, gluster)
     shutil.rmtree(brick)

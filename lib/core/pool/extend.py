@@ -42,8 +42,8 @@ def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str], say: Say) -
     with PostOpDelay(gluster, volume.name, say) as delay:
         delay.switch_off()
         gluster.ask("volume", "add-brick", volume.name, *bricks)
-        found = gluster.volume(volume.name)
-        has = [str(brick) for brick in found.bricks] if found else []
+        current = gluster.volume(volume.name)
+        has = [str(brick) for brick in current.bricks] if current else []
         if [brick for brick in bricks if brick not in has]:
             raise GanetiGlusterError(
                 "glusterd accepted the bricks %s, but does not have them now" % ", ".join(bricks)

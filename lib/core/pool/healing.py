@@ -143,9 +143,9 @@ class Healer:
         )
         for node, reason in errors.items():
             self.say("  %s: %s" % (node, reason))
-        for found in pool.volumes:
-            if found.started and (found.name == volume or found.set_size > 1):
-                self._try("volume", "start", found.name, "force")
+        for other in pool.volumes:
+            if other.started and (other.name == volume or other.set_size > 1):
+                self._try("volume", "start", other.name, "force")
         self.start(volume)
 
     def start(self, volume: str, *, full: bool = False) -> None:
@@ -167,7 +167,7 @@ class Healer:
         volume = self.gluster.volume(name)
         if volume is None:
             raise GanetiGlusterError("volume %s no longer exists" % name)
-        (brick,) = [found for found in volume.bricks if str(found) == "%s:%s" % (node, path)]
+        (brick,) = [each for each in volume.bricks if str(each) == "%s:%s" % (node, path)]
         for other in volume.set_of(brick):
             server = self._pool.node_of(other, self._nodes)
             if other != brick and server:
@@ -207,31 +207,31 @@ class _Wait:
         if self._turn % LOOKS_BEFORE_AGAIN == 0:
             self._healer.start(self._volume)
         self._turn += 1
-        found = backlog(self._healer.gluster, self._volume)
-        filled = self._count(found)
-        line = str(found)
-        if self._node and found.is_empty:
+        remaining = backlog(self._healer.gluster, self._volume)
+        filled = self._count(remaining)
+        line = str(remaining)
+        if self._node and remaining.is_empty:
             line += ", %d of %d files present" % (self._here, self._there)
             self._note_lack(filled)
-        self._note_backlog(found, line)
-        complete = found.is_empty and (filled or not self._node)
+        self._note_backlog(remaining, line)
+        complete = remaining.is_empty and (filled or not self._node)
         self._quiet = self._quiet + 1 if complete else 0
         if filled and not self._opened:
             self._open()
         # A whole image, where there are no pieces, may take hours by itself.
-        if complete or (found.healing and not self._sharded):
+        if complete or (remaining.healing and not self._sharded):
             self._progress.go_on()
         else:
-            self._note_progress(found)
+            self._note_progress(remaining)
             self._healer.help(self._progress, self._volume, line)
         return self._quiet >= 2
 
-    def _count(self, found: Backlog) -> bool:
+    def _count(self, remaining: Backlog) -> bool:
         """Whether the brick has as many files as another one; not asked while it cannot."""
         if not self._node:
             return False
         stands = not self._opened and self._same >= LOOKS_BEFORE_LET_GO
-        if not found.is_empty and not stands:
+        if not remaining.is_empty and not stands:
             return False
         self._here, self._there = self._healer.counts(self._volume, self._node, self._path)
         return self._here >= self._there
@@ -243,9 +243,9 @@ class _Wait:
             self._healer.say("  files are missing: starting a full heal of the volume")
             self._healer.start(self._volume, full=True)
 
-    def _note_backlog(self, found: Backlog, line: str) -> None:
+    def _note_backlog(self, remaining: Backlog, line: str) -> None:
         """Tell what has changed, and have writers let go where nothing does."""
-        self._same = self._same + 1 if line == self._said and found.left else 0
+        self._same = self._same + 1 if line == self._said and remaining.left else 0
         if line != self._said:
             self._healer.say("  %s" % line)
             self._said = line
@@ -259,8 +259,8 @@ class _Wait:
         reopen(self._healer.gluster, self._volume, self._delay)
         self._opened, self._quiet, self._turn = True, 0, 0
 
-    def _note_progress(self, found: Backlog) -> None:
-        self._progress.note(left=-1 if found.left is None else found.left)
+    def _note_progress(self, remaining: Backlog) -> None:
+        self._progress.note(left=-1 if remaining.left is None else remaining.left)
         if self._there:
             self._progress.note(here=self._here)
 

@@ -99,12 +99,12 @@ def find_all(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> 
         if any(pool.uuid(node) for pool in pools):
             continue
         try:
-            found = read(crew.gluster(node), node, addresses)
+            pool = read(crew.gluster(node), node, addresses)
         except (GlusterFailed, CommandFailed) as err:
             reasons.append("%s: %s" % (node, err))
             continue
-        if found.peers or found.volumes:
-            pools.append(found)
+        if pool.peers or pool.volumes:
+            pools.append(pool)
     if pools:
         return pools
     raise GanetiGlusterError(

@@ -102,19 +102,19 @@ def look(directory: str, volume: str) -> PlaceFacts:
 def look_at_device(device: str, directory: str) -> DeviceFacts:
     """The facts about a device that is to be mounted at `directory`."""
     try:
-        found = os.stat(device)
+        info = os.stat(device)
     except OSError:
         return DeviceFacts(device)
-    if not stat.S_ISBLK(found.st_mode):
+    if not stat.S_ISBLK(info.st_mode):
         return DeviceFacts(device, exists=True)
     signatures = _signatures(device)
-    mounted_at = _where_mounted(found.st_rdev)
+    mounted_at = _where_mounted(info.st_rdev)
     return DeviceFacts(
         path=device,
         exists=True,
         is_block=True,
         size=_size(device),
-        signatures=tuple(found.kind for found in signatures),
+        signatures=tuple(signature.kind for signature in signatures),
         mounted_at=mounted_at,
         busy=not mounted_at and _is_busy(device),
         ours=len(signatures) == 1 and signatures[0].ours,
@@ -163,10 +163,10 @@ def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
 def count(brick: str) -> dict[str, int]:
     """How many files and directories a brick holds, without Gluster's own."""
     files = directories = 0
-    for _, inner, found in os.walk(brick):
+    for _, inner, file_names in os.walk(brick):
         inner[:] = [name for name in inner if not name.startswith(_GLUSTERS_OWN)]
         directories += len(inner)
-        files += len(found)
+        files += len(file_names)
     return {"files": files, "directories": directories}
 
 
@@ -205,11 +205,11 @@ def _is_noted(directory: str, device: str, signatures: Sequence[Signature]) -> b
     """
     try:
         note = json.loads(_note(directory).read_text(encoding="utf-8"))
-        then = [Signature(*found) for found in note["signatures"]]
+        then = [Signature(*signature) for signature in note["signatures"]]
         same = bool(note["device"] == _identity(device))
     except (OSError, ValueError, LookupError, TypeError):
         return False
-    return same and all(found.ours or found in then for found in signatures)
+    return same and all(signature.ours or signature in then for signature in signatures)
 
 
 def _identity(device: str) -> str:
@@ -259,8 +259,8 @@ def _lasting_name(device: str) -> str:
 def _mount_of(path: str) -> dict[str, str]:
     done = command.run(["findmnt", "--json", "--target", path], timeout=SHORT, check=False)
     with contextlib.suppress(ValueError, LookupError):
-        found: dict[str, str] = json.loads(done.stdout)["filesystems"][-1]
-        return found
+        mount: dict[str, str] = json.loads(done.stdout)["filesystems"][-1]
+        return mount
     return {}
 
 
@@ -277,10 +277,10 @@ def _where_mounted(device: int) -> str:
 def _signatures(device: str) -> list[Signature]:
     """All that libblkid finds on the device."""
     done = command.run(["wipefs", "--no-act", "--json", device], timeout=SHORT)
-    found = json.loads(done.stdout or "{}").get("signatures", [])
+    listed = json.loads(done.stdout or "{}").get("signatures", [])
     return [
         Signature(entry["type"], entry.get("label") or "", entry.get("uuid") or "")
-        for entry in found
+        for entry in listed
     ]
 
 

@@ -43,10 +43,10 @@ class PostOpDelay:
         self._usable = False
 
     def __enter__(self) -> PostOpDelay:
-        found = self._gluster.volume(self._volume)
-        if found is not None:
-            self._usable = found.replica > 1
-            self._before = found.options.get(OPTION)
+        volume = self._gluster.volume(self._volume)
+        if volume is not None:
+            self._usable = volume.replica > 1
+            self._before = volume.options.get(OPTION)
             self._changed = self._before == _NONE
         return self
 

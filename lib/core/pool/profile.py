@@ -322,7 +322,7 @@ def differences(
     `actual` is what `volume get VOLUME all` tells, defaults included; `copies` is how many
     bricks a set of the volume has, an arbiter among them.
     """
-    found = [
+    differing = [
         Difference(
             option,
             _value(option, actual),
@@ -332,7 +332,7 @@ def differences(
         for option in options
         if not _fits(option, actual.get(option.name, ""))
     ]
-    return sorted(found, key=lambda difference: not difference.dangerous)
+    return sorted(differing, key=lambda difference: not difference.dangerous)
 
 
 def is_dangerous(option: Option, actual: Mapping[str, str]) -> bool:
@@ -381,13 +381,13 @@ def normal(value: str) -> str:
 
 
 def _fits(option: Option, actual: str) -> bool:
-    wanted, found = normal(option.value), normal(actual)
+    wanted, value = normal(option.value), normal(actual)
     if option.compare == AT_LEAST:
-        least, number = _number(wanted), _number(found)
+        least, number = _number(wanted), _number(value)
         return least is not None and number is not None and number >= least
-    if wanted == "on" and found == "1":
+    if wanted == "on" and value == "1":
         return True
-    return wanted == found or (wanted == "off" and found == "0")
+    return wanted == value or (wanted == "off" and value == "0")
 
 
 def _number(text: str) -> float | None:

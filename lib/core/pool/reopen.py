@@ -30,8 +30,8 @@ def reopen(gluster: Gluster, volume: str, delay: PostOpDelay) -> None:
     the option is as it was afterwards.
     """
     delay.switch_off()
-    found = gluster.volume(volume)
-    before = found.options.get(OPTION) if found else None
+    info = gluster.volume(volume)
+    before = info.options.get(OPTION) if info else None
     try:
         gluster.ask("volume", "set", volume, OPTION, "on" if _is_off(before) else "off")
     finally:

@@ -55,7 +55,7 @@ class Settings:
     def tags(self) -> list[str]:
         """As tags; raises `InvalidParameter` for what is not valid or does not go into one."""
         self.check()
-        found = []
+        tags = []
         for key, name in _KEYS.items():
             value = getattr(self, name)
             tag = "%s%s:%s:%s" % (PREFIX, self.volume, key, value)
@@ -66,8 +66,8 @@ class Settings:
                     "%s %r: as a cluster tag it can only contain letters, digits and .+*/:@_-,"
                     " and at most %d characters including its name" % (key, value, _TAG_LENGTH)
                 )
-            found.append(tag)
-        return found
+            tags.append(tag)
+        return tags
 
 
 def parse(tags: Iterable[str]) -> dict[str, Settings]:
@@ -76,25 +76,31 @@ def parse(tags: Iterable[str]) -> dict[str, Settings]:
     Anybody who may set tags has written them.  Tags that are not of this form are left
     alone, a volume without a directory as well, and an unknown node-add counts as off.
     """
-    return {volume: found for volume, found in _read(tags).items() if isinstance(found, Settings)}
+    return {
+        volume: settings
+        for volume, settings in _read(tags).items()
+        if isinstance(settings, Settings)
+    }
 
 
 def refused(tags: Iterable[str]) -> dict[str, str]:
     """Why nothing is done by the settings of some volumes, by volume."""
-    return {volume: found for volume, found in _read(tags).items() if isinstance(found, str)}
+    return {volume: reason for volume, reason in _read(tags).items() if isinstance(reason, str)}
 
 
 def _read(tags: Iterable[str]) -> dict[str, Settings | str]:
     """The settings of each volume, or what is wrong with them."""
-    found: dict[str, dict[str, list[str]]] = {}
+    by_volume: dict[str, dict[str, list[str]]] = {}
     for tag in sorted(tags):
         if not tag.startswith(PREFIX):
             continue
         words = tag[len(PREFIX) :].split(":", 2)
         if len(words) == 3 and words[1] in _KEYS:
-            found.setdefault(words[0], {}).setdefault(words[1], []).append(words[2])
+            by_volume.setdefault(words[0], {}).setdefault(words[1], []).append(words[2])
     return {
-        volume: _settings(volume, values) for volume, values in found.items() if "dir" in values
+        volume: _settings(volume, values)
+        for volume, values in by_volume.items()
+        if "dir" in values
     }
 
 

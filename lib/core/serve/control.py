@@ -78,24 +78,24 @@ def status(key: str, *, timeout: float = 5.0) -> ServerStatus | None:
     One that is being started again is waited for.  Raises `NoAnswer`.
     """
     try:
-        found = ask(key, "status", timeout=timeout)
-        if not found:
-            found = ask(key, "status", timeout=timeout)  # it was replacing itself
+        fields = ask(key, "status", timeout=timeout)
+        if not fields:
+            fields = ask(key, "status", timeout=timeout)  # it was replacing itself
     except NoServer:
         return None
-    if not found:
+    if not fields:
         return None
     return ServerStatus(
-        state=found["state"],
-        mode=found["mode"],
-        size=int(found["size"]),
-        block=int(found["block"]),
-        peers=tuple(map(int, found["peers"].split())),
-        users=int(found.get("users", found["clients"])),  # one that was not renewed yet
-        waiting=float(found["waiting"]),
-        why=found["why"],
-        requests=int(found["requests"]),
-        bricks=int(found["bricks"]),
-        connected=int(found["connected"]),
-        version=found["version"],
+        state=fields["state"],
+        mode=fields["mode"],
+        size=int(fields["size"]),
+        block=int(fields["block"]),
+        peers=tuple(map(int, fields["peers"].split())),
+        users=int(fields.get("users", fields["clients"])),  # one that was not renewed yet
+        waiting=float(fields["waiting"]),
+        why=fields["why"],
+        requests=int(fields["requests"]),
+        bricks=int(fields["bricks"]),
+        connected=int(fields["connected"]),
+        version=fields["version"],
     )

@@ -26,10 +26,10 @@ from ganeti_gluster.tools.processes import leave
 IDLE_SECONDS = 30
 
 
-def describe(found: Iterable[Extent], offset: int, length: int) -> str:
+def describe(extents: Iterable[Extent], offset: int, length: int) -> str:
     """Data and holes between `offset` and `offset + length`, as the server reads them."""
     words, place, end = [], offset, offset + length
-    for extent in found:
+    for extent in extents:
         begin, stop = max(extent.offset, place), min(extent.offset + extent.length, end)
         if begin >= stop:
             continue
@@ -70,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
     with connect(spec) as volume:
         pieces = shards(volume, path)
         for offset, length in _questions():
-            found = _find(volume, pieces, path, offset, offset + length)
-            print(describe(found, offset, length), flush=True)
+            extents = _find(volume, pieces, path, offset, offset + length)
+            print(describe(extents, offset, length), flush=True)
     return 0
 
 

@@ -39,16 +39,16 @@ def _renew(key: str) -> None:
 
 def statuses() -> dict[str, dict[str, object]]:
     """What each says of itself, by key; `state` is "waiting" where one does not answer."""
-    found: dict[str, dict[str, object]] = {}
+    by_key: dict[str, dict[str, object]] = {}
     for key in files.served():
         try:
             status = control.status(key)
         except control.NoAnswer as err:
-            found[key] = {"state": control.WAITING, "waiting": 0.0, "why": str(err)}
+            by_key[key] = {"state": control.WAITING, "waiting": 0.0, "why": str(err)}
         else:
             if status is not None:
-                found[key] = asdict(status)
-    return found
+                by_key[key] = asdict(status)
+    return by_key
 
 
 def _each(action: Callable[[str], object]) -> list[str]:

@@ -33,11 +33,11 @@ class LockHolder(NamedTuple):
 
     def name(self, nodes: Iterable[str]) -> str:
         """The holder in words, by its name where it is one of `nodes`."""
-        found = self.nodes(nodes)
-        if not found:
+        names = self.nodes(nodes)
+        if not names:
             return "an unknown node (%d)" % self.number
-        name = "node %s" % " or ".join(found)
-        return "%s %s" % (name, _WORK) if self.works(found) else name
+        name = "node %s" % " or ".join(names)
+        return "%s %s" % (name, _WORK) if self.works(names) else name
 
     def nodes(self, nodes: Iterable[str]) -> list[str]:
         """Those of `nodes` that may be the holder."""
@@ -125,9 +125,9 @@ def holder_in(volume: Volume, file: File, kind: int) -> LockHolder | None:
     Replication passes on what the last brick answers, and that may be back without
     the lock while its holder connects.  So where it has none each brick is asked.
     """
-    found = file.conflicting_lock(kind)
-    if found is not None:
-        return _to_holder(found)
+    lock = file.conflicting_lock(kind)
+    if lock is not None:
+        return _to_holder(lock)
     answers = ask_each(volume, lambda brick: _conflict(brick, file.path, kind))
     return next((_to_holder(answer) for answer in answers if answer is not None), None)
 
@@ -138,8 +138,8 @@ def _conflict(volume: Volume, path: str, kind: int) -> tuple[int, int] | None:
         return file.conflicting_lock(kind)
 
 
-def _to_holder(found: tuple[int, int]) -> LockHolder:
-    return LockHolder(found[1], SHARED if found[0] == fcntl.F_RDLCK else EXCLUSIVE)
+def _to_holder(lock: tuple[int, int]) -> LockHolder:
+    return LockHolder(lock[1], SHARED if lock[0] == fcntl.F_RDLCK else EXCLUSIVE)
 
 
 def let_go(file: File) -> None:

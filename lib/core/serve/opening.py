@@ -68,8 +68,8 @@ def _was_open_here(server: ImageServer, number: int) -> bool:
     Where the volume does not tell, opening the image does.
     """
     try:
-        found = server.status()
-        if found is not None and found.state != control.LOST:
+        status = server.status()
+        if status is not None and status.state != control.LOST:
             return False
         with connect(server.spec) as volume:
             word, left_by = word_of(volume, server.path)
@@ -91,12 +91,12 @@ def _await_former(server: ImageServer, own: tuple[int, int]) -> None:
     free_since: float | None = None
     while True:
         with connect(server.spec) as volume:
-            found = holders_of(volume, path)
+            holders = holders_of(volume, path)
         now = time.monotonic()
-        other = next((one for one in sorted(found) if one.number not in own), None)
-        if other is not None or (found and now > end):
-            raise OpenElsewhere(path, other or next(iter(found)))
-        free_since = None if found else now if free_since is None else free_since
+        other = next((one for one in sorted(holders) if one.number not in own), None)
+        if other is not None or (holders and now > end):
+            raise OpenElsewhere(path, other or next(iter(holders)))
+        free_since = None if holders else now if free_since is None else free_since
         if free_since is not None and now - free_since >= RETURN_SECONDS:
             return
         time.sleep(_POLL_SECONDS)

@@ -103,9 +103,9 @@ class ImageServer:
         is gone then.
         """
         with self._locked():
-            found = self.status()
-            if found is not None and found.state != control.LOST:
-                self._change(found, mode)
+            status = self.status()
+            if status is not None and status.state != control.LOST:
+                self._change(status, mode)
                 return
             self._end()
             self._start(
@@ -127,9 +127,9 @@ class ImageServer:
         Raises `OpenElsewhere` or `ServerFailed`.
         """
         with self._locked():
-            found = self.status()
-            if found is not None and found.state != control.LOST:
-                self._change(found, mode)
+            status = self.status()
+            if status is not None and status.state != control.LOST:
+                self._change(status, mode)
 
     def grow(self, size: int) -> bool:
         """Let it grow the image to `size` bytes; False where there is none.
@@ -171,13 +171,14 @@ class ImageServer:
 
     # -- the steps -----------------------------------------------------------
 
-    def _change(self, found: control.ServerStatus, mode: str) -> None:
-        if found.state == control.WAITING and not found.size:
+    def _change(self, status: control.ServerStatus, mode: str) -> None:
+        if status.state == control.WAITING and not status.size:
             raise ServerFailed(
-                "image %s of volume %s is not served: %s" % (self.path, self.spec.name, found.why),
+                "image %s of volume %s is not served: %s"
+                % (self.path, self.spec.name, status.why),
                 hint="see %s" % self.journal,
             )
-        if found.mode in (mode, "none"):
+        if status.mode in (mode, "none"):
             return
         self._ask("mode %s" % mode, "opened in %s mode" % mode)
 
@@ -209,9 +210,9 @@ class ImageServer:
 
     def _silence(self) -> str:
         """Why the server has not answered what it was asked."""
-        found = self.status()
-        if found is not None and found.state == control.WAITING:
-            return "the storage is away: %s" % found.why
+        status = self.status()
+        if status is not None and status.state == control.WAITING:
+            return "the storage is away: %s" % status.why
         return "its server ended"
 
     def _start(self, wanted: Wanted) -> None:

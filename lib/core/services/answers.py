@@ -62,8 +62,8 @@ class Body:
             text = self._data.decode()
         except UnicodeDecodeError as err:
             raise NotUnderstood("", "it is not UTF-8") from err
-        found = decode.plain(text, longest=self._longest)
-        if not isinstance(found, list) or [type(part) for part in found] != [bool, str]:
+        parts = decode.plain(text, longest=self._longest)
+        if not isinstance(parts, list) or [type(part) for part in parts] != [bool, str]:
             raise NotUnderstood("", "it is not an outcome and a string")
         return text
 
@@ -86,12 +86,12 @@ def explain(message: str, seconds: int) -> str:
     libcurl's own words have the milliseconds in them.  `seconds` is the time limit.
     """
     message = decode.printable(message)
-    found = re.match(r"Error (\d{1,9}): (.*)", message)
-    if found is None:
+    match = re.match(r"Error (\d{1,9}): (.*)", message)
+    if match is None:
         if re.fullmatch(r"Executing command '.*' failed", message):
             return "its node daemon refuses; is ganeti-gluster installed there?"
         return message
-    code, text = int(found.group(1)), found.group(2).strip()
+    code, text = int(match.group(1)), match.group(2).strip()
     if code == _TIMED_OUT and "onnection" in text:
         return "no connection within %d s" % min(CONNECT_SECONDS, seconds)
     if code == _TIMED_OUT:
@@ -112,11 +112,11 @@ def parse_status(
     GanetiGlusterError with the reason if there is no answer, or one that does not fit.
     """
     told = decode.value(dict[Name, _Told], data(answer).get("types", {}), "types")
-    found: dict[str, list[ServerService]] = {}
+    by_type: dict[str, list[ServerService]] = {}
     for each in types:
         own = told.get(each.name)
         if own is None or own.digest != config.digest(each):
-            found[each.name] = [
+            by_type[each.name] = [
                 ServerService(
                     each.name, service.name, node, ServiceStatus.UNKNOWN, OTHER_CONFIGURATION
                 )
@@ -127,16 +127,16 @@ def parse_status(
             _check(service, each)
         if [service.name for service in own.services] != [one.name for one in each.services]:
             raise NotUnderstood("types", "not the requested services of %s" % each.name)
-        found[each.name] = [replace(service, node=node) for service in own.services]
-    return found
+        by_type[each.name] = [replace(service, node=node) for service in own.services]
+    return by_type
 
 
-def _check(found: ServerService, type: ServiceType) -> None:
+def _check(service: ServerService, type: ServiceType) -> None:
     """Raise NotUnderstood where it cannot be one of the type's services on a node."""
-    known = type.service(found.name)
-    if found.type != type.name or known is None:
+    known = type.service(service.name)
+    if service.type != type.name or known is None:
         raise NotUnderstood("types", "a service that does not belong to %s" % type.name)
-    if found.status not in _STATES or found.unit not in ("", *known.units):
+    if service.status not in _STATES or service.unit not in ("", *known.units):
         raise NotUnderstood("types", "a state that %s %s cannot have" % (type.name, known.name))
 
 
@@ -149,34 +149,34 @@ def data(answer: NodeAnswer, *, longest: int = decode.LONGEST) -> dict[str, Any]
     """The plain data in an answer; raises GanetiGlusterError with the reason if none."""
     if answer.reason:
         raise GanetiGlusterError(answer.reason)
-    found = decode.plain(answer.output, longest=longest)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    fields = decode.plain(answer.output, longest=longest)
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise GanetiGlusterError("it has a different version of ganeti-gluster")
-    if "error" in found:
-        raise GanetiGlusterError(decode.value(str, found["error"], "error"))
-    return found
+    if "error" in fields:
+        raise GanetiGlusterError(decode.value(str, fields["error"], "error"))
+    return fields
 
 
 def part(answer: NodeAnswer, name: str, hint: Any) -> Any:
     """One part of an answer by its annotation; raises GanetiGlusterError if it is not there."""
-    found = data(answer)
-    if name not in found:
+    fields = data(answer)
+    if name not in fields:
         raise NotUnderstood(name, "it is missing")
-    return decode.value(hint, found[name], name)
+    return decode.value(hint, fields[name], name)
 
 
 def packed(answer: NodeAnswer, *, longest: int) -> str:
     """The dump that a node gives, for `replica.unpack`; raises GanetiGlusterError."""
-    found = data(answer, longest=longest).get("dump")
-    if not isinstance(found, str):
+    dump = data(answer, longest=longest).get("dump")
+    if not isinstance(dump, str):
         raise NotUnderstood("dump", "not a string")
-    return found
+    return dump
 
 
 def digests(answer: NodeAnswer) -> dict[str, str]:
     """The digests of a node's types by their names; raises GanetiGlusterError."""
-    found: dict[str, str] = part(answer, "types", dict[Name, Name])
-    return found
+    known: dict[str, str] = part(answer, "types", dict[Name, Name])
+    return known
 
 
 def master(answer: NodeAnswer) -> str:
@@ -184,8 +184,8 @@ def master(answer: NodeAnswer) -> str:
 
     Raises GanetiGlusterError if there is no answer.
     """
-    found: str = decode.value(Name, data(answer).get("master", ""), "master")
-    return found
+    name: str = decode.value(Name, data(answer).get("master", ""), "master")
+    return name
 
 
 def parse_outcomes(

@@ -89,18 +89,18 @@ class ServicesConfig:
 
     def type(self, name: str) -> ServiceType:
         """The type called `name`, in any case; raises `InvalidConfiguration`."""
-        for found in self.types:
-            if found.name == name.upper():
-                return found
+        for each in self.types:
+            if each.name == name.upper():
+                return each
         raise InvalidConfiguration(
             "there is no service type %r" % name,
-            hint="the known types are %s" % ", ".join(found.name for found in self.types),
+            hint="the known types are %s" % ", ".join(each.name for each in self.types),
         )
 
 
-def digest(found: ServiceType) -> str:
+def digest(type: ServiceType) -> str:
     """What two nodes with the same list of a type's services have in common."""
-    text = repr([(service.name, service.units) for service in found.services])
+    text = repr([(service.name, service.units) for service in type.services])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -133,7 +133,7 @@ def parse(text: str, path: str = constants.SERVICES_CONF) -> ServicesConfig:
         parser.read_string(text, path)
     except configparser.Error as err:
         raise InvalidConfiguration("%s: %s" % (path, str(err).replace("\n", " "))) from err
-    types = {found.name: found for found in BUILT_IN}
+    types = {each.name: each for each in BUILT_IN}
     settings: Mapping[str, str] = {}
     for name in parser.sections():
         if name == SETTINGS:
@@ -163,30 +163,30 @@ class _Within:
 
 def _type(name: str, section: Mapping[str, str], base: ServiceType | None) -> ServiceType:
     _match(_TYPE, name, "type name (capital letters, digits and _)")
-    found = base or ServiceType(name, name, ())
+    type = base or ServiceType(name, name, ())
     services = []
     for key, value in section.items():
         if key.startswith("service."):
             services.append(_service(key[len("service.") :], value))
         elif key == "title":
-            found = replace(found, title=_title(value))
+            type = replace(type, title=_title(value))
         elif key == "nodes":
-            found = replace(found, nodes=node_choice(value))
+            type = replace(type, nodes=node_choice(value))
         elif key == "verify":
-            found = replace(found, verify=_switch(key, value))
+            type = replace(type, verify=_switch(key, value))
         else:
             raise ValueError("unknown line %r" % key)
     if services:
-        found = replace(found, services=tuple(services))
-    if not found.services:
+        type = replace(type, services=tuple(services))
+    if not type.services:
         raise ValueError("a type needs at least one line 'service.NAME = UNIT ...'")
-    if len(found.services) > MAX_SERVICES:
+    if len(type.services) > MAX_SERVICES:
         raise ValueError("more than %d services" % MAX_SERVICES)
-    units = [unit for service in found.services for unit in service.units]
+    units = [unit for service in type.services for unit in service.units]
     twice = sorted({unit for unit in units if units.count(unit) > 1})
     if twice:
         raise ValueError("unit %s is named twice" % ", ".join(twice))
-    return found
+    return type
 
 
 def _service(name: str, value: str) -> Service:
@@ -220,15 +220,15 @@ def _title(value: str) -> str:
 
 
 def _settings(section: Mapping[str, str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    settings: dict[str, int] = {}
     for key, value in section.items():
         if key == "history":
-            found["history"] = _number(key, value, HISTORY_RANGE)
+            settings["history"] = _number(key, value, HISTORY_RANGE)
         elif key == "hook_seconds":
-            found["hook_seconds"] = _number(key, value, HOOK_SECONDS_RANGE)
+            settings["hook_seconds"] = _number(key, value, HOOK_SECONDS_RANGE)
         else:
             raise ValueError("unknown line %r" % key)
-    return found
+    return settings
 
 
 def _number(key: str, value: str, allowed: tuple[int, int]) -> int:

@@ -91,12 +91,12 @@ def with_since(old: ClusterServices | None, new: ClusterServices) -> ClusterServ
     """
     before = {(was.type, was.node, was.name): was for was in (old.services if old else ())}
     services = []
-    for found in new.services:
-        if found.since is None:
-            was = before.get((found.type, found.node, found.name))
-            same = was is not None and was.status is found.status
-            found = replace(found, since=was.since if was and same else new.time)
-        services.append(found)
+    for service in new.services:
+        if service.since is None:
+            was = before.get((service.type, service.node, service.name))
+            same = was is not None and was.status is service.status
+            service = replace(service, since=was.since if was and same else new.time)
+        services.append(service)
     return new.with_services(services)
 
 
@@ -127,14 +127,14 @@ def _fetching(old: ClusterServices, new: ClusterServices) -> Iterable[Event]:
 
 
 def _services(old: list[ServerService], new: list[ServerService], time: float) -> Iterable[Event]:
-    before = {(found.node, found.name): found for found in old}
-    after = {(found.node, found.name): found for found in new}
-    for key, found in after.items():
+    before = {(service.node, service.name): service for service in old}
+    after = {(service.node, service.name): service for service in new}
+    for key, service in after.items():
         was = before.get(key)
         if was is None:
-            yield _of(found, time, SERVICE_APPEARED, "", found.status)
-        elif was.status is not found.status:
-            yield _of(found, time, SERVICE_STATUS, was.status.value, found.status)
+            yield _of(service, time, SERVICE_APPEARED, "", service.status)
+        elif was.status is not service.status:
+            yield _of(service, time, SERVICE_STATUS, was.status.value, service.status)
     for key, was in before.items():
         if key not in after:
             yield Event(
@@ -147,16 +147,16 @@ def _services(old: list[ServerService], new: list[ServerService], time: float) -
             )
 
 
-def _of(found: ServerService, time: float, kind: str, old: str, new: ServiceStatus) -> Event:
+def _of(service: ServerService, time: float, kind: str, old: str, new: ServiceStatus) -> Event:
     return Event(
         time,
         kind,
-        type=found.type,
-        node=found.node,
-        service=found.name,
+        type=service.type,
+        node=service.node,
+        service=service.name,
         old=old,
         new=new.value,
-        message=_message(found.message),
+        message=_message(service.message),
     )
 
 

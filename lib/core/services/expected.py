@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from ganeti_gluster.core.services.model import ClusterServices, ServiceStatus, ServiceType
 from ganeti_gluster.core.verify.codes import WARNING
-from ganeti_gluster.core.verify.finding import Finding, found
+from ganeti_gluster.core.verify.finding import Finding
 
 
 def findings(
@@ -22,7 +22,7 @@ def findings(
             status = snapshot.aggregate(type=type.name, node=node).status
             if node in offline or status is ServiceStatus.RUNNING:
                 continue
-            yield found(
+            yield Finding.of(
                 "SERVICES_DOWN",
                 node,
                 "%s: %s" % (type.title, _reasons(snapshot, type, node)),

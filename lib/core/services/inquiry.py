@@ -35,9 +35,9 @@ class Inquiry:
         self._failures = {node.name: OFFLINE for node in self._nodes if node.offline}
         self.to_ask = {node.name: node.address for node in self._nodes if not node.offline}
 
-    def take(self, found: Mapping[str, NodeAnswer]) -> None:
+    def take(self, by_node: Mapping[str, NodeAnswer]) -> None:
         """Take the answers of a round."""
-        for name, answer in found.items():
+        for name, answer in by_node.items():
             try:
                 # Both or none: an answer is understood as a whole.
                 told = answers.parse_status(answer, name, self._types)
@@ -55,11 +55,11 @@ class Inquiry:
     def snapshot(self) -> ClusterServices:
         """What is known now; services that are still on their way are UNKNOWN."""
         services = (
-            replace(found, status=ServiceStatus.UNKNOWN) if found.transition else found
+            replace(service, status=ServiceStatus.UNKNOWN) if service.transition else service
             for type in self._types
             for node in self._nodes
             if node in type.nodes
-            for found in self._services(type, node.name)
+            for service in self._services(type, node.name)
         )
         return ClusterServices(
             time.time(), tuple(services), dict(self._failures), dict(self._masters)

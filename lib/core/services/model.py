@@ -66,12 +66,12 @@ def aggregate(statuses: Iterable[ServiceStatus]) -> ServiceStatus:
     UNKNOWN for none at all.  That is an answer, not a member: whoever puts groups
     together leaves empty ones out.
     """
-    found = set(statuses)
-    if found == {ServiceStatus.RUNNING}:
+    distinct = set(statuses)
+    if distinct == {ServiceStatus.RUNNING}:
         return ServiceStatus.RUNNING
-    if ServiceStatus.RUNNING in found:
+    if ServiceStatus.RUNNING in distinct:
         return ServiceStatus.PARTIALLY_UP
-    return max(found, key=_CHAIN.index, default=ServiceStatus.UNKNOWN)
+    return max(distinct, key=_CHAIN.index, default=ServiceStatus.UNKNOWN)
 
 
 # The kernel's own limit on 64 bits.
@@ -217,11 +217,11 @@ class ClusterServices:
     ) -> list[ServerService]:
         """The services with all of the properties that are given."""
         return [
-            found
-            for found in self.services
-            if type in (None, found.type)
-            and node in (None, found.node)
-            and service in (None, found.name)
+            each
+            for each in self.services
+            if type in (None, each.type)
+            and node in (None, each.node)
+            and service in (None, each.name)
         ]
 
     def aggregate(
@@ -234,8 +234,8 @@ class ClusterServices:
         """All that is known of a type."""
         hosts = []
         for node in self.nodes(type.name):
-            found = self.select(type=type.name, node=node)
-            hosts.append(Host(**vars(together(found)), node=node, services=tuple(found)))
+            members = self.select(type=type.name, node=node)
+            hosts.append(Host(**vars(together(members)), node=node, services=tuple(members)))
         services = []
         for service in type.services:
             each = self.aggregate(type=type.name, service=service.name)
@@ -248,11 +248,11 @@ class ClusterServices:
 
     def types(self) -> list[str]:
         """The names of the types there are services of, in their order."""
-        return list(dict.fromkeys(found.type for found in self.services))
+        return list(dict.fromkeys(service.type for service in self.services))
 
     def nodes(self, type: str | None = None) -> list[str]:
         """The nodes there are services on, sorted."""
-        return sorted({found.node for found in self.select(type=type)})
+        return sorted({service.node for service in self.select(type=type)})
 
     def with_services(self, services: Iterable[ServerService]) -> ClusterServices:
         """The same with other services."""
@@ -271,14 +271,14 @@ def together(services: Iterable[ServerService]) -> Aggregate:
     Members that are UNKNOWN are named in any case, with their reasons.
     """
     members = list(services)
-    status = aggregate(found.status for found in members)
+    status = aggregate(member.status for member in members)
     parts = []
     if status is ServiceStatus.PARTIALLY_UP:
         for each in (ServiceStatus.STOPPED, ServiceStatus.NOT_INSTALLED):
-            named = _names(members, each, lambda found: "")
+            named = _names(members, each, lambda member: "")
             if named:
                 parts.append("%s: %s" % (each.word.lower(), named))
-    unknown = _names(members, ServiceStatus.UNKNOWN, lambda found: found.message)
+    unknown = _names(members, ServiceStatus.UNKNOWN, lambda member: member.message)
     if unknown:
         parts.append("unknown: %s" % unknown)
     return Aggregate(status, "; ".join(parts), len(members))
@@ -289,12 +289,12 @@ def _names(
 ) -> str:
     """`node1 (proxy, object), node2: reason`, where all services of a node need no names."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for found in sorted(members, key=lambda found: found.node):
-        if found.status is status:
-            groups.setdefault((found.node, reason(found)), []).append(found.name)
+    for member in sorted(members, key=lambda member: member.node):
+        if member.status is status:
+            groups.setdefault((member.node, reason(member)), []).append(member.name)
     total: dict[str, int] = {}
-    for found in members:
-        total[found.node] = total.get(found.node, 0) + 1
+    for member in members:
+        total[member.node] = total.get(member.node, 0) + 1
     texts = []
     for (node, why), names in groups.items():
         text = node if len(names) == total[node] > 1 else "%s (%s)" % (node, ", ".join(names))

@@ -52,10 +52,10 @@ def command_name(verb: str, type: str, service: str | None = None) -> str:
 def commands(configuration: ServicesConfig) -> dict[str, tuple[str, ServiceType, Service | None]]:
     """What each control command does, by its name."""
     return {
-        command_name(verb, found.name, service.name if service else None): (verb, found, service)
-        for found in configuration.types
+        command_name(verb, type.name, service.name if service else None): (verb, type, service)
+        for type in configuration.types
         for verb in VERBS
-        for service in (None, *found.services)
+        for service in (None, *type.services)
     }
 
 
@@ -65,17 +65,17 @@ def status(configuration: ServicesConfig, manager: Systemd, *, master: str = "")
     `master` is the node that this one takes for the master.
     """
     answer: dict[str, Any] = {"format": FORMAT, "master": master, "types": {}}
-    for found in configuration.types:
+    for type in configuration.types:
         try:
-            states = units.read(manager, found.services)
-            services = [of_unit(found.name, name, state) for name, state in states.items()]
+            states = units.read(manager, type.services)
+            services = [of_unit(type.name, name, state) for name, state in states.items()]
         except GanetiGlusterError as err:
             services = [
-                ServerService(found.name, service.name, "", ServiceStatus.UNKNOWN, str(err))
-                for service in found.services
+                ServerService(type.name, service.name, "", ServiceStatus.UNKNOWN, str(err))
+                for service in type.services
             ]
-        answer["types"][found.name] = {
-            "digest": config.digest(found),
+        answer["types"][type.name] = {
+            "digest": config.digest(type),
             "services": [as_data(service) for service in services],
         }
     return answer
@@ -103,15 +103,15 @@ def control(name: str, configuration: ServicesConfig, manager: Systemd) -> dict[
     Raises GanetiGlusterError.
     """
     try:
-        verb, found, service = commands(configuration)[name]
+        verb, type, service = commands(configuration)[name]
     except KeyError:
         raise GanetiGlusterError(
             "%s is not a command in the configuration of this node" % name,
             hint="copy the master's %s to this node" % constants.SERVICES_CONF,
         ) from None
     with _alone():
-        outcomes = Controller(manager, found.name).run(
-            verb, [service] if service else found.services
+        outcomes = Controller(manager, type.name).run(
+            verb, [service] if service else type.services
         )
     return {"format": FORMAT, "outcomes": [as_data(outcome) for outcome in outcomes]}
 
@@ -181,7 +181,7 @@ def answer_commands() -> dict[str, Any]:
     make_commands(configuration)
     return {
         "format": FORMAT,
-        "types": {found.name: config.digest(found) for found in configuration.types},
+        "types": {type.name: config.digest(type) for type in configuration.types},
     }
 
 

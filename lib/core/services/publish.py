@@ -96,14 +96,14 @@ def hooks(directory: str | None = None) -> list[str]:
 def _is_ours(path: str) -> bool:
     """Whether `path` is an executable file that only root, or who we are, can change."""
     try:
-        found = os.stat(path)
+        info = os.stat(path)
     except OSError:
         return False
     return (
-        stat.S_ISREG(found.st_mode)
-        and bool(found.st_mode & 0o100)
-        and not found.st_mode & 0o022
-        and found.st_uid in (0, os.geteuid())
+        stat.S_ISREG(info.st_mode)
+        and bool(info.st_mode & 0o100)
+        and not info.st_mode & 0o022
+        and info.st_uid in (0, os.geteuid())
     )
 
 

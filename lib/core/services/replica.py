@@ -83,9 +83,9 @@ def save(dump: Mapping[str, Any], path: str | None = None) -> Version:
     A reader, and a crash, see the old file or the new one.
     """
     path = path or constants.SERVICES_REPLICA
-    found = load(path)
-    if found is not None and version(found) >= version(dump):
-        return version(found)
+    kept = load(path)
+    if kept is not None and version(kept) >= version(dump):
+        return version(kept)
     private.write(path, pack(dump), durable=True)
     return version(dump)
 

@@ -155,8 +155,8 @@ class Store:
         with self._transaction("IMMEDIATE"):
             old = self.snapshot()
             new = with_since(old, new)
-            found = [] if old is None else changes(old, new)
-            events = [self._insert(event) for event in found]
+            changed = [] if old is None else changes(old, new)
+            events = [self._insert(event) for event in changed]
             term, generation = self.version()
             if self.master() != master:
                 term, generation = term + 1, generation + 1

@@ -131,14 +131,14 @@ def parse_show(text: str) -> list[dict[str, str]]:
 
 
 def state(
-    name: str, found: Mapping[str, str], *, clock: float, has_file: Callable[[str], bool]
+    name: str, properties: Mapping[str, str], *, clock: float, has_file: Callable[[str], bool]
 ) -> UnitState:
     """The state that systemd's properties of a unit stand for.
 
     `clock` is what to add to systemd's monotonic seconds for the time of day,
     `has_file` tells whether there is a unit's file behind a mask.
     """
-    load, active = found.get("LoadState", ""), found.get("ActiveState", "")
+    load, active = properties.get("LoadState", ""), properties.get("ActiveState", "")
     if not load or not active:
         raise SystemdSilent("systemctl reported no state for %s" % name)
     masked = load == "masked"
@@ -153,42 +153,42 @@ def state(
         message = "masked, and still running" if masked else ""
     elif active in _BEFORE:
         status, transition = _BEFORE[active], active
-        message = _transition(found)
+        message = _transition(properties)
     elif masked:
         message = "masked"
     elif active == "failed":
-        message = "failed: %s" % _reason(found)
+        message = "failed: %s" % _reason(properties)
     elif load != "loaded":
-        message = found.get("LoadError", "").partition(" ")[2].strip('"') or load
+        message = properties.get("LoadError", "").partition(" ")[2].strip('"') or load
     else:
-        message = _not_started(found)
-    changed = int(found.get("StateChangeTimestampMonotonic") or 0)
+        message = _not_started(properties)
+    changed = int(properties.get("StateChangeTimestampMonotonic") or 0)
     return UnitState(
         name=name,
         installed=True,
         status=status,
         message=message,
         since=round(clock + changed / 1e6) if changed else None,
-        enabled=_enabled(found.get("UnitFileState", "")),
+        enabled=_enabled(properties.get("UnitFileState", "")),
         masked=masked,
-        pid=int(found.get("MainPID") or 0) or None,
+        pid=int(properties.get("MainPID") or 0) or None,
         transition=transition,
-        cpu=_cpu(found.get("CPUUsageNSec", "")),
+        cpu=_cpu(properties.get("CPUUsageNSec", "")),
     )
 
 
-def _transition(found: Mapping[str, str]) -> str:
+def _transition(properties: Mapping[str, str]) -> str:
     """`activating (start-pre)`, with the last failure where systemd tries again."""
-    text = "%s (%s)" % (found["ActiveState"], found.get("SubState", "?"))
-    if found.get("Result", "success") != "success":
-        text = "%s after a failure: %s" % (text, _reason(found))
+    text = "%s (%s)" % (properties["ActiveState"], properties.get("SubState", "?"))
+    if properties.get("Result", "success") != "success":
+        text = "%s after a failure: %s" % (text, _reason(properties))
     return text
 
 
-def _reason(found: Mapping[str, str]) -> str:
+def _reason(properties: Mapping[str, str]) -> str:
     """Why a unit failed: systemd's result, and how its main process ended."""
-    result = found.get("Result", "")
-    code, status = found.get("ExecMainCode", ""), found.get("ExecMainStatus", "")
+    result = properties.get("Result", "")
+    code, status = properties.get("ExecMainCode", ""), properties.get("ExecMainStatus", "")
     if code == _CLD_EXITED and status != "0":
         return "%s, exit status %s" % (result, status)
     if code in (_CLD_KILLED, _CLD_DUMPED):
@@ -203,11 +203,11 @@ def _signal(number: str) -> str:
         return number
 
 
-def _not_started(found: Mapping[str, str]) -> str:
+def _not_started(properties: Mapping[str, str]) -> str:
     """Why systemd skipped the last start of a unit that is inactive, "" if it did not."""
     for what in ("Condition", "Assert"):
-        tried = found.get("%sTimestampMonotonic" % what) or "0"
-        if tried != "0" and found.get("%sResult" % what) == "no":
+        tried = properties.get("%sTimestampMonotonic" % what) or "0"
+        if tried != "0" and properties.get("%sResult" % what) == "no":
             name = "a condition" if what == "Condition" else "an assertion"
             return "not started: %s of its unit is not met" % name
     return ""

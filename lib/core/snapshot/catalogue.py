@@ -82,13 +82,13 @@ class Snapshot:
 
     @property
     def allocated(self) -> int:
-        return sum(found.allocated for found in self._all)
+        return sum(info.allocated for info in self._all)
 
     @property
     def taken(self) -> float:
         if self.about is not None:
             return self.about.taken
-        return min((found.mtime for found in self._all), default=0.0)
+        return min((info.mtime for info in self._all), default=0.0)
 
     @property
     def _all(self) -> list[image.ImageInfo]:
@@ -128,14 +128,14 @@ def find_all(volume: Volume, instance_uuid: str, disks: Mapping[int, str]) -> li
         except FileNotFoundError:
             continue
     entries = {}
-    for found in images:
-        entry = _entry(found.path, instance_uuid, disks)
+    for info in images:
+        entry = _entry(info.path, instance_uuid, disks)
         if entry is not None:
-            entries[found.path] = entry
-    images = [found for found in images if found.path in entries]
+            entries[info.path] = entry
+    images = [info for info in images if info.path in entries]
     return group(
         instance_uuid,
-        [(entries[found.path], found, _about(volume, found.path)) for found in images],
+        [(entries[info.path], info, _about(volume, info.path)) for info in images],
     )
 
 
@@ -163,11 +163,11 @@ def _entry(path: str, instance_uuid: str, disks: Mapping[int, str]) -> Entry | N
 
 
 def group(
-    instance_uuid: str, found: Sequence[tuple[Entry, image.ImageInfo, About | None]]
+    instance_uuid: str, images: Sequence[tuple[Entry, image.ImageInfo, About | None]]
 ) -> list[Snapshot]:
     """Put images together to snapshots, the oldest first."""
     snapshots: dict[str, Snapshot] = {}
-    for entry, info, about in found:
+    for entry, info, about in images:
         name = entry.name
         old = snapshots.get(name) or Snapshot(instance_uuid, name, None, {}, ())
         if not entry.whole or about is None or about.name != name:
@@ -228,11 +228,11 @@ def remove(volume: Volume, snapshot: Snapshot, *, node: str) -> None:
     every = (*snapshot.images.values(), *snapshot.leftovers)
     with contextlib.ExitStack() as stack:
         # All of them first, so that one that is refused leaves the snapshot whole.
-        for found in every:
+        for info in every:
             with contextlib.suppress(FileNotFoundError):
-                stack.enter_context(held(volume, found.path, node=node))
-        for found in every:
-            image.remove(volume, found.path)
+                stack.enter_context(held(volume, info.path, node=node))
+        for info in every:
+            image.remove(volume, info.path)
 
 
 def outdated(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:
@@ -245,9 +245,9 @@ def outdated(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:
     return rotated[:-keep]
 
 
-def _about(volume: Volume, found: str) -> About | None:
+def _about(volume: Volume, path: str) -> About | None:
     try:
-        return parse(volume.getxattr(found, XATTR))
+        return parse(volume.getxattr(path, XATTR))
     except OSError as err:
         if err.errno in (errno.ENODATA, errno.ENOENT):
             return None

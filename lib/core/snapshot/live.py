@@ -196,8 +196,8 @@ def check_space(directory: str) -> None:
 
     Called again and again while a snapshot lasts, since the guest goes on writing.
     """
-    found = os.statvfs(private.directory(directory))
-    total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    space = os.statvfs(private.directory(directory))
+    total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
     reserved = int(min(RESERVED_BYTES, RESERVED_PART * total))
     if free < reserved + NEEDED_BYTES:
         raise NoLocalSpace(

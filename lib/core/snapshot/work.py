@@ -107,11 +107,11 @@ def _take(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str,
             _take_back(target, made, err)
             raise
         removed = _rotate(request, guests, target, report)
-        found = catalogue.find(target, uuid, paths, name)
+        snapshot = catalogue.find(target, uuid, paths, name)
     return {
         "name": name,
         "taken": taken,
-        "allocated": found.allocated,
+        "allocated": snapshot.allocated,
         "disks": [disk.index for disk in disks],
         "live": request.running,
         "removed": removed,
@@ -147,12 +147,12 @@ def _clone(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str
         snapshot = catalogue.find_complete(
             source, request.instance_uuid, _paths(request), request.name
         )
-        found = _image_of(snapshot, disk.index)
-        image.check_free_space(target, found.allocated)
-        with _kept(source, found.path, guests) as kept, ImageSource(source, found.path) as opened:
+        info = _image_of(snapshot, disk.index)
+        image.check_free_space(target, info.allocated)
+        with _kept(source, info.path, guests) as kept, ImageSource(source, info.path) as opened:
             new = NewImage(target, request.target)
             _copy(request, opened, new, disk.index, report, confirm=kept.check)
-    return {"path": request.target, "size": found.size}
+    return {"path": request.target, "size": info.size}
 
 
 def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
@@ -166,21 +166,21 @@ def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[s
             source, request.instance_uuid, _paths(request), request.name
         )
         pairs = [(disk, _image_of(snapshot, disk.index)) for disk in request.disks]
-        for disk, found in pairs:
-            _check_size(target, disk, found)
+        for disk, info in pairs:
+            _check_size(target, disk, info)
         # Whoever starts the instance meanwhile, here or elsewhere, is refused.
         locks = [stack.enter_context(_closed(target, disk, guests)) for disk, _ in pairs]
-        image.check_free_space(target, sum(found.allocated for _, found in pairs))
+        image.check_free_space(target, sum(info.allocated for _, info in pairs))
         replacements = [
             Replacement(target, disk.path, lock)
             for disk, lock in zip(request.disks, locks, strict=True)
         ]
         try:
-            for (disk, found), each in zip(pairs, replacements, strict=True):
+            for (disk, info), each in zip(pairs, replacements, strict=True):
                 report.message("Copying disk/%d" % disk.index)
                 each.clear(guests.node)
-                kept = stack.enter_context(_kept(source, found.path, guests))
-                with ImageSource(source, found.path) as opened:
+                kept = stack.enter_context(_kept(source, info.path, guests))
+                with ImageSource(source, info.path) as opened:
                     new = NewImage(target, each.restored)
                     _copy(request, opened, new, disk.index, report, confirm=kept.check)
                 each.made = True
@@ -379,22 +379,22 @@ def _check_space(volume: Volume, disks: tuple[DiskRequest, ...], target: Volume)
     image.check_free_space(target, sum(image.stat(volume, disk.path).allocated for disk in disks))
 
 
-def _check_size(volume: Volume, disk: DiskRequest, found: image.ImageInfo) -> None:
+def _check_size(volume: Volume, disk: DiskRequest, info: image.ImageInfo) -> None:
     size = image.stat(volume, disk.path).size
-    if size != found.size:
+    if size != info.size:
         raise SizeMismatch(
-            "disk/%d has %d bytes, but its snapshot has %d" % (disk.index, size, found.size),
+            "disk/%d has %d bytes, but its snapshot has %d" % (disk.index, size, info.size),
             hint="clone the snapshot to a new image instead"
-            if size > found.size
+            if size > info.size
             else "grow the disk to that size first",
         )
 
 
 def _image_of(snapshot: catalogue.Snapshot, index: int) -> image.ImageInfo:
-    found = snapshot.images.get(index)
-    if found is None:
+    info = snapshot.images.get(index)
+    if info is None:
         raise catalogue.NoSuchSnapshot("snapshot %s has no disk/%d" % (snapshot.name, index))
-    return found
+    return info
 
 
 def _rotate(request: SnapshotRequest, guests: Guests, volume: Volume, report: Report) -> list[str]:

@@ -27,6 +27,27 @@ class Finding:
     text: Sentence
     remedy: Sentence
 
+    @classmethod
+    def of(
+        cls,
+        code: str,
+        subject: str,
+        text: str,
+        *,
+        severity: Severity | None = None,
+        **names: Any,
+    ) -> Finding:
+        """A finding of a code in the table; `names` fill its remedy.
+
+        Each part can be printed whatever is in it: names of files on volumes are anybody's.
+        """
+        entry = CODES[code]
+        remedy = entry.remedy % names if "%(" in entry.remedy else entry.remedy
+        parts = (
+            decode.printable(part, longest=LONGEST_SENTENCE) for part in (subject, text, remedy)
+        )
+        return cls(code, severity or entry.severity, *parts)
+
     def __str__(self) -> str:
         """One line: severity, code and sentence."""
         return "%s: %s: %s" % (self.severity.value, self.code, self.sentence)
@@ -45,19 +66,6 @@ def from_json(text: str) -> list[Finding]:
     """Findings from a JSON list of what `as_data` made of them; raises NotUnderstood."""
     findings: list[Finding] = decode.value(list[Finding], decode.plain(text), "findings")
     return findings
-
-
-def found(
-    code: str, subject: str, text: str, *, severity: Severity | None = None, **names: Any
-) -> Finding:
-    """A finding of a code in the table; `names` fill its remedy.
-
-    Each part can be printed whatever is in it: names of files on volumes are anybody's.
-    """
-    entry = CODES[code]
-    remedy = entry.remedy % names if "%(" in entry.remedy else entry.remedy
-    parts = (decode.printable(part, longest=LONGEST_SENTENCE) for part in (subject, text, remedy))
-    return Finding(code, severity or entry.severity, *parts)
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:

@@ -131,12 +131,12 @@ def look_at_servers() -> tuple[f.ServerView, ...]:
         conf = files.read(key, "conf")
         name = "%s/%s" % (conf.get("volume", "?"), conf.get("image", "?"))
         try:
-            found = control.status(key)
+            status = control.status(key)
         except control.NoAnswer as err:
             views.append(f.ServerView(key, control.WAITING, 0.0, str(err), name))
             continue
-        if found is not None:
-            views.append(f.ServerView(key, found.state, found.waiting, found.why, name))
+        if status is not None:
+            views.append(f.ServerView(key, status.state, status.waiting, status.why, name))
     return tuple(views)
 
 
@@ -154,7 +154,7 @@ def reach(spec: VolumeSpec) -> str:
 
 def release() -> str:
     """GlusterFS's release here, "" if it is not installed."""
-    if not command.found("glusterfs"):
+    if not command.is_installed("glusterfs"):
         return ""
     match = _RELEASE.search(command.run(["glusterfs", "--version"], timeout=10).stdout)
     return match[1] if match else ""
@@ -180,7 +180,7 @@ def look_at_glusterd(gluster: Gluster = LOCAL) -> dict[str, Any]:
     except GlusterdDown as err:
         return {"glusterd": f.DOWN if is_member() else f.ABSENT, "glusterd_reason": err.reason}
     except CommandFailed as err:
-        if not (command.found("gluster") and command.found("glusterd")):
+        if not (command.is_installed("gluster") and command.is_installed("glusterd")):
             return {"glusterd": f.ABSENT}
         return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
     except (GanetiGlusterError, TimeoutError) as err:
@@ -375,8 +375,8 @@ def look_at_tls(
     glusterd: Path = GLUSTERD_DIR, directories: tuple[Path, ...] = (TLS_DIR, TLS_DIR_10)
 ) -> f.TlsFiles:
     """Gluster's TLS here; of the files themselves only a digest leaves the node."""
-    found = [path for path in directories if (path / TLS_FILES[0]).is_file()]
-    directory = found[0] if found else directories[0]
+    existing = [path for path in directories if (path / TLS_FILES[0]).is_file()]
+    directory = existing[0] if existing else directories[0]
     try:
         authorities = hashlib.sha256((directory / TLS_FILES[2]).read_bytes()).hexdigest()
     except OSError:

@@ -10,7 +10,7 @@ from ganeti_gluster.core.copy.interface import PARTIAL
 from ganeti_gluster.core.image import ImageInfo
 from ganeti_gluster.core.verify.codes import WARNING
 from ganeti_gluster.core.verify.facts import Disk, ImageFacts, NodeFacts
-from ganeti_gluster.core.verify.finding import Finding, found
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.core.verify.volume_checks import duration
 from ganeti_gluster.tools.names import BACKUP_SNAPSHOT, split_snapshot_path
 
@@ -41,40 +41,40 @@ def check_images(
             yield from _check_image(image, disk, facts.root)
         elif volume_whole:
             text = "%s is not on volume %s" % (disk.title, facts.volume)
-            yield found("IMAGE_MISSING", path, text)
+            yield Finding.of("IMAGE_MISSING", path, text)
     for orphan in orphans(facts, wanted):
         if now - orphan.image.mtime < YOUNG:
             continue
         if orphan.leftover:
-            yield found("LEFTOVER", orphan.image.path, _size_and_age(orphan.image, now))
+            yield Finding.of("LEFTOVER", orphan.image.path, _size_and_age(orphan.image, now))
         else:
             text = "it belongs to no instance of this cluster, %s" % _size_and_age(
                 orphan.image, now
             )
-            yield found("IMAGE_ORPHAN", orphan.image.path, text)
+            yield Finding.of("IMAGE_ORPHAN", orphan.image.path, text)
     for name in facts.unreadable:
-        yield found(
+        yield Finding.of(
             "NAME_UNREADABLE", facts.volume, ascii(name.encode("utf-8", "surrogateescape"))
         )
 
 
 def _check_image(image: ImageInfo, disk: Disk, root: tuple[int, int]) -> Iterator[Finding]:
     if image.size != disk.size:
-        yield found(
+        yield Finding.of(
             "IMAGE_SIZE",
             image.path,
             "%s has %d bytes, but %d in the configuration" % (disk.title, image.size, disk.size),
             severity=WARNING if image.size > disk.size else None,
         )
     if (image.uid, image.gid) != root:
-        yield found(
+        yield Finding.of(
             "IMAGE_OWNER",
             image.path,
             "%s belongs to %d:%d instead of %d:%d" % (disk.title, image.uid, image.gid, *root),
         )
     mode = stat.S_IMODE(image.mode)
     if mode & 0o077:
-        yield found("IMAGE_MODE", image.path, "%s has mode %04o" % (disk.title, mode))
+        yield Finding.of("IMAGE_MODE", image.path, "%s has mode %04o" % (disk.title, mode))
 
 
 def _size_and_age(image: ImageInfo, now: float) -> str:
@@ -109,6 +109,6 @@ def check_exports(nodes: Sequence[NodeFacts], expected: Collection[str]) -> Iter
     for node in nodes:
         for export in node.exports:
             if export.answers and export.key not in expected:
-                yield found(
+                yield Finding.of(
                     "EXPORT_STALE", node.node, "the export %s belongs to no instance" % export.key
                 )

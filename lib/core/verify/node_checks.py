@@ -10,7 +10,7 @@ from ganeti_gluster.core.serve import control
 from ganeti_gluster.core.serve.server import UNIT
 from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify.codes import ERROR, WARNING, Severity
-from ganeti_gluster.core.verify.finding import Finding, found
+from ganeti_gluster.core.verify.finding import Finding
 
 #: Per cent of a brick in use (data or inodes) from which it is nearly full.
 NEARLY_FULL = 85
@@ -30,24 +30,24 @@ def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[
     """
     yield from check_plugin(node.node, node.plugin)
     if node.server_problem:
-        yield found("SERVER_BROKEN", node.node, node.server_problem)
+        yield Finding.of("SERVER_BROKEN", node.node, node.server_problem)
     yield from check_servers(node)
     yield from check_glusterd(node, offline)
     for brick in node.bricks:
         yield from check_brick(brick)
     for volume, reason in sorted(node.unreachable.items()):
-        yield found("VOLUME_UNREACHABLE", node.node, "volume %s: %s" % (volume, reason))
+        yield Finding.of("VOLUME_UNREACHABLE", node.node, "volume %s: %s" % (volume, reason))
     for export in node.exports:
         if not export.answers:
-            yield found(
+            yield Finding.of(
                 "EXPORT_STALE",
                 node.node,
                 "the exporter of %s is not running" % export.key,
             )
     if node.tls.management and node.tls.missing:
-        yield found("TLS_FILES", node.node, "missing: %s" % ", ".join(node.tls.missing))
+        yield Finding.of("TLS_FILES", node.node, "missing: %s" % ", ".join(node.tls.missing))
     for problem in node.problems:
-        yield found("NOT_CHECKED", node.node, problem)
+        yield Finding.of("NOT_CHECKED", node.node, problem)
 
 
 def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:
@@ -60,9 +60,9 @@ def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:
             code = "GANETI_UNSUPPORTED"
         else:
             code = "PLUGIN_REFUSED"
-        yield found(code, node, reason)
+        yield Finding.of(code, node, reason)
     if not reasons and plugin.get("template") != _OURS:
-        yield found("PLUGIN_REFUSED", node, "the template is stock Ganeti's")
+        yield Finding.of("PLUGIN_REFUSED", node, "the template is stock Ganeti's")
     noded = plugin.get("noded")
     if noded in (_OURS, _STOPPED, None) and not plugin.get("noded_reasons"):
         return
@@ -70,14 +70,14 @@ def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:
         # Where new processes are stock for the same reason it is nothing new; and that
         # it does not run is for Ganeti to say.
         if noded != _STOPPED and reason not in reasons:
-            yield found("NODED_STALE", node, str(reason).split("; ")[0])
+            yield Finding.of("NODED_STALE", node, str(reason).split("; ")[0])
 
 
 def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
     """Open images whose requests wait, or that another node has by now."""
     for server in node.servers:
         if server.state == control.LOST:
-            yield found(
+            yield Finding.of(
                 "IMAGE_LOST",
                 node.node,
                 "%s: %s" % (server.image or server.key, server.why),
@@ -87,23 +87,25 @@ def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
             clock = time.strftime("%H:%M:%S", time.localtime(server.waiting))
             since = "since %s: " % clock if server.waiting else ""  # one that does not answer
             image = server.image or server.key
-            yield found("IMAGE_WAITS", node.node, "%s: %s%s" % (image, since, server.why))
+            yield Finding.of("IMAGE_WAITS", node.node, "%s: %s%s" % (image, since, server.why))
 
 
 def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:
     """glusterd, and the other members as it sees them."""
     if node.glusterd == f.DOWN:
-        yield found("GLUSTERD_DOWN", node.node, node.glusterd_reason or "it is not running")
+        yield Finding.of("GLUSTERD_DOWN", node.node, node.glusterd_reason or "it is not running")
     if node.glusterd == f.SILENT:
-        yield found("GLUSTERD_SILENT", node.node, node.glusterd_reason or "it does not answer")
+        yield Finding.of(
+            "GLUSTERD_SILENT", node.node, node.glusterd_reason or "it does not answer"
+        )
     for peer in node.peers:
         if peer.rejected:
-            yield found("PEER_REJECTED", node.node, "it has rejected %s" % peer.name)
+            yield Finding.of("PEER_REJECTED", node.node, "it has rejected %s" % peer.name)
         elif not peer.connected:
             if not set(peer.names) & set(offline):
-                yield found("PEER_DISCONNECTED", node.node, "not connected to %s" % peer.name)
+                yield Finding.of("PEER_DISCONNECTED", node.node, "not connected to %s" % peer.name)
         elif not peer.sound:
-            yield found(
+            yield Finding.of(
                 "PEER_STATE",
                 node.node,
                 "%s is: %s" % (peer.name, peer.state),
@@ -115,10 +117,10 @@ def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Find
 def check_brick(brick: f.BrickPlace) -> Iterator[Finding]:
     """The file system under a brick."""
     if brick.problem:
-        yield found("BRICK_UNREADABLE", brick.name, brick.problem)
+        yield Finding.of("BRICK_UNREADABLE", brick.name, brick.problem)
         return
     if not brick.mounted:
-        yield found(
+        yield Finding.of(
             "BRICK_NOT_MOUNTED",
             brick.name,
             "its directory is missing, or lacks the volume's mark",
@@ -126,7 +128,7 @@ def check_brick(brick: f.BrickPlace) -> Iterator[Finding]:
         )
         return
     if brick.read_only:
-        yield found("BRICK_READ_ONLY", brick.name, "its file system is read-only")
+        yield Finding.of("BRICK_READ_ONLY", brick.name, "its file system is read-only")
     for what, total, free in (
         ("data", brick.size, brick.free),
         ("inodes", brick.inodes, brick.inodes_free),
@@ -136,7 +138,7 @@ def check_brick(brick: f.BrickPlace) -> Iterator[Finding]:
         left = 100 * free / total
         severity = full_severity(left, brick.reserve)
         if severity is not None:
-            yield found(
+            yield Finding.of(
                 "BRICK_FULL",
                 brick.name,
                 "%.0f per cent left for %s" % (left, what),

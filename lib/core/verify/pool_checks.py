@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ganeti_gluster.core.verify import facts as f
-from ganeti_gluster.core.verify.finding import Finding, found
+from ganeti_gluster.core.verify.finding import Finding
 
 
 def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
@@ -33,7 +33,7 @@ def check_op_version(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
         if 0 < node.op_version < node.max_op_version:
             low.setdefault((node.op_version, node.max_op_version), []).append(name)
     for (now, most), names in sorted(low.items()):
-        yield found(
+        yield Finding.of(
             "OP_VERSION_LOW",
             ", ".join(names),
             "the op-version of the pool is %d, but all members support %d" % (now, most),
@@ -57,7 +57,7 @@ def check_membership(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
             text = "its glusterd has no peers in the pool"
             if name in known:
                 text += ", which knows the node by UUID %s" % known[name]
-            yield found("NODE_OUTSIDE_POOL", name, text, node=name)
+            yield Finding.of("NODE_OUTSIDE_POOL", name, text, node=name)
 
 
 def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
     with_tls = sorted(name for name, node in members.items() if node.tls.management)
     without = sorted(set(members) - set(with_tls))
     if with_tls and without:
-        yield found(
+        yield Finding.of(
             "TLS_INCONSISTENT",
             ", ".join(without),
             "no secure-access here, while %s %s it"
@@ -91,4 +91,4 @@ def _differing(code: str, what: str, values: Mapping[str, Any]) -> Iterator[Find
     usual = max(sorted(set(told.values())), key=list(told.values()).count)
     for name in sorted(told):
         if told[name] != usual:
-            yield found(code, name, "%s is %s, elsewhere %s" % (what, told[name], usual))
+            yield Finding.of(code, name, "%s is %s, elsewhere %s" % (what, told[name], usual))

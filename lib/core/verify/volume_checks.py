@@ -8,7 +8,7 @@ from ganeti_gluster.core.pool import profile
 from ganeti_gluster.core.pool.state import lost_sets
 from ganeti_gluster.core.verify.codes import ERROR, WARNING
 from ganeti_gluster.core.verify.facts import SHARD_GFID, Disk, ImageFacts, VolumeFacts
-from ganeti_gluster.core.verify.finding import Finding, found
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
 #: Seconds from which a backlog is an error.
@@ -38,15 +38,15 @@ def check_volume(
     instances.  `spares`: nodes of the pool that could take a brick.
     """
     for problem in volume.problems:
-        yield found("NOT_CHECKED", volume.name, problem)
+        yield Finding.of("NOT_CHECKED", volume.name, problem)
     info = volume.info
     if info is None:
         if not volume.problems:
-            yield found("VOLUME_MISSING", volume.name, "the pool has no volume of this name")
+            yield Finding.of("VOLUME_MISSING", volume.name, "the pool has no volume of this name")
         return
     yield from check_shape(info)
     if not info.started:
-        yield found(
+        yield Finding.of(
             "VOLUME_STOPPED", volume.name, "it is %s" % info.state.lower(), volume=volume.name
         )
         return
@@ -67,10 +67,10 @@ def check_shape(info: VolumeInfo) -> Iterator[Finding]:
         return
     if info.replica == 2 and not info.arbiter:
         text = "replica 2 without an arbiter: when one brick fails, it stops or gets a split-brain"
-        yield found("VOLUME_SHAPE", info.name, text, severity=ERROR)
+        yield Finding.of("VOLUME_SHAPE", info.name, text, severity=ERROR)
     elif info.replica == 1:
         text = "it keeps one copy of each image: images are lost when a disk fails"
-        yield found("VOLUME_SHAPE", info.name, text)
+        yield Finding.of("VOLUME_SHAPE", info.name, text)
 
 
 def check_bricks(
@@ -89,10 +89,10 @@ def check_bricks(
             text = "it is not running"
             if spares:
                 text += ", and could be moved to a spare: %s" % ", ".join(spares)
-            yield found("BRICK_DOWN", str(brick), text, volume=info.name)
+            yield Finding.of("BRICK_DOWN", str(brick), text, volume=info.name)
     # A new client asks a brick's glusterd for its port: without that it is down too.
     for number, bricks, absent in lost_sets(info, down):
-        yield found(
+        yield Finding.of(
             "VOLUME_NO_QUORUM",
             info.name,
             "%d of %d bricks of set %d cannot be reached: %s"
@@ -103,7 +103,7 @@ def check_bricks(
         servers = {brick.server_uuid for brick in volume.status.bricks}
         for daemon in volume.status.daemons:
             if daemon.kind == _SELF_HEAL and not daemon.online and daemon.server_uuid in servers:
-                yield found(
+                yield Finding.of(
                     "HEAL_DAEMON_DOWN",
                     _named(info, daemon.server_uuid, daemon.server),
                     "volume %s: the self-heal daemon is not running" % info.name,
@@ -132,12 +132,12 @@ def check_options(
             continue  # this release has no such option
         if option.name == _SHARD:
             if images is not None and images.shards:
-                yield found("SHARD_OFF", info.name, str(difference), volume=info.name)
+                yield Finding.of("SHARD_OFF", info.name, str(difference), volume=info.name)
                 continue
         elif option.fixed and (not sharded or (images is not None and images.images)):
             continue  # it means nothing without sharding, and cannot be changed with images
         dangerous = difference.dangerous and option.name != _SHARD
-        yield found(
+        yield Finding.of(
             "OPTION_DANGEROUS" if dangerous else "OPTION_DIFFERS",
             info.name,
             str(difference),
@@ -160,7 +160,7 @@ def check_readable(
         text = "%s cannot be read: %s" % (disk.title, reason)
         if down:
             text += "; its good copy may be on %s" % ", ".join(map(str, down))
-        yield found("IMAGE_UNREADABLE", disk.path, text, volume=volume.name)
+        yield Finding.of("IMAGE_UNREADABLE", disk.path, text, volume=volume.name)
 
 
 def check_backlog(volume: VolumeFacts, waiting: Mapping[str, float]) -> Iterator[Finding]:
@@ -169,7 +169,7 @@ def check_backlog(volume: VolumeFacts, waiting: Mapping[str, float]) -> Iterator
         pending = (brick.total or 0) - (brick.split_brain or 0)
         seconds = waiting.get(brick.brick, 0.0)
         if pending > 0:
-            yield found(
+            yield Finding.of(
                 "HEAL_BACKLOG",
                 brick.brick,
                 "%d entries need healing, for %s so far" % (pending, duration(seconds)),
@@ -205,7 +205,7 @@ def check_split_brain(
             owner = "%s cannot be used" % disk.title
         elif path.startswith(_NAMELESS):
             owner = "a file, or a shard of an image, whose name is not known"
-        yield found(
+        yield Finding.of(
             "SPLIT_BRAIN",
             path,
             "in split-brain on volume %s: %s" % (volume.name, owner),

@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 def clients(volfile: str) -> dict[str, list[str]]:
     """The translators of a client's graph that each connect to a brick, by its host."""
-    found: dict[str, list[str]] = {}
+    by_host: dict[str, list[str]] = {}
     for match in _CLIENT.finditer(volfile):
         host = _HOST.search(match[0])
         if host is not None:
-            found.setdefault(host[1], []).append(match[0])
-    return found
+            by_host.setdefault(host[1], []).append(match[0])
+    return by_host
 
 
 def ask_each(volume: Volume, question: Callable[[Volume], T]) -> list[T]:
@@ -54,4 +54,4 @@ def ask_each(volume: Volume, question: Callable[[Volume], T]) -> list[T]:
 
     pairs = [(host, text) for host, texts in clients(volume.volfile()).items() for text in texts]
     with ThreadPoolExecutor(_AT_ONCE) as executor:
-        return [answer for found in executor.map(lambda p: ask(*p), pairs) for answer in found]
+        return [answer for answers in executor.map(lambda p: ask(*p), pairs) for answer in answers]

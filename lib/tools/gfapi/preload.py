@@ -48,7 +48,9 @@ class Preloaded:
 
     def current(self) -> bool:
         """Whether the files that were loaded are those that a new process would load."""
-        return all(found and _identity(path) == found for path, found in self._files.items())
+        return all(
+            identity and _identity(path) == identity for path, identity in self._files.items()
+        )
 
     def unload(self) -> bool:
         """Take everything out of memory, nothing of which may have been called.

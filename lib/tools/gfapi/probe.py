@@ -43,8 +43,8 @@ class Probe:
     def __init__(self, servers: Sequence[Address], *, timeout: float = PROBE_TIMEOUT) -> None:
         self._answers: queue.SimpleQueue[tuple[Address, str | None]] = queue.SimpleQueue()
         self._deadline = time.monotonic() + timeout
-        self._found: dict[Address, str | None] = dict.fromkeys(servers, _SILENT)
-        for server in self._found:
+        self._reasons: dict[Address, str | None] = dict.fromkeys(servers, _SILENT)
+        for server in self._reasons:
             # Daemon threads: a resolver that hangs must not hold up the process.
             threading.Thread(
                 target=lambda s=server: self._answers.put((s, _try(s, timeout * _SHARE))),
@@ -61,32 +61,32 @@ class Probe:
 
     def until_best(self) -> dict[Address, str | None]:
         """As `answers`, but at once when the first live one in the order given is known."""
-        found = self._collect(self._best_known)
+        answers = self._collect(self._best_known)
         if not self._best_known():
-            return found
+            return answers
         return {
             server: _NOT_AWAITED if reason is _SILENT else reason
-            for server, reason in found.items()
+            for server, reason in answers.items()
         }
 
     def _best_known(self) -> bool:
-        answers = self._found.values()
+        answers = self._reasons.values()
         best = next((reason for reason in answers if reason is None or reason is _SILENT), "")
         return best is None
 
     def _collect(self, enough: Callable[[], bool]) -> dict[Address, str | None]:
         deadline = self._deadline
-        for _ in range(len(self._found)):
+        for _ in range(len(self._reasons)):
             try:
                 server, reason = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
-            self._found[server] = reason
+            self._reasons[server] = reason
             if reason is None:
                 deadline = min(deadline, time.monotonic() + GRACE)
             if enough():
                 break
-        return self._found
+        return self._reasons
 
 
 def probe(

@@ -65,9 +65,9 @@ def shards(volume: Volume, path: str) -> Shards | None:
 
 def without_shards(volfile: str) -> str | None:
     """A client's graph less its shard translator; None where it has none."""
-    found = _TRANSLATOR.search(volfile)
-    if found is None:
+    match = _TRANSLATOR.search(volfile)
+    if match is None:
         return None
-    above = re.compile(r"^(\s*subvolumes +)%s\s*$" % re.escape(found["name"]), re.MULTILINE)
-    rest = volfile[: found.start()] + volfile[found.end() :]
-    return above.sub(lambda line: line[1] + found["child"], rest) + "\n"
+    above = re.compile(r"^(\s*subvolumes +)%s\s*$" % re.escape(match["name"]), re.MULTILINE)
+    rest = volfile[: match.start()] + volfile[match.end() :]
+    return above.sub(lambda line: line[1] + match["child"], rest) + "\n"

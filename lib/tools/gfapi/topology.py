@@ -157,10 +157,10 @@ def _grammar() -> pyparsing.ParserElement:
     return pp.ZeroOrMore(translator).ignore(pp.python_style_comment)
 
 
-def _translator(found: Any) -> Translator:
-    options = {option["key"]: option["value"].strip() for option in found["options"]}
-    children = tuple(found["children"].split()) if "children" in found else ()
-    return Translator(found["name"], found["kind"], options, children)
+def _translator(match: Any) -> Translator:
+    options = {option["key"]: option["value"].strip() for option in match["options"]}
+    children = tuple(match["children"].split()) if "children" in match else ()
+    return Translator(match["name"], match["kind"], options, children)
 
 
 def _subvolumes(graph: Mapping[str, Translator], translator: Translator) -> Iterator[Subvolume]:

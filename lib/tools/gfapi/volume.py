@@ -205,12 +205,12 @@ class Volume:
     def gfid(self, path: str) -> bytes:
         """The 16 bytes by which the volume knows a file, whatever it is called."""
         library, handle = self._connection.library, self._connection.handle
-        found = library.call("glfs_h_lookupat", path, handle, None, encode(path), None, 0)
+        entry = library.call("glfs_h_lookupat", path, handle, None, encode(path), None, 0)
         buffer = ctypes.create_string_buffer(16)
         try:
-            library.call("glfs_h_extract_handle", path, found, buffer, 16)
+            library.call("glfs_h_extract_handle", path, entry, buffer, 16)
         finally:
-            library.functions["glfs_h_close"](found)
+            library.functions["glfs_h_close"](entry)
         return buffer.raw
 
     # extended attributes

@@ -161,7 +161,7 @@ class Gluster:
 
     def volume(self, name: str) -> VolumeInfo | None:
         """One volume, None if the pool has none of this name."""
-        return next((found for found in self.volumes() if found.name == name), None)
+        return next((info for info in self.volumes() if info.name == name), None)
 
     def options(self, name: str) -> dict[str, str]:
         """Every option of a volume with its value in force, defaults too."""

@@ -63,7 +63,7 @@ class VolumeInfo:
 
     def set_of(self, brick: VolumeBrick) -> tuple[VolumeBrick, ...]:
         """The bricks that belong together with this one, itself among them."""
-        return next(found for found in self.sets if brick in found)
+        return next(each for each in self.sets if brick in each)
 
 
 def parse(answer: ET.Element) -> list[VolumeInfo]:

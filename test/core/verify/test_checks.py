@@ -17,7 +17,7 @@ from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify import told
 from ganeti_gluster.core.verify.backlog import update
 from ganeti_gluster.core.verify.codes import CODES, ERROR, WARNING
-from ganeti_gluster.core.verify.finding import Finding, found, from_json, ordered
+from ganeti_gluster.core.verify.finding import Finding, from_json, ordered
 from ganeti_gluster.core.verify.gather import (
     active_units,
     count_behind,
@@ -473,7 +473,7 @@ def test_facts_and_findings_go_through_json() -> None:
         f.NodeFacts.from_dict({**facts.to_dict(), "format": 7})
     with pytest.raises(NotUnderstood, match="node: it is missing"):
         f.NodeFacts.from_dict({"format": 1})
-    finding = found("BRICK_DOWN", "node1:/b", "it is not running", volume="gv0")
+    finding = Finding.of("BRICK_DOWN", "node1:/b", "it is not running", volume="gv0")
     assert from_json("[%s]" % json.dumps(as_data(finding))) == [finding]
     with pytest.raises(NotUnderstood, match=r"findings\[0\]: not an object, but int"):
         from_json("[1]")
@@ -494,8 +494,8 @@ def test_what_a_node_was_told(tmp_path) -> None:
 
 
 def test_errors_come_first_and_nothing_twice() -> None:
-    a = found("IMAGE_ORPHAN", "x", "old")
-    b = found("BRICK_DOWN", "y", "down", volume="gv0")
+    a = Finding.of("IMAGE_ORPHAN", "x", "old")
+    b = Finding.of("BRICK_DOWN", "y", "down", volume="gv0")
     assert ordered([a, b, a]) == [b, a]
     assert isinstance(a, Finding)
 
