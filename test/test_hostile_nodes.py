@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from ganeti_gluster import plugin_state
 from ganeti_gluster.client import service_table
 from ganeti_gluster.cmdlib import overview
-from ganeti_gluster.core.pool import crew
+from ganeti_gluster.core.pool import agents
 from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
 from ganeti_gluster.core.services import answers, config, publish, replica
 from ganeti_gluster.core.services import node as on_node
@@ -377,11 +377,11 @@ POOL = {
 }
 
 
-@given(hostile(json.loads(json.dumps(POOL))), st.sampled_from([*crew.RESULTS]))
+@given(hostile(json.loads(json.dumps(POOL))), st.sampled_from([*agents.RESULTS]))
 def test_what_the_pools_agent_answers(text: str, verb: str) -> None:
     try:
-        found = crew.parse(
-            CommandResult((), 0, "noise\n" + text + "\n", "\x1b[2J"), crew.RESULTS[verb]
+        found = agents.parse(
+            CommandResult((), 0, "noise\n" + text + "\n", "\x1b[2J"), agents.RESULTS[verb]
         )
     except GanetiGlusterError as err:
         assert is_fit(str(err))

@@ -130,7 +130,7 @@ def Create(opts: Any, args: list[str]) -> int:
     shown: set[str] = set()
 
     def plan() -> list[steps.Step]:
-        planned = pool_create.plan(asked, client, pool_nodes.crew(), Say)
+        planned = pool_create.plan(asked, client, pool_nodes.agents(), Say)
         for problem in planned.problems:
             line = "%s: %s" % ("Problem" if problem.blocks else "Note", problem)
             if line not in shown:
@@ -157,7 +157,7 @@ def Destroy(opts: Any, args: list[str]) -> int:
     shown: set[str] = set()
 
     def plan() -> list[steps.Step]:
-        todo, left = pool_destroy.plan(name, client, pool_nodes.crew(), force=opts.force)
+        todo, left = pool_destroy.plan(name, client, pool_nodes.agents(), force=opts.force)
         for brick in left:
             if brick not in shown:
                 cli.ToStderr("Note: %s is left as it is: Ganeti cannot reach that node", brick)
@@ -173,8 +173,8 @@ def Evacuate(opts: Any, args: list[str]) -> int:
     client = cli.GetClient()
 
     def plan() -> list[steps.Step]:
-        crew = pool_nodes.crew()
-        return pool_evacuate.evacuation(args[0], client, crew, Say, target=opts.target_node)
+        agents = pool_nodes.agents()
+        return pool_evacuate.evacuation(args[0], client, agents, Say, target=opts.target_node)
 
     return _change(opts, plan, "Move all bricks away from %s?" % args[0])
 
@@ -186,7 +186,7 @@ def Replace(opts: Any, args: list[str]) -> int:
 
     def plan() -> list[steps.Step]:
         return pool_evacuate.replacement(
-            old, new, client, pool_nodes.crew(), Say, force=opts.force, wipe=opts.wipe
+            old, new, client, pool_nodes.agents(), Say, force=opts.force, wipe=opts.wipe
         )
 
     return _change(opts, plan, "All data in the bricks of %s will be given up. Replace it?" % old)
@@ -199,7 +199,7 @@ def Rebalance(opts: Any, args: list[str]) -> int:
 
     def plan() -> list[steps.Step]:
         return pool_rebalance.steps(
-            name, client, pool_nodes.crew(), Say, move_data=opts.move_data, force=opts.force
+            name, client, pool_nodes.agents(), Say, move_data=opts.move_data, force=opts.force
         )
 
     return _change(opts, plan, "Rebalance volume %s?" % name)
@@ -209,7 +209,7 @@ def Modify(opts: Any, args: list[str]) -> int:
     """Change how a volume's pool is kept, and print how it is kept then."""
     name = names.volume_name(args[0])
     client = cli.GetClient()
-    kept, changed = pool_modify.change(name, client, pool_nodes.crew(), opts)
+    kept, changed = pool_modify.change(name, client, pool_nodes.agents(), opts)
     for line in pool_modify.describe(kept, changed):
         cli.ToStdout("%s", line)
     if not opts.dry_run and changed != kept:
@@ -242,8 +242,8 @@ def _change(
 def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print the pool; 0 only if all members are connected and all bricks online."""
     client = cli.GetClient()
-    crew = pool_nodes.crew()
-    state = pool_state.describe(pool_state.find_all(client, crew), crew)
+    agents = pool_nodes.agents()
+    state = pool_state.describe(pool_state.find_all(client, agents), agents)
     if opts.json:
         cli.ToStdout("%s", json.dumps(state, indent=2, sort_keys=True))
     else:

@@ -14,7 +14,7 @@ from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.pool import settings
 from ganeti_gluster.core.pool.settings import Settings
-from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.facts import Disk
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage.disks import place
@@ -53,11 +53,13 @@ class ClusterConfig:
     def specs(self) -> list[VolumeSpec]:
         """Every volume that a group with nodes uses, each way of reaching it once."""
         groups = sorted({node.group for node in self.nodes})
-        return told.specs(each for group in groups for each in self.params.get(group, ()))
+        return expected_volumes.specs(
+            each for group in groups for each in self.params.get(group, ())
+        )
 
     def params_of(self, node: ClusterNode) -> list[dict[str, Any]]:
         """What a node should know of the volumes it reaches."""
-        return told.plain(self.params.get(node.group, ()))
+        return expected_volumes.plain(self.params.get(node.group, ()))
 
 
 def load(client: Any = None, *, otherwise: str = "") -> ClusterConfig:
@@ -85,7 +87,7 @@ def load(client: Any = None, *, otherwise: str = "") -> ClusterConfig:
     for name, policy in policies:
         allowed = enabled and constants.DT_GLUSTER in policy[constants.IPOLICY_DTS]
         own = [each.params for each in disks if each.group == name]
-        params[name] = told.plain([*([template[name]] if allowed else ()), *own])
+        params[name] = expected_volumes.plain([*([template[name]] if allowed else ()), *own])
     tags = data["cluster"].get("tags", ())
     return ClusterConfig(
         cluster=info["name"],

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster.core.pool.crew import Channel
+from ganeti_gluster.core.pool.agents import Channel
 from ganeti_gluster.core.serve.holder import (
     EVICTED,
     WORD_ATTRIBUTE,

@@ -9,7 +9,7 @@ from ganeti import constants as ganeti_constants
 from ganeti import ssconf
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.facts import NodeFacts
 from ganeti_gluster.core.verify.finding import Finding, ordered
 from ganeti_gluster.core.verify.gather import gather_node
@@ -22,8 +22,8 @@ def local_facts(params: Sequence[Mapping[str, Any]] | None = None) -> NodeFacts:
     """Look at this node; `params` are the volumes it should reach, by default as told last."""
     private.directory(constants.STATE_DIR)
     myself = ssconf.GetMasterAndMyself()[1]
-    params = told.load(myself) if params is None else told.plain(params)
-    facts = gather_node(myself, local_status(), told.specs(params))
+    params = expected_volumes.load(myself) if params is None else expected_volumes.plain(params)
+    facts = gather_node(myself, local_status(), expected_volumes.specs(params))
     return NodeFacts(**{**vars(facts), "told": tuple(params)})
 
 

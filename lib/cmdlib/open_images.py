@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ganeti_gluster.core.pool.crew import Channel
+from ganeti_gluster.core.pool.agents import Channel
 from ganeti_gluster.tools.command import CommandFailed
 
 _COMMAND = ("/usr/bin/python3", "-P", "-m", "ganeti_gluster.core.serve.fleet", "status")

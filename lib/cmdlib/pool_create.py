@@ -11,9 +11,9 @@ from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import cluster, pool_nodes, pool_use
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.pool import checks
-from ganeti_gluster.core.pool.build import Build, VolumeDiffers, Wish
+from ganeti_gluster.core.pool.agents import Agents
+from ganeti_gluster.core.pool.build import Build, PoolLayout, VolumeDiffers
 from ganeti_gluster.core.pool.checks import Problem
-from ganeti_gluster.core.pool.crew import Crew
 from ganeti_gluster.core.pool.facts import CandidateFacts
 from ganeti_gluster.core.pool.settings import JOIN, Settings
 from ganeti_gluster.core.pool.shape import Shape, whole_sets
@@ -47,7 +47,7 @@ class CreateOptions:
 class Plan:
     """The steps, and what was found on the way to them."""
 
-    wish: Wish
+    layout: PoolLayout
     steps: list[Step]
     facts: dict[str, CandidateFacts]
     problems: list[Problem] = field(default_factory=list)
@@ -88,17 +88,17 @@ def order(opts: Any) -> CreateOptions:
     return asked
 
 
-def plan(asked: CreateOptions, client: Any, crew: Crew, say: Say) -> Plan:
+def plan(asked: CreateOptions, client: Any, agents: Agents, say: Say) -> Plan:
     """Look at all nodes and say what would be done; changes nothing."""
     members, clients = _choose(asked, cluster.nodes(client))
     everyone = [*members, *(node for node in clients if node not in members)]
     facts, errors = pool_nodes.look(
-        crew, everyone, directory=asked.directory, volume=asked.volume, device=asked.device
+        agents, everyone, directory=asked.directory, volume=asked.volume, device=asked.device
     )
     problems = [Problem(node, reason) for node, reason in errors.items()]
     known = [node for node in members if node in facts]
     anchor = checks.anchor({node: facts[node] for node in known}, members[0]) if known else ""
-    existing = _existing(crew, anchor, asked.volume) if anchor else None
+    existing = _existing(agents, anchor, asked.volume) if anchor else None
     with_bricks, spares = whole_sets(members, asked.shape)
     if not with_bricks:
         raise InvalidParameter(
@@ -109,7 +109,7 @@ def plan(asked: CreateOptions, client: Any, crew: Crew, say: Say) -> Plan:
         _check_directory(existing, asked.directory)
         with_bricks = list(dict.fromkeys(brick.server for brick in existing.bricks))
         spares = [node for node in members if node not in with_bricks]
-    wish = Wish(
+    layout = PoolLayout(
         volume=asked.volume,
         shape=asked.shape,
         nodes=tuple(with_bricks),
@@ -138,8 +138,8 @@ def plan(asked: CreateOptions, client: Any, crew: Crew, say: Say) -> Plan:
     )
     problems += _of_shape(asked)
     problems += _of_ganeti(asked)
-    steps = [*Build(wish, crew, say).steps(), *_ganeti_steps(asked, wish, client)]
-    return Plan(wish, steps, facts, problems)
+    steps = [*Build(layout, agents, say).steps(), *_ganeti_steps(asked, layout, client)]
+    return Plan(layout, steps, facts, problems)
 
 
 def _check_directory(volume: VolumeInfo, directory: str) -> None:
@@ -174,9 +174,9 @@ def _choose(asked: CreateOptions, nodes: Sequence[ClusterNode]) -> tuple[list[st
     return list(asked.nodes), clients
 
 
-def _existing(crew: Crew, anchor: str, volume: str) -> VolumeInfo | None:
+def _existing(agents: Agents, anchor: str, volume: str) -> VolumeInfo | None:
     try:
-        return crew.gluster(anchor).volume(volume)
+        return agents.gluster(anchor).volume(volume)
     except (GlusterFailed, CommandFailed):
         return None  # without a glusterd, which is a problem of its own
 
@@ -216,15 +216,15 @@ def _of_ganeti(asked: CreateOptions) -> list[Problem]:
     ]
 
 
-def _ganeti_steps(asked: CreateOptions, wish: Wish, client: Any) -> list[Step]:
-    params = pool_use.params_for(wish.volume, wish.nodes)
+def _ganeti_steps(asked: CreateOptions, layout: PoolLayout, client: Any) -> list[Step]:
+    params = pool_use.params_for(layout.volume, layout.nodes)
     kept = _settings(asked)
     steps = []
     if asked.configure:
         steps.append(
             Step(
                 "Ganeti's disk template gluster on volume %s%s"
-                % (wish.volume, " in group %s" % asked.group if asked.group else ""),
+                % (layout.volume, " in group %s" % asked.group if asked.group else ""),
                 lambda: pool_use.is_used(client, params, asked.group),
                 lambda: pool_use.use(client, params, asked.group),
             )
@@ -232,7 +232,7 @@ def _ganeti_steps(asked: CreateOptions, wish: Wish, client: Any) -> list[Step]:
     steps.append(
         Step(
             "settings of the pool (on node-add: %s)" % kept.node_add,
-            lambda: pool_use.read_settings(client).get(wish.volume) == kept,
+            lambda: pool_use.read_settings(client).get(layout.volume) == kept,
             lambda: _keep(client, kept),
         )
     )

@@ -8,13 +8,13 @@ from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import pool_state, pool_use
 from ganeti_gluster.core import image
 from ganeti_gluster.core.pool import destroy
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.steps import Step
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
 
-def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step], list[str]]:
+def plan(name: str, client: Any, agents: Agents, *, force: bool) -> tuple[list[Step], list[str]]:
     """The steps, and the bricks that stay since no node of Ganeti's has them online.
 
     Raises `VolumeInUse` while an instance has a disk there, whatever `force`, and so do the
@@ -26,11 +26,11 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step]
 
     def unused() -> None:
         destroy.check_instances(name, {disk.instance for disk in pool_use.disks_on(client, name)})
-        now = crew.gluster(managed.pool.anchor).volume(name)
+        now = agents.gluster(managed.pool.anchor).volume(name)
         if not force and now is not None:
             destroy.check_images(name, _images(now))
 
-    managed = pool_state.find_volume(client, crew, name)
+    managed = pool_state.find_volume(client, agents, name)
     volume = managed.pool.volume(name)
     unused()
     ganeti = Step(
@@ -43,11 +43,13 @@ def plan(name: str, client: Any, crew: Crew, *, force: bool) -> tuple[list[Step]
         lambda: not pool_use.has_settings(client, name),
         lambda: pool_use.forget_settings(client, name),
     )
-    steps = destroy.steps(crew, managed.pool, volume, managed.names(), unused=unused, leave=ganeti)
+    steps = destroy.steps(
+        agents, managed.pool, volume, managed.names(), unused=unused, leave=ganeti
+    )
     left = [
         str(brick) for brick in volume.bricks if not managed.pool.node_of(brick, managed.names())
     ]
-    return [*steps, settings, destroy.dissolve(crew, managed.pool, volume)], left
+    return [*steps, settings, destroy.dissolve(agents, managed.pool, volume)], left
 
 
 def _images(volume: VolumeInfo) -> list[str]:

@@ -10,8 +10,8 @@ from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import brick_moves, build, checks, members, silent
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.brick_moves import BrickMove, BrickMover, MoveRefused
-from ganeti_gluster.core.pool.crew import Crew
 from ganeti_gluster.core.pool.destroy import DISCARD_SECONDS
 from ganeti_gluster.core.pool.place import FORMAT_SECONDS
 from ganeti_gluster.core.pool.settings import Settings
@@ -20,12 +20,14 @@ from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools.gluster_cli import VolumeBrick, VolumeInfo
 
 
-def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | None) -> list[Step]:
+def evacuation(
+    node: str, client: Any, agents: Agents, say: Say, *, target: str | None
+) -> list[Step]:
     """The steps that leave `node` without a brick; to `target`, or to spares.
 
     The node stays in the pool: removing it from Ganeti's cluster takes it out.
     """
-    managed = pool_state.find_node(client, crew, node)
+    managed = pool_state.find_node(client, agents, node)
     pool_state.need(managed, node)
     if target is not None:
         pool_state.need(managed, target)
@@ -34,7 +36,7 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
             "node %s does not answer, so its bricks cannot be moved" % node,
             hint="replace it with gnt-gluster pool replace %s NEW" % node,
         )
-    mover = BrickMover(crew, managed.pool, managed.names(), say)
+    mover = BrickMover(agents, managed.pool, managed.names(), say)
     steps: list[Step] = []
     taken: set[tuple[str, str]] = set()
     for volume, brick in managed.pool.bricks_on(node):
@@ -45,7 +47,7 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
         candidates = [
             name for name in ([target] if target else hosts) if (name, volume.name) not in taken
         ]
-        ready = members.ready_spares(crew, managed.pool, volume, candidates, directory)
+        ready = members.ready_spares(agents, managed.pool, volume, candidates, directory)
         if target and not ready and not brick.arbiter:
             raise MoveRefused(
                 "node %s cannot take a brick of volume %s" % (target, volume.name),
@@ -54,19 +56,19 @@ def evacuation(node: str, client: Any, crew: Crew, say: Say, *, target: str | No
         new = brick_moves.choose(managed.pool, volume, brick, candidates=ready, hosts=candidates)
         taken.add((new, volume.name))
         steps += _move(mover, managed, volume, brick, new, directory, heal_first=True)
-        steps.append(_discarded(crew, managed, volume, node, brick.path))
+        steps.append(_discarded(agents, managed, volume, node, brick.path))
     if not steps:
         for volume in managed.pool.volumes:
             kept = managed.settings.get(volume.name)
             if volume.set_size > 1 and volume.started:
                 steps.append(_healed(mover, volume))
                 path = "%s/%s" % (kept.directory, volume.name) if kept else ""
-                steps += [_discarded(crew, managed, volume, node, path)] if path else []
-    return [*steps, *_servers(managed, client, crew)]
+                steps += [_discarded(agents, managed, volume, node, path)] if path else []
+    return [*steps, *_servers(managed, client, agents)]
 
 
 def replacement(
-    old: str, new: str, client: Any, crew: Crew, say: Say, *, force: bool, wipe: bool
+    old: str, new: str, client: Any, agents: Agents, say: Say, *, force: bool, wipe: bool
 ) -> list[Step]:
     """The steps that put `new` in the place of `old`, which is dead.
 
@@ -75,11 +77,11 @@ def replacement(
     """
     if old == new:
         raise InvalidParameter("a node cannot be replaced by itself")
-    managed = pool_state.find_node(client, crew, old, new)
+    managed = pool_state.find_node(client, agents, old, new)
     fresh = pool_state.need(managed, new)
     if fresh.offline:
         raise InvalidParameter("node %s is offline in Ganeti" % new)
-    managed = replace(managed, pool=silent.notice(crew, managed.pool, old, managed.names(), say))
+    managed = replace(managed, pool=silent.notice(agents, managed.pool, old, managed.names(), say))
     if managed.pool.state(old) == members.CONNECTED and not force:
         raise MoveRefused(
             "node %s is alive in the pool" % old,
@@ -89,12 +91,12 @@ def replacement(
     # A node that answers is asked first, even where it shall go whatever it says.
     answers = managed.pool.state(old) == members.CONNECTED
     others = [name for name in managed.names() if name != old]
-    mover = BrickMover(crew, managed.pool, managed.names() if answers else others, say)
+    mover = BrickMover(agents, managed.pool, managed.names() if answers else others, say)
     bricks = managed.pool.bricks_on(old)
     steps: list[Step] = []
     if bricks:
         directories = {volume.name: _directory(managed, volume, brick) for volume, brick in bricks}
-        steps += _prepare(managed, crew, new, bricks, directories, say, wipe=wipe)
+        steps += _prepare(managed, agents, new, bricks, directories, say, wipe=wipe)
         for volume, brick in bricks:
             brick_moves.need_copies(volume, brick)
             if brick.server_uuid and managed.pool.uuid(new) in {
@@ -118,10 +120,10 @@ def replacement(
         ]
     steps.append(
         brick_moves.leave_pool(
-            crew.gluster(managed.pool.anchor), managed.pool, old, is_gone=lambda: True
+            agents.gluster(managed.pool.anchor), managed.pool, old, is_gone=lambda: True
         )
     )
-    return [*steps, *_servers(managed, client, crew)]
+    return [*steps, *_servers(managed, client, agents)]
 
 
 def _directory(managed: ManagedPool, volume: VolumeInfo, brick: VolumeBrick) -> str:
@@ -151,20 +153,22 @@ def _healed(mover: BrickMover, volume: VolumeInfo) -> Step:
     )
 
 
-def _discarded(crew: Crew, managed: ManagedPool, volume: VolumeInfo, node: str, path: str) -> Step:
+def _discarded(
+    agents: Agents, managed: ManagedPool, volume: VolumeInfo, node: str, path: str
+) -> Step:
     """What a node that lives still has of a brick that is elsewhere now is removed."""
     uuid = managed.pool.uuid(node)
 
     def left() -> bool:
         directory, name = os.path.split(path)
-        facts = crew.one(node, "place", directory=directory, volume=name)
+        facts = agents.one(node, "place", directory=directory, volume=name)
         return bool(volume.uuid and facts.volume_id == volume.uuid)
 
     def discard() -> None:
-        now = crew.gluster(managed.pool.anchor).volume(volume.name)
+        now = agents.gluster(managed.pool.anchor).volume(volume.name)
         if now and any(brick.server_uuid == uuid and brick.path == path for brick in now.bricks):
             raise MoveRefused("%s:%s is still a brick of volume %s" % (node, path, volume.name))
-        crew.one(
+        agents.one(
             node,
             "discard",
             timeout=DISCARD_SECONDS,
@@ -178,7 +182,7 @@ def _discarded(crew: Crew, managed: ManagedPool, volume: VolumeInfo, node: str, 
 
 def _prepare(
     managed: ManagedPool,
-    crew: Crew,
+    agents: Agents,
     node: str,
     bricks: list[tuple[VolumeInfo, VolumeBrick]],
     directories: dict[str, str],
@@ -191,14 +195,20 @@ def _prepare(
     for volume, _ in bricks:
         kept = managed.settings.get(volume.name)
         steps += admission(
-            managed, crew, node, kept or Settings(volume.name, directories[volume.name]), say,
+            managed, agents, node, kept or Settings(volume.name, directories[volume.name]), say,
             wipe=wipe,
         )  # fmt: skip
     return list({step.text: step for step in steps}.values())
 
 
 def admission(
-    managed: ManagedPool, crew: Crew, node: str, kept: Settings, say: Say, *, wipe: bool = False
+    managed: ManagedPool,
+    agents: Agents,
+    node: str,
+    kept: Settings,
+    say: Say,
+    *,
+    wipe: bool = False,
 ) -> list[Step]:
     """The steps that make a node a member with the place for a brick of a volume.
 
@@ -210,7 +220,7 @@ def admission(
         if name != node and managed.pool.state(name) == members.CONNECTED
     ]
     facts, errors = pool_nodes.look(
-        crew,
+        agents,
         [managed.pool.anchor, *(name for name in connected if name != managed.pool.anchor), node],
         directory=kept.directory,
         volume=kept.volume,
@@ -241,8 +251,8 @@ def admission(
                 build.file_system_text(
                     node, device, directory, facts[node].wiped(directory, wipe=wipe)
                 ),
-                lambda: bool(crew.one(node, "mounted", directory=directory, device=device)),
-                lambda: crew.one(
+                lambda: bool(agents.one(node, "mounted", directory=directory, device=device)),
+                lambda: agents.one(
                     node,
                     "prepare",
                     timeout=FORMAT_SECONDS,
@@ -257,18 +267,18 @@ def admission(
     steps.append(
         Step(
             "%s in the pool" % node,
-            lambda: not build.unjoined(crew, all_members),
-            lambda: build.join(crew, all_members, say),
+            lambda: not build.unjoined(agents, all_members),
+            lambda: build.join(agents, all_members, say),
         )
     )
     return steps
 
 
-def _servers(managed: ManagedPool, client: Any, crew: Crew) -> list[Step]:
+def _servers(managed: ManagedPool, client: Any, agents: Agents) -> list[Step]:
     """Ganeti asks the servers that have bricks now, where it asked those that had."""
 
     def wanted(name: str) -> list[str]:
-        volume = crew.gluster(managed.pool.anchor).volume(name)
+        volume = agents.gluster(managed.pool.anchor).volume(name)
         return list(dict.fromkeys(brick.server for brick in volume.bricks)) if volume else []
 
     def step(kept: Settings) -> Step:

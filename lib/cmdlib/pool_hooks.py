@@ -17,7 +17,7 @@ from ganeti import cli, constants, errors, ssconf
 from ganeti_gluster.cmdlib import pool_evacuate, pool_nodes, pool_state, pool_use
 from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import brick_moves, extend, members, steps
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.settings import EXTEND, OFF, Settings
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 
@@ -55,19 +55,19 @@ def say(line: str) -> None:
 def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
     """Take the new node into the pool, and extend the volumes that are to be."""
     node = environment["GANETI_OP_TARGET"]
-    crew = pool_nodes.crew()
+    agents = pool_nodes.agents()
     with pool_nodes.exclusive(seconds=LOCK_SECONDS):
         for one in kept.values():
-            managed = pool_state.find_volume(client, crew, one.volume)
+            managed = pool_state.find_volume(client, agents, one.volume)
             if one.node_add == OFF or node not in managed.names(one.group):
                 continue
             if managed.pool.bricks_on(node):
                 say("%s already has bricks" % node)
-                _start_bricks(crew, managed, node)
+                _start_bricks(agents, managed, node)
                 continue
-            steps.run(pool_evacuate.admission(managed, crew, node, one, say), say)
-            managed = pool_state.find_volume(client, crew, one.volume)
-            extended = one.node_add == EXTEND and _extend(client, crew, managed, one)
+            steps.run(pool_evacuate.admission(managed, agents, node, one, say), say)
+            managed = pool_state.find_volume(client, agents, one.volume)
+            extended = one.node_add == EXTEND and _extend(client, agents, managed, one)
             if not extended:
                 say("%s is a spare for volume %s" % (node, one.volume))
     refused = pool_use.refused_settings(client)
@@ -79,17 +79,17 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
         )
 
 
-def _extend(client: Any, crew: Crew, managed: ManagedPool, kept: Settings) -> bool:
+def _extend(client: Any, agents: Agents, managed: ManagedPool, kept: Settings) -> bool:
     """Add a set of bricks if there are the nodes for one; whether that was so."""
     volume = managed.pool.volume(kept.volume)
     nodes = managed.names(kept.group)
-    spares = members.ready_spares(crew, managed.pool, volume, nodes, kept.directory)
+    spares = members.ready_spares(agents, managed.pool, volume, nodes, kept.directory)
     bricks = extend.next_set(
         managed.pool, volume, spares=spares, nodes=nodes, directory=kept.directory
     )
     if not bricks:
         return False
-    gluster = crew.gluster(managed.pool.anchor)
+    gluster = agents.gluster(managed.pool.anchor)
     extend.add(gluster, volume, bricks, say)
     say("added a set of bricks to volume %s: %s" % (volume.name, ", ".join(bricks)))
     if _is_used(client):
@@ -113,7 +113,7 @@ def _is_used(client: Any) -> bool:
 def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
     """Refuse while the node has bricks, naming them."""
     node = environment["GANETI_OP_TARGET"]
-    managed = pool_state.find_node(client, pool_nodes.crew(), node)
+    managed = pool_state.find_node(client, pool_nodes.agents(), node)
     bricks = managed.pool.bricks_on(node)
     if bricks:
         alive = managed.pool.state(node) == members.CONNECTED
@@ -130,10 +130,10 @@ def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[st
     node = environment["GANETI_OP_TARGET"]
     if all(one.node_add == OFF for one in kept.values()):
         return
-    crew = pool_nodes.crew()
+    agents = pool_nodes.agents()
     with pool_nodes.exclusive(seconds=LOCK_SECONDS):
-        managed = pool_state.find_node(client, crew, node)
-        gluster = crew.gluster(managed.pool.anchor)
+        managed = pool_state.find_node(client, agents, node)
+        gluster = agents.gluster(managed.pool.anchor)
         gone = managed.pool.state(node) != members.CONNECTED
         steps.run([brick_moves.leave_pool(gluster, managed.pool, node, is_gone=lambda: gone)], say)
 
@@ -146,10 +146,10 @@ def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[
     node = environment["GANETI_OP_TARGET"]
     if environment.get("GANETI_OFFLINE") != "True":
         return
-    crew = pool_nodes.crew()
+    agents = pool_nodes.agents()
     try:
-        managed = pool_state.find_node(client, crew, node)
-        down = _down_beside(crew, managed, node)
+        managed = pool_state.find_node(client, agents, node)
+        down = _down_beside(agents, managed, node)
     except GanetiGlusterError as err:
         say("cannot determine which bricks are online: %s" % err)
         return
@@ -161,11 +161,11 @@ def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[
         )
 
 
-def _down_beside(crew: Crew, managed: ManagedPool, node: str) -> str:
+def _down_beside(agents: Agents, managed: ManagedPool, node: str) -> str:
     """The bricks that are down in the sets of a live node's bricks."""
     if managed.pool.state(node) != members.CONNECTED:
         return ""
-    gluster = crew.gluster(managed.pool.anchor)
+    gluster = agents.gluster(managed.pool.anchor)
     down = []
     for volume, brick in managed.pool.bricks_on(node):
         if volume.started:
@@ -179,12 +179,12 @@ def node_modified(client: Any, kept: dict[str, Settings], environment: Mapping[s
     node = environment["GANETI_OP_TARGET"]
     if environment.get("GANETI_OFFLINE") != "False":
         return
-    crew = pool_nodes.crew()
-    _start_bricks(crew, pool_state.find_node(client, crew, node), node)
+    agents = pool_nodes.agents()
+    _start_bricks(agents, pool_state.find_node(client, agents, node), node)
 
 
-def _start_bricks(crew: Crew, managed: ManagedPool, node: str) -> None:
-    gluster = crew.gluster(managed.pool.anchor)
+def _start_bricks(agents: Agents, managed: ManagedPool, node: str) -> None:
+    gluster = agents.gluster(managed.pool.anchor)
     for volume, brick in managed.pool.bricks_on(node):
         if volume.started and gluster.status(volume.name).offline([brick]):
             gluster.ask("volume", "start", volume.name, "force")

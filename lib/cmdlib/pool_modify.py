@@ -6,21 +6,23 @@ from typing import Any
 
 from ganeti_gluster.cmdlib import pool_state, pool_use
 from ganeti_gluster.core.pool import settings
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 
 _SHOWN = {"directory": "bricks in", "device": "on device", "node_add": "on node-add"}
 
 
-def change(volume: str, client: Any, crew: Crew, opts: Any) -> tuple[Settings | None, Settings]:
+def change(
+    volume: str, client: Any, agents: Agents, opts: Any
+) -> tuple[Settings | None, Settings]:
     """The settings that there are, None without any, and those that are asked for.
 
     Raises `GanetiGlusterError` if there is no such volume, or nothing is asked.
     """
     if not (opts.brick_dir or opts.brick_device or opts.on_node_add):
         raise InvalidParameter("give --on-node-add, --brick-dir or --brick-device")
-    pool_state.find_volume(client, crew, volume).pool.volume(volume)
+    pool_state.find_volume(client, agents, volume).pool.volume(volume)
     kept = pool_use.read_settings(client).get(volume)
     if kept is None and not opts.brick_dir:
         reason = pool_use.refused_settings(client).get(volume)

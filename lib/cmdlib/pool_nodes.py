@@ -1,4 +1,4 @@
-"""The cluster's nodes as the pool's crew, over Ganeti's SSH."""
+"""The pool's agents on the cluster's nodes, by Ganeti's SSH."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganeti import pathutils
 
 from ganeti_gluster import constants as our_constants
 from ganeti_gluster.cmdlib import cluster
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.facts import CandidateFacts
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import private
@@ -24,13 +24,13 @@ LOG_FILE = os.path.join(pathutils.LOG_DIR, "gluster-pool.log")
 LOOK_SECONDS = 60
 
 
-def crew() -> Crew:
+def agents() -> Agents:
     """The nodes of this cluster."""
-    return Crew(cluster.SshChannel())
+    return Agents(cluster.SshChannel())
 
 
 def look(
-    workers: Crew, names: Sequence[str], *, directory: str, volume: str, device: str
+    workers: Agents, names: Sequence[str], *, directory: str, volume: str, device: str
 ) -> tuple[dict[str, CandidateFacts], dict[str, str]]:
     """The facts about the nodes, and why there are none of some."""
     arguments: Mapping[str, Any] = {

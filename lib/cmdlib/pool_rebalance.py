@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster.cmdlib import pool_state, pool_use
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.steps import Say, Step, wait
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, tasks
@@ -15,14 +15,14 @@ SECONDS = 7 * 24 * 3600
 
 
 def steps(
-    name: str, client: Any, crew: Crew, say: Say, *, move_data: bool, force: bool
+    name: str, client: Any, agents: Agents, say: Say, *, move_data: bool, force: bool
 ) -> list[Step]:
     """New pieces of images go to all bricks; with `move_data` old ones as well.
 
     Refused while instances run there, unless `force`: GlusterFS before 11.1 has
     corrupted images that were in use.
     """
-    managed = pool_state.find_volume(client, crew, name)
+    managed = pool_state.find_volume(client, agents, name)
     managed.pool.volume(name)
     running = pool_use.running_on(client, name)
     if running and not force:
@@ -31,7 +31,7 @@ def steps(
             % (name, ", ".join(running)),
             hint="shut them down first, or use --force",
         )
-    gluster = crew.gluster(managed.pool.anchor)
+    gluster = agents.gluster(managed.pool.anchor)
     words = ("volume", "rebalance", name, *(() if move_data else ("fix-layout",)), "start")
 
     def rebalance() -> None:

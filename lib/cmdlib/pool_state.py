@@ -11,7 +11,7 @@ from ganeti import ssconf
 from ganeti_gluster.cmdlib import cluster, pool_use
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.pool import members
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.pool.shape import Shape
@@ -50,7 +50,7 @@ class ManagedPool:
         return [node.name for node in self.nodes]
 
 
-def find_all(client: Any, crew: Crew) -> list[ManagedPool]:
+def find_all(client: Any, agents: Agents) -> list[ManagedPool]:
     """The pools that the cluster's nodes are in; raises `GanetiGlusterError` if in none.
 
     The master is asked first.  As a rule there is one; node groups may have their own.
@@ -61,31 +61,33 @@ def find_all(client: Any, crew: Crew) -> list[ManagedPool]:
     asked = [name for name in online if name == master]
     asked += [name for name in online if name != master]
     kept, refused = pool_use.read_settings(client), pool_use.refused_settings(client)
-    pools = members.find_all(crew, asked, {node.name: node.address for node in nodes})
+    pools = members.find_all(agents, asked, {node.name: node.address for node in nodes})
     return [ManagedPool(pool, tuple(nodes), kept, refused) for pool in pools]
 
 
-def find_volume(client: Any, crew: Crew, name: str) -> ManagedPool:
+def find_volume(client: Any, agents: Agents, name: str) -> ManagedPool:
     """The pool with this volume; the first one if there is no such volume."""
-    pools = find_all(client, crew)
+    pools = find_all(client, agents)
     pool = members.with_volume([one.pool for one in pools], name)
     return next(one for one in pools if one.pool is pool)
 
 
-def find_node(client: Any, crew: Crew, *nodes: str) -> ManagedPool:
+def find_node(client: Any, agents: Agents, *nodes: str) -> ManagedPool:
     """The pool with the first of these nodes that is in any; the first one if none is."""
-    pools = find_all(client, crew)
+    pools = find_all(client, agents)
     pool = members.with_node([one.pool for one in pools], *nodes)
     return next(one for one in pools if one.pool is pool)
 
 
-def describe(pools: Sequence[ManagedPool], crew: Crew) -> dict[str, Any]:
+def describe(pools: Sequence[ManagedPool], agents: Agents) -> dict[str, Any]:
     """The pools as plain data, for a table or JSON; sizes are bytes."""
     everyone = pools[0].nodes
     return {
         "nodes": [_node(_of_node(pools, node.name), node) for node in everyone],
         "volumes": [
-            _volume(managed, crew, volume) for managed in pools for volume in managed.pool.volumes
+            _volume(managed, agents, volume)
+            for managed in pools
+            for volume in managed.pool.volumes
         ],
         "others": sorted(
             peer.hostname
@@ -109,9 +111,9 @@ def _node(managed: ManagedPool, node: ClusterNode) -> dict[str, Any]:
     }
 
 
-def _volume(managed: ManagedPool, crew: Crew, volume: VolumeInfo) -> dict[str, Any]:
+def _volume(managed: ManagedPool, agents: Agents, volume: VolumeInfo) -> dict[str, Any]:
     kept = managed.settings.get(volume.name)
-    state, error = look(crew.gluster(managed.pool.anchor), volume)
+    state, error = look(agents.gluster(managed.pool.anchor), volume)
     known = volume.started and not any(brick.online is None for brick in state.bricks)
     return {
         "name": volume.name,
@@ -124,7 +126,7 @@ def _volume(managed: ManagedPool, crew: Crew, volume: VolumeInfo) -> dict[str, A
         "settings_refused": managed.refused.get(volume.name),
         "spares": (
             members.ready_spares(
-                crew, managed.pool, volume, managed.names(kept.group), kept.directory
+                agents, managed.pool, volume, managed.names(kept.group), kept.directory
             )
             if kept
             else []

@@ -16,7 +16,7 @@ from ganeti_gluster.cmdlib import cluster, cluster_config, services_verify
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.export import Export
-from ganeti_gluster.core.verify import backlog, gather_volume, last, told
+from ganeti_gluster.core.verify import backlog, expected_volumes, gather_volume, last
 from ganeti_gluster.core.verify.answers import Answers, sort
 from ganeti_gluster.core.verify.bounded import LookResult, look
 from ganeti_gluster.core.verify.facts import (
@@ -129,8 +129,10 @@ def _ask(asked: Iterable[ClusterNode]) -> Answers:
 
 def tell(config: ClusterConfig, names: Sequence[str]) -> None:
     """Give nodes the file that says which volumes each should reach, by Ganeti's SSH."""
-    told.save_all({node.name: config.params_of(node) for node in config.nodes})
-    for name in cluster.SshChannel().copy(told.PATH, names, seconds=NODES_MORE_SECONDS):
+    expected_volumes.save_all({node.name: config.params_of(node) for node in config.nodes})
+    for name in cluster.SshChannel().copy(
+        expected_volumes.PATH, names, seconds=NODES_MORE_SECONDS
+    ):
         logging.warning("cannot inform node %s which volumes it should reach", name)
 
 

@@ -18,7 +18,7 @@ from ganeti import errors as ganeti_errors
 from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import cluster_config, node_verify, verify
-from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.finding import MARK, Finding, has_errors, ordered
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.decode import as_data
@@ -28,7 +28,7 @@ def main(environment: Mapping[str, str]) -> int:
     """Print what is wrong; 1 if one of it is an ERROR that nobody else shows, else 0."""
     logging.getLogger().addHandler(logging.handlers.SysLogHandler("/dev/log"))
     findings = ordered(_findings(environment))
-    if told.ENVIRONMENT in environment:
+    if expected_volumes.ENVIRONMENT in environment:
         print(MARK + json.dumps([as_data(finding) for finding in findings]))
         return 0
     for finding in findings:
@@ -43,7 +43,7 @@ def _findings(environment: Mapping[str, str]) -> list[Finding]:
         params = _params(environment, myself)
         if master == myself:
             return _of_cluster(cluster_config.load())
-        if params and not told.master_looks(environment, master):
+        if params and not expected_volumes.master_looks(environment, master):
             return node_verify.local_findings(node_verify.local_facts(params))
     except (GanetiGlusterError, ganeti_errors.GenericError, OSError) as err:
         return [Finding.of("NOT_CHECKED", myself, str(err))]
@@ -61,8 +61,8 @@ def _of_cluster(config: cluster_config.ClusterConfig) -> list[Finding]:
 
 def _params(environment: Mapping[str, str], myself: str) -> list[dict[str, object]]:
     """The volumes this node should reach: by the environment, else as told last."""
-    if told.ENVIRONMENT not in environment:
-        return told.load(myself)
-    params = told.parse(environment[told.ENVIRONMENT])
-    told.save(myself, params)
+    if expected_volumes.ENVIRONMENT not in environment:
+        return expected_volumes.load(myself)
+    params = expected_volumes.parse(environment[expected_volumes.ENVIRONMENT])
+    expected_volumes.save(myself, params)
     return params

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.facts import Disk
 from ganeti_gluster.core.volume import VolumeSpec
 
@@ -48,7 +48,7 @@ def combine(
     """
     volumes: list[UsedVolume] = []
     for group in sorted(params):
-        for spec in told.specs(params[group]):
+        for spec in expected_volumes.specs(params[group]):
             volume = _place(volumes, spec)
             if group not in volume.groups:
                 volume.groups.append(group)

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.codes import ERROR
 from ganeti_gluster.core.verify.finding import MARK, Finding, from_json
 from ganeti_gluster.errors import PatchRefused
@@ -37,12 +37,12 @@ def extend(module: Any) -> None:
 
     def BuildHooksEnv(self: Any) -> dict[str, str]:
         env: dict[str, str] = build(self)
-        params = told.plain(_params(self, constants))
+        params = expected_volumes.plain(_params(self, constants))
         if params:
-            env[told.VARIABLE] = json.dumps(params)
+            env[expected_volumes.VARIABLE] = json.dumps(params)
         # As part of the whole, a group waits for the verification of the configuration.
         if self.op.depends:
-            env[told.WHOLE_VARIABLE] = "yes"
+            env[expected_volumes.WHOLE_VARIABLE] = "yes"
         return env
 
     def HooksCallBack(

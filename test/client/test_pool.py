@@ -68,7 +68,7 @@ def master(check: Entry) -> Entry:
     check.be_master()
     check.replace(
         "cmdlib.pool_nodes",
-        crew=lambda: None,
+        agents=lambda: None,
         exclusive=contextlib.nullcontext,
         logger=lambda: logging.getLogger("test"),
     )
@@ -136,7 +136,7 @@ def test_other_steps_than_those_that_were_shown(check: Entry, plan: Plan, comman
 def test_one_command_at_a_time(check: Entry, tmp_path: Path, command: str) -> None:
     check.be_master()
     lock = str(tmp_path / "lock")
-    check.replace("cmdlib.pool_nodes", LOCK_FILE=lock, crew=lambda: None)
+    check.replace("cmdlib.pool_nodes", LOCK_FILE=lock, agents=lambda: None)
     with private.locked(lock):
         said = "another command is changing the pool; wait until it has finished"
         check(command, 1, err="Failure: %s\n" % said)
@@ -209,7 +209,7 @@ def found(check: Entry, *volumes: Any, nodes: str = "node1 node2") -> Any:
 
 @pytest.mark.parametrize("command", ["destroy", "rebalance", "modify --on-node-add=join"])
 def test_a_volume_that_is_not_there(master: Entry, command: str) -> None:
-    master.replace("cmdlib.pool_state", find_all=lambda client, crew: [found(master)])
+    master.replace("cmdlib.pool_state", find_all=lambda client, agents: [found(master)])
     said = "there is no volume gv0 in the pool of node1"
     master("pool %s gv0" % command, 1, err="Failure: %s\n" % said)
 
@@ -230,7 +230,7 @@ def test_what_is_no_name_of_a_volume(master: Entry, command: str) -> None:
     ],
 )
 def test_nodes_that_will_not_do(master: Entry, command: str, said: str) -> None:
-    master.replace("cmdlib.pool_state", find_all=lambda client, crew: [found(master)])
+    master.replace("cmdlib.pool_state", find_all=lambda client, agents: [found(master)])
     master("pool %s" % command, 1, err="Failure: %s\n" % said)
 
 
@@ -245,7 +245,7 @@ def test_no_pool_at_all(master: Entry, command: str) -> None:
 
 def test_a_volume_that_instances_use_is_not_rebalanced(master: Entry) -> None:
     volume = SimpleNamespace(name="gv0")
-    master.replace("cmdlib.pool_state", find_all=lambda client, crew: [found(master, volume)])
+    master.replace("cmdlib.pool_state", find_all=lambda client, agents: [found(master, volume)])
     master.replace("cmdlib.pool_use", running_on=lambda client, name: ["vm1"])
     said = "instances are running on volume gv0, and a rebalance may damage their images: vm1"
     hint = "shut them down first, or use --force"
@@ -254,7 +254,7 @@ def test_a_volume_that_instances_use_is_not_rebalanced(master: Entry) -> None:
 
 def test_nor_destroyed(master: Entry) -> None:
     volume = SimpleNamespace(name="gv0")
-    master.replace("cmdlib.pool_state", find_all=lambda client, crew: [found(master, volume)])
+    master.replace("cmdlib.pool_state", find_all=lambda client, agents: [found(master, volume)])
     disks = [SimpleNamespace(instance="vm1")]
     master.replace("cmdlib.pool_use", disks_on=lambda client, name: disks)
     said = "volume gv0 has disks of instances: vm1; remove or move these instances first"
@@ -275,7 +275,7 @@ def written(master: Entry) -> list[Settings]:
     """What is written of a volume that has no settings."""
     done: list[Settings] = []
     volume = SimpleNamespace(name="gv0")
-    master.replace("cmdlib.pool_state", find_all=lambda client, crew: [found(master, volume)])
+    master.replace("cmdlib.pool_state", find_all=lambda client, agents: [found(master, volume)])
     master.replace(
         "cmdlib.pool_use",
         read_settings=lambda client: {},
@@ -341,7 +341,7 @@ def test_the_exit_status_tells_whether_the_pool_is_well(
 ) -> None:
     node = {"name": "node1", "offline": False, "peer": peer, "bricks": ["node1:/b"]}
     state = {"nodes": [node], "volumes": [{**VOLUME, **volume}], "others": []}
-    master.replace("cmdlib.pool_state", find_all=lambda client, crew: [])
-    master.replace("cmdlib.pool_state", describe=lambda pools, crew: state)
+    master.replace("cmdlib.pool_state", find_all=lambda client, agents: [])
+    master.replace("cmdlib.pool_state", describe=lambda pools, agents: state)
     master("pool status", status, out=out)
     assert json.loads(master("pool status --json", status, out=None)) == state

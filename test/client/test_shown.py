@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.finding import MARK, Finding, from_json
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
@@ -127,7 +127,7 @@ def test_the_state_of_a_volume_is_told_as_far_as_it_is_known(
 OWN = [Finding.of("GLUSTERD_DOWN", "node2", "down")]
 WHOLE = [*OWN, Finding.of("VOLUME_MISSING", "gv0", "gone")]
 GROUP = {"GANETI_NODE_TAGS_node1": "", "GANETI_NODE_TAGS_node2": ""}
-PARAMS = {told.ENVIRONMENT: json.dumps([{"volume": "gv0"}])}
+PARAMS = {expected_volumes.ENVIRONMENT: json.dumps([{"volume": "gv0"}])}
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ PARAMS = {told.ENVIRONMENT: json.dumps([{"volume": "gv0"}])}
         ("node1", {**PARAMS, **GROUP}, WHOLE),
         ("node2", {**PARAMS, **GROUP}, []),
         ("node2", {**PARAMS, "GANETI_NODE_TAGS_node2": ""}, OWN),
-        ("node2", {**PARAMS, "GANETI_" + told.WHOLE_VARIABLE: "yes"}, []),
-        ("node2", {told.ENVIRONMENT: "[]"}, []),
+        ("node2", {**PARAMS, "GANETI_" + expected_volumes.WHOLE_VARIABLE: "yes"}, []),
+        ("node2", {expected_volumes.ENVIRONMENT: "[]"}, []),
     ],
 )
 def test_each_node_is_told_of_by_one_hook_alone(
@@ -153,7 +153,7 @@ def test_each_node_is_told_of_by_one_hook_alone(
     monkeypatch.setattr(
         hook.logging.handlers, "SysLogHandler", lambda path: hook.logging.NullHandler()
     )
-    monkeypatch.setattr(hook.told, "save", lambda node, params: None)
+    monkeypatch.setattr(hook.expected_volumes, "save", lambda node, params: None)
     monkeypatch.setattr(hook.cluster_config, "load", lambda: SimpleNamespace(used=True))
     monkeypatch.setattr(hook.verify, "look_at_cluster", lambda config: config)
     monkeypatch.setattr(hook.verify, "check_cluster", lambda seen: WHOLE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core.verify import told
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.finding import MARK, Finding
 from ganeti_gluster.errors import PatchRefused
 from ganeti_gluster.patches import cluster_verify
@@ -152,10 +152,12 @@ def test_the_hook_knows_whether_the_master_is_asked_as_well(unit) -> None:
     lu.cfg.GetClusterInfo = lambda: SimpleNamespace(enabled_disk_templates=[])
     assert lu.BuildHooksEnv() == {"CLUSTER_TAGS": ""}
     lu.op.depends = [(-1, [])]
-    assert lu.BuildHooksEnv() == {"CLUSTER_TAGS": "", told.WHOLE_VARIABLE: "yes"}
-    assert told.master_looks({"GANETI_" + told.WHOLE_VARIABLE: "yes"}, "node1")
-    assert told.master_looks({"GANETI_NODE_TAGS_node1": ""}, "node1")
-    assert not told.master_looks({"GANETI_NODE_TAGS_node2": ""}, "node1")
+    assert lu.BuildHooksEnv() == {"CLUSTER_TAGS": "", expected_volumes.WHOLE_VARIABLE: "yes"}
+    assert expected_volumes.master_looks(
+        {"GANETI_" + expected_volumes.WHOLE_VARIABLE: "yes"}, "node1"
+    )
+    assert expected_volumes.master_looks({"GANETI_NODE_TAGS_node1": ""}, "node1")
+    assert not expected_volumes.master_looks({"GANETI_NODE_TAGS_node2": ""}, "node1")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ganeti_gluster.core.pool import copies
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.build import BRICK_SECONDS
-from ganeti_gluster.core.pool.crew import Crew
 from ganeti_gluster.core.pool.healing import HEAL_SECONDS, Healer
 from ganeti_gluster.core.pool.members import CONNECTED, Pool
 from ganeti_gluster.core.pool.post_op_delay import PostOpDelay
@@ -117,16 +117,16 @@ def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
 class BrickMover:
     """The steps by which bricks get to other nodes."""
 
-    def __init__(self, crew: Crew, pool: Pool, nodes: Sequence[str], say: Say) -> None:
-        self._crew = crew
+    def __init__(self, agents: Agents, pool: Pool, nodes: Sequence[str], say: Say) -> None:
+        self._agents = agents
         self._pool = pool
         self._nodes = tuple(nodes)
         self._say = say
-        self._healer = Healer(crew, pool, nodes, say)
+        self._healer = Healer(agents, pool, nodes, say)
 
     @property
     def _gluster(self) -> Gluster:
-        return self._crew.gluster(self._pool.anchor)
+        return self._agents.gluster(self._pool.anchor)
 
     def steps(self, move: BrickMove, *, heal_first: bool) -> list[Step]:
         """Move one brick; `heal_first`: its node answers, and what it has is waited for."""
@@ -164,7 +164,7 @@ class BrickMover:
     def need_others(self, volume: VolumeInfo, brick: VolumeBrick) -> None:
         """See `copies.need_others`; as `MoveRefused`."""
         try:
-            copies.need_others(self._crew, self._pool, self._nodes, volume, brick)
+            copies.need_others(self._agents, self._pool, self._nodes, volume, brick)
         except copies.NotWhole as err:
             raise MoveRefused(
                 "brick %s is not moved: %s" % (brick, err.message), hint=err.hint

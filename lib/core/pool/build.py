@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ganeti_gluster.core.pool import profile
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.place import FORMAT_SECONDS
 from ganeti_gluster.core.pool.shape import Shape
 from ganeti_gluster.core.pool.steps import Say, Step, wait
@@ -20,8 +20,8 @@ VIRT = "virt"
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be: `nodes` have a brick each, in the order of the sets.
+class PoolLayout:
+    """What is built: `nodes` have a brick each, in the order of the sets.
 
     `spares` have the place for one only.  `clients` are further nodes that must reach
     the volume.  `device` is "" where the directory is there already; `owner` is QEMU's
@@ -72,23 +72,23 @@ class VolumeDiffers(GanetiGlusterError):
 
 
 class Build:
-    """The steps to a volume; holds the wish and the ways to the nodes."""
+    """The steps to a volume; holds the layout and the agents of the nodes."""
 
-    def __init__(self, wish: Wish, crew: Crew, say: Say) -> None:
-        self._wish = wish
-        self._crew = crew
+    def __init__(self, layout: PoolLayout, agents: Agents, say: Say) -> None:
+        self._layout = layout
+        self._agents = agents
         self._say = say
 
     def steps(self) -> list[Step]:
         """All of them, in order."""
-        wish = self._wish
+        layout = self._layout
         steps = []
-        if wish.device:
-            for node in (*wish.nodes, *wish.spares):
+        if layout.device:
+            for node in (*layout.nodes, *layout.spares):
                 steps.append(
                     Step(
                         file_system_text(
-                            node, wish.device, wish.directory, wish.wiped.get(node, ())
+                            node, layout.device, layout.directory, layout.wiped.get(node, ())
                         ),
                         partial(self._is_prepared, node),
                         partial(self._prepare, node),
@@ -96,16 +96,16 @@ class Build:
                 )
         return [
             *steps,
-            Step("pool of %s" % ", ".join(wish.members), self._is_joined, self._join),
+            Step("pool of %s" % ", ".join(layout.members), self._is_joined, self._join),
             Step(
-                "volume %s, %s, on %s" % (wish.volume, wish.shape, ", ".join(wish.bricks)),
+                "volume %s, %s, on %s" % (layout.volume, layout.shape, ", ".join(layout.bricks)),
                 self._is_created,
                 self._create,
             ),
             Step("options for VM images", self._is_tuned, self._tune),
-            Step("volume %s started" % wish.volume, self._is_started, self._start),
+            Step("volume %s started" % layout.volume, self._is_started, self._start),
             Step(
-                "volume %s reachable through libgfapi from every node" % wish.volume,
+                "volume %s reachable through libgfapi from every node" % layout.volume,
                 lambda: False,
                 self._try,
             ),
@@ -113,82 +113,82 @@ class Build:
 
     def volume(self) -> VolumeInfo | None:
         """The volume as it is, None if there is none; raises `VolumeDiffers`."""
-        existing = self._gluster.volume(self._wish.volume)
+        existing = self._gluster.volume(self._layout.volume)
         if existing:
-            check_same(existing, self._wish)
+            check_same(existing, self._layout)
         return existing
 
     @property
     def _gluster(self) -> Gluster:
-        return self._crew.gluster(self._wish.anchor)
+        return self._agents.gluster(self._layout.anchor)
 
     def _is_prepared(self, node: str) -> bool:
         return bool(
-            self._crew.one(
-                node, "mounted", directory=self._wish.directory, device=self._wish.device
+            self._agents.one(
+                node, "mounted", directory=self._layout.directory, device=self._layout.device
             )
         )
 
     def _prepare(self, node: str) -> None:
-        self._crew.one(
+        self._agents.one(
             node,
             "prepare",
             timeout=FORMAT_SECONDS,
-            directory=self._wish.directory,
-            device=self._wish.device,
-            wipe=self._wish.wipe,
+            directory=self._layout.directory,
+            device=self._layout.device,
+            wipe=self._layout.wipe,
         )
 
     def _is_joined(self) -> bool:
-        return not unjoined(self._crew, self._wish.members)
+        return not unjoined(self._agents, self._layout.members)
 
     def _join(self) -> None:
-        join(self._crew, self._wish.members, self._say)
+        join(self._agents, self._layout.members, self._say)
 
     def _is_created(self) -> bool:
         return self.volume() is not None
 
     def _create(self) -> None:
-        wish = self._wish
-        force = ["force"] if wish.force else []
+        layout = self._layout
+        force = ["force"] if layout.force else []
         self._gluster.ask(
-            "volume", "create", wish.volume, *wish.shape.words(), *wish.bricks, *force
+            "volume", "create", layout.volume, *layout.shape.words(), *layout.bricks, *force
         )
         if self.volume() is None:
             raise GanetiGlusterError(
-                "glusterd accepted volume %s, but does not have it now" % wish.volume
+                "glusterd accepted volume %s, but does not have it now" % layout.volume
             )
 
     def _wrong_options(self) -> list[profile.Option]:
         volume = self.volume()
-        wish = self._wish
-        wanted = profile.options_for(replicated=wish.shape.replicated, owner=wish.owner)
+        layout = self._layout
+        wanted = profile.options_for(replicated=layout.shape.replicated, owner=layout.owner)
         if volume is None:
             return wanted
         # Those in force, not only those set: defaults may be right.
-        actual = self._gluster.options(wish.volume)
+        actual = self._gluster.options(layout.volume)
         return [difference.option for difference in profile.differences(wanted, actual)]
 
     def _is_tuned(self) -> bool:
         return self.volume() is not None and not self._wrong_options()
 
     def _tune(self) -> None:
-        wish, gluster = self._wish, self._gluster
+        layout, gluster = self._layout, self._gluster
         volume = self.volume()
         wrong = self._wrong_options()
         fixed = [option.name for option in wrong if option.fixed]
         if volume and volume.started and fixed:
             raise VolumeDiffers(
                 "volume %s is running without %s and may already contain images"
-                % (wish.volume, ", ".join(fixed)),
+                % (layout.volume, ", ".join(fixed)),
                 hint="these options can only be set while a volume is empty: create another"
                 " volume",
             )
-        if wish.shape.replicated and not (volume and volume.started):
-            gluster.ask("volume", "set", wish.volume, "group", VIRT)
+        if layout.shape.replicated and not (volume and volume.started):
+            gluster.ask("volume", "set", layout.volume, "group", VIRT)
             wrong = self._wrong_options()
         if wrong:
-            gluster.ask("volume", "set", wish.volume, *profile.set_words(wrong))
+            gluster.ask("volume", "set", layout.volume, *profile.set_words(wrong))
         left = self._wrong_options()
         if left:
             raise GanetiGlusterError(
@@ -204,41 +204,41 @@ class Build:
         volume = self.volume()
         if volume and volume.started:
             # Bricks that are down are started; those that run are left alone.
-            self._gluster.ask("volume", "start", self._wish.volume, "force")
+            self._gluster.ask("volume", "start", self._layout.volume, "force")
         else:
-            self._gluster.ask("volume", "start", self._wish.volume)
-        wait("bricks of %s" % self._wish.volume, self._offline, seconds=BRICK_SECONDS)
+            self._gluster.ask("volume", "start", self._layout.volume)
+        wait("bricks of %s" % self._layout.volume, self._offline, seconds=BRICK_SECONDS)
 
     def _offline(self) -> str:
-        return offline_bricks(self._gluster, self._wish.volume)
+        return offline_bricks(self._gluster, self._layout.volume)
 
     def _try(self) -> None:
-        wish = self._wish
-        arguments = {"volume": wish.volume, "servers": list(wish.nodes)}
-        nodes = dict.fromkeys((*wish.members, *wish.clients))
-        self._crew.all("try-volume", dict.fromkeys(nodes, arguments))
+        layout = self._layout
+        arguments = {"volume": layout.volume, "servers": list(layout.nodes)}
+        nodes = dict.fromkeys((*layout.members, *layout.clients))
+        self._agents.all("try-volume", dict.fromkeys(nodes, arguments))
 
 
-def check_same(volume: VolumeInfo, wish: Wish) -> None:
+def check_same(volume: VolumeInfo, layout: PoolLayout) -> None:
     """Raise `VolumeDiffers` if the volume has another shape or other bricks."""
-    if Shape.of(volume) != wish.shape:
+    if Shape.of(volume) != layout.shape:
         raise VolumeDiffers(
             "volume %s already exists, but is %s, not %s"
-            % (volume.name, Shape.of(volume), wish.shape),
+            % (volume.name, Shape.of(volume), layout.shape),
             hint="choose another name",
         )
     bricks = [str(brick) for brick in volume.bricks]
-    if bricks[: len(wish.bricks)] != wish.bricks:
+    if bricks[: len(layout.bricks)] != layout.bricks:
         raise VolumeDiffers(
             "volume %s already exists, with the bricks %s" % (volume.name, ", ".join(bricks)),
             hint="choose another name; `gnt-gluster pool status` shows the existing volumes",
         )
 
 
-def unjoined(crew: Crew, members: Sequence[str]) -> str:
+def unjoined(agents: Agents, members: Sequence[str]) -> str:
     """What lacks for all members to see all as "Peer in Cluster (Connected)"."""
     for node in members:
-        peers = crew.gluster(node).peers()
+        peers = agents.gluster(node).peers()
         for other in members:
             if other != node and not _sees(peers, other):
                 return "%s does not see %s as Peer in Cluster (Connected)" % (node, other)
@@ -249,29 +249,29 @@ def _sees(peers: Sequence[Peer], name: str) -> bool:
     return any(name in peer.names and peer.sound for peer in peers)
 
 
-def join(crew: Crew, members: Sequence[str], say: Say) -> None:
+def join(agents: Agents, members: Sequence[str], say: Say) -> None:
     """Make one trusted pool of the members, and wait until all see all.
 
     The first one probes the others; a second one then probes the first, since only a
     probe by its name tells the others that name.
     """
     first = members[0]
-    known = crew.gluster(first).peers()
+    known = agents.gluster(first).peers()
     for node in members[1:]:
         if not any(node in peer.names for peer in known):
-            crew.gluster(first).ask("peer", "probe", node)
+            agents.gluster(first).ask("peer", "probe", node)
             say("  %s: probed" % node)
     if len(members) > 1:
         wait(
             "pool",
             lambda: (
-                "" if any(peer.sound for peer in crew.gluster(members[1]).peers()) else "probing"
+                "" if any(peer.sound for peer in agents.gluster(members[1]).peers()) else "probing"
             ),
             seconds=PEER_SECONDS,
         )
-        if not any(first in peer.names for peer in crew.gluster(members[1]).peers()):
-            crew.gluster(members[1]).ask("peer", "probe", first)
-    wait("pool", partial(unjoined, crew, members), seconds=PEER_SECONDS, say=say)
+        if not any(first in peer.names for peer in agents.gluster(members[1]).peers()):
+            agents.gluster(members[1]).ask("peer", "probe", first)
+    wait("pool", partial(unjoined, agents, members), seconds=PEER_SECONDS, say=say)
 
 
 def offline_bricks(gluster: Gluster, name: str) -> str:

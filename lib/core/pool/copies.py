@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import VolumeBrick, VolumeInfo
@@ -22,7 +22,7 @@ class NotWhole(GanetiGlusterError):
 
 
 def need_others(
-    crew: Crew, pool: Pool, nodes: Sequence[str], volume: VolumeInfo, brick: VolumeBrick
+    agents: Agents, pool: Pool, nodes: Sequence[str], volume: VolumeInfo, brick: VolumeBrick
 ) -> None:
     """Raise `NotWhole` unless the other bricks of a brick's set have all that it has.
 
@@ -38,7 +38,7 @@ def need_others(
                 "no node can report what brick %s knows about the other bricks" % other,
                 hint="make sure that its node answers",
             )
-        behind = crew.one(
+        behind = agents.one(
             node, "behind", timeout=BEHIND_SECONDS, brick=other.path, volume=volume.name
         )
         for name, count in behind.items():
@@ -50,7 +50,7 @@ def need_others(
             % (", ".join(late), brick),
             hint=_hint(volume, brick),
         )
-    images = crew.one(
+    images = agents.one(
         pool.anchor,
         "unreadable",
         timeout=READ_SECONDS,

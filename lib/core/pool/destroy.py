@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.core.pool.steps import Step
 from ganeti_gluster.errors import GanetiGlusterError
@@ -43,7 +43,7 @@ def check_images(name: str, images: Sequence[str]) -> None:
 
 
 def steps(
-    crew: Crew,
+    agents: Agents,
     pool: Pool,
     volume: VolumeInfo,
     nodes: Sequence[str],
@@ -60,7 +60,7 @@ def steps(
     only template; and once more when nobody can write there, after which there is no way
     back.
     """
-    gluster = crew.gluster(pool.anchor)
+    gluster = agents.gluster(pool.anchor)
 
     def state() -> VolumeInfo | None:
         return gluster.volume(volume.name)
@@ -86,7 +86,7 @@ def steps(
             )
 
     def discard(node: str, brick: VolumeBrick) -> None:
-        crew.one(
+        agents.one(
             node,
             "discard",
             timeout=DISCARD_SECONDS,
@@ -97,7 +97,7 @@ def steps(
 
     def is_discarded(node: str, brick: VolumeBrick) -> bool:
         directory, name = os.path.split(brick.path)
-        return not crew.one(node, "place", directory=directory, volume=name).brick_exists
+        return not agents.one(node, "place", directory=directory, volume=name).brick_exists
 
     in_order = [
         Step("volume %s is not in use" % volume.name, lambda: False, unused),
@@ -118,9 +118,9 @@ def steps(
     return [*in_order, Step("volume %s deleted" % volume.name, lambda: state() is None, delete)]
 
 
-def dissolve(crew: Crew, pool: Pool, volume: VolumeInfo) -> Step:
+def dissolve(agents: Agents, pool: Pool, volume: VolumeInfo) -> Step:
     """The members leave the pool, unless another volume than this one still needs it."""
-    gluster = crew.gluster(pool.anchor)
+    gluster = agents.gluster(pool.anchor)
 
     def needed_or_gone() -> bool:
         others = [each for each in gluster.volumes() if each.name != volume.name]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ganeti_gluster.core.pool import members
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.members import CONNECTED, Pool
 from ganeti_gluster.core.pool.post_op_delay import PostOpDelay
 from ganeti_gluster.core.pool.profile import normal
@@ -90,8 +90,8 @@ class _Progress:
 class Healer:
     """Waits for heals of the volumes of a pool; `nodes` are those that can be told things."""
 
-    def __init__(self, crew: Crew, pool: Pool, nodes: Sequence[str], say: Say) -> None:
-        self._crew = crew
+    def __init__(self, agents: Agents, pool: Pool, nodes: Sequence[str], say: Say) -> None:
+        self._agents = agents
         self._pool = pool
         self._nodes = tuple(nodes)
         self.say = say
@@ -99,7 +99,7 @@ class Healer:
     @property
     def gluster(self) -> Gluster:
         """The gluster command of a node of the pool."""
-        return self._crew.gluster(self._pool.anchor)
+        return self._agents.gluster(self._pool.anchor)
 
     def heal(self, volume: str, node: str = "", path: str = "") -> None:
         """Wait until nothing of a volume is behind, and the brick named is complete.
@@ -136,7 +136,7 @@ class Healer:
         # Read anew: a node may have become a member since this command began.
         pool = members.read(self.gluster, self._pool.anchor, self._pool.addresses)
         nodes = [node for node in self._nodes if pool.state(node) == CONNECTED]
-        ended, errors = self._crew.try_all("end-self-heal", {node: {} for node in nodes})
+        ended, errors = self._agents.try_all("end-self-heal", {node: {} for node in nodes})
         self.say(
             "  stopped: %s"
             % (", ".join(node for node in ended if ended[node]) or "none was running")
@@ -175,7 +175,7 @@ class Healer:
         return self._count(node, path), 0
 
     def _count(self, node: str, path: str) -> int:
-        answer = self._crew.one(node, "count", timeout=COUNT_SECONDS, brick=path)
+        answer = self._agents.one(node, "count", timeout=COUNT_SECONDS, brick=path)
         return int(answer.get("files", 0))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandFailed
 from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, Peer, VolumeBrick, VolumeInfo
@@ -88,7 +88,7 @@ def read(gluster: Gluster, anchor: str, addresses: Mapping[str, str]) -> Pool:
     )
 
 
-def find_all(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> list[Pool]:
+def find_all(agents: Agents, nodes: Sequence[str], addresses: Mapping[str, str]) -> list[Pool]:
     """The pools that the nodes are in, each as the first of its members sees it.
 
     Raises `GanetiGlusterError` if none is in one.
@@ -99,7 +99,7 @@ def find_all(crew: Crew, nodes: Sequence[str], addresses: Mapping[str, str]) -> 
         if any(pool.uuid(node) for pool in pools):
             continue
         try:
-            pool = read(crew.gluster(node), node, addresses)
+            pool = read(agents.gluster(node), node, addresses)
         except (GlusterFailed, CommandFailed) as err:
             reasons.append("%s: %s" % (node, err))
             continue
@@ -126,7 +126,7 @@ def with_node(pools: Sequence[Pool], *nodes: str) -> Pool:
 
 
 def ready_spares(
-    crew: Crew, pool: Pool, volume: VolumeInfo, nodes: Sequence[str], directory: str
+    agents: Agents, pool: Pool, volume: VolumeInfo, nodes: Sequence[str], directory: str
 ) -> list[str]:
     """Those of the nodes that could take a brick of the volume at once.
 
@@ -134,5 +134,5 @@ def ready_spares(
     """
     candidates = pool.without_brick(volume, nodes)
     arguments = {"directory": directory, "volume": volume.name}
-    answers, _ = crew.try_all("ready", dict.fromkeys(candidates, arguments))
+    answers, _ = agents.try_all("ready", dict.fromkeys(candidates, arguments))
     return [node for node in candidates if answers.get(node)]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from ganeti_gluster.core.pool import members
-from ganeti_gluster.core.pool.crew import Crew
+from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.members import CONNECTED, Pool
 from ganeti_gluster.core.pool.steps import PAUSE, Say
 
@@ -20,7 +20,7 @@ from ganeti_gluster.core.pool.steps import PAUSE, Say
 NOTICE_SECONDS = 10.0
 
 
-def notice(crew: Crew, pool: Pool, node: str, nodes: Sequence[str], say: Say) -> Pool:
+def notice(agents: Agents, pool: Pool, node: str, nodes: Sequence[str], say: Say) -> Pool:
     """The pool as it is once its members have noticed that a node does not answer.
 
     No-op if it answers, or is known to be gone.  `nodes` are those that can be told
@@ -28,19 +28,19 @@ def notice(crew: Crew, pool: Pool, node: str, nodes: Sequence[str], say: Say) ->
     """
     if pool.state(node) != CONNECTED or node == pool.anchor:
         return pool
-    reason = crew.one(pool.anchor, "reach", server=node)
+    reason = agents.one(pool.anchor, "reach", server=node)
     if not reason:
         return pool
     say("%s does not answer (%s): closing glusterd's remaining connections" % (node, reason))
     peer = pool.peer(node)
     servers = sorted({node, pool.addresses.get(node, node), *(peer.names if peer else ())})
     tell = [name for name in nodes if name != node and pool.state(name) == CONNECTED]
-    _, errors = crew.try_all("end-connections", {name: {"servers": servers} for name in tell})
+    _, errors = agents.try_all("end-connections", {name: {"servers": servers} for name in tell})
     for name, error in errors.items():
         say("  %s: %s" % (name, error))
     end = time.monotonic() + NOTICE_SECONDS
     while True:
-        now = members.read(crew.gluster(pool.anchor), pool.anchor, pool.addresses)
+        now = members.read(agents.gluster(pool.anchor), pool.anchor, pool.addresses)
         if now.state(node) != CONNECTED or time.monotonic() + PAUSE > end:
             return now
         time.sleep(PAUSE)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ganeti_gluster.core.pool.crew import CrewFailed
+from ganeti_gluster.core.pool.agents import AgentFailed
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandFailed
 from ganeti_gluster.tools.gluster_cli import GlusterFailed
@@ -86,7 +86,7 @@ def wait(
     while True:
         try:
             last = problem()
-        except (GlusterFailed, CommandFailed, CrewFailed) as err:
+        except (GlusterFailed, CommandFailed, AgentFailed) as err:
             last = str(err)
         if not last:
             return

@@ -40,7 +40,7 @@ def shape(*, arbiter: bool = False, disperse: int = 0) -> VolumeInfo:
     )  # fmt: skip
 
 
-class Crew:
+class Agents:
     """Nodes whose bricks know others to be behind, and images that some brick alone has."""
 
     def __init__(self, blames: dict[str, dict[str, int]], unreadable: list[str] | None = None):
@@ -92,9 +92,9 @@ def pool() -> Pool:
     return Pool("node1", "uuid-node1", tuple(peers), (shape(),), {})
 
 
-def need(crew: Crew, info: VolumeInfo | None = None, nodes: list[str] | None = None) -> None:
+def need(agents: Agents, info: VolumeInfo | None = None, nodes: list[str] | None = None) -> None:
     """Give up the brick of node2."""
-    found: Any = crew
+    found: Any = agents
     copies.need_others(
         found,
         pool(),
@@ -105,9 +105,9 @@ def need(crew: Crew, info: VolumeInfo | None = None, nodes: list[str] | None = N
 
 
 def test_bricks_that_have_all_are_enough() -> None:
-    crew = Crew({"node1": {"node2": 300}, "node3": {"node2": 300}})  # since it is away
-    need(crew)
-    assert crew.asked == [("node1", "behind"), ("node3", "behind"), ("node1", "unreadable")]
+    agents = Agents({"node1": {"node2": 300}, "node3": {"node2": 300}})  # since it is away
+    need(agents)
+    assert agents.asked == [("node1", "behind"), ("node3", "behind"), ("node1", "unreadable")]
 
 
 @pytest.mark.parametrize("arbiter", [False, True])
@@ -129,62 +129,62 @@ def test_what_is_behind_on_the_others_may_be_good_on_it_alone(
     with pytest.raises(
         NotWhole, match="the remaining bricks are not healed: " + pattern
     ) as caught:
-        need(Crew(blames), shape(arbiter=arbiter))
+        need(Agents(blames), shape(arbiter=arbiter))
     assert "start node node2, so that the others are healed from its brick" in caught.value.hint
 
 
 def test_an_image_that_cannot_be_read_without_it_stays_on_it() -> None:
     images = ["ganeti/%d (Input/output error)" % number for number in range(5)]
     with pytest.raises(NotWhole, match=r"5 images cannot be read without .*, ganeti/2 .*, \.\.\."):
-        need(Crew({}, images))
+        need(Agents({}, images))
 
 
 def test_a_disperse_set_blames_nobody_and_is_read() -> None:
-    crew = Crew({"node1": {"node3": 1}})
-    need(crew, shape(disperse=3))
-    assert crew.asked == [("node1", "unreadable")]
+    agents = Agents({"node1": {"node3": 1}})
+    need(agents, shape(disperse=3))
+    assert agents.asked == [("node1", "unreadable")]
 
 
 def test_a_brick_that_nobody_can_ask_is_not_relied_on() -> None:
     with pytest.raises(NotWhole, match="no node can report what brick node3:"):
-        need(Crew({}), nodes=["node1"])
+        need(Agents({}), nodes=["node1"])
 
 
 # -- moves --------------------------------------------------------------------------------
 
 
-def mover(crew: Crew, monkeypatch: pytest.MonkeyPatch, nodes: list[str] = NODES) -> BrickMover:
+def mover(agents: Agents, monkeypatch: pytest.MonkeyPatch, nodes: list[str] = NODES) -> BrickMover:
     monkeypatch.setattr(steps.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(brick_moves, "BRICK_SECONDS", 0.01)
-    found: Any = crew
-    return BrickMover(found, pool(), nodes, lambda line: crew.asked.append(line))
+    found: Any = agents
+    return BrickMover(found, pool(), nodes, lambda line: agents.asked.append(line))
 
 
 MOVE = BrickMove("gv0", brick("node2"), "node4", PATH)
 
 
 def test_a_brick_is_not_moved_while_the_others_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    crew = Crew({"node3": {"node1": 12}})
-    move = mover(crew, monkeypatch).steps(MOVE, heal_first=False)[0]
+    agents = Agents({"node3": {"node1": 12}})
+    move = mover(agents, monkeypatch).steps(MOVE, heal_first=False)[0]
     with pytest.raises(MoveRefused, match="is not moved: the remaining bricks are not healed"):
         move.do()
-    assert not [words for words in crew.asked if "replace-brick" in str(words)]
+    assert not [words for words in agents.asked if "replace-brick" in str(words)]
 
 
 @pytest.mark.parametrize("starts", [True, False])
 def test_a_brick_that_does_not_run_is_started_and_healed_from(
     monkeypatch: pytest.MonkeyPatch, starts: bool
 ) -> None:
-    crew = Crew({})
-    crew.down, crew.starts = {"node2"}, starts
+    agents = Agents({})
+    agents.down, agents.starts = {"node2"}, starts
     healed: list[str] = []
-    found = mover(crew, monkeypatch)
+    found = mover(agents, monkeypatch)
     monkeypatch.setattr(found, "heal", healed.append)
     found.steps(MOVE, heal_first=True)[0].do()
-    assert crew.asked[0] == "start gv0 force"
+    assert agents.asked[0] == "start gv0 force"
     assert healed == (["gv0"] if starts else [])
     if not starts:
-        assert "is not running and cannot be started" in crew.asked[-1]
+        assert "is not running and cannot be started" in agents.asked[-1]
 
 
 # -- what a brick knows ---------------------------------------------------------------------

@@ -17,7 +17,7 @@ ID = "9f7e4e2c-7f3f-4a9e-a6cf-7f1f1f0a5b3d"
 
 
 class Cluster:
-    """A cluster with one volume: crew and glusterd, and what was done to them."""
+    """A cluster with one volume: agents and glusterd, and what was done to them."""
 
     def __init__(self) -> None:
         self.done: list[str] = []

@@ -31,7 +31,7 @@ def peers():
 
 
 class Healing:
-    """A gluster whose backlog shrinks, and a crew that counts files.
+    """A gluster whose backlog shrinks, and agents that count files.
 
     Each look takes `look_seconds` on the clock of the test.
     """

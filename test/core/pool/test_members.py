@@ -55,10 +55,10 @@ class Nodes:
 
 
 def test_members_of_a_pool_that_is_known_are_not_asked():
-    crew = Nodes()
-    pools = members.find_all(crew, NODES, ADDRESSES)
+    agents = Nodes()
+    pools = members.find_all(agents, NODES, ADDRESSES)
     assert [pool.anchor for pool in pools] == ["node1", "node2"]
-    assert crew.asked == ["node1", "node2", "node4", "node5"]
+    assert agents.asked == ["node1", "node2", "node4", "node5"]
 
 
 def test_which_pool_is_meant():

@@ -19,7 +19,7 @@ def peers(*, down=()):
 
 
 class Stub:
-    """A crew of which one node does not answer; its members notice when told, or never."""
+    """Agents of which one does not answer; the members notice when told, or never."""
 
     def __init__(self, reason, *, notices=True):
         self.reason, self.notices = reason, notices

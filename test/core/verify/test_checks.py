@@ -13,8 +13,8 @@ import pytest
 
 from ganeti_gluster.core.image import ImageInfo
 from ganeti_gluster.core.pool import profile
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify import facts as f
-from ganeti_gluster.core.verify import told
 from ganeti_gluster.core.verify.backlog import update
 from ganeti_gluster.core.verify.codes import CODES, ERROR, WARNING
 from ganeti_gluster.core.verify.finding import Finding, from_json, ordered
@@ -482,15 +482,18 @@ def test_facts_and_findings_go_through_json() -> None:
 def test_what_a_node_was_told(tmp_path) -> None:
     path = str(tmp_path / "d" / "volumes.json")
     params = [{"volume": "gv0", "host": "a,b", "port": 24007, "access": "userspace"}] * 2
-    plain = told.plain(params)
+    plain = expected_volumes.plain(params)
     assert plain == [{"volume": "gv0", "host": "a,b", "port": 24007}]
-    assert told.load("node1", path) == []
-    told.save("node1", plain, path)
-    told.save("node2", [], path)
-    assert (told.load("node1", path), told.load("node2", path)) == (plain, [])
-    assert [spec.name for spec in told.specs([*plain, {"volume": "-"}])] == ["gv0"]
+    assert expected_volumes.load("node1", path) == []
+    expected_volumes.save("node1", plain, path)
+    expected_volumes.save("node2", [], path)
+    assert (expected_volumes.load("node1", path), expected_volumes.load("node2", path)) == (
+        plain,
+        [],
+    )
+    assert [spec.name for spec in expected_volumes.specs([*plain, {"volume": "-"}])] == ["gv0"]
     Path(path).write_text("[")
-    assert told.load("node1", path) == []
+    assert expected_volumes.load("node1", path) == []
 
 
 def test_errors_come_first_and_nothing_twice() -> None:

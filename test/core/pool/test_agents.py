@@ -8,7 +8,7 @@ import json
 import pytest
 
 from ganeti_gluster.core.pool import agent
-from ganeti_gluster.core.pool.crew import RESULTS, Crew
+from ganeti_gluster.core.pool.agents import RESULTS, Agents
 from ganeti_gluster.core.pool.facts import CandidateFacts, PlaceFacts
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandResult
@@ -24,7 +24,7 @@ def ask(verb, *, stdout="", stderr="", exit_code=0):
             return CommandResult((), 0, json.dumps({"result": True}) + "\n", "")
         return CommandResult((), exit_code, stdout, stderr)
 
-    answers, errors = Crew(channel).try_all(verb, {"good": {}, "bad": {}})
+    answers, errors = Agents(channel).try_all(verb, {"good": {}, "bad": {}})
     assert "good" in {**answers, **errors}
     return answers.get("bad"), errors.get("bad")
 
@@ -81,4 +81,4 @@ def test_one_node_is_asked_by_itself():
         return CommandResult((), 0, '{"result": {"path": 5}}', "")
 
     with pytest.raises(GanetiGlusterError, match="cannot place: node1: its answer is not under"):
-        Crew(channel).one("node1", "place")
+        Agents(channel).one("node1", "place")

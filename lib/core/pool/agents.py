@@ -1,4 +1,4 @@
-"""The nodes that work for the pool, whatever the way to them."""
+"""The pool's agents on the nodes, whatever the way to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ganeti_gluster.tools.command import CommandFailed, CommandResult
 from ganeti_gluster.tools.decode import Count, Name, NotUnderstood, Sentence
 from ganeti_gluster.tools.gluster_cli import Gluster
 
-#: Seconds a node has for what it was told, beyond the time that the work itself may take.
+#: Seconds that a node has beyond the time that the work itself may take.
 GRACE = 30.0
 
 #: What each verb of the agent answers.
@@ -35,8 +35,8 @@ RESULTS: dict[str, Any] = {
 }
 
 
-class CrewFailed(GanetiGlusterError):
-    """Some nodes did not do what they were told; `reasons` by node."""
+class AgentFailed(GanetiGlusterError):
+    """The agents of some nodes failed; `reasons` by node."""
 
     def __init__(self, what: str, reasons: Mapping[str, str], *, hint: str = "") -> None:
         said = "; ".join("%s: %s" % pair for pair in reasons.items())
@@ -52,23 +52,23 @@ class Channel(Protocol):
     ) -> CommandResult: ...  # pragma: no cover
 
 
-class Crew:
-    """Has the agent's verbs done on nodes, on all of them at the same time."""
+class Agents:
+    """Runs a verb of the agent on nodes, on all of them at the same time."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
     def one(self, node: str, verb: str, *, timeout: float = 60, **arguments: Any) -> Any:
-        """Have a node do something, and return its answer; raises `CrewFailed`."""
+        """Have a node do something, and return its answer; raises `AgentFailed`."""
         return self.all(verb, {node: arguments}, timeout=timeout)[node]
 
     def all(
         self, verb: str, arguments: Mapping[str, Mapping[str, Any]], *, timeout: float = 60
     ) -> dict[str, Any]:
-        """Have each node do it with its arguments; raises `CrewFailed` if one did not."""
+        """Have each node do it with its arguments; raises `AgentFailed` if one did not."""
         answers, errors = self.try_all(verb, arguments, timeout=timeout)
         if errors:
-            raise CrewFailed("cannot %s" % verb, errors)
+            raise AgentFailed("cannot %s" % verb, errors)
         return answers
 
     def try_all(
