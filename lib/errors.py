@@ -33,6 +33,13 @@ def in_words(err: GanetiGlusterError | OSError) -> str:
     return "%s: %s" % (err.filename, err.strerror) if err.filename else err.strerror
 
 
+def before(cause: BaseException | None) -> str:
+    """The beginning of a sentence that tells what went wrong first, "" if that has no words."""
+    if isinstance(cause, GanetiGlusterError):
+        return "%s; and " % cause.message
+    return "%s; and " % in_words(cause) if isinstance(cause, OSError) else ""
+
+
 class PatchRefused(Exception):
     """Why a module of Ganeti is left as it is; never raised to a caller of Ganeti's."""
 

@@ -284,8 +284,8 @@ class _Undo:
             pass
         except OSError as err:
             raise errors.IncompleteImage(
-                "image %s is incomplete and could not be removed (%s)"
-                % (self._path, err.strerror),
+                "%simage %s is incomplete and could not be removed (%s)"
+                % (errors.before(value), self._path, err.strerror),
                 path=self._path,
                 hint="remove it when volume %s is healthy again" % self._volume.name,
             ) from value
@@ -343,8 +343,8 @@ def _shrink_back(volume: Volume, path: str, old: int, wanted: int, cause: BaseEx
                 file.truncate(old)
     except OSError as err:
         raise errors.IncompleteImage(
-            "image %s may have been grown only in part, and its old size could not be restored"
-            " (%s)" % (path, err.strerror),
+            "%simage %s may have been grown only in part, and its old size could not be restored"
+            " (%s)" % (errors.before(cause), path, err.strerror),
             path=path,
             hint="grow it again when its volume is healthy",
         ) from cause

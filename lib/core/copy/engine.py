@@ -22,6 +22,7 @@ from ganeti_gluster.errors import (
     CopyFailed,
     GanetiGlusterError,
     IncompleteImage,
+    before,
 )
 
 DEFAULT_THREADS = 8
@@ -149,11 +150,15 @@ def _take_back(target: Target, cause: BaseException) -> bool:
     """Remove what was made; whether nothing is left of the copy."""
     if isinstance(cause, StillRunning):
         raise IncompleteImage(
-            "%s is incomplete: a write to it has not finished" % target.name,
+            "%s%s is incomplete: a write to it has not finished"
+            % (before(cause.__context__), target.name),
             path=target.name,
             hint="remove it when its storage is available again",
         ) from cause
-    return target.abort()
+    try:
+        return target.abort()
+    except IncompleteImage as err:
+        raise IncompleteImage(before(cause) + err.message, path=err.path, hint=err.hint) from cause
 
 
 def _failure(run: _Run, err: OSError, gone: bool) -> GanetiGlusterError:

@@ -209,8 +209,8 @@ class NewImage:
             pass
         except OSError as err:
             raise IncompleteImage(
-                "%s%s is incomplete and could not be removed (%s)"
-                % (self.name, PARTIAL, err.strerror),
+                "%s is incomplete and could not be removed (%s)"
+                % (describe(self._volume, self._partial), err.strerror),
                 path=self._partial,
                 hint="copy to it again when volume %s is healthy" % self._volume.name,
             ) from err

@@ -176,6 +176,31 @@ def test_what_reads_back_differently_is_noticed_and_removed(sparse):
     assert target.calls == ["open", "sync", "abort"]
 
 
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "Input/output error; and memory.partial"),
+        (Stalled("nothing was copied for 300 s"), "nothing was copied for 300 s; and memory"),
+        (KeyboardInterrupt(), "memory.partial is incomplete"),
+    ],
+)
+def test_what_cannot_be_removed_is_told_with_what_went_wrong_first(sparse, failure, told):
+    target = Memory()
+
+    def failing(size):
+        raise failure
+
+    def abort():
+        raise IncompleteImage("memory.partial is incomplete", path="x", hint="look at it")
+
+    target.sync, target.abort = failing, abort
+    with FileSource(str(sparse)) as source, pytest.raises(IncompleteImage) as caught:
+        copy(source, target)
+    assert caught.value.message.startswith(told)
+    assert (caught.value.path, caught.value.hint) == ("x", "look at it")
+    assert caught.value.__cause__ is failure
+
+
 def test_a_source_that_ends_early_is_an_error(tmp_path):
     source = Memory(bytes(100))
     source.size = 200
