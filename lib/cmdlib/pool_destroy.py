@@ -11,6 +11,7 @@ from ganeti_gluster.core.pool import destroy
 from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.steps import Step
 from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
 
@@ -20,15 +21,25 @@ def plan(name: str, client: Any, agents: Agents, *, force: bool) -> tuple[list[S
     Raises `VolumeInUse` while an instance has a disk there, whatever `force`, and so do the
     steps.
 
-    Images without an instance, or a volume that does not tell of its images, are
-    refused too, unless `force`.
+    So are images of instances whose disks Ganeti looks for elsewhere, if the volume tells
+    of its images.  One that does not, and images without an instance, are refused unless
+    `force`.
     """
 
     def unused() -> None:
         destroy.check_instances(name, {disk.instance for disk in pool_use.disks_on(client, name)})
         now = agents.gluster(managed.pool.anchor).volume(name)
-        if not force and now is not None:
-            destroy.check_images(name, _images(now))
+        if now is None:
+            return
+        try:
+            images = _images(now)
+        except (GanetiGlusterError, OSError):
+            if not force:
+                raise
+            return
+        destroy.check_owners(name, images, pool_use.instances(client))
+        if not force:
+            destroy.check_images(name, images)
 
     managed = pool_state.find_volume(client, agents, name)
     volume = managed.pool.volume(name)

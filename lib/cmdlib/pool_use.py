@@ -24,6 +24,11 @@ def disks_on(client: Any, volume: str) -> list[Disk]:
     return [disk for disk in cluster_config.load(client).disks if disk.volume == volume]
 
 
+def instances(client: Any) -> dict[str, str]:
+    """The names of all instances by their UUIDs."""
+    return dict(client.QueryInstances([], ["uuid", "name"], False))
+
+
 def running_on(client: Any, volume: str) -> list[str]:
     """The instances with a disk on a volume that are meant to run."""
     up = {

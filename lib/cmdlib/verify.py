@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -59,7 +59,7 @@ class Look:
     """All that was seen: nodes that told, why others did not, volumes and their images.
 
     `silent` has the reasons of nodes that told nothing, `strange` of those that told
-    what is not understood.
+    what is not understood, and `elsewhere` the volumes of images that lack on their own.
     """
 
     config: ClusterConfig
@@ -70,6 +70,7 @@ class Look:
     images: Mapping[str, ImageFacts]
     problems: tuple[str, ...]
     waiting: Mapping[str, float]
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 def look_at_cluster(config: ClusterConfig | None = None) -> Look:
@@ -87,6 +88,7 @@ def look_at_cluster(config: ClusterConfig | None = None) -> Look:
         raise answers["nodes"].error
     asked: Answers = answers.pop("nodes").value
     volumes, images, problems = look_at_volumes(config, asked.nodes, answers)
+    other, trouble = look_elsewhere(config, images)
     return Look(
         config,
         asked.nodes,
@@ -94,8 +96,9 @@ def look_at_cluster(config: ClusterConfig | None = None) -> Look:
         asked.strange,
         volumes,
         images,
-        problems,
+        (*problems, *trouble),
         _waiting(volumes),
+        other,
     )
 
 
@@ -160,6 +163,36 @@ def look_at_volumes(
             volumes[name] = replace(facts, split=name_pieces(facts, nodes))
             images[name] = _with_gfids(config, images[name])
     return volumes, images, tuple(problems)
+
+
+def look_elsewhere(
+    config: ClusterConfig, images: Mapping[str, ImageFacts]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The volumes of images that are not where the configuration has them, and problems.
+
+    Whoever changes the template's volume leaves images behind; they must not be taken for
+    lost.  Where nothing is missing nothing is asked.
+    """
+    missing = {
+        disk.path: disk.volume
+        for disk in config.disks
+        if disk.volume in images
+        and all(image.path != disk.path for image in images[disk.volume].images)
+    }
+    if not missing:
+        return {}, ()
+    there = {
+        image.path: name
+        for name, facts in images.items()
+        for image in facts.images
+        if image.path in missing and missing[image.path] != name
+    }
+    rest = [path for path in missing if path not in there]
+    job = partial(gather_volume.elsewhere, rest, list(images))
+    answer = look({"other volumes": job}, seconds=gather_volume.LIST_SECONDS)["other volumes"]
+    if answer.error:
+        return there, ("other volumes: %s" % answer.error,)
+    return {**there, **answer.value}, ()
 
 
 def _look_at_contents(
@@ -294,7 +327,11 @@ def _check(seen: Look) -> Iterable[Finding]:
         )
         if images is not None:
             yield from check_images(
-                images, config.disks, now=time.time(), volume_whole=_is_whole(volume.info)
+                images,
+                config.disks,
+                now=time.time(),
+                volume_whole=_is_whole(volume.info),
+                elsewhere=seen.elsewhere,
             )
     yield from check_exports(list(seen.nodes.values()), export_keys(config.specs, config.disks))
 

@@ -57,12 +57,17 @@ def status_words(degraded: bool | None, *, faulty: bool, unknown: bool) -> str:
     return "*DEGRADED*" if degraded else "ok"
 
 
+def check_group(module: Any) -> None:
+    """Raise `PatchRefused` where `extend_verify_disks` could not extend a module."""
+    if getattr(getattr(module, "LUGroupVerifyDisks", None), "Exec", None) is None:
+        raise PatchRefused("LUGroupVerifyDisks is not as expected")
+
+
 def extend_verify_disks(module: Any) -> None:
     """Let `gnt-cluster verify-disks` warn of gluster disks (`ganeti.cmdlib.group`)."""
-    unit: Any = getattr(module, "LUGroupVerifyDisks", None)
-    original = getattr(unit, "Exec", None)
-    if original is None:
-        raise PatchRefused("LUGroupVerifyDisks is not as expected")
+    check_group(module)
+    unit = module.LUGroupVerifyDisks
+    original = unit.Exec
     constants = module.constants
 
     def Exec(self: Any, feedback_fn: Any) -> Any:

@@ -233,7 +233,9 @@ def test_a_volume_that_is_stopped_missing_or_without_quorum(cluster: Cluster, im
     )
     missing = Fault(
         "node1",
-        "gnt-cluster modify -D gluster:volume=gone",
+        # It is refused while the plugin is there.
+        "gnt-gluster plugin disable; gnt-cluster modify -D gluster:volume=gone;"
+        " gnt-gluster plugin enable",
         "gnt-cluster modify -D gluster:volume=gv0",
         {("ERROR", "VOLUME_MISSING", "gone"), *unreachable(cluster)},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from ganeti_gluster.core.pool.agents import Agents
@@ -28,6 +28,26 @@ def check_instances(name: str, instances: Collection[str]) -> None:
         raise VolumeInUse(
             "volume %s has disks of instances: %s" % (name, ", ".join(sorted(instances))),
             hint="remove or move these instances first",
+        )
+
+
+def check_owners(name: str, images: Sequence[str], instances: Mapping[str, str]) -> None:
+    """Raise `VolumeInUse` if instances have images there that Ganeti looks for elsewhere.
+
+    `instances`: the names of all instances by UUID, with which their images' names begin.
+    """
+    owners = {
+        owner
+        for path in images
+        for uuid, owner in instances.items()
+        if path.rpartition("/")[2].startswith(uuid)
+    }
+    if owners:
+        raise VolumeInUse(
+            "volume %s has images of instances whose disks Ganeti looks for on another volume: %s"
+            % (name, ", ".join(sorted(owners))),
+            hint="set gluster:volume back to %s (gnt-cluster modify -D), or remove these"
+            " instances first" % name,
         )
 
 

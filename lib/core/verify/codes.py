@@ -288,8 +288,16 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
         Code(
             "IMAGE_MISSING",
             ERROR,
-            "An instance's image is not on the volume.",
-            "restore it from a backup, or run gnt-instance recreate-disks",
+            "An instance's image is on no volume of the pool.",
+            "restore it from a backup; gnt-instance recreate-disks makes an empty one",
+        ),
+        Code(
+            "IMAGE_ELSEWHERE",
+            ERROR,
+            "An instance's image is on another volume than the one that the template's parameters"
+            " name for the instance's node group.",
+            "set gluster:volume back to %(volume)s, with gnt-cluster modify -D, or with gnt-group"
+            " modify -D where the group has a volume of its own; do not recreate the disk",
         ),
         Code(
             "IMAGE_SIZE",

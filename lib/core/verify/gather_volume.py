@@ -179,6 +179,24 @@ def gather_images(
         )
 
 
+def elsewhere(
+    paths: Collection[str], without: Collection[str], *, gluster: Gluster = HERE
+) -> dict[str, str]:
+    """Which of these images are on this pool's other started volumes: volumes by path.
+
+    `without`: the volumes where they were looked for.  Raises a `GanetiGlusterError` or
+    OSError where that cannot be told.
+    """
+    there = {}
+    for info in gluster.volumes() if paths else ():
+        if not info.started or info.name in without:
+            continue
+        servers = ",".join(dict.fromkeys(brick.server for brick in info.bricks))
+        with connect(VolumeSpec.from_params({"volume": info.name, "host": servers})) as volume:
+            there.update({path: info.name for path in paths if volume.access(path)})
+    return there
+
+
 def gfids(volume: Volume, paths: Iterable[str]) -> Mapping[str, str]:
     """The GFIDs of images, without those that cannot be had."""
     known = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ganeti_gluster.core.copy.interface import PARTIAL
@@ -27,18 +27,28 @@ class Orphan:
 
 
 def check_images(
-    facts: ImageFacts, disks: Sequence[Disk], *, now: float, volume_whole: bool = True
+    facts: ImageFacts,
+    disks: Sequence[Disk],
+    *,
+    now: float,
+    volume_whole: bool = True,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> Iterator[Finding]:
     """Images and disks of one volume laid side by side; `now` in seconds since the epoch.
 
-    Where the volume is not whole an image that does not show is not missing.
+    Where the volume is not whole an image that does not show is not missing.  `elsewhere`:
+    the volumes on which images are that lack here, by their paths.
     """
+    other = elsewhere or {}
     there = {image.path: image for image in facts.images}
     wanted = {disk.path: disk for disk in disks if disk.volume == facts.volume}
     for path, disk in sorted(wanted.items()):
         image = there.get(path)
         if image is not None:
             yield from _check_image(image, disk, facts.root)
+        elif path in other:
+            text = "%s is on volume %s, not on %s" % (disk.title, other[path], facts.volume)
+            yield Finding.of("IMAGE_ELSEWHERE", path, text, volume=other[path])
         elif volume_whole:
             text = "%s is not on volume %s" % (disk.title, facts.volume)
             yield Finding.of("IMAGE_MISSING", path, text)

@@ -112,3 +112,10 @@ def test_images_that_are_shown() -> None:
         match=r"has 6 image\(s\) that belong to no instance: 0, 1, 2, 3, 4 …; use --force",
     ):
         destroy.check_images("gv0", [str(number) for number in range(6)])
+
+
+def test_an_image_whose_instance_is_known_is_not_without_one() -> None:
+    instances = {"u1": "web", "u2": "db"}
+    destroy.check_owners("gv0", ["ganeti/u3.0", "ganeti/x.1"], instances)
+    with pytest.raises(VolumeInUse, match=r"on another volume: db, web; set .* back to gv0"):
+        destroy.check_owners("gv0", ["ganeti/u1.0", "ganeti/u2.1", "ganeti/u2.0"], instances)

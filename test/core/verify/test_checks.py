@@ -413,6 +413,11 @@ def test_images_beside_the_configuration() -> None:
         ("IMAGE_ORPHAN", WARNING),
         ("LEFTOVER", WARNING),
     ]
+    other = list(check_images(facts, disks, now=10 * DAY, elsewhere={"ganeti/gone": "gv1"}))
+    (moved,) = [each for each in other if each.object == "ganeti/gone"]
+    assert (moved.code, moved.severity) == ("IMAGE_ELSEWHERE", ERROR)
+    assert moved.text == "vm1 disk/1 is on volume gv1, not on gv0"
+    assert "gluster:volume back to gv1" in moved.remedy and "recreate" in moved.remedy
     # What is young may be in the making; what does not show on half a volume is not gone.
     young = check_images(facts, disks, now=DAY / 2, volume_whole=False)
     assert codes(young) == ["IMAGE_SIZE"]

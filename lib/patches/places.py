@@ -1,0 +1,115 @@
+"""Gluster disks stay where they are when parameters or node groups change.
+
+Ganeti keeps no volume with a disk of the template: it is that of the parameters in force
+in the node group of the instance's primary node.  Where that becomes another one, Ganeti
+looks for the images there: a guest that is rebooted does not start, what is removed leaves
+its image behind, and a disk that is recreated is empty.  So what would change it is refused
+while an instance has disks there: `gnt-cluster modify -D`, `gnt-group modify -D` and
+`gnt-group assign-nodes` (`CheckPrereq` of Ganeti 3.0 and 3.1).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ganeti_gluster import constants
+from ganeti_gluster.errors import PatchRefused
+
+#: Instances that a refusal names; it counts the others.
+NAMED = 5
+
+# The parameters that are in force in a group, cluster's and group's, if that changes.
+Change = Callable[[Any, Any], "tuple[dict[str, Any], dict[str, Any]]"]
+
+
+def extend_cluster(module: Any) -> None:
+    """Check what `gnt-cluster modify` changes (`ganeti.cmdlib.cluster`)."""
+    unit, check = _unit(module, "LUClusterSetParams")
+
+    @functools.wraps(check)
+    def CheckPrereq(self: Any) -> None:
+        check(self)
+        if self.op.diskparams:
+            _check(module, self, lambda node, group: (self.new_diskparams, group.diskparams))
+
+    unit.CheckPrereq = CheckPrereq
+
+
+def extend_group(module: Any) -> None:
+    """Check what `gnt-group modify` and `assign-nodes` change (`ganeti.cmdlib.group`)."""
+    modify, check_modify = _unit(module, "LUGroupSetParams")
+    assign, check_assign = _unit(module, "LUGroupAssignNodes")
+
+    @functools.wraps(check_modify)
+    def check_prereq_of_modify(self: Any) -> None:
+        check_modify(self)
+        if not self.op.diskparams:
+            return
+        cluster = self.cfg.GetClusterInfo().diskparams
+
+        def after(node: Any, group: Any) -> Any:
+            own = self.new_diskparams if group.uuid == self.group_uuid else group.diskparams
+            return cluster, own
+
+        _check(module, self, after)
+
+    @functools.wraps(check_assign)
+    def check_prereq_of_assign(self: Any) -> None:
+        check_assign(self)
+        cluster = self.cfg.GetClusterInfo().diskparams
+
+        def after(node: Any, group: Any) -> Any:
+            own = self.group if node.uuid in self.op.node_uuids else group
+            return cluster, own.diskparams
+
+        _check(module, self, after)
+
+    modify.CheckPrereq = check_prereq_of_modify
+    assign.CheckPrereq = check_prereq_of_assign
+
+
+def _unit(module: Any, name: str) -> tuple[Any, Any]:
+    unit = getattr(module, name, None)
+    check = getattr(unit, "CheckPrereq", None)
+    if check is None or not hasattr(getattr(module, "objects", None), "FillDiskParams"):
+        raise PatchRefused("%s is not as expected" % name)
+    return unit, check
+
+
+def _check(module: Any, unit: Any, after: Change) -> None:
+    """Raise `OpPrereqError` where the disks of an instance would be looked for elsewhere."""
+    template, errors = module.constants.DT_GLUSTER, module.errors
+    defaults = module.constants.DISK_DT_DEFAULTS[template][constants.PARAM_VOLUME]
+    cluster = unit.cfg.GetClusterInfo().diskparams
+
+    def volume(everywhere: Any, own: Any) -> str:
+        filled = module.objects.FillDiskParams(everywhere, own)[template]
+        value = filled.get(constants.PARAM_VOLUME, defaults)
+        return str(defaults if value == module.constants.VALUE_DEFAULT else value)
+
+    moved: dict[tuple[str, str], list[str]] = {}
+    for instance in unit.cfg.GetAllInstancesInfo().values():
+        disks = unit.cfg.GetInstanceDisks(instance.uuid)
+        if not any(disk.dev_type == template for disk in disks):
+            continue
+        node = unit.cfg.GetNodeInfo(instance.primary_node)
+        group = unit.cfg.GetNodeGroup(node.group)
+        old, new = volume(cluster, group.diskparams), volume(*after(node, group))
+        if old != new:
+            moved.setdefault((old, new), []).append(instance.name)
+    for (old, new), names in sorted(moved.items()):
+        raise errors.OpPrereqError(
+            "The disks of %s are on volume %s, and Ganeti would look for them on %s; convert"
+            " these instances to another disk template first (gnt-instance modify -t)"
+            % (_list(sorted(names)), old, new),
+            errors.ECODE_STATE,
+        )
+
+
+def _list(names: list[str]) -> str:
+    more = len(names) - NAMED
+    shown = ", ".join(names[:NAMED])
+    kind = "instance" if len(names) == 1 else "instances"
+    return "%s %s%s" % (kind, shown, " and %d more" % more if more > 0 else "")
