@@ -15,10 +15,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.errors import PatchRefused
+from ganeti_gluster.core import presence
+from ganeti_gluster.core.volume import VolumeSpec
+from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
 
 #: Instances that a refusal names; it counts the others.
 NAMED = 5
+
+# Ganeti's word for taking a default back.
+_DEFAULT = "default"
 
 # The parameters that are in force in a group, cluster's and group's, if that changes.
 Change = Callable[[Any, Any], "tuple[dict[str, Any], dict[str, Any]]"]
@@ -79,33 +84,64 @@ def _unit(module: Any, name: str) -> tuple[Any, Any]:
 
 
 def _check(module: Any, unit: Any, after: Change) -> None:
-    """Raise `OpPrereqError` where the disks of an instance would be looked for elsewhere."""
+    """Raise `OpPrereqError` where images of instances would be looked for elsewhere."""
     template, errors = module.constants.DT_GLUSTER, module.errors
-    defaults = module.constants.DISK_DT_DEFAULTS[template][constants.PARAM_VOLUME]
     cluster = unit.cfg.GetClusterInfo().diskparams
 
-    def volume(everywhere: Any, own: Any) -> str:
+    def params(everywhere: Any, own: Any) -> dict[str, Any]:
+        defaults = module.constants.DISK_DT_DEFAULTS[template]
         filled = module.objects.FillDiskParams(everywhere, own)[template]
-        value = filled.get(constants.PARAM_VOLUME, defaults)
-        return str(defaults if value == module.constants.VALUE_DEFAULT else value)
+        given = {name: each for name, each in filled.items() if each != _DEFAULT}
+        return {**defaults, **given}
 
-    moved: dict[tuple[str, str], list[str]] = {}
+    moved = _Moved()
     for instance in unit.cfg.GetAllInstancesInfo().values():
-        disks = unit.cfg.GetInstanceDisks(instance.uuid)
-        if not any(disk.dev_type == template for disk in disks):
-            continue
-        node = unit.cfg.GetNodeInfo(instance.primary_node)
-        group = unit.cfg.GetNodeGroup(node.group)
-        old, new = volume(cluster, group.diskparams), volume(*after(node, group))
-        if old != new:
-            moved.setdefault((old, new), []).append(instance.name)
-    for (old, new), names in sorted(moved.items()):
-        raise errors.OpPrereqError(
-            "The disks of %s are on volume %s, and Ganeti would look for them on %s; convert"
-            " these instances to another disk template first (gnt-instance modify -t)"
-            % (_list(sorted(names)), old, new),
-            errors.ECODE_STATE,
-        )
+        paths = [
+            disk.logical_id[1]
+            for disk in unit.cfg.GetInstanceDisks(instance.uuid)
+            if disk.dev_type == template
+        ]
+        if paths:
+            node = unit.cfg.GetNodeInfo(instance.primary_node)
+            group = unit.cfg.GetNodeGroup(node.group)
+            old, new = params(cluster, group.diskparams), params(*after(node, group))
+            if old[constants.PARAM_VOLUME] != new[constants.PARAM_VOLUME]:
+                moved.add(old, new, dict.fromkeys(paths, instance.name))
+    reason = moved.refusal()
+    if reason:
+        raise errors.OpPrereqError(reason, errors.ECODE_STATE)
+
+
+class _Moved:
+    """The images that would be looked for on other volumes, by old and new volume."""
+
+    def __init__(self) -> None:
+        self._images: dict[tuple[str, str], dict[str, str]] = {}
+        self._specs: dict[str, dict[str, Any]] = {}
+
+    def add(self, old: dict[str, Any], new: dict[str, Any], owners: dict[str, str]) -> None:
+        """Add images by the names of their instances; `old`, `new` are the parameters."""
+        names = (old[constants.PARAM_VOLUME], new[constants.PARAM_VOLUME])
+        self._images.setdefault(names, {}).update(owners)
+        self._specs[names[0]] = old
+
+    def refusal(self) -> str:
+        """Why that must not be, "" where no image is on the old volume, as after a mistake."""
+        for (old, new), owners in sorted(self._images.items()):
+            try:
+                there = presence.present(VolumeSpec.from_params(self._specs[old]), owners.keys())
+            except GanetiGlusterError as err:
+                return "It is not known whether the disks of %s are on volume %s: %s" % (
+                    *(_list(sorted({*owners.values()})), old),
+                    err,
+                )
+            if there:
+                return (
+                    "The disks of %s are on volume %s, and Ganeti would look for them on %s;"
+                    " convert these instances to another disk template first"
+                    " (gnt-instance modify -t)"
+                ) % (_list(sorted({owners[path] for path in there})), old, new)
+        return ""
 
 
 def _list(names: list[str]) -> str:

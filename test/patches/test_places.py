@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.errors import PatchRefused
+from ganeti_gluster.core import presence
+from ganeti_gluster.core.volume import VolumeSpec
+from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
 from ganeti_gluster.patches import places
 
 
@@ -47,7 +49,9 @@ class Cfg:
 
     def GetInstanceDisks(self, uuid: str) -> list[Any]:
         template = self.templates[uuid]
-        return [SimpleNamespace(dev_type=template)] if template else []
+        path = "ganeti/%s.0" % uuid
+        disk = SimpleNamespace(dev_type=template, logical_id=("gluster", path))
+        return [disk] if template else []
 
     def GetNodeInfo(self, uuid: str) -> Any:
         return self.nodes[uuid]
@@ -73,8 +77,7 @@ def module(*names: str) -> Any:
         objects=SimpleNamespace(FillDiskParams=fill),
         constants=SimpleNamespace(
             DT_GLUSTER="gluster",
-            VALUE_DEFAULT="default",
-            DISK_DT_DEFAULTS={"gluster": {"volume": "gv0"}},
+            DISK_DT_DEFAULTS={"gluster": {"volume": "gv0", "host": "node1", "port": 24007}},
         ),
         errors=SimpleNamespace(OpPrereqError=OpPrereqError, ECODE_STATE="wrong_state"),
         **{name: type(name, (LU,), {}) for name in names},
@@ -84,6 +87,21 @@ def module(*names: str) -> Any:
 @pytest.fixture
 def cfg() -> Cfg:
     return Cfg()
+
+
+@pytest.fixture(autouse=True)
+def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What is there of each volume, all that is asked for unless said otherwise."""
+    there: dict[str, Any] = {}
+
+    def present(spec: VolumeSpec, paths: Any) -> set[str]:
+        found = there.get(spec.name, set(paths))
+        if isinstance(found, Exception):
+            raise found
+        return set(paths) & found
+
+    monkeypatch.setattr(presence, "present", present)
+    return there
 
 
 def modify_cluster(cfg: Cfg, given: dict[str, Any]) -> Any:
@@ -163,6 +181,19 @@ def test_a_node_with_instances_stays_among_groups_of_its_volume(cfg: Cfg) -> Non
     assert assign(cfg, "b", "2").checked
     with pytest.raises(OpPrereqError, match=r"on volume gv0, .* on gvb"):
         assign(cfg, "b", "1", "2")
+
+
+def test_where_the_image_is_not_on_the_old_volume_the_new_one_may_be_right(
+    cfg: Cfg, volumes: dict[str, Any]
+) -> None:
+    volumes["gv0"] = set()
+    assert modify_cluster(cfg, on("gv1")).checked
+
+
+def test_a_volume_that_does_not_answer_may_have_them(cfg: Cfg, volumes: dict[str, Any]) -> None:
+    volumes["gv0"] = GanetiGlusterError("volume gv0: no brick answers")
+    with pytest.raises(OpPrereqError, match=r"It is not known whether .* no brick answers"):
+        modify_cluster(cfg, on("gv1"))
 
 
 def test_many_instances_are_counted(cfg: Cfg) -> None:

@@ -1,0 +1,60 @@
+"""Which of some images are on a volume: `python3 -m ganeti_gluster.core.presence`.
+
+Asked of a process of its own, for whoever may fork later: libgfapi's threads do not
+outlive that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Collection, Sequence
+
+from ganeti_gluster.core.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.errors import GanetiGlusterError, VolumeNotFound
+from ganeti_gluster.tools import command, decode
+from ganeti_gluster.tools.processes import leave
+
+MODULE = "ganeti_gluster.core.presence"
+#: Seconds for the answer; it takes some 50 ms, and 1 ms an image.
+SECONDS = 30.0
+
+
+def present(
+    spec: VolumeSpec, paths: Collection[str], *, run: command.Run = command.run
+) -> set[str]:
+    """Which of the images with these paths are there; none where there is no such volume.
+
+    Raises `GanetiGlusterError` where that cannot be told.
+    """
+    argv = [PYTHON, "-P", "-m", MODULE, *spec_arguments(spec), *sorted(paths)]
+    done = run(argv, timeout=SECONDS, check=False)
+    if done.exit_code != 0:
+        reason = decode.printable(done.stderr.strip()) or "exit status %d" % done.exit_code
+        raise GanetiGlusterError("volume %s: %s" % (spec.name, reason))
+    return set(paths) & set(json.loads(done.stdout))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the paths that are there as JSON; returns the exit status."""
+    parser = argparse.ArgumentParser(prog=MODULE)
+    add_spec_arguments(parser)
+    parser.add_argument("paths", nargs="+")
+    options = parser.parse_args(arguments)
+    there: list[str] = []
+    try:
+        with connect(spec_of(options)) as volume:
+            there += [path for path in options.paths if volume.access(path)]
+    except VolumeNotFound:
+        pass
+    except (GanetiGlusterError, OSError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    print(json.dumps(there), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))
