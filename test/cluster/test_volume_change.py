@@ -67,7 +67,7 @@ def test_what_would_leave_a_disk_behind_is_refused(
 
 
 def test_what_leaves_the_disks_where_they_are_is_done(cluster: Cluster, image: str) -> None:
-    servers = ",".join(cluster.nodes)
+    servers = "\\,".join(cluster.nodes)
     cluster.run("gnt-cluster", "modify", "-D", "gluster:host=%s" % servers)
     cluster.run("gnt-group", "assign-nodes", GROUP, "node3")
     cluster.run("gnt-group", "assign-nodes", "default", "node3")
