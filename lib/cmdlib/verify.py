@@ -34,6 +34,7 @@ from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.core.verify.volume_checks import check_volume
 from ganeti_gluster.core.volume import VolumeSpec
+from ganeti_gluster.errors import in_words
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.gluster_cli.volumes import VolumeInfo
 
@@ -148,7 +149,7 @@ def look_at_volumes(
     volumes, images, problems = {}, {}, []
     for name, answer in answers.items():
         if answer.error:
-            problems.append("%s: %s" % (name, answer.error))
+            problems.append("%s: %s" % (name, in_words(answer.error)))
         elif isinstance(answer.value, VolumeFacts):
             volumes[answer.value.name] = answer.value
         elif isinstance(answer.value, ImageFacts):
