@@ -50,7 +50,7 @@ def master(part: Part, monkeypatch: pytest.MonkeyPatch) -> Master:
     )
     monkeypatch.setattr(ssconf, "SimpleStore", lambda: store)
     monkeypatch.setattr(part("cluster"), "job", found.carry_out)
-    monkeypatch.setattr(part("configuration"), "read", lambda: found.config)
+    monkeypatch.setattr(part("cluster_config"), "read", lambda: found.config)
     return found
 
 

@@ -67,8 +67,8 @@ def move(
     use = part("pool_use")
     use.write_settings(master, Settings("gv0", "/srv/b"))
     use.use(master, use.params_for("gv0", THREE), None)
-    found = Move(part("pool_move"), use, pool, master)
-    healer = part("pool_move").Mover
+    found = Move(part("pool_evacuate"), use, pool, master)
+    healer = part("pool_evacuate").BrickMover
     monkeypatch.setattr(
         healer, "heal", lambda self, volume, node="", path="": found.said.append(
             "healed %s" % (node or volume)
