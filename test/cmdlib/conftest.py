@@ -60,7 +60,7 @@ def in_pool(part: Part, master: Master, monkeypatch: pytest.MonkeyPatch) -> Part
 
     def use(pool: Any) -> Any:
         nodes = part("pool_nodes")
-        monkeypatch.setattr(nodes, "crew", lambda: pool)
+        monkeypatch.setattr(nodes, "agents", lambda: pool)
         monkeypatch.setattr(nodes, "exclusive", lambda *, seconds=0: contextlib.nullcontext())
         monkeypatch.setattr(nodes, "logger", lambda: logging.getLogger("test"))
         return pool

@@ -160,7 +160,7 @@ def test_they_are_ended_again_until_the_lock_is_there(bricks: Bricks) -> None:
 
 def test_a_lock_that_does_not_come_leaves_the_image_as_it_was(bricks: Bricks) -> None:
     bricks.rounds = 10**6
-    with pytest.raises(NotEvicted, match="the bricks still hold the lock on image ganeti/x.0 for"):
+    with pytest.raises(NotEvicted, match="the bricks still hold the lock on image ganeti"):
         take(bricks, seconds=0)
     assert bricks.words == []
 

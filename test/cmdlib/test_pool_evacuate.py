@@ -62,7 +62,7 @@ def move(
     for name in ("node4", "node5"):
         master.nodes[name] = master.node(name)
     pool = in_pool(GlusterPool(volume(*THREE), members=MEMBERS))
-    monkeypatch.setattr(build, "unjoined", lambda crew, members: "")
+    monkeypatch.setattr(build, "unjoined", lambda agents, members: "")
     monkeypatch.setattr(silent, "NOTICE_SECONDS", 0)
     use = part("pool_use")
     use.write_settings(master, Settings("gv0", "/srv/b"))

@@ -53,11 +53,11 @@ def hook(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Hooks:
-    def join(crew: GlusterPool, members: list[str], say: object) -> None:
-        crew.members += [name for name in members if name not in crew.members]
+    def join(agents: GlusterPool, members: list[str], say: object) -> None:
+        agents.members += [name for name in members if name not in agents.members]
 
-    def unjoined(crew: GlusterPool, members: list[str]) -> str:
-        return ", ".join(name for name in members if name not in crew.members)
+    def unjoined(agents: GlusterPool, members: list[str]) -> str:
+        return ", ".join(name for name in members if name not in agents.members)
 
     monkeypatch.setattr(build, "join", join)
     monkeypatch.setattr(build, "unjoined", unjoined)

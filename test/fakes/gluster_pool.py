@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ganeti_gluster import __version__
-from ganeti_gluster.core.pool.crew import CrewFailed
+from ganeti_gluster.core.pool.agents import AgentFailed
 from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import (
@@ -49,7 +49,7 @@ def volume(*nodes: str, name: str = "gv0", arbiter: int = 0, **fields: Any) -> V
 class GlusterPool:
     """The nodes `members` in one pool, each of which does what it is told.
 
-    It is its own crew and the gluster command of each node.
+    It is its own agents and the gluster command of each node.
     """
 
     def __init__(self, *volumes: VolumeInfo, members: str = "node1 node2 node3") -> None:
@@ -70,7 +70,7 @@ class GlusterPool:
         self.refuses: dict[str, str] = {}
         self.node = ""
 
-    # -- the crew ------------------------------------------------------------
+    # -- the agents ----------------------------------------------------------
 
     def gluster(self, node: str) -> Any:
         """The gluster command of a node."""
@@ -85,7 +85,7 @@ class GlusterPool:
         """Have a node do something."""
         answers, errors = self.try_all(verb, {node: arguments})
         if errors:
-            raise CrewFailed("cannot %s" % verb, errors)
+            raise AgentFailed("cannot %s" % verb, errors)
         return answers[node]
 
     def try_all(
