@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, utils
 
-from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.options import JSON_OPT, confirm
 from ganeti_gluster.cmdlib import (
     pool_create,
     pool_destroy,
@@ -226,10 +226,7 @@ def _change(
         ShowPlan(todo)
         if opts.dry_run:
             return 0
-        if not (opts.confirm or opts.force):
-            if not cli.AskUser(question):
-                cli.ToStderr("Nothing was changed; use --yes to skip this question.")
-                return 1
+        if confirm(opts, question, otherwise="Nothing was changed"):
             # The answer may have taken hours: what is refused is looked for once more.
             shown, todo = todo, plan()
             steps.check_same(shown, todo)

@@ -9,7 +9,7 @@ from typing import Any
 from ganeti import cli, constants, errors
 
 from ganeti_gluster.client import elapsed, service_events
-from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.options import JSON_OPT, NODE_OPT, confirm
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
 from ganeti_gluster.cmdlib import cluster, services
 from ganeti_gluster.core.services import config, control
@@ -26,15 +26,6 @@ STATUS_SECONDS = 8.5
 ANSWER_SECONDS = 6.0
 LEAST_ANSWER_SECONDS = 4.0
 
-NODE_OPT = cli.cli_option(
-    "--node",
-    dest="nodes",
-    default=[],
-    action="append",
-    metavar="NODE",
-    completion_suggest=cli.OPT_COMPL_ONE_NODE,
-    help="Only this node; can be given several times",
-)
 SERVICE_OPT = cli.cli_option(
     "--service",
     dest="services",
@@ -184,10 +175,15 @@ def _change(opts: Any, verb: str) -> int:
         raise errors.OpPrereqError(
             "%s is not expected on any node; name one with --node" % type.title, errors.ECODE_STATE
         )
-    if verb != control.START and not opts.force and _whole(type, opts.nodes, targets):
-        question = "This interrupts the service in the whole cluster. %s %s?"
-        if not cli.AskUser(question % (verb.capitalize(), what)):
-            return int(constants.EXIT_CONFIRMATION)
+    if (
+        verb != control.START
+        and _whole(type, opts.nodes, targets)
+        and confirm(
+            opts,
+            "This interrupts the service in the whole cluster. %s %s?" % (verb.capitalize(), what),
+            otherwise="Nothing was %s" % _PARTICIPLES[verb],
+        )
+    ):
         type = _type(opts)
         now = _what(opts, type)
         if now != what:
@@ -249,7 +245,10 @@ def ShowEvents(opts: Any, args: list[str]) -> int:
 
 
 _STATUS_OPTIONS = [NODE_OPT, SERVICE_OPT, JSON_OPT, cli.FIELDS_OPT, cli.NOHDR_OPT, cli.SEP_OPT]
-_CHANGE_OPTIONS = [NODE_OPT, SERVICE_OPT, JSON_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT]
+_CHANGE_OPTIONS = [
+    *(NODE_OPT, SERVICE_OPT, JSON_OPT),
+    *(cli.CONFIRM_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT),
+]
 
 _Function = Callable[[Any, list[str]], int]
 

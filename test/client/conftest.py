@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -63,6 +64,7 @@ def opts() -> Any:
     """The options of a command that are given by nobody."""
     return SimpleNamespace(
         checksum=False,
+        confirm=False,
         disks=None,
         dry_run=False,
         force=False,
@@ -83,7 +85,7 @@ NOT_MASTER = "This is not the master node, please connect to node '%s' and rerun
 
 
 class Entry:
-    """`gnt-gluster` on a node that is not the master, until `be_master`."""
+    """`gnt-gluster` on the master, whose daemon is not asked until `be_master`."""
 
     def __init__(self, part: Callable[[str], Any], patch: pytest.MonkeyPatch, capsys: Any) -> None:
         #: Imports a module of ours.
@@ -94,7 +96,8 @@ class Entry:
         self._main = part("client.gnt_gluster").Main
         self._cli = importlib.import_module("ganeti.cli")
         self._ssconf = importlib.import_module("ganeti.ssconf")
-        self._node(OTHER, self._refuse)
+        self._node(MASTER, lambda: pytest.fail("asked the master daemon"))
+        self.patch.setattr(os, "geteuid", lambda: 0)
         self.replace_in(self._cli, AskUser=lambda question: pytest.fail("asked: %s" % question))
         self.replace_in(self._cli, GenerateTable=table)
 
@@ -104,6 +107,10 @@ class Entry:
 
     def _refuse(self) -> None:
         raise ganeti_cli.OpPrereqError(NOT_MASTER % MASTER, "wrong_input")
+
+    def be_elsewhere(self) -> None:
+        """Be a node that is not the master."""
+        self._node(OTHER, self._refuse)
 
     def be_master(self, **answers: Any) -> None:
         """Be the master, whose daemon has these answers to the questions of these names."""

@@ -88,9 +88,9 @@ def test_nothing_is_changed_if_the_answer_is_no(check: Entry, plan: Plan, comman
     check.answer(False)
     check(
         command,
-        1,
+        13,
         out="Steps:\n  [    ] brick made\n",
-        err="Nothing was changed; use --yes to skip this question.\n",
+        err="Nothing was changed; use --yes to skip this question\n",
     )
     assert (check.questions, plan.done) == ([QUESTIONS[command]], False)
 

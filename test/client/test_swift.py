@@ -87,7 +87,9 @@ def test_a_type_that_is_expected_nowhere(master: Entry, verb: str) -> None:
 @pytest.mark.parametrize("nodes", ["", "--node=node1 --node=node2"])
 def test_nothing_is_done_if_the_answer_is_no(master: Entry, verb: str, nodes: str) -> None:
     master.answer(False)
-    master("swift %s --service=proxy %s" % (verb, nodes), 13)
+    done = {"stop": "stopped", "restart": "restarted"}[verb]
+    said = "Nothing was %s; use --yes to skip this question\n" % done
+    master("swift %s --service=proxy %s" % (verb, nodes), 13, err=said)
     what = "%s Gluster Swift: proxy on node1, node2?" % verb.capitalize()
     assert master.questions == ["This interrupts the service in the whole cluster. %s" % what]
 

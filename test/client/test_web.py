@@ -13,6 +13,7 @@ from .conftest import MASTER, Entry, raiser
 
 
 def test_elsewhere_the_master_is_named(check: Entry) -> None:
+    check.be_elsewhere()
     said = "This node is not the master: the page is served by %s\n" % MASTER
     check("web", 11, err=said)
 

@@ -22,6 +22,7 @@ _KNOWN = {
         "EXIT_FAILURE": 1,
         "EXIT_NOTMASTER": 11,
         "EXIT_CONFIRMATION": 13,
+        "RELEASE_VERSION": "3.1.0",
         "ADMINST_UP": "up",
         "DISK_DT_DEFAULTS": {"gluster": {"host": "127.0.0.1", "port": 24007, "volume": "gv0"}},
         "DISK_USERSPACE": "userspace",
