@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,15 @@ from ganeti_master import Master
 from gluster_pool import GlusterPool, volume
 
 from ganeti_gluster.core.pool.settings import Settings
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, VolumeUnreachable
+from ganeti_gluster.tools.gfapi.stat import Space
 
 from .conftest import Part
 
 THREE = ("node1", "node2", "node3")
+
+
+SPACE = Space(100, 60)
 
 
 class State:
@@ -34,7 +39,13 @@ class State:
 
 
 @pytest.fixture
-def state(part: Part, in_pool: Callable[[Any], Any], master: Master) -> State:
+def state(
+    part: Part,
+    in_pool: Callable[[Any], Any],
+    master: Master,
+    monkeypatch: pytest.MonkeyPatch,
+) -> State:
+    monkeypatch.setattr(part("volumes"), "space", lambda spec: SPACE)
     pool = in_pool(GlusterPool(volume(*THREE), members="node1 node2 node3 node4"))
     master.nodes["node4"] = master.node("node4")
     return State(part("pool_state"), part("pool_use"), pool, master)
@@ -81,7 +92,28 @@ def test_a_glusterd_that_does_not_tell_of_the_volume_is_an_error_of_it(state: St
     state.pool.refuses["volume status"] = "glusterd is busy"
     (found,) = state.describe()["volumes"]
     assert found["error"] == "gluster volume status gv0: glusterd is busy"
-    assert "free" not in found
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        VolumeUnreachable("volume gv0 cannot be reached", volume="gv0"),
+        OSError(errno.ENOTCONN, "Transport endpoint is not connected"),
+    ],
+)
+def test_a_volume_that_does_not_answer_has_no_free_space(
+    state: State, part: Part, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(spec: object) -> None:
+        raise error
+
+    monkeypatch.setattr(part("volumes"), "space", fail)
+    assert "free" not in state.describe()["volumes"][0]
+
+
+def test_nor_has_one_that_is_stopped(state: State) -> None:
+    state.pool.there = [volume(*THREE, state="Stopped")]
+    assert "free" not in state.describe()["volumes"][0]
 
 
 @pytest.mark.parametrize("change", [{"state": "Stopped"}, {"replica": 1}])
