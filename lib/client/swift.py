@@ -72,7 +72,7 @@ def _type(opts: Any) -> ServiceType:
 def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print what the nodes tell now; whether all, some or none told is the exit status."""
     configuration = config.load()
-    types = [configuration.type(opts.type)] if opts.type else list(configuration.types)
+    types = [configuration.type(opts.type)] if opts.type is not None else list(configuration.types)
     nodes = cluster.choose(cluster.nodes(), opts.nodes)
     names = {
         service.name for each in types for service in services.choose_services(each, opts.services)
@@ -82,7 +82,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     snapshot = snapshot.with_services(s for s in snapshot.services if s.name in names)
     if opts.json:
         cli.ToStdout("%s", json.dumps(_status_data(snapshot, types), indent=2, sort_keys=True))
-    elif opts.output:
+    elif opts.output is not None:
         _print_fields(opts, snapshot)
     else:
         for position, each in enumerate(types):
@@ -241,7 +241,9 @@ def _judge(verb: str, outcomes: Sequence[Outcome], *, quiet: bool) -> int:
 
 def ShowEvents(opts: Any, args: list[str]) -> int:
     """Print what the sync has stored."""
-    return service_events.show(opts, config.load().type(opts.type).name if opts.type else None)
+    return service_events.show(
+        opts, config.load().type(opts.type).name if opts.type is not None else None
+    )
 
 
 _STATUS_OPTIONS = [NODE_OPT, SERVICE_OPT, JSON_OPT, cli.FIELDS_OPT, cli.NOHDR_OPT, cli.SEP_OPT]

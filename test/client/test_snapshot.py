@@ -81,6 +81,7 @@ def test_an_instance_with_other_disks(check: Entry, command: str) -> None:
     ("name", "said"),
     [
         ("a/b", "snapshot name 'a/b': "),
+        ("''", "snapshot name '': "),
         ("x" * 65, "longer than"),
         ("a.partial", "snapshot name a.partial: it must not end with .partial\n"),
     ],

@@ -57,6 +57,7 @@ def test_the_type_is_named(master: Entry, word: str) -> None:
 def test_a_type_that_is_not_there(master: Entry, word: str) -> None:
     said = "there is no service type 'NFS'; the known types are GLUSTER_SWIFT, GLUSTER"
     master("services %s --type=NFS" % word, 1, err="Failure: %s\n" % said)
+    master("services %s --type=" % word, 1, err="Failure: there is no service type ''; the known")
 
 
 @pytest.mark.parametrize("word", [*CHANGES, "status"])

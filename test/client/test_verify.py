@@ -19,7 +19,11 @@ BAD = [Finding.of("GLUSTERD_DOWN", "node2", "down"), Finding.of("VOLUME_MISSING"
 def findings(check: Entry) -> list[object]:
     """What is wrong with the cluster, nothing at first, for the master."""
     wrong: list[object] = []
-    nodes = [SimpleNamespace(name="node1"), SimpleNamespace(name="node2")]
+    node = check.part("cmdlib.cluster").ClusterNode
+    nodes = [
+        node(name, frozenset(), False, "192.0.2.1", True)
+        for name in ("node1", "node2", "node3.example.org")
+    ]
     check.replace("cmdlib.cluster_config", load=lambda **named: SimpleNamespace(nodes=nodes))
     check.replace("cmdlib.verify", look_at_cluster=lambda config: None)
     check.replace("cmdlib.verify", check_cluster=lambda seen: wrong)
@@ -66,6 +70,8 @@ def test_those_of_a_node_alone(check: Entry, findings: list[object]) -> None:
     assert check("verify -n node2", 1, out="down").count("\n") == 1
     assert check("verify -n node1 --node=node2", 1, out="down").count("\n") == 1
     check("verify -n node1", 0)
+    findings.append(Finding.of("GLUSTERD_DOWN", "node3.example.org", "down"))
+    assert check("verify -n node3", 1, out="node3.example.org: down").count("\n") == 1
 
 
 def test_this_node_alone_is_looked_at_anywhere(check: Entry) -> None:

@@ -131,9 +131,9 @@ class GlusterPool:
             uuid="uuid-%s" % node,
             peers=tuple(others),
             peer_uuids=tuple("uuid-%s" % name for name in others),
-            own_addresses=("192.0.2.%s" % node[-1],),
-            addresses={name: "192.0.2.%s" % name[-1] for name in everyone},
-            names={"192.0.2.%s" % name[-1]: name for name in everyone},
+            own_addresses=(_address(node),),
+            addresses={name: _address(name) for name in everyone},
+            names={_address(name): name for name in everyone},
             reach=dict.fromkeys(everyone, ""),
             has_mkfs=True,
             place=PlaceFacts(
@@ -186,6 +186,11 @@ class GlusterPool:
             else found
             for found in self.there
         ]
+
+
+def _address(node: str) -> str:
+    """Node1 and node1.example.org have 192.0.2.1."""
+    return "192.0.2.%s" % node.partition(".")[0][-1]
 
 
 def _brick(text: str) -> VolumeBrick:
