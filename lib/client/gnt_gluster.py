@@ -31,7 +31,7 @@ from ganeti_gluster.cmdlib import restricted  # noqa: F401  # late elsewhere: se
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 
 BINARY = "gnt-gluster"
-Command = Callable[[Any, list[str]], int]
+CommandFunction = Callable[[Any, list[str]], int]
 
 # As in every other command of Ganeti: function, arguments, options, usage, help.
 commands = {
@@ -59,7 +59,7 @@ ON_ANY_NODE = frozenset(
 )
 
 
-def _on_master(function: Command, line: str) -> Command:
+def _on_master(function: CommandFunction, line: str) -> CommandFunction:
     """The command as it is on the master; elsewhere it says where to run it."""
 
     def run(opts: Any, args: list[str]) -> int:
