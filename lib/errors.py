@@ -26,9 +26,9 @@ class GanetiGlusterError(Exception):
         return "%s; %s" % (self.message, self.hint) if self.hint else self.message
 
 
-def in_words(err: GanetiGlusterError | OSError) -> str:
+def in_words(err: Exception) -> str:
     """What went wrong, for people: of an OSError its file and reason, without its number."""
-    if isinstance(err, GanetiGlusterError) or not err.strerror:
+    if not isinstance(err, OSError) or not err.strerror:
         return str(err)
     return "%s: %s" % (err.filename, err.strerror) if err.filename else err.strerror
 

@@ -37,8 +37,7 @@ class PluginState(TypedDict, total=False):
 def parse(success: bool, output: str) -> dict[str, Any]:
     """The state in a node's answer; where there is none, "unknown" and the reason."""
     if not success:
-        reason = decode.printable(output)
-        return untold(UNKNOWN, "%s; is ganeti-gluster installed there?" % reason)
+        return untold(UNKNOWN, decode.printable(output))
     try:
         state: dict[str, Any] = decode.value(PluginState, decode.plain(output))
         if "template" not in state:

@@ -20,7 +20,7 @@ from ganeti_gluster import constants
 from ganeti_gluster.core.serve import fleet
 from ganeti_gluster.core.serve.files import SHARED
 from ganeti_gluster.core.snapshot import service
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import command, decode, processes, systemd
 
 REMOVE, RESTART = "remove", "restart"
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         under_way = wait(arguments[0], say)
     except (GanetiGlusterError, OSError) as err:
-        say("ganeti-gluster cannot tell what is under way: %s" % err)
+        say("ganeti-gluster cannot tell what is under way: %s" % in_words(err))
         return 0
     if under_way:
         more = " and %d more" % (len(under_way) - 1) if under_way[1:] else ""

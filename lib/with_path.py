@@ -20,7 +20,7 @@ from ganeti_gluster.core.copy.program import PYTHON, add_spec_arguments, spec_ar
 from ganeti_gluster.core.copy.signals import Interrupted, raised
 from ganeti_gluster.core.in_use import ImageInUse
 from ganeti_gluster.core.volume import VolumeSpec
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 
 MODULE = "ganeti_gluster.with_path"
 #: Seconds for a command that was told to end.
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
             with in_use.with_device(options.number, locking=not options.no_lock) as device:
                 return _run(device, options.set, options.command)
     except (GanetiGlusterError, OSError) as err:
-        print("Failure: %s" % err, file=sys.stderr, flush=True)
+        print("Failure: %s" % in_words(err), file=sys.stderr, flush=True)
         return 1
 
 

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ganeti import cli, errors
+from ganeti import cli
 
+from ganeti_gluster.client.options import CHECKSUM_OPT, LIMIT_OPT, bandwidth, confirm
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.copy import CopyResult, Options, Source, Stream, Target, copy
 from ganeti_gluster.core.copy.files import ExistingFile, FileSource, NewFile, is_block_device
@@ -30,7 +31,7 @@ STREAM = "-"
 
 def Export(opts: Any, args: list[str]) -> int:
     """Copy an image to a file, a block device or standard output."""
-    _check_limit(opts)
+    bandwidth(opts)
     image, place = args
     with contextlib.ExitStack() as stack:
         if place == STREAM:
@@ -40,19 +41,19 @@ def Export(opts: Any, args: list[str]) -> int:
             with contextlib.ExitStack() as looking:
                 name = _source(looking, opts, image).image.name
             device = os.stat(place).st_rdev
-            _confirm(opts, "Overwrite %s with %s?" % (place, name))
+            confirm(opts, "Overwrite %s with %s?" % (place, name), otherwise="Nothing was copied")
             if not is_block_device(place) or os.stat(place).st_rdev != device:
                 raise CopyFailed("%s is no longer the device that was confirmed" % place)
             target = ExistingFile(place)
         else:
             target = NewFile(place)
-        source, confirm = _source(stack, opts, image)
-        return _run(opts, source, target, confirm)
+        source, check = _source(stack, opts, image)
+        return _run(opts, source, target, check)
 
 
 def Import(opts: Any, args: list[str]) -> int:
     """Copy a file, a block device or standard input to a new image."""
-    _check_limit(opts)
+    bandwidth(opts)
     place, image = args
     with contextlib.ExitStack() as stack:
         if place == STREAM:
@@ -64,26 +65,26 @@ def Import(opts: Any, args: list[str]) -> int:
 
 def Copy(opts: Any, args: list[str]) -> int:
     """Copy an image to a new one, on the same volume or another."""
-    _check_limit(opts)
+    bandwidth(opts)
     with contextlib.ExitStack() as stack:
-        source, confirm = _source(stack, opts, args[0])
-        return _run(opts, source, _target(stack, opts, args[1]), confirm)
+        source, check = _source(stack, opts, args[0])
+        return _run(opts, source, _target(stack, opts, args[1]), check)
 
 
 class _Source(NamedTuple):
     """An image, and what raises if it may have changed since it was opened."""
 
     image: ImageSource
-    confirm: Callable[[], None] | None
+    check: Callable[[], None] | None
 
 
 def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> _Source:
     volume, path = _place(stack, opts, text)
-    confirm = None
+    check = None
     try:
         if not opts.force:
             lock = held(volume, path, node=node_names.own(), shared=True)
-            confirm = stack.enter_context(lock).check
+            check = stack.enter_context(lock).check
         source = stack.enter_context(ImageSource(volume, path))
     except FileNotFoundError as err:
         raise CopyFailed("%s does not exist" % describe(volume, path)) from err
@@ -92,7 +93,7 @@ def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> _Source:
             "%s is open on a node and may change while it is copied" % describe(volume, path),
             hint="copy a snapshot of it, stop the instance, or use --force",
         ) from err
-    return _Source(source, confirm)
+    return _Source(source, check)
 
 
 def _target(stack: contextlib.ExitStack, opts: Any, text: str) -> NewImage:
@@ -110,28 +111,18 @@ def _place(stack: contextlib.ExitStack, opts: Any, text: str) -> tuple[Volume, s
     return stack.enter_context(connect(spec)), path
 
 
-def _check_limit(opts: Any) -> None:
-    if opts.limit is not None and opts.limit < 1:
-        raise errors.OpPrereqError("The limit must be at least 1 MiB/s", errors.ECODE_INVAL)
-
-
-def _confirm(opts: Any, question: str) -> None:
-    if not opts.force and not cli.AskUser(question):
-        raise errors.OpPrereqError("Nothing was copied", errors.ECODE_STATE)
-
-
 def _run(
     opts: Any,
     source: Source | Stream,
     target: Target,
-    confirm: Callable[[], None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> int:
     shown = Terminal()
     options = Options(
         progress=shown,
         checksum=opts.checksum,
-        limit=opts.limit * MIB if opts.limit is not None else None,
-        confirm=confirm,
+        limit=bandwidth(opts),
+        confirm=check,
     )
     try:
         with raised():
@@ -156,47 +147,32 @@ HOST_OPT = cli.cli_option(
     "--host",
     dest="host",
     default="127.0.0.1",
-    metavar="<servers>",
+    metavar="SERVERS",
     help="Servers of the volume, separated by commas (default: this node)",
 )
-CHECKSUM_OPT = cli.cli_option(
-    "--checksum",
-    dest="checksum",
-    default=False,
-    action="store_true",
-    help="Read back what was written and compare it",
-)
-LIMIT_OPT = cli.cli_option(
-    "--limit",
-    dest="limit",
-    default=None,
-    type="int",
-    metavar="<MiB/s>",
-    help="Limit the copy to this rate",
-)
-_OPTIONS = [cli.FORCE_OPT, HOST_OPT, CHECKSUM_OPT, LIMIT_OPT]
+_OPTIONS = [HOST_OPT, CHECKSUM_OPT, LIMIT_OPT]
 _TWO = [cli.ArgUnknown(min=2, max=2)]
 
 COMMANDS = {
     "image export": (
         Export,
         _TWO,
-        _OPTIONS,
-        "[-f] [--checksum] [--limit=<MiB/s>] <volume>/<path> <file>|<device>|-",
+        [cli.CONFIRM_OPT, cli.FORCE_OPT, *_OPTIONS],
+        "[-f] [--checksum] [--bandwidth-limit=MIB] <volume>/<path> <file>|<device>|-",
         "Copy an image to a file, a block device or standard output",
     ),
     "image import": (
         Import,
         _TWO,
         _OPTIONS,
-        "[--checksum] [--limit=<MiB/s>] <file>|<device>|- <volume>/<path>",
+        "[--checksum] [--bandwidth-limit=MIB] <file>|<device>|- <volume>/<path>",
         "Copy a raw file, a block device or standard input to a new image",
     ),
     "image copy": (
         Copy,
         _TWO,
-        _OPTIONS,
-        "[-f] [--checksum] [--limit=<MiB/s>] <volume>/<path> <volume>/<path>",
+        [cli.FORCE_OPT, *_OPTIONS],
+        "[-f] [--checksum] [--bandwidth-limit=MIB] <volume>/<path> <volume>/<path>",
         "Copy an image to a new one, on the same volume or another",
     ),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, errors, utils
 
-from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.options import JSON_OPT, confirm
 from ganeti_gluster.cmdlib import evict, evictions, instance_disks, open_images
 from ganeti_gluster.cmdlib.cluster import SshChannel
 from ganeti_gluster.constants import MIB
@@ -87,7 +87,7 @@ def _ask_servers(disks: list[dict[str, Any]]) -> None:
 
 
 def Evict(opts: Any, args: list[str]) -> int:
-    """Take the images of an instance from the node that has them; 1 if the answer is no."""
+    """Take the images of an instance from the node that has them."""
     disks = instance_disks.find(args)
     nodes = node_names.every()
     by_number = {node_number(node): node for node in nodes}
@@ -109,11 +109,12 @@ def Evict(opts: Any, args: list[str]) -> int:
         cli.ToStdout("%s: %s", node, ", ".join(path for _, path in images))
     if opts.dry_run:
         return 0
-    if not opts.force and not cli.AskUser(
+    confirm(
+        opts,
         "Take these images from %s? A guest that uses them there is killed, and other guests"
-        " there pause for a moment." % " and ".join(sorted(held))
-    ):
-        return 1
+        " there pause for a moment." % " and ".join(sorted(held)),
+        otherwise="No image was taken from a node",
+    )
     for node, images in sorted(held.items()):
         still = [
             (spec, path)
@@ -171,8 +172,8 @@ COMMANDS = {
     "disk evict": (
         Evict,
         cli.ARGS_ONE_INSTANCE,
-        [cli.DRY_RUN_OPT, cli.FORCE_OPT],
-        "[-f] <instance>",
+        [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        "[--yes] <instance>",
         "Take an instance's images from a node that does not release them",
     ),
 }

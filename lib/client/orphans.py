@@ -9,7 +9,7 @@ from typing import Any
 
 from ganeti import cli, utils
 
-from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.options import JSON_OPT, confirm
 from ganeti_gluster.cmdlib import cluster_config, orphans
 from ganeti_gluster.cmdlib.orphans import Candidate
 from ganeti_gluster.constants import MIB
@@ -30,7 +30,7 @@ _HEADERS = {
 
 
 def RemoveOrphans(opts: Any, args: list[str]) -> int:
-    """Show the images, ask, remove them; 1 if one could not be removed or the answer is no."""
+    """Show the images, ask, remove them; 1 if one could not be removed."""
     config = cluster_config.load()
     candidates, kept = orphans.find(config)
     rows = [_row(candidate) for candidate in candidates]
@@ -48,11 +48,12 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
         if not (candidates or opts.json):
             cli.ToStdout("There is nothing to remove.")
         return 0
-    if not opts.force and not cli.AskUser(
+    confirm(
+        opts,
         "Remove these %d images? They include any images that another cluster has on the volume."
-        % len(candidates)
-    ):
-        return 1
+        % len(candidates),
+        otherwise="No image was removed",
+    )
     # Somebody may have taken hours to answer, and an image may be an instance's by now.
     now, _ = orphans.find(cluster_config.load())
     return _remove(candidates, {(candidate.spec, candidate.image.path) for candidate in now})
@@ -114,8 +115,8 @@ COMMANDS = {
     "disk remove-orphans": (
         RemoveOrphans,
         cli.ARGS_NONE,
-        [JSON_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, cli.NOHDR_OPT, cli.SEP_OPT],
-        "[-f] [--dry-run]",
+        [JSON_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, cli.NOHDR_OPT, cli.SEP_OPT],
+        "[--yes] [--dry-run]",
         "Show images that belong to no instance, and remove them after confirmation",
     ),
 }

@@ -8,8 +8,9 @@ from typing import Any
 
 from ganeti import cli, utils
 
-from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.options import JSON_OPT, confirm
 from ganeti_gluster.cmdlib import (
+    cluster,
     pool_create,
     pool_destroy,
     pool_evacuate,
@@ -171,18 +172,22 @@ def Destroy(opts: Any, args: list[str]) -> int:
 def Evacuate(opts: Any, args: list[str]) -> int:
     """Move all bricks of a node away; 0 only if they are complete where they are now."""
     client = cli.GetClient()
+    node = _full_name(client, args[0])
+    target = None if opts.target_node is None else _full_name(client, opts.target_node)
 
     def plan() -> list[steps.Step]:
-        agents = pool_nodes.agents()
-        return pool_evacuate.evacuation(args[0], client, agents, Say, target=opts.target_node)
+        return pool_evacuate.evacuation(node, client, pool_nodes.agents(), Say, target=target)
 
-    return _change(opts, plan, "Move all bricks away from %s?" % args[0])
+    return _change(opts, plan, "Move all bricks away from %s?" % node)
 
 
 def Replace(opts: Any, args: list[str]) -> int:
     """Put a node in the place of a dead one; 0 only if it has all that the dead one had."""
-    old, new = args
     client = cli.GetClient()
+    nodes = cluster.nodes(client)
+    new = cluster.find(nodes, args[1]).name
+    # It may have left Ganeti's cluster already, dead as it is.
+    old = next((node.name for node in nodes if node.is_called(args[0])), args[0])
 
     def plan() -> list[steps.Step]:
         return pool_evacuate.replacement(
@@ -190,6 +195,11 @@ def Replace(opts: Any, args: list[str]) -> int:
         )
 
     return _change(opts, plan, "All data in the bricks of %s will be given up. Replace it?" % old)
+
+
+def _full_name(client: Any, name: str) -> str:
+    """A node's name as Ganeti has it, from what may be its beginning; raises OpPrereqError."""
+    return cluster.find(cluster.nodes(client), name).name
 
 
 def Rebalance(opts: Any, args: list[str]) -> int:
@@ -226,10 +236,7 @@ def _change(
         ShowPlan(todo)
         if opts.dry_run:
             return 0
-        if not (opts.confirm or opts.force):
-            if not cli.AskUser(question):
-                cli.ToStderr("Nothing was changed; use --yes to skip this question.")
-                return 1
+        if confirm(opts, question, otherwise="Nothing was changed"):
             # The answer may have taken hours: what is refused is looked for once more.
             shown, todo = todo, plan()
             steps.check_same(shown, todo)

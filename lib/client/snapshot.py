@@ -11,7 +11,7 @@ from typing import Any
 from ganeti import cli, errors, utils
 
 from ganeti_gluster import constants
-from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.options import CHECKSUM_OPT, JSON_OPT, LIMIT_OPT, bandwidth, confirm
 from ganeti_gluster.cmdlib import snapshots
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core import image
@@ -19,7 +19,6 @@ from ganeti_gluster.core.copy import Progress
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.snapshot import catalogue, request, service
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.tools import decode, names
 
 DISKS_OPT = cli.cli_option(
@@ -32,10 +31,14 @@ DISKS_OPT = cli.cli_option(
     help="Only this disk; can be given several times",
 )
 DISK_OPT = cli.cli_option(
-    "--disk", dest="disk", default=None, type="int", metavar="N", help="The disk (default 0)"
+    "--disk", dest="disk", default=None, type="int", metavar="N", help="The disk (default: 0)"
 )
 NAME_OPT = cli.cli_option(
-    "--name", dest="name", default=None, help="Name of the snapshot (default: the time, in UTC)"
+    "--name",
+    dest="name",
+    default=None,
+    metavar="NAME",
+    help="Name of the snapshot (default: the time, in UTC)",
 )
 KEEP_OPT = cli.cli_option(
     "--keep",
@@ -46,31 +49,18 @@ KEEP_OPT = cli.cli_option(
     help="Afterwards, keep only the N newest of the instance's snapshots that were taken with"
     " --keep",
 )
-LIMIT_OPT = cli.cli_option(
-    "--bandwidth-limit",
-    dest="limit",
-    default=None,
-    type="int",
-    metavar="MIB",
-    help="Copy at most this many MiB per second",
-)
-CHECKSUM_OPT = cli.cli_option(
-    "--checksum",
-    dest="checksum",
-    default=False,
-    action="store_true",
-    help="Read back what was copied and compare it",
-)
 VOLUME_OPT = cli.cli_option(
     "--volume",
     dest="volume",
     default=None,
+    metavar="VOLUME",
     help="Volume of the snapshots (default: that of the disks)",
 )
 HOST_OPT = cli.cli_option(
     "--host",
     dest="host",
     default=None,
+    metavar="SERVERS",
     help="Servers of that volume, separated by commas (default: those of the disks)",
 )
 PLACE_OPTS = [VOLUME_OPT, HOST_OPT]
@@ -88,13 +78,15 @@ _HEADERS = {
 def Take(opts: Any, args: list[str]) -> int:
     """Take a snapshot of an instance's disks at one instant."""
     instance = _find(args[0])
-    name = catalogue.check_name(opts.name or catalogue.default_name(time.time()))
+    name = catalogue.check_name(
+        catalogue.default_name(time.time()) if opts.name is None else opts.name
+    )
     if opts.keep is not None and opts.keep < 1:
         raise errors.OpPrereqError(
             "--keep: at least one snapshot must be kept", errors.ECODE_INVAL
         )
     wanted = _request(opts, request.TAKE, instance, name, snapshots.choose(instance, opts.disks))
-    wanted = replace(wanted, keep=opts.keep, limit=_limit(opts), checksum=opts.checksum)
+    wanted = replace(wanted, keep=opts.keep, limit=bandwidth(opts), checksum=opts.checksum)
     if opts.dry_run:
         return _announce(wanted)
     result = _carry_out(opts, instance, wanted)
@@ -212,7 +204,7 @@ def Restore(opts: Any, args: list[str]) -> int:
         snapshot = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
     indices = opts.disks or sorted(snapshot.images)
     wanted = _request(opts, request.RESTORE, instance, name, snapshots.choose(instance, indices))
-    wanted = replace(wanted, limit=_limit(opts), checksum=opts.checksum)
+    wanted = replace(wanted, limit=bandwidth(opts), checksum=opts.checksum)
     if instance.running:
         raise errors.OpPrereqError(
             "Instance %s is running; stop it first" % instance.name, errors.ECODE_STATE
@@ -222,9 +214,8 @@ def Restore(opts: Any, args: list[str]) -> int:
     if opts.dry_run:
         cli.ToStdout("Would restore %s from %s (snapshot %s)", what, when, name)
         return 0
-    if not opts.force:
-        if not cli.AskUser("Restore %s from %s? The current content will be lost." % (what, when)):
-            return 1
+    question = "Restore %s from %s? The current content will be lost." % (what, when)
+    if confirm(opts, question, otherwise="Nothing was restored"):
         # That it is stopped is seen once no other job has the instance.
         with connect(place) as volume:
             now = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
@@ -243,7 +234,7 @@ def Clone(opts: Any, args: list[str]) -> int:
         opts, request.CLONE, instance, name, snapshots.choose(instance, [opts.disk or 0])
     )
     wanted = replace(
-        wanted, limit=_limit(opts), checksum=opts.checksum, target=names.image_path(path)
+        wanted, limit=bandwidth(opts), checksum=opts.checksum, target=names.image_path(path)
     )
     result = _carry_out(opts, instance, wanted)
     cli.ToStdout(
@@ -265,9 +256,7 @@ def Remove(opts: Any, args: list[str]) -> int:
     if opts.dry_run:
         cli.ToStdout("Would remove %s", what)
         return 0
-    if not opts.force:
-        if not cli.AskUser("Remove %s?" % what):
-            return 1
+    if confirm(opts, "Remove %s?" % what, otherwise="No snapshot was removed"):
         for before, now in zip(listed, _find_snapshots(place, instance, doomed), strict=True):
             _check_same(before, now)
     every = snapshots.choose(instance, None)
@@ -308,16 +297,6 @@ def _place(opts: Any, instance: snapshots.Instance) -> VolumeSpec:
     if opts.volume is not None:
         return spec._replace(name=names.volume_name(opts.volume))
     return spec
-
-
-def _limit(opts: Any) -> int | None:
-    if opts.limit is None:
-        return None
-    if opts.limit < 1:
-        raise InvalidParameter(
-            "bandwidth limit %d: it must be at least 1 MiB per second" % opts.limit
-        )
-    return int(opts.limit) * MIB
 
 
 def _request(
@@ -389,7 +368,15 @@ COMMANDS = {
     "disk restore": (
         Restore,
         _ONE_NAMED,
-        [DISKS_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, LIMIT_OPT, CHECKSUM_OPT, *PLACE_OPTS],
+        [
+            DISKS_OPT,
+            cli.CONFIRM_OPT,
+            cli.FORCE_OPT,
+            cli.DRY_RUN_OPT,
+            LIMIT_OPT,
+            CHECKSUM_OPT,
+            *PLACE_OPTS,
+        ],
         "[--disk N]... <instance> <snapshot>",
         "Restore the disks of a stopped instance from a snapshot",
     ),
@@ -403,7 +390,7 @@ COMMANDS = {
     "disk remove-snapshot": (
         Remove,
         [cli.ArgInstance(min=1, max=1), cli.ArgUnknown(min=1)],
-        [cli.FORCE_OPT, cli.DRY_RUN_OPT, *PLACE_OPTS],
+        [cli.CONFIRM_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, *PLACE_OPTS],
         "<instance> <snapshot>...",
         "Remove snapshots, including incomplete ones",
     ),

@@ -63,10 +63,10 @@ _TABLES = (
     ),
     ("Bricks", "bricks", "brick state size free behind:ToHeal"),
     ("Instances", "instances", "instance node:Primary disks size allocated state"),
-    ("Exports", "exports", "node export state"),
+    ("Exports", "exports", "node instance disk export state"),
 )
 _SIZES = {"size", "free", "allocated"}
-_NUMBERS = {*_SIZES, "images", "behind", "split_brain", "disks"}
+_NUMBERS = {*_SIZES, "images", "behind", "split_brain", "disks", "disk"}
 
 
 def ShowStatus(opts: Any, args: list[str]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from ganeti import cli, constants, errors
 
 from ganeti_gluster.client import elapsed, service_events
-from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.options import JSON_OPT, NODE_OPT, confirm
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
 from ganeti_gluster.cmdlib import cluster, services
 from ganeti_gluster.core.services import config, control
@@ -26,15 +26,6 @@ STATUS_SECONDS = 8.5
 ANSWER_SECONDS = 6.0
 LEAST_ANSWER_SECONDS = 4.0
 
-NODE_OPT = cli.cli_option(
-    "--node",
-    dest="nodes",
-    default=[],
-    action="append",
-    metavar="NODE",
-    completion_suggest=cli.OPT_COMPL_ONE_NODE,
-    help="Only this node; can be given several times",
-)
 SERVICE_OPT = cli.cli_option(
     "--service",
     dest="services",
@@ -81,7 +72,7 @@ def _type(opts: Any) -> ServiceType:
 def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print what the nodes tell now; whether all, some or none told is the exit status."""
     configuration = config.load()
-    types = [configuration.type(opts.type)] if opts.type else list(configuration.types)
+    types = [configuration.type(opts.type)] if opts.type is not None else list(configuration.types)
     nodes = cluster.choose(cluster.nodes(), opts.nodes)
     names = {
         service.name for each in types for service in services.choose_services(each, opts.services)
@@ -91,7 +82,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     snapshot = snapshot.with_services(s for s in snapshot.services if s.name in names)
     if opts.json:
         cli.ToStdout("%s", json.dumps(_status_data(snapshot, types), indent=2, sort_keys=True))
-    elif opts.output:
+    elif opts.output is not None:
         _print_fields(opts, snapshot)
     else:
         for position, each in enumerate(types):
@@ -184,10 +175,15 @@ def _change(opts: Any, verb: str) -> int:
         raise errors.OpPrereqError(
             "%s is not expected on any node; name one with --node" % type.title, errors.ECODE_STATE
         )
-    if verb != control.START and not opts.force and _whole(type, opts.nodes, targets):
-        question = "This interrupts the service in the whole cluster. %s %s?"
-        if not cli.AskUser(question % (verb.capitalize(), what)):
-            return int(constants.EXIT_CONFIRMATION)
+    if (
+        verb != control.START
+        and _whole(type, opts.nodes, targets)
+        and confirm(
+            opts,
+            "This interrupts the service in the whole cluster. %s %s?" % (verb.capitalize(), what),
+            otherwise="Nothing was %s" % _PARTICIPLES[verb],
+        )
+    ):
         type = _type(opts)
         now = _what(opts, type)
         if now != what:
@@ -245,11 +241,16 @@ def _judge(verb: str, outcomes: Sequence[Outcome], *, quiet: bool) -> int:
 
 def ShowEvents(opts: Any, args: list[str]) -> int:
     """Print what the sync has stored."""
-    return service_events.show(opts, config.load().type(opts.type).name if opts.type else None)
+    return service_events.show(
+        opts, config.load().type(opts.type).name if opts.type is not None else None
+    )
 
 
 _STATUS_OPTIONS = [NODE_OPT, SERVICE_OPT, JSON_OPT, cli.FIELDS_OPT, cli.NOHDR_OPT, cli.SEP_OPT]
-_CHANGE_OPTIONS = [NODE_OPT, SERVICE_OPT, JSON_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT]
+_CHANGE_OPTIONS = [
+    *(NODE_OPT, SERVICE_OPT, JSON_OPT),
+    *(cli.CONFIRM_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT),
+]
 
 _Function = Callable[[Any, list[str]], int]
 

@@ -10,7 +10,6 @@ from ganeti import cli, errors
 from ganeti_gluster.client.options import JSON_OPT
 from ganeti_gluster.cmdlib import volumes
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import names
 
@@ -53,8 +52,7 @@ def status(used: volumes.UsedVolume) -> dict[str, Any]:
         "provisioned": used.provisioned,
     }
     try:
-        with connect(used.spec) as volume:
-            space = volume.space()
+        space = volumes.space(used.spec)
     except (GanetiGlusterError, OSError) as err:
         result["error"] = in_words(err)
     else:

@@ -42,10 +42,15 @@ BIND_OPT = cli.cli_option(
     dest="bind_address",
     default="127.0.0.1",
     metavar="ADDRESS",
-    help="IP address to listen on; uses TLS unless it is a loopback address [127.0.0.1]",
+    help="IP address to listen on; uses TLS unless it is a loopback address (default: 127.0.0.1)",
 )
 PORT_OPT = cli.cli_option(
-    "--port", dest="port", default=5083, type="int", help="Port to listen on [5083]"
+    "--port",
+    dest="port",
+    default=5083,
+    type="int",
+    metavar="PORT",
+    help="Port to listen on (default: 5083)",
 )
 TLS_OPT = cli.cli_option(
     "--tls",
@@ -59,7 +64,7 @@ CERTIFICATE_OPT = cli.cli_option(
     dest="certificate",
     default="",
     metavar="FILE",
-    help="PEM file with certificate and key [that of Ganeti's remote API]",
+    help="PEM file with certificate and key (default: that of Ganeti's remote API)",
 )
 WAIT_OPT = cli.cli_option(
     "--wait-master",
@@ -74,7 +79,7 @@ COMMANDS = {
         Serve,
         cli.ARGS_NONE,
         [BIND_OPT, PORT_OPT, TLS_OPT, CERTIFICATE_OPT, WAIT_OPT],
-        "[--bind <address>] [--port <port>]",
+        "[--bind=ADDRESS] [--port=PORT]",
         "Serve the web page that shows and manages the cluster, until interrupted",
     ),
 }

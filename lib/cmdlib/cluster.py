@@ -35,6 +35,10 @@ class ClusterNode(ServiceNode):
     vm_capable: bool = True
     role: str = ""
 
+    def is_called(self, name: str) -> bool:
+        """Whether that is its name, whole or shortened."""
+        return self.name == name or self.name.startswith(name + ".")
+
 
 _FIELDS = ("name", "tags", "offline", "pip", "master_candidate", "group", "vm_capable", "role")
 
@@ -54,15 +58,18 @@ def choose(nodes: Sequence[ClusterNode], names: Sequence[str]) -> list[ClusterNo
     """
     if not names:
         return list(nodes)
-    chosen = {}
-    for name in names:
-        matching = [node for node in nodes if node.name == name] or [
-            node for node in nodes if node.name.startswith(name + ".")
-        ]
-        if len(matching) != 1:
-            raise errors.OpPrereqError("Node '%s' not known" % name, errors.ECODE_NOENT)
-        chosen[matching[0].name] = matching[0]
+    chosen = {node.name: node for node in (find(nodes, name) for name in names)}
     return [chosen[name] for name in sorted(chosen)]
+
+
+def find(nodes: Sequence[ClusterNode], name: str) -> ClusterNode:
+    """The one of `nodes` that is called `name`, whole or shortened; raises OpPrereqError."""
+    matching = [node for node in nodes if node.name == name] or [
+        node for node in nodes if node.is_called(name)
+    ]
+    if len(matching) != 1:
+        raise errors.OpPrereqError("Node '%s' not known" % name, errors.ECODE_NOENT)
+    return matching[0]
 
 
 def job(op: Any, client: Any = None, *, seconds: float = JOB_SECONDS) -> Any:

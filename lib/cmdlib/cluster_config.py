@@ -62,18 +62,17 @@ class ClusterConfig:
         return expected_volumes.plain(self.params.get(node.group, ()))
 
 
-def load(client: Any = None, *, otherwise: str = "") -> ClusterConfig:
+def load(client: Any = None) -> ClusterConfig:
     """Read it, on the master.
 
     Disks come from the configuration's file, which no question to the master daemon
     gives without a job for all of them; it is replaced as a whole, at the latest a
-    moment after a change.  Raises `OpPrereqError` on any other node, with what can be done
-    `otherwise`.
+    moment after a change.  Raises `OpPrereqError` on any other node.
     """
     master, myself = ssconf.GetMasterAndMyself()
     if master != myself:
         raise errors.OpPrereqError(
-            "This is not the master node; run it on %s%s" % (master, otherwise),
+            "This is not the master node; run it on %s" % master,
             errors.ECODE_INVAL,
         )
     client = client or cli.GetClient()

@@ -20,7 +20,7 @@ from ganeti_gluster.core.serve.holder import holder_of, node_number, work_number
 from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.verify.gather import server_problem
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools.gfapi import Volume
 
 _DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
@@ -97,7 +97,7 @@ def check(move: InstanceMove, *, nodes: list[str], offline: list[str]) -> Verdic
             for index, path in sorted(move.paths.items()):
                 _check_disk(verdict, move, "disk/%d" % index, volume, spec, path, nodes, offline)
     except (GanetiGlusterError, OSError) as err:
-        verdict.refusals.append(str(err))
+        verdict.refusals.append(in_words(err))
     return verdict
 
 
@@ -157,7 +157,7 @@ def _take_from_old(move: InstanceMove, offline: list[str]) -> str:
         ]
         evictions.take_from(move.old, held)
     except (GanetiGlusterError, OSError) as err:
-        return str(err)
+        return in_words(err)
     return ""
 
 

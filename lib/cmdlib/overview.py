@@ -9,6 +9,7 @@ from ganeti_gluster.core.pool.state import BrickState, VolumeState, of_bricks
 from ganeti_gluster.core.verify.facts import RUNNING, Disk, ImageFacts, VolumeFacts
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.core.verify.volume_checks import image_of
+from ganeti_gluster.tools import names
 from ganeti_gluster.tools.decode import as_data
 from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
@@ -42,13 +43,28 @@ def describe(seen: Look, findings: Sequence[Finding]) -> dict[str, Any]:
         ],
         "bricks": [brick for state in states.values() for brick in _bricks(state)],
         "disks": _disks(seen, states),
-        "exports": [
-            {"node": name, "export": export.key, "running": export.answers}
-            for name, node in sorted(seen.nodes.items())
-            for export in node.exports
-        ],
+        "exports": _exports(seen),
         "findings": [as_data(finding) for finding in findings],
     }
+
+
+def _exports(seen: Look) -> list[dict[str, Any]]:
+    """The exports by instance and disk; one of an image that no instance has is without."""
+    disks = {names.unit_key(disk.volume, disk.path): disk for disk in seen.config.disks}
+    rows = []
+    for name, node in sorted(seen.nodes.items()):
+        for export in node.exports:
+            disk = disks.get(export.key)
+            rows.append(
+                {
+                    "node": name,
+                    "instance": disk.instance if disk else None,
+                    "disk": disk.index if disk else None,
+                    "export": export.key,
+                    "running": export.answers,
+                }
+            )
+    return rows
 
 
 def _nodes(seen: Look) -> list[dict[str, Any]]:
@@ -107,8 +123,9 @@ def _volume(
         "bricks_online": state.online,
         "behind": state.heals,
         "split_brain": len(volume.split),
-        "size": state.total,
-        "free": state.free,
+        # As for every command: what an image can take, as a client of the volume sees it.
+        "size": images.space.total if images and images.space else None,
+        "free": images.space.free if images and images.space else None,
     }
 
 

@@ -22,5 +22,5 @@ def fetch(names: list[str]) -> dict[str, dict[str, Any]]:
     addresses = {node.name: node.address for node in nodes if not node.offline}
     states = {node.name: untold(OFFLINE, "marked offline in Ganeti") for node in nodes}
     for name, answer in cluster.ask(STATUS_COMMAND, addresses, seconds=SECONDS).items():
-        states[name] = parse(not answer.error, answer.error or answer.output)
+        states[name] = parse(not answer.error, answer.reason or answer.output)
     return states

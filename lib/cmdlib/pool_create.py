@@ -76,7 +76,7 @@ def order(opts: Any) -> CreateOptions:
         ),
         directory=directory,
         device=opts.brick_device or "",
-        nodes=tuple(dict.fromkeys(opts.pool_nodes or ())),
+        nodes=_names(opts.pool_nodes),
         group=opts.nodegroup,
         node_add=opts.on_node_add or "",
         configure=opts.configure,
@@ -86,6 +86,15 @@ def order(opts: Any) -> CreateOptions:
     # Before anything is formatted by what could not be kept then.
     _settings(asked).tags()
     return asked
+
+
+def _names(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The nodes of --nodes, () without it; raises `InvalidParameter`."""
+    if given is None:
+        return ()
+    if not given or "" in given:
+        raise InvalidParameter("--nodes: give the names of nodes, with commas between them")
+    return tuple(given)
 
 
 def plan(asked: CreateOptions, client: Any, agents: Agents, say: Say) -> Plan:
@@ -166,12 +175,15 @@ def _choose(asked: CreateOptions, nodes: Sequence[ClusterNode]) -> tuple[list[st
     clients = [name for name in usable if known[name].vm_capable]
     if not asked.nodes:
         return usable, clients
-    for name in asked.nodes:
-        if name not in known:
-            raise InvalidParameter("%s is not a node of this cluster" % name)
+    members = [cluster.find(nodes, name).name for name in asked.nodes]
+    for name in members:
+        if members.count(name) > 1:
+            raise InvalidParameter("node %s is named more than once" % name)
         if known[name].offline:
             raise InvalidParameter("node %s is offline in Ganeti" % name)
-    return list(asked.nodes), clients
+        if name not in usable:
+            raise InvalidParameter("node %s is not in node group %s" % (name, asked.group))
+    return members, clients
 
 
 def _existing(agents: Agents, anchor: str, volume: str) -> VolumeInfo | None:

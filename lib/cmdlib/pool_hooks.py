@@ -19,7 +19,7 @@ from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import brick_moves, extend, members, steps
 from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.settings import EXTEND, OFF, Settings
-from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, in_words
 
 #: Seconds for another command that changes the pool to end.
 LOCK_SECONDS = 120
@@ -41,7 +41,7 @@ def run(name: str, environment: Mapping[str, str] = os.environ) -> int:
             return 0
         HOOKS[name](client, kept, environment)
     except (GanetiGlusterError, errors.GenericError, OSError) as err:
-        say("%s" % err)
+        say(in_words(err))
         return 1
     return 0
 

@@ -13,6 +13,14 @@ from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, tasks
 #: Seconds that a rebalance may take; it goes on when nobody waits for it any more.
 SECONDS = 7 * 24 * 3600
 
+#: Words in glusterd's states, as "fix-layout stopped", after which it goes on no more; and ours.
+_ENDS = {
+    tasks.COMPLETED: "completed",
+    "failed": "failed",
+    "stopped": "been stopped",
+    "reset": "been ended by another change of the volume",
+}
+
 
 def steps(
     name: str, client: Any, agents: Agents, say: Say, *, move_data: bool, force: bool
@@ -55,13 +63,19 @@ def _unfinished(gluster: Gluster, name: str) -> str:
         return str(err)
     if tasks.COMPLETED in status.state and not status.failures:
         return ""
-    if "failed" in status.state or (tasks.COMPLETED in status.state and status.failures):
-        raise RebalanceFailed(
-            "the rebalance of %s ended with %d failures" % (name, status.failures),
-            hint="see /var/log/glusterfs/%s-rebalance.log on the servers" % name,
-        )
+    for end, said in _ENDS.items():
+        if end in status.state:
+            raise RebalanceFailed(
+                "the rebalance of %s has %s%s"
+                % (
+                    name,
+                    said,
+                    ", with %d failures" % status.failures if status.failures else "",
+                ),
+                hint="see /var/log/glusterfs/%s-rebalance.log on the servers" % name,
+            )
     return "%s: %d files moved" % (status.state, status.files)
 
 
 class RebalanceFailed(GanetiGlusterError):
-    """glusterd gave up."""
+    """glusterd gave up, or somebody stopped it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import ssconf
 
-from ganeti_gluster.cmdlib import cluster, pool_use
+from ganeti_gluster.cmdlib import cluster, pool_use, volumes
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.pool import members
 from ganeti_gluster.core.pool.agents import Agents
@@ -16,6 +16,7 @@ from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.pool.shape import Shape
 from ganeti_gluster.core.pool.state import VolumeState, of_glusterd
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
@@ -114,7 +115,7 @@ def _node(managed: ManagedPool, node: ClusterNode) -> dict[str, Any]:
 def _volume(managed: ManagedPool, agents: Agents, volume: VolumeInfo) -> dict[str, Any]:
     kept = managed.settings.get(volume.name)
     state, error = look(agents.gluster(managed.pool.anchor), volume)
-    known = volume.started and not any(brick.online is None for brick in state.bricks)
+    free = _free(volume)
     return {
         "name": volume.name,
         "shape": str(Shape.of(volume)),
@@ -131,9 +132,20 @@ def _volume(managed: ManagedPool, agents: Agents, volume: VolumeInfo) -> dict[st
             if kept
             else []
         ),
-        **({"free": state.free} if known else {}),
+        **({"free": free} if free is not None else {}),
         **({"error": error} if error else {}),
     }
+
+
+def _free(volume: VolumeInfo) -> int | None:
+    """The free bytes, None of a volume that does not tell."""
+    if not volume.started:
+        return None
+    servers = ",".join(dict.fromkeys(brick.server for brick in volume.bricks))
+    try:
+        return volumes.space(VolumeSpec.from_params({"volume": volume.name, "host": servers})).free
+    except (GanetiGlusterError, OSError):
+        return None
 
 
 def look(gluster: Gluster, volume: VolumeInfo) -> tuple[VolumeState, str]:

@@ -28,7 +28,7 @@ from ganeti_gluster.core.services import store as services_store
 from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.services.model import ClusterServices, ServiceNode
 from ganeti_gluster.core.services.store import Store, StoreError, Version
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import private
 
 COPY_SECONDS = 8
@@ -229,6 +229,6 @@ def main() -> int:
         if sync() and os.path.exists(constants.SERVICES_SYNC_WANTED):
             sync()
     except (GanetiGlusterError, errors.GenericError, OSError) as err:
-        print("the services were not checked: %s" % err, file=sys.stderr)
+        print("the services were not checked: %s" % in_words(err), file=sys.stderr)
         return 1
     return 0

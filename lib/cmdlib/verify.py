@@ -16,6 +16,7 @@ from ganeti_gluster.cmdlib import cluster, cluster_config, services_verify
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.export import Export
+from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.verify import backlog, expected_volumes, gather_volume, last
 from ganeti_gluster.core.verify.answers import Answers, sort
 from ganeti_gluster.core.verify.bounded import LookResult, look
@@ -34,6 +35,7 @@ from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.core.verify.volume_checks import check_volume
 from ganeti_gluster.core.volume import VolumeSpec
+from ganeti_gluster.errors import in_words
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.gluster_cli.volumes import VolumeInfo
 
@@ -125,9 +127,12 @@ def _ask(asked: Iterable[ClusterNode]) -> Answers:
     addresses = {node.name: node.address for node in asked}
     # What is too long is for the reader of the facts to say.
     answers = cluster.ask(COMMAND, addresses, seconds=NODES_SECONDS, longest=3 * decode.LONGEST)
-    return sort(
-        {name: (not each.error, each.error or each.output) for name, each in answers.items()}
-    )
+    return sort({name: (not each.error, _told(each)) for name, each in answers.items()})
+
+
+def _told(answer: NodeAnswer) -> str:
+    """What a node printed, or why it did not, in Ganeti's words if it lacks the command."""
+    return answer.error if _NOT_INSTALLED in answer.error else answer.reason or answer.output
 
 
 def tell(config: ClusterConfig, names: Sequence[str]) -> None:
@@ -151,7 +156,7 @@ def look_at_volumes(
     volumes, images, problems = {}, {}, []
     for name, answer in answers.items():
         if answer.error:
-            problems.append("%s: %s" % (name, answer.error))
+            problems.append("%s: %s" % (name, in_words(answer.error)))
         elif isinstance(answer.value, VolumeFacts):
             volumes[answer.value.name] = answer.value
         elif isinstance(answer.value, ImageFacts):

@@ -20,7 +20,7 @@ from ganeti import ssconf
 from ganeti_gluster.cmdlib import cluster_config, node_verify, verify
 from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.finding import MARK, Finding, has_errors, ordered
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools.decode import as_data
 
 
@@ -46,7 +46,7 @@ def _findings(environment: Mapping[str, str]) -> list[Finding]:
         if params and not expected_volumes.master_looks(environment, master):
             return node_verify.local_findings(node_verify.local_facts(params))
     except (GanetiGlusterError, ganeti_errors.GenericError, OSError) as err:
-        return [Finding.of("NOT_CHECKED", myself, str(err))]
+        return [Finding.of("NOT_CHECKED", myself, in_words(err))]
     except Exception as err:
         logging.exception("ganeti-gluster: the hook of gnt-cluster verify failed")
         return [Finding.of("NOT_CHECKED", myself, "%s: %s" % (type(err).__name__, err))]

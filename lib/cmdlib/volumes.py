@@ -8,7 +8,8 @@ from typing import Any
 
 from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.facts import Disk
-from ganeti_gluster.core.volume import VolumeSpec
+from ganeti_gluster.core.volume import VolumeSpec, connect
+from ganeti_gluster.tools.gfapi.stat import Space
 
 
 @dataclass
@@ -59,6 +60,16 @@ def combine(
                 volume.provisioned += disk.size
                 break
     return sorted(volumes, key=lambda volume: (volume.spec.name, volume.groups))
+
+
+def space(spec: VolumeSpec) -> Space:
+    """The room of a volume, as its clients have it; every command tells of this one.
+
+    Bricks have more than that: what `storage.reserve` keeps.  Raises a `GanetiGlusterError`
+    or OSError.
+    """
+    with connect(spec) as volume:
+        return volume.space()
 
 
 def _place(volumes: list[UsedVolume], spec: VolumeSpec) -> UsedVolume:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from ganeti_gluster.core import image, in_use
 from ganeti_gluster.core.in_use import ImageInUse
 from ganeti_gluster.core.volume import connect
-from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, in_words
 from ganeti_gluster.extstorage import device, node
 from ganeti_gluster.extstorage.request import USERSPACE, ExtStorageRequest
 from ganeti_gluster.tools import names
@@ -25,7 +25,7 @@ def main(action: str, environ: Mapping[str, str]) -> int:
     try:
         ACTIONS[action](ExtStorageRequest.from_environ(environ))
     except (GanetiGlusterError, OSError) as err:
-        _say(action, name, err)
+        _say(action, name, in_words(err))
         if action == "attach":  # parameters that are wrong are no reason either, see there
             _answer("", "")
             return 0
@@ -78,7 +78,7 @@ def attach(request: ExtStorageRequest) -> None:
             shown = used.show_device() if used.size() is not None else None
             path = device.show(used.server.key, shown)
     except (GanetiGlusterError, OSError) as err:
-        _say("attach", request.name, err)
+        _say("attach", request.name, in_words(err))
     if path and not uri:
         print(path)
     else:

@@ -13,7 +13,7 @@ from typing import Any
 from ganeti_gluster import constants
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
+from ganeti_gluster.errors import GanetiGlusterError, PatchRefused, in_words
 from ganeti_gluster.tools.gfapi.stat import Space
 
 #: Beside the template's parameters of a volume: the names of the nodes that use it.
@@ -71,7 +71,9 @@ def extend_container(module: Any) -> None:
                     if name in (None, spec.name)
                 ]
             except (GanetiGlusterError, OSError, ValueError) as err:
-                raise module.errors.StorageError("Cannot measure the volume: %s" % err) from err
+                raise module.errors.StorageError(
+                    "Cannot measure the volume: %s" % in_words(err)
+                ) from err
 
     module._STORAGE_TYPES[gluster] = VolumeStorage
 

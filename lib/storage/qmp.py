@@ -10,6 +10,7 @@ from ganeti import errors
 from ganeti.hypervisor.hv_kvm import monitor
 
 from ganeti_gluster.core.snapshot.live import Monitor, MonitorFailed
+from ganeti_gluster.errors import in_words
 
 #: Seconds that a command may take: one that changes the block graph waits for the
 #: guest's requests, and a QEMU on a busy node answers late.  Ganeti's limit is 5 s.
@@ -86,4 +87,4 @@ def _translated() -> Iterator[None]:
     except (errors.GenericError, OSError, TypeError) as err:
         if isinstance(err, TypeError):
             raise MonitorFailed("QEMU has closed the connection to its monitor") from err
-        raise MonitorFailed("QEMU: %s" % str(err).rstrip(": ")) from err
+        raise MonitorFailed("QEMU: %s" % in_words(err).rstrip(": ")) from err

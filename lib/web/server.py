@@ -79,9 +79,12 @@ def tls_context(certificate: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certificate)
-    except (OSError, ssl.SSLError) as err:
+    except OSError as err:
+        # What OpenSSL says of a file is for whoever knows its sources.
+        wrong = isinstance(err, ssl.SSLError)
+        reason = "it does not have a certificate and its key as PEM" if wrong else err.strerror
         raise CannotListen(
-            "%s cannot be used as the certificate: %s" % (certificate, err),
+            "%s cannot be used as the certificate: %s" % (certificate, reason),
             hint="gnt-cluster renew-crypto --new-rapi-certificate makes a new one",
         ) from err
     return context

@@ -3,76 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.machinery
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
 
 import ganeti_cli
 import pytest
-
-_PACKAGES = ("ganeti", "ganeti.http", "ganeti.rpc")
-_KNOWN = {
-    "ganeti.constants": {
-        "EXIT_SUCCESS": 0,
-        "EXIT_FAILURE": 1,
-        "EXIT_NOTMASTER": 11,
-        "EXIT_CONFIRMATION": 13,
-    },
-    "ganeti.errors": {
-        "ECODE_INVAL": "wrong_input",
-        "ECODE_NOENT": "unknown_entity",
-        "ECODE_STATE": "wrong_state",
-    },
-}
-
-
-class _Anything:
-    """A class that commands are made with, or what a function gives."""
-
-    def __init__(self, *args: object, **named: object) -> None:
-        pass
-
-
-class _Stub(ModuleType):
-    """A module of Ganeti's that has whatever is asked for: errors, classes, values."""
-
-    __path__: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if name in _KNOWN.get(self.__name__, {}):
-            found: Any = _KNOWN[self.__name__][name]
-        elif self.__name__ in _PACKAGES and name.islower():
-            found = importlib.import_module("%s.%s" % (self.__name__, name))
-        elif name.isupper() or name.islower():
-            found = MagicMock(name="%s.%s" % (self.__name__, name))
-        else:
-            base = Exception if self.__name__ == "ganeti.errors" else _Anything
-            found = type(name, (base,), {})
-        setattr(self, name, found)
-        return found
-
-
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname.partition(".")[0] != "ganeti":
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        return _Stub(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        pass
+from ganeti_library import on_ganeti
 
 
 class Person:
@@ -92,28 +32,10 @@ class Person:
         self.shown.append(text % values)
 
 
-@contextmanager
-def _on_ganeti() -> Iterator[Callable[[str], Any]]:
-    """What imports a module of `ganeti_gluster`, on Ganeti's library as it is here."""
-    finder = _Finder()
-    before = dict(sys.modules)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield lambda name: importlib.import_module("ganeti_gluster.%s" % name)
-    finally:
-        sys.meta_path.remove(finder)
-        for name in set(sys.modules) - set(before):
-            if name.partition(".")[0] in ("ganeti", "ganeti_gluster"):
-                module = sys.modules.pop(name)
-                parent, _, last = name.rpartition(".")
-                if getattr(sys.modules.get(parent), last, None) is module:
-                    delattr(sys.modules[parent], last)
-
-
 @pytest.fixture
 def client() -> Iterator[Callable[[str], Any]]:
     """Imports a module of `ganeti_gluster.client`, on Ganeti's library as it is here."""
-    with _on_ganeti() as part:
+    with on_ganeti() as part:
         yield lambda name: part("client.%s" % name)
 
 
@@ -142,6 +64,7 @@ def opts() -> Any:
     """The options of a command that are given by nobody."""
     return SimpleNamespace(
         checksum=False,
+        confirm=False,
         disks=None,
         dry_run=False,
         force=False,
@@ -162,7 +85,7 @@ NOT_MASTER = "This is not the master node, please connect to node '%s' and rerun
 
 
 class Entry:
-    """`gnt-gluster` on a node that is not the master, until `be_master`."""
+    """`gnt-gluster` on the master, whose daemon is not asked until `be_master`."""
 
     def __init__(self, part: Callable[[str], Any], patch: pytest.MonkeyPatch, capsys: Any) -> None:
         #: Imports a module of ours.
@@ -173,7 +96,8 @@ class Entry:
         self._main = part("client.gnt_gluster").Main
         self._cli = importlib.import_module("ganeti.cli")
         self._ssconf = importlib.import_module("ganeti.ssconf")
-        self._node(OTHER, self._refuse)
+        self._node(MASTER, lambda: pytest.fail("asked the master daemon"))
+        self.patch.setattr(os, "geteuid", lambda: 0)
         self.replace_in(self._cli, AskUser=lambda question: pytest.fail("asked: %s" % question))
         self.replace_in(self._cli, GenerateTable=table)
 
@@ -183,6 +107,10 @@ class Entry:
 
     def _refuse(self) -> None:
         raise ganeti_cli.OpPrereqError(NOT_MASTER % MASTER, "wrong_input")
+
+    def be_elsewhere(self) -> None:
+        """Be a node that is not the master."""
+        self._node(OTHER, self._refuse)
 
     def be_master(self, **answers: Any) -> None:
         """Be the master, whose daemon has these answers to the questions of these names."""
@@ -244,7 +172,7 @@ def refused(text: str, kind: str = "wrong_input") -> str:
 @pytest.fixture(scope="module")
 def _entry_parts() -> Iterator[Callable[[str], Any]]:
     """All commands, on Ganeti's library with what runs them; imported once: it takes a second."""
-    with _on_ganeti() as part:
+    with on_ganeti() as part:
         part("errors")
         cli = importlib.import_module("ganeti.cli")
         errors = importlib.import_module("ganeti.errors")

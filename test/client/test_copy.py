@@ -11,7 +11,7 @@ from local_volume import LocalVolume
 
 from ganeti_gluster.errors import VolumeUnreachable
 
-from .conftest import Entry, raiser, refused
+from .conftest import Entry, raiser
 
 CONTENT = b"x" * 4096
 UNREACHABLE = VolumeUnreachable("volume gv0 cannot be reached", volume="gv0")
@@ -70,8 +70,8 @@ class SinkOf:
 @pytest.mark.parametrize("limit", ["0", "-1"])
 def test_a_limit_that_is_none(check: Entry, words: str, limit: str) -> None:
     command, _, rest = words.partition(" ")
-    said = refused("The limit must be at least 1 MiB/s")
-    check("image %s --limit=%s %s" % (command, limit, rest), 1, err=said)
+    said = "Failure: bandwidth limit %s: it must be at least 1 MiB per second\n" % limit
+    check("image %s --bandwidth-limit=%s %s" % (command, limit, rest), 1, err=said)
 
 
 @pytest.mark.parametrize("words", ["export gv0/ganeti/y f", "copy gv0/ganeti/y gv0/ganeti/z"])
@@ -120,8 +120,8 @@ def test_nothing_is_overwritten(
 def test_nor_a_device_if_the_answer_is_no(check: Entry, volume: LocalVolume, file: Path) -> None:
     check.replace("client.copy", is_block_device=lambda place: True)
     check.answer(False)
-    said = refused("Nothing was copied", "wrong_state")
-    check("image export gv0/ganeti/x %s" % file, 1, err=said)
+    said = "Nothing was copied; use --yes to skip this question\n"
+    check("image export gv0/ganeti/x %s" % file, 13, err=said)
     assert check.questions == ["Overwrite %s with image ganeti/x of volume gv0?" % file]
     assert file.read_bytes() == CONTENT
 

@@ -108,7 +108,8 @@ def test_an_image_that_a_stranger_has(check: Entry, holder: list[int]) -> None:
 
 def test_nothing_is_taken_if_the_answer_is_no(check: Entry, holder: list[int]) -> None:
     check.answer(False)
-    check("disk evict vm1", 1, out="node2: ganeti/x.0\n")
+    said = "No image was taken from a node; use --yes to skip this question\n"
+    check("disk evict vm1", 13, out="node2: ganeti/x.0\n", err=said)
     assert check.questions[0].startswith("Take these images from node2? A guest that uses them")
     assert holder == [2]
 
@@ -160,7 +161,8 @@ def test_those_that_stay_are_counted(check: Entry, orphans: list[object]) -> Non
 
 def test_none_is_removed_if_the_answer_is_no(check: Entry, orphans: list[object]) -> None:
     check.answer(False)
-    check("disk remove-orphans", 1, out="gv0 ganeti/x.0 ")
+    said = "No image was removed; use --yes to skip this question\n"
+    check("disk remove-orphans", 13, out="gv0 ganeti/x.0 ", err=said)
     assert len(orphans) == 1 and check.questions[0].startswith("Remove these 1 images? ")
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 import ganeti_cli
 import pytest
 
+from ganeti_gluster import __version__
 from ganeti_gluster.errors import GanetiGlusterError
 
-from .conftest import MASTER, NOT_MASTER, Entry, raiser, refused
+from .conftest import MASTER, Entry, raiser, refused
 
 #: Each command with as few words as it takes.
 COMMANDS = {
@@ -81,16 +83,56 @@ def test_each_command_is_tried_here(check: Entry) -> None:
     assert set(check.part("client.gnt_gluster").commands) == set(COMMANDS)
 
 
+@pytest.mark.parametrize(("words", "status"), [("", 1), ("--help", 0), ("-h", 0)])
+def test_the_commands_are_shown(check: Entry, words: str, status: int) -> None:
+    out = check(words, status, out="Usage: gnt-gluster {command} [options...] [argument...]\n")
+    assert all(re.search("\n %s +- " % command, out) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("group", sorted({c.split()[0] for c in COMMANDS if " " in c}))
+@pytest.mark.parametrize(("help", "status"), [("", 1), (" --help", 0), (" -h", 0)])
+def test_those_of_a_group_are_shown(check: Entry, group: str, help: str, status: int) -> None:
+    out = check(group + help, status, out="Usage: gnt-gluster %s {command} [opt" % group)
+    for command in COMMANDS:
+        assert bool(re.search("\n %s +- " % command, out)) is command.startswith(group + " ")
+
+
 @pytest.mark.parametrize(
-    "words", ["", "nonsense", "pool", "pool nonsense", "--nonsense", "swift", "'' ''"]
+    ("words", "said"),
+    [
+        ("stauts", "'stauts'; did you mean 'status'?"),
+        ("stauts --json", "'stauts'; did you mean 'status'?"),
+        ("pool stauts", "'pool stauts'; did you mean 'pool status'?"),
+        ("pool staus --json", "'pool staus'; did you mean 'pool status'?"),
+        ("poll status", "'poll'; did you mean 'pool status'?"),
+        ("poolstatus", "'poolstatus'; did you mean 'pool status'?"),
+        ("volumes status gv0", "'volumes'; did you mean 'volume status'?"),
+        ("disks", "'disks'; did you mean 'disk'?"),
+        ("evacuate node1", "'evacuate'; did you mean 'pool evacuate'?"),
+        ("disk remove_orphans", "'disk remove_orphans'; did you mean 'disk remove-orphans'?"),
+        ("pool nonsense", "'pool nonsense'; see gnt-gluster pool --help"),
+        ("pool ''", "'pool '; see gnt-gluster pool --help"),
+        ("nonsense", "'nonsense'; see gnt-gluster --help"),
+        ("--nonsense", "'--nonsense'; see gnt-gluster --help"),
+        ("'' ''", "''; see gnt-gluster --help"),
+        ("--version --json", "'--version'; see gnt-gluster --help"),
+    ],
 )
-def test_what_is_no_command_shows_the_commands(check: Entry, words: str) -> None:
-    out = check(words, 1, out="Usage: gnt-gluster {command} [options...] [argument...]\n")
-    assert all("\n %s - " % command in out for command in COMMANDS)
+def test_what_is_no_command_is_told_in_a_line(check: Entry, words: str, said: str) -> None:
+    check(words, 1, err="Failure: unknown command %s\n" % said)
 
 
-def test_help_shows_them_too(check: Entry) -> None:
-    check("--help", 0, out=" disk evict - Take an instance's images from a node")
+def test_the_versions(check: Entry) -> None:
+    text = "gnt-gluster (ganeti-gluster) %s, Ganeti 3.1.0\n" % __version__
+    assert check("--version", 0, out=text) == text
+
+
+@EACH
+def test_only_root_may_run_it(check: Entry, command: str) -> None:
+    check.patch.setattr(os, "geteuid", lambda: 1000)
+    said = "Failure: gnt-gluster must be run as root\n"
+    check("%s %s" % (command, COMMANDS[command]), 1, err=said)
+    check("%s --help" % command, 0, out="Usage")
 
 
 @EACH
@@ -125,7 +167,7 @@ _GROUPS = {command.split()[0] for command in COMMANDS if " " in command}
         ("disk snapshot --keep=all", "option --keep: invalid integer value: 'all'"),
         ("disk restore --bandwidth-limit=1M", "--bandwidth-limit: invalid integer value: '1M'"),
         ("disk clone --disk=root", "option --disk: invalid integer value: 'root'"),
-        ("image export --limit=1M", "option --limit: invalid integer value: '1M'"),
+        ("image export --bandwidth-limit=1M", "limit: invalid integer value: '1M'"),
         ("image copy --host", "--host option requires 1 argument"),
         ("volume status --units=b", "option --units: invalid choice: 'b'"),
         ("status --interval=1.5", "option --interval: invalid integer value: '1.5'"),
@@ -148,13 +190,29 @@ ON_MASTER_ALONE = [
 
 
 @pytest.mark.parametrize("command", ON_MASTER_ALONE)
-def test_what_the_master_knows_is_not_told_elsewhere(check: Entry, command: str) -> None:
-    check("%s %s" % (command, COMMANDS[command]), 1, err=MASTER)
+def test_what_the_master_knows_is_told_where(check: Entry, command: str) -> None:
+    check.be_elsewhere()
+    words = ("%s %s" % (command, COMMANDS[command])).strip()
+    check(words, 1, err="This is not the master node; run on %s: gnt-gluster %s" % (MASTER, words))
 
 
-@pytest.mark.parametrize("command", ["pool status", "swift stop", "disk info vm1"])
-def test_the_master_is_named_as_by_ganeti(check: Entry, command: str) -> None:
-    check(command, 1, err=refused(NOT_MASTER % MASTER))
+def test_the_command_to_run_there_can_be_copied(check: Entry) -> None:
+    check.be_elsewhere()
+    words = "disk snapshot --name 'a b' vm1"
+    said = "This is not the master node; run on %s: gnt-gluster %s" % (MASTER, words)
+    check(words, 1, err=refused(said, "wrong_state"))
+
+
+@EACH
+def test_the_rest_is_done_on_any_node(check: Entry, command: str) -> None:
+    known = check.part("client.gnt_gluster").ON_ANY_NODE
+    assert (command in known) is (command not in ON_MASTER_ALONE)
+
+
+def test_outside_of_a_cluster(check: Entry) -> None:
+    error = ganeti_cli.ConfigurationError("Can't read ssconf file")
+    check.replace_in(check.part("client.gnt_gluster").ssconf, GetMasterAndMyself=raiser(error))
+    check("status", 1, err=refused("This machine is not part of a Ganeti cluster"))
 
 
 @pytest.mark.parametrize(

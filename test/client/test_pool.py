@@ -18,7 +18,7 @@ from ganeti_gluster.core.pool.steps import Step
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import private
 
-from .conftest import Entry, raiser
+from .conftest import Entry, raiser, refused
 
 QUESTIONS = {
     "pool create --brick-dir=/srv/b": "Continue?",
@@ -27,6 +27,11 @@ QUESTIONS = {
     "pool replace node1 node2": "All data in the bricks of node1 will be given up. Replace it?",
     "pool rebalance gv0": "Rebalance volume gv0?",
 }
+#: node2 is offline; node3 has a longer name.
+NODES = [
+    [name, [], name == "node2", "192.0.2.1", True, "default", True, "C"]
+    for name in ("node1", "node2", "node3.example.org")
+]
 EACH = pytest.mark.parametrize("command", QUESTIONS)
 
 
@@ -65,7 +70,7 @@ class Plan:
 @pytest.fixture
 def master(check: Entry) -> Entry:
     """A command on the master, where nobody else changes the pool."""
-    check.be_master()
+    check.be_master(QueryNodes=NODES)
     check.replace(
         "cmdlib.pool_nodes",
         agents=lambda: None,
@@ -88,9 +93,9 @@ def test_nothing_is_changed_if_the_answer_is_no(check: Entry, plan: Plan, comman
     check.answer(False)
     check(
         command,
-        1,
+        13,
         out="Steps:\n  [    ] brick made\n",
-        err="Nothing was changed; use --yes to skip this question.\n",
+        err="Nothing was changed; use --yes to skip this question\n",
     )
     assert (check.questions, plan.done) == ([QUESTIONS[command]], False)
 
@@ -134,7 +139,7 @@ def test_other_steps_than_those_that_were_shown(check: Entry, plan: Plan, comman
 
 @EACH
 def test_one_command_at_a_time(check: Entry, tmp_path: Path, command: str) -> None:
-    check.be_master()
+    check.be_master(QueryNodes=NODES)
     lock = str(tmp_path / "lock")
     check.replace("cmdlib.pool_nodes", LOCK_FILE=lock, agents=lambda: None)
     with private.locked(lock):
@@ -153,6 +158,10 @@ def test_one_command_at_a_time(check: Entry, tmp_path: Path, command: str) -> No
         ("--brick-dir=/b --volume=a/b", "volume name 'a/b': "),
         ("--brick-dir=/b --replica=0", "replica 0: it must be a number of copies"),
         ("--brick-dir=/b --arbiter=1 --replica=2", "arbiter 1 with replica 2: only one arbiter"),
+        ("--brick-dir=/b --disperse=3 --redundancy=1%s" % ("0" * 400), "disperse 3 with redund"),
+        ("--brick-dir=/b --replica=-1%s" % ("0" * 400), "replica -1000"),
+        ("--brick-dir=/b --nodes=", "--nodes: give the names of nodes, with commas between them"),
+        ("--brick-dir=/b --nodes=node1,,node2", "--nodes: give the names of nodes, with commas"),
         ("--brick-dir=/b --redundancy=1", "redundancy belongs to a dispersed volume"),
         ("--brick-dir=/b --disperse=4 --redundancy=2", "disperse 4 with redundancy 2: it needs"),
         (
@@ -163,6 +172,19 @@ def test_one_command_at_a_time(check: Entry, tmp_path: Path, command: str) -> No
 )
 def test_a_pool_that_cannot_be(check: Entry, options: str, said: str) -> None:
     check("pool create %s" % options, 1, err="Failure: %s" % said)
+
+
+@pytest.mark.parametrize("option", ["--disperse", "--replica"])
+def test_more_bricks_than_there_are_nodes(master: Entry, option: str) -> None:
+    master.replace("cmdlib.pool_nodes", look=lambda *args, **named: ({}, {}))
+    huge = "1%s" % ("0" * 400)
+    master("pool create --brick-dir=/b %s=%s" % (option, huge), 1,
+           err="needs %s nodes, but there are 2: node1, node3.example.org\n" % huge)  # fmt: skip
+
+
+def test_a_node_that_is_named_twice(master: Entry) -> None:
+    words = "pool create --brick-dir=/b --nodes=node1,node3,node3.example.org"
+    master(words, 1, err="Failure: node node3.example.org is named more than once\n")
 
 
 @pytest.mark.parametrize(
@@ -222,16 +244,38 @@ def test_what_is_no_name_of_a_volume(master: Entry, command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("evacuate node9", "node9 is not a node of this cluster"),
-        ("evacuate --to=node9 node1", "node9 is not a node of this cluster"),
         ("replace node1 node1", "a node cannot be replaced by itself"),
-        ("replace node1 node9", "node9 is not a node of this cluster"),
         ("replace node1 node2", "node node2 is offline in Ganeti"),
     ],
 )
 def test_nodes_that_will_not_do(master: Entry, command: str, said: str) -> None:
     master.replace("cmdlib.pool_state", find_all=lambda client, agents: [found(master)])
     master("pool %s" % command, 1, err="Failure: %s\n" % said)
+
+
+@pytest.mark.parametrize(
+    "command", ["evacuate node9", "evacuate --to=node9 node1", "replace node1 node9"]
+)
+def test_nodes_that_are_none(master: Entry, command: str) -> None:
+    said = refused("Node 'node9' not known", "unknown_entity")
+    master("pool %s" % command, 1, err=said)
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        ("evacuate node3", "Move all bricks away from node3.example.org?"),
+        ("replace node3 node1", "All data in the bricks of node3.example.org will be given up. R"),
+        # which Ganeti may have forgotten
+        ("replace node9 node1", "All data in the bricks of node9 will be given up. Replace it?"),
+    ],
+)
+def test_a_node_s_name_may_be_shortened(
+    check: Entry, plan: Plan, words: str, question: str
+) -> None:
+    check.answer(False)
+    check("pool %s" % words, 13, out=None, err=None)
+    assert check.questions[0].startswith(question)
 
 
 @pytest.mark.parametrize("command", [*QUESTIONS, "pool status"])

@@ -65,7 +65,15 @@ def test_each_table_has_its_headers_and_rows(
             {"brick": "node1:/b", "state": "online", "size": 1 << 30, "free": None, "behind": 0}
         ],
         "disks": [],
-        "exports": [{"node": "node1", "export": "gv0-1", "running": False}],
+        "exports": [
+            {
+                "node": "node1",
+                "instance": "vm1",
+                "disk": 0,
+                "export": "gv0-1",
+                "running": False,
+            }
+        ],
         "findings": [],
     }
     opts.all = opts.no_headers = False
@@ -75,13 +83,13 @@ def test_each_table_has_its_headers_and_rows(
     assert [list(each["headers"].values()) for each in tables] == [
         ["Node", "Glusterd", "Peers", "Template", "GlusterFS", "Reaches"],
         ["Brick", "State", "Size", "Free", "ToHeal"],
-        ["Node", "Export", "State"],
+        ["Node", "Instance", "Disk", "Export", "State"],
     ]
     assert tables[0]["data"][0] == ["node1", "running", "1/2", "stock", "11.1", "gv0, not gv1"]
     assert tables[0]["data"][1] == ["node2", "offline", "-", "-", "-", "-"]
     assert tables[1]["data"] == [["node1:/b", "online", "1024m", "-", "0"]]
     assert tables[1]["numfields"] == ["size", "free", "behind"]
-    assert tables[2]["data"] == [["node1", "gv0-1", "down"]]
+    assert tables[2]["data"] == [["node1", "vm1", "0", "gv0-1", "down"]]
 
 
 class Glusterd:

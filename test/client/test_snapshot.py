@@ -81,6 +81,7 @@ def test_an_instance_with_other_disks(check: Entry, command: str) -> None:
     ("name", "said"),
     [
         ("a/b", "snapshot name 'a/b': "),
+        ("''", "snapshot name '': "),
         ("x" * 65, "longer than"),
         ("a.partial", "snapshot name a.partial: it must not end with .partial\n"),
     ],
@@ -160,7 +161,9 @@ def test_nothing_is_done_if_the_answer_is_no(
     check: Entry, cluster: Cluster, command: str, question: str
 ) -> None:
     check.answer(False)
-    check("disk %s vm1 s" % command, 1)
+    said = {"restore": "Nothing was restored", "remove-snapshot": "No snapshot was removed"}
+    err = "%s; use --yes to skip this question\n" % said[command]
+    check("disk %s vm1 s" % command, 13, err=err)
     assert check.questions[0].startswith(question) and not cluster.orders
 
 
@@ -168,7 +171,7 @@ def test_nothing_is_done_if_the_answer_is_no(
     ("words", "out"),
     [
         ("snapshot vm1", "Removed snapshot old\nTook snapshot t of vm1 (disk/0), "),
-        ("restore -f vm1 s", "Restored disk/0 of vm1 from snapshot s\n"),
+        ("restore --yes vm1 s", "Restored disk/0 of vm1 from snapshot s\n"),
         ("clone vm1 s copy", "Created image ganeti/copy from "),
         ("remove-snapshot -f vm1 s", "Removed snapshot s\n"),
     ],

@@ -57,6 +57,7 @@ def test_the_type_is_named(master: Entry, word: str) -> None:
 def test_a_type_that_is_not_there(master: Entry, word: str) -> None:
     said = "there is no service type 'NFS'; the known types are GLUSTER_SWIFT, GLUSTER"
     master("services %s --type=NFS" % word, 1, err="Failure: %s\n" % said)
+    master("services %s --type=" % word, 1, err="Failure: there is no service type ''; the known")
 
 
 @pytest.mark.parametrize("word", [*CHANGES, "status"])
@@ -87,7 +88,9 @@ def test_a_type_that_is_expected_nowhere(master: Entry, verb: str) -> None:
 @pytest.mark.parametrize("nodes", ["", "--node=node1 --node=node2"])
 def test_nothing_is_done_if_the_answer_is_no(master: Entry, verb: str, nodes: str) -> None:
     master.answer(False)
-    master("swift %s --service=proxy %s" % (verb, nodes), 13)
+    done = {"stop": "stopped", "restart": "restarted"}[verb]
+    said = "Nothing was %s; use --yes to skip this question\n" % done
+    master("swift %s --service=proxy %s" % (verb, nodes), 13, err=said)
     what = "%s Gluster Swift: proxy on node1, node2?" % verb.capitalize()
     assert master.questions == ["This interrupts the service in the whole cluster. %s" % what]
 

@@ -24,7 +24,7 @@ def volumes(check: Entry) -> list[object]:
     found: list[object] = [used]
     check.replace("cmdlib.volumes", find=lambda: list(found))
     volume = SimpleNamespace(space=lambda: SimpleNamespace(total=5 * MIB, free=3 * MIB))
-    check.replace("client.volume", connect=lambda spec: contextlib.nullcontext(volume))
+    check.replace("cmdlib.volumes", connect=lambda spec: contextlib.nullcontext(volume))
     return found
 
 
@@ -54,7 +54,7 @@ def test_there_are_none(check: Entry, volumes: list[object]) -> None:
 def test_a_volume_that_does_not_tell(
     check: Entry, volumes: list[object], error: Exception, said: str
 ) -> None:
-    check.replace("client.volume", connect=raiser(error))
+    check.replace("cmdlib.volumes", connect=raiser(error))
     check("volume status", 1, out="gv0 node1:24007 default ? ? ? 1 2\n", err=said)
     (told,) = json.loads(check("volume status --json", 1, out=None))
     assert told["error"].startswith(said.strip())

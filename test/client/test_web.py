@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .conftest import MASTER, Entry, raiser
 
 
 def test_elsewhere_the_master_is_named(check: Entry) -> None:
+    check.be_elsewhere()
     said = "This node is not the master: the page is served by %s\n" % MASTER
     check("web", 11, err=said)
 
@@ -33,12 +35,23 @@ def test_where_it_cannot_listen(check: Entry, options: str, said: str, wait: str
     check("web %s %s" % (wait, options), 1, err="Failure: %s" % said)
 
 
-def test_a_certificate_that_is_not_there(check: Entry, tmp_path: Path) -> None:
+def test_a_file_that_is_no_certificate(check: Entry, tmp_path: Path) -> None:
     check.be_master()
     place = tmp_path / "none.pem"
     check.replace("web.main", bind=lambda listen: place.open("wb"), _log_to_stderr=lambda: None)
     place.touch()
-    said = "Failure: %s cannot be used as the certificate: " % place
+    said = (
+        "Failure: %s cannot be used as the certificate: it does not have a certificate and its key"
+        " as PEM; gnt-cluster renew-crypto --new-rapi-certificate makes a new one\n" % place
+    )
+    check("web --tls --certificate=%s" % place, 1, err=said)
+
+
+def test_a_certificate_that_is_not_there(check: Entry, tmp_path: Path) -> None:
+    check.be_master()
+    place = tmp_path / "none.pem"
+    check.replace("web.main", bind=lambda listen: io.BytesIO(), _log_to_stderr=lambda: None)
+    said = "Failure: %s cannot be used as the certificate: No such file or directory; " % place
     check("web --tls --certificate=%s" % place, 1, err=said)
 
 

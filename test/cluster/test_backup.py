@@ -138,7 +138,7 @@ def copied_by_hand(cluster: Cluster, path: str) -> list[str]:
     cluster.run(*tool.split(), "export", "--checksum", "gv0/" + path, file)
     done = cluster.run(*tool.split(), "export", "gv0/" + path, file, fail=True)
     assert "Failure: %s already exists; remove it or" % file in done.stderr
-    done = cluster.run(*tool.split(), "import", "--limit=100", file, "gv0/mine/b")
+    done = cluster.run(*tool.split(), "import", "--bandwidth-limit=100", file, "gv0/mine/b")
     assert "Copied %s to image mine/b of volume gv0: 40 MiB, 0 MiB of data" % file in done.stderr
     cluster.run("rm", file)
     try:

@@ -135,6 +135,11 @@ def test_a_volume_that_cannot_be_reached_is_refused(node: Node) -> None:
     assert check().refusals == ["volume gv0 cannot be reached"]
 
 
+def test_the_reason_is_in_words(node: Node) -> None:
+    node.unreachable = FileNotFoundError(errno.ENOENT, "No such file or directory", "/dev/shm/x")
+    assert check().refusals == ["/dev/shm/x: No such file or directory"]
+
+
 def test_each_disk_is_looked_at(node: Node) -> None:
     node.unreadable = OSError(errno.ENOTCONN, "Transport endpoint is not connected")
     found = instance_move.check(instance_move.InstanceMove.from_env(ENV), nodes=NODES, offline=[])

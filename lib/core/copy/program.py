@@ -25,7 +25,7 @@ from ganeti_gluster.core.copy.progress import EachLine
 from ganeti_gluster.core.copy.signals import raised
 from ganeti_gluster.core.copy.streams import StreamSource, StreamTarget
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import CopyFailed, GanetiGlusterError
+from ganeti_gluster.errors import CopyFailed, GanetiGlusterError, in_words
 from ganeti_gluster.tools.processes import leave
 
 PYTHON = "/usr/bin/python3"
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         with raised():
             _run(options.what, spec_of(options), options.path)
     except (GanetiGlusterError, OSError) as err:
-        _say("Failure: %s" % err)
+        _say("Failure: %s" % in_words(err))
         return 1
     return 0
 

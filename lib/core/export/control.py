@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 
 SUFFIX = ".ctl"
 _LONGEST = 4096
@@ -93,5 +93,5 @@ class Listener:
         try:
             answer = self._handler(json.loads(connection.recv(_LONGEST)))
         except (OSError, ValueError, KeyError, GanetiGlusterError) as err:
-            answer = {"error": str(err)}
+            answer = {"error": in_words(err)}
         connection.send(json.dumps(answer).encode())

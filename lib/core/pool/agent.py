@@ -21,7 +21,7 @@ from ganeti_gluster.core.pool import blame, connections, place, self_heal
 from ganeti_gluster.core.pool import discard as discarding
 from ganeti_gluster.core.pool.facts import CandidateFacts
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import command, names, systemd
 from ganeti_gluster.tools.gfapi import Volume
 from ganeti_gluster.tools.gfapi import without as hiding
@@ -250,7 +250,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         answer = {"result": VERBS[verb](**json.loads(text))}
     except (GanetiGlusterError, OSError) as err:
-        answer = {"error": str(err)}
+        answer = {"error": in_words(err)}
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
     return 1 if "error" in answer else 0

@@ -45,7 +45,7 @@ class Shape:
             raise InvalidParameter("a volume is either replicated or dispersed")
         if redundancy is None:
             redundancy = (disperse - 1) // 2
-        if disperse < 3 or not 1 <= redundancy < disperse / 2:
+        if disperse < 3 or not 1 <= redundancy <= (disperse - 1) // 2:
             raise InvalidParameter(
                 "disperse %d with redundancy %d: it needs at least 3 bricks, and a redundancy of"
                 " at least 1 and less than half of them" % (disperse, redundancy)

@@ -22,6 +22,8 @@ CONNECT_SECONDS = 5
 _CANNOT_CONNECT = 7
 _NOT_TAKEN = 23
 _TIMED_OUT = 28
+# Of TLS: its library says more of itself than of the cause.
+_TLS = frozenset([35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91])
 
 # What the state of a single service may be.
 _STATES = frozenset(ServiceStatus) - {ServiceStatus.PARTIALLY_UP}
@@ -98,6 +100,8 @@ def explain(message: str, seconds: int) -> str:
         return "no answer within %d s; is ganeti-gluster installed there?" % seconds
     if code == _NOT_TAKEN:
         return str(NotUnderstood("", "it is too long"))
+    if code in _TLS:
+        return "no TLS connection; does it have this cluster's certificate?"
     if code == _CANNOT_CONNECT:
         return "no connection; is the node up, and is ganeti-noded running there?"
     return text

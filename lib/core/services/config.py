@@ -116,7 +116,8 @@ def load(path: str | None = None) -> ServicesConfig:
     except FileNotFoundError:
         return ServicesConfig()
     except (OSError, UnicodeDecodeError) as err:
-        raise InvalidConfiguration("%s cannot be read: %s" % (path, err)) from err
+        reason = getattr(err, "strerror", None) or "it is not UTF-8"
+        raise InvalidConfiguration("%s cannot be read: %s" % (path, reason)) from err
     return parse(text, path)
 
 

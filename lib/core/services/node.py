@@ -21,7 +21,7 @@ from ganeti_gluster.core.services.config import ServicesConfig
 from ganeti_gluster.core.services.control import VERBS, Controller
 from ganeti_gluster.core.services.model import ServerService, Service, ServiceStatus, ServiceType
 from ganeti_gluster.core.services.systemd import Systemd, UnitState
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import private
 from ganeti_gluster.tools.decode import as_data
 
@@ -156,7 +156,7 @@ def main(work: Callable[[], dict[str, Any]]) -> int:
     try:
         answer = work()
     except (GanetiGlusterError, OSError) as err:
-        answer = {"format": FORMAT, "error": str(err)}
+        answer = {"format": FORMAT, "error": in_words(err)}
     json.dump(answer, sys.stdout)
     return 0
 

@@ -15,7 +15,7 @@ from typing import Any
 from ganeti_gluster.core.copy import Progress, signals
 from ganeti_gluster.core.snapshot import live, service, work
 from ganeti_gluster.core.snapshot.request import DONE, FAILED, MESSAGE, PROGRESS, READY, load
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import private
 
 #: Seconds between two reports of progress.
@@ -43,7 +43,7 @@ def run(instance: str, guests: work.Guests) -> int:
             result = work.do(request, guests, speaker)
     except (GanetiGlusterError, OSError) as err:
         logging.debug("Snapshot", exc_info=True)
-        message = err.message if isinstance(err, GanetiGlusterError) else str(err)
+        message = err.message if isinstance(err, GanetiGlusterError) else in_words(err)
         speaker.say(event=FAILED, message=message, hint=getattr(err, "hint", ""))
         return 1
     finally:

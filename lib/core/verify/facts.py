@@ -11,6 +11,7 @@ from ganeti_gluster.core.pool.state import BrickState
 from ganeti_gluster.plugin_state import PluginState
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.decode import Between, Count, Name, NotUnderstood, OneOf, Sentence
+from ganeti_gluster.tools.gfapi.stat import Space
 from ganeti_gluster.tools.gluster_cli import BrickHeal, VolumeInfo, VolumeStatus
 
 #: Changes when a node's facts are no longer read by older releases.
@@ -197,6 +198,7 @@ class VolumeFacts:
 class ImageFacts:
     """The images of one volume; `root` is owner and group of its root directory.
 
+    `space` is the volume's room as a client has it, without what `storage.reserve` keeps.
     `gfids` has the GFIDs of images that were asked for, by path.  `shards`: whether
     pieces of images lie where they show when sharding is off.
     """
@@ -205,6 +207,7 @@ class ImageFacts:
     images: tuple[ImageInfo, ...]
     unreadable: tuple[str, ...]
     root: tuple[int, int]
+    space: Space | None = None
     gfids: Mapping[str, str] = field(default_factory=dict)
     shards: bool = False
 

@@ -18,7 +18,7 @@ from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify.bounded import LookResult, look
 from ganeti_gluster.core.volume import VolumeSpec, connect
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.plugin_state import PluginState
 from ganeti_gluster.tools import command, systemd
 from ganeti_gluster.tools.command import CommandFailed, CommandResult
@@ -145,7 +145,7 @@ def reach(spec: VolumeSpec) -> str:
     try:
         connect(spec, timeout=REACH_SECONDS).stat("/")
     except (GanetiGlusterError, OSError) as err:
-        return str(err)
+        return in_words(err)
     return ""
 
 

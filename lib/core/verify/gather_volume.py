@@ -174,6 +174,7 @@ def gather_images(
             images=tuple(images),
             unreadable=tuple(unreadable),
             root=(root.uid, root.gid),
+            space=volume.space(),
             gfids=gfids(volume, gfids_of),
             shards=_shards_show(volume),
         )

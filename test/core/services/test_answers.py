@@ -218,7 +218,11 @@ def test_no_answer_is_a_reason(answer: NodeAnswer, reason: str) -> None:
             "Executing command 'gluster-services-status' failed",
             "its node daemon refuses; is ganeti-gluster installed there?",
         ),
-        ("Error 60: SSL certificate problem", "SSL certificate problem"),
+        (
+            "Error 60: SSL certificate problem",
+            "no TLS connection; does it have this cluster's certificate?",
+        ),
+        ("Error 56: Recv failure: reset", "Recv failure: reset"),
         ("Restricted command 'x' failed: exited with exit code 1; output: ", None),
         ("Error 22: \x1b[2J\n\0", "�[2J �"),
         ("Error %s: x" % ("9" * 5000), "Error %s…" % ("9" * 993)),

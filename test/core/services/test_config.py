@@ -100,6 +100,17 @@ def test_what_is_wrong_is_said_with_file_and_section(
     assert str(path) in str(caught.value)
 
 
+def test_a_file_that_cannot_be_read_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration) as caught:
+        load(str(tmp_path))
+    assert str(caught.value) == "%s cannot be read: Is a directory" % tmp_path
+    path = tmp_path / "gluster-services.conf"
+    path.write_bytes(b"\xff")
+    with pytest.raises(InvalidConfiguration) as caught:
+        load(str(path))
+    assert str(caught.value) == "%s cannot be read: it is not UTF-8" % path
+
+
 def test_an_unknown_type_is_answered_with_those_there_are() -> None:
     with pytest.raises(InvalidConfiguration, match="the known types are GLUSTER_SWIFT, GLUSTER"):
         ServicesConfig().type("NFS")

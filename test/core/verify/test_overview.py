@@ -10,6 +10,8 @@ import pytest
 from ganeti_gluster.cmdlib import overview
 from ganeti_gluster.core.image import ImageInfo
 from ganeti_gluster.core.verify import facts as f
+from ganeti_gluster.tools import names as tool_names
+from ganeti_gluster.tools.gfapi.stat import Space
 from ganeti_gluster.tools.gluster_cli import BrickStatus, VolumeBrick, VolumeInfo, VolumeStatus
 
 BRICKS = tuple(VolumeBrick("node%d" % i, "/b", "uuid-node%d" % i) for i in (1, 2, 3))
@@ -38,15 +40,36 @@ def seen(*, down: str = "", split=(), images=("ganeti/a", "ganeti/b")):
         disks=[f.Disk(vm, index, "gv0", path, 10, "node1") for vm, index, path in names],
     )
     infos = tuple(ImageInfo(path, 10, 5, 0o100600, 0, 0, 0.0) for path in images)
-    known = {"gv0": f.ImageFacts("gv0", infos, (), (0, 0))}
+    known = {"gv0": f.ImageFacts("gv0", infos, (), (0, 0), Space(100, 47))}
     return SimpleNamespace(config=config, nodes=nodes, volumes={"gv0": volume}, images=known)
 
 
-def test_a_volume_has_the_room_of_its_smallest_brick() -> None:
+def test_a_volume_has_the_room_that_its_clients_see() -> None:
     (row,) = overview.describe(seen(down="node3"), [])["volumes"]
-    assert (row["size"], row["free"], row["behind"]) == (100, 48, 2)
+    # Not the smallest brick's: that has what storage.reserve keeps as well.
+    assert (row["size"], row["free"], row["behind"]) == (100, 47, 2)
     assert (row["bricks_online"], row["bricks"], row["shape"]) == (2, 3, "1 x 3")
     assert (row["images"], row["allocated"]) == (2, 10)
+
+
+def test_a_volume_that_does_not_answer_has_no_figures() -> None:
+    look = seen()
+    look.images.clear()
+    (row,) = overview.describe(look, [])["volumes"]
+    assert (row["size"], row["free"], row["images"]) == (None, None, None)
+
+
+def test_an_export_is_an_instance_s_disk() -> None:
+    look = seen()
+    keys = [tool_names.unit_key("gv0", "ganeti/b"), "gv0-of-nobody"]
+    exports = tuple(f.ExportView(key, True) for key in keys)
+    look.nodes["node1"] = dataclasses.replace(look.nodes["node1"], exports=exports)
+    rows = overview.describe(look, [])["exports"]
+    assert [(row["node"], row["instance"], row["disk"]) for row in rows] == [
+        ("node1", "vm1", 1),
+        ("node1", None, None),
+    ]
+    assert [row["export"] for row in rows] == keys
 
 
 def test_each_disk_and_each_instance_has_a_state() -> None:

@@ -1,0 +1,249 @@
+"""A Gluster pool as the cluster's logic meets it: its nodes, and the glusterd of each."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ganeti_gluster import __version__
+from ganeti_gluster.core.pool.agents import AgentFailed
+from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.gluster_cli import (
+    BrickHeal,
+    BrickStatus,
+    GlusterFailed,
+    Peer,
+    VolumeBrick,
+    VolumeInfo,
+    VolumeStatus,
+)
+
+DIRECTORY = "/srv/b"
+ID = "9f7e4e2c-7f3f-4a9e-a6cf-7f1f1f0a5b3d"
+
+
+def volume(*nodes: str, name: str = "gv0", arbiter: int = 0, **fields: Any) -> VolumeInfo:
+    """A started volume with a brick on each of the nodes, by default a copy on each."""
+    bricks = tuple(
+        VolumeBrick(node, "%s/%s" % (DIRECTORY, name), "uuid-%s" % node, bool(arbiter) and n == 2)
+        for n, node in enumerate(nodes)
+    )
+    usual: dict[str, Any] = {
+        "name": name,
+        "uuid": ID,
+        "state": "Started",
+        "kind": "Replicate",
+        "replica": len(nodes),
+        "arbiter": arbiter,
+        "disperse": 0,
+        "redundancy": 0,
+        "bricks": bricks,
+        "options": {},
+    }
+    return VolumeInfo(**{**usual, **fields})
+
+
+class GlusterPool:
+    """The nodes `members` in one pool, each of which does what it is told.
+
+    It is its own agents and the gluster command of each node.
+    """
+
+    def __init__(self, *volumes: VolumeInfo, members: str = "node1 node2 node3") -> None:
+        self.there = list(volumes)
+        self.members = members.split()
+        #: Members that do not answer.
+        self.dead: set[str] = set()
+        #: Bricks, by their names, that are not online.
+        self.down: set[str] = set()
+        #: Nodes that can take a brick at once.
+        self.ready = set(self.members)
+        self.facts: dict[str, CandidateFacts] = {}
+        #: Where something of the volume is left in the place of a brick.
+        self.left: set[str] = set()
+        #: The commands and the verbs, as they came.
+        self.asked: list[str] = []
+        #: What `gluster` says instead of an answer, by the beginning of the command.
+        self.refuses: dict[str, str] = {}
+        self.node = ""
+
+    # -- the agents ----------------------------------------------------------
+
+    def gluster(self, node: str) -> Any:
+        """The gluster command of a node."""
+        found = _Gluster(self, node)
+        if node in self.dead:
+            found.refusal = "SSH does not reach it"
+        elif node not in self.members:
+            found.refusal = "no glusterd answers"
+        return found
+
+    def one(self, node: str, verb: str, *, timeout: float = 60, **arguments: Any) -> Any:
+        """Have a node do something."""
+        answers, errors = self.try_all(verb, {node: arguments})
+        if errors:
+            raise AgentFailed("cannot %s" % verb, errors)
+        return answers[node]
+
+    def try_all(
+        self, verb: str, arguments: Mapping[str, Mapping[str, Any]], *, timeout: float = 60
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Have nodes do something; the answers and the errors."""
+        answers: dict[str, Any] = {}
+        errors: dict[str, str] = {}
+        for node, given in arguments.items():
+            try:
+                answers[node] = self._do(node, verb, given)
+            except GanetiGlusterError as err:
+                errors[node] = str(err)
+        return answers, errors
+
+    def _do(self, node: str, verb: str, given: Mapping[str, Any]) -> Any:
+        if node in self.dead:
+            raise GanetiGlusterError("SSH does not reach it: no route")
+        self.asked.append("%s %s" % (verb, node))
+        done: dict[str, Callable[[], Any]] = {
+            "behind": dict,
+            "discard": lambda: self.left.discard(node) or True,
+            "end-connections": lambda: None,
+            "look": lambda: self.look(node, given.get("device", "")),
+            "mounted": lambda: node in self.ready,
+            "place": lambda: PlaceFacts(DIRECTORY, volume_id=ID if node in self.left else ""),
+            "prepare": lambda: self.ready.add(node) or True,
+            "reach": lambda: "no route" if given["server"] in self.dead else "",
+            "ready": lambda: node in self.ready,
+            "unreadable": list,
+        }
+        return done[verb]()
+
+    def look(self, node: str, device: str = "") -> CandidateFacts:
+        """What a node says of itself."""
+        everyone = sorted({*self.members, *self.facts, node})
+        others = [name for name in self.members if node in self.members and name != node]
+        usual = CandidateFacts(
+            version="11.1",
+            plugin=__version__,
+            active=True,
+            enabled=True,
+            uuid="uuid-%s" % node,
+            peers=tuple(others),
+            peer_uuids=tuple("uuid-%s" % name for name in others),
+            own_addresses=(_address(node),),
+            addresses={name: _address(name) for name in everyone},
+            names={_address(name): name for name in everyone},
+            reach=dict.fromkeys(everyone, ""),
+            has_mkfs=True,
+            place=PlaceFacts(
+                DIRECTORY, True, True, "xfs", "/dev/vdb1", size=1 << 40, free=1 << 40
+            ),
+            device=DeviceFacts(device, True, True, 1 << 40) if device else None,
+        )
+        return self.facts.get(node, usual)
+
+    def peers(self, node: str) -> list[Peer]:
+        """The members as this one sees them."""
+        return [
+            Peer("uuid-%s" % name, (name,), name not in self.dead, 3, "Peer in Cluster")
+            for name in self.members
+            if name != node
+        ]
+
+    def command(self, words: tuple[str, ...]) -> str:
+        """Do what a gluster command says; its answer."""
+        line = " ".join(words)
+        self.asked.append(line)
+        for start, reason in self.refuses.items():
+            if line.startswith(start):
+                raise GlusterFailed(words, reason)
+        if words[:2] == ("peer", "detach"):
+            self.members.remove(words[2])
+        if words[:2] == ("volume", "replace-brick"):
+            self._replace(words[2], words[3], words[4])
+        if words[:2] == ("volume", "add-brick"):
+            self._add(words[2], words[3:])
+        if words[:2] == ("volume", "start"):
+            self.down.clear()
+        return "<cliOutput><opRet>0</opRet></cliOutput>"
+
+    def _replace(self, name: str, old: str, new: str) -> None:
+        self.there = [
+            replace(
+                found,
+                bricks=tuple(_brick(new) if str(b) == old else b for b in found.bricks),
+            )
+            if found.name == name
+            else found
+            for found in self.there
+        ]
+
+    def _add(self, name: str, bricks: tuple[str, ...]) -> None:
+        self.there = [
+            replace(found, bricks=(*found.bricks, *map(_brick, bricks)))
+            if found.name == name
+            else found
+            for found in self.there
+        ]
+
+
+def _address(node: str) -> str:
+    """Node1 and node1.example.org have 192.0.2.1."""
+    return "192.0.2.%s" % node.partition(".")[0][-1]
+
+
+def _brick(text: str) -> VolumeBrick:
+    node, _, path = text.partition(":")
+    return VolumeBrick(node, path, "uuid-%s" % node)
+
+
+class _Gluster:
+    """The gluster command of one node."""
+
+    def __init__(self, pool: GlusterPool, node: str) -> None:
+        self._pool = pool
+        self._node = node
+        self.refusal = ""
+
+    def _look(self) -> None:
+        if self.refusal:
+            raise GlusterFailed(["pool", "list"], self.refusal)
+
+    def own_uuid(self) -> str:
+        self._look()
+        return "uuid-%s" % self._node
+
+    def peers(self) -> list[Peer]:
+        self._look()
+        return self._pool.peers(self._node)
+
+    def volumes(self) -> list[VolumeInfo]:
+        self._look()
+        return list(self._pool.there)
+
+    def volume(self, name: str) -> VolumeInfo | None:
+        return next((found for found in self.volumes() if found.name == name), None)
+
+    def status(self, name: str, *, detail: bool = False) -> VolumeStatus:
+        self._pool.command(("volume", "status", name))
+        found = self.volume(name)
+        return VolumeStatus(
+            name,
+            tuple(
+                BrickStatus(
+                    b.server, b.path, b.server_uuid, str(b) not in self._pool.down, 1, 1, 100, 60
+                )
+                for b in (found.bricks if found else ())
+                if b.server not in self._pool.dead
+            ),
+            (),
+        )
+
+    def heal_counts(self, name: str, *, timeout: float) -> list[BrickHeal]:
+        self._pool.command(("volume", "heal", name, "info", "summary"))
+        return []
+
+    def ask(self, *words: str, timeout: float = 0) -> ET.Element:
+        self._look()
+        return ET.fromstring(self._pool.command(words))
