@@ -207,6 +207,14 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             " /var/log/glusterfs/bricks",
         ),
         Code(
+            "BRICK_NO_PORT",
+            ERROR,
+            "A brick's process runs, but glusterd does not know its port, and so no client finds"
+            " the brick.  GlusterFS may start a brick twice at once when a server that was cut"
+            " off is back; nothing mends that by itself.",
+            "on the brick's node: kill -9 %(process)s; then gluster volume start %(volume)s force",
+        ),
+        Code(
             "HEAL_DAEMON_DOWN",
             ERROR,
             "The self-heal daemon of a node with bricks does not run: nothing is healed.",
