@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import uuid
 
 from demolib import guest
@@ -17,6 +18,8 @@ from .world import GUEST, MASTER, PATIENCE, World
 #: Where record 0 would be on the guest's disk (qa/os/guest).
 BASE = 133120 * 512
 RECORD = 4096
+#: Seconds between two orders to heal.
+HEAL_SECONDS = 30
 
 _HOLDERS = """
 import json, os, sys
@@ -89,12 +92,22 @@ def records_of(world: World, image: str, last: int) -> None:
 
 
 def copies(world: World) -> None:
-    """No brick waits for a heal."""
-    argv = ["gluster", "volume", "heal", "gv0", "statistics", "heal-count"]
+    """No brick waits for a heal.
+
+    GlusterFS is told to heal: what was busy when a brick came back it tries again by itself
+    after ten minutes (cluster.heal-timeout).
+    """
+    argv = ["gluster", "volume", "heal", "gv0"]
     counts: list[str] = []
+    told = 0.0
 
     def healed() -> bool:
-        done = world.testbed.exec(MASTER, argv, timeout=60)
+        nonlocal told
+        if time.monotonic() > told + HEAL_SECONDS:
+            world.testbed.exec(MASTER, argv, timeout=60)
+            told = time.monotonic()
+        count = [*argv, "statistics", "heal-count"]
+        done = world.testbed.exec(MASTER, count, timeout=60)
         lines = [line for line in done.stdout.splitlines() if line.startswith("Number of e")]
         counts[:] = [line.split()[-1] for line in lines]
         return counts == ["0"] * len(world.brick_nodes)
