@@ -269,9 +269,13 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
         Code(
             "HEAL_BACKLOG",
             WARNING,
-            "Copies wait for a heal.  An ERROR if they have waited for more than a day.",
+            "Copies wait for a heal.  An ERROR if they have waited for more than a day.  With"
+            " GlusterFS 11 a self-heal daemon may have lost the brick of its own node for good,"
+            " as after a network outage: the order to heal fails then.",
             "make sure that all bricks and self-heal daemons run; gluster volume heal"
-            " %(volume)s info shows what is left",
+            " %(volume)s info shows what is left. Where gluster volume heal %(volume)s fails: on"
+            " all nodes pkill -9 -f -- '--process-name glustershd'; then gluster volume start"
+            " %(volume)s force",
         ),
         Code(
             "SPLIT_BRAIN",
