@@ -9,6 +9,12 @@
  * brick is back, the server replaces itself (execve), and locks again before it serves.
  *
  * glusterd is told from bricks by its port: no data goes there.
+ *
+ * The same function leads GlusterFS's client back to glusterd where it would try one port of a
+ * brick for ever: release 11 forgets the port that glusterd had named only once a connection
+ * has succeeded (rpc_clnt_notify), and asks no more where the brick has another by then, as one
+ * that was started twice.  Each second attempt in a row goes to glusterd instead, which names
+ * the port anew.
  */
 #include "server.h"
 
@@ -33,6 +39,7 @@
 #define MAX_ATTEMPTS 64
 #define MAX_BRICKS 1024
 #define PROBE_MILLISECONDS 1000
+#define MAX_TRIED 64
 
 static int management[MANAGEMENT_PORTS] = {GLUSTERD_PORT};
 static int management_count = 1;
@@ -53,6 +60,11 @@ static struct {
 static int brick_count;
 static struct sockaddr_storage refused;
 static socklen_t refused_length;
+
+/* The last attempts that went to a brick, or were refused; the next goes to glusterd. */
+static struct sockaddr_storage tried[MAX_TRIED];
+static int tried_next;
+static atomic_bool asks_again;
 
 static int really_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
@@ -126,6 +138,40 @@ static void remember(int fd, const struct sockaddr *address, socklen_t length)
 	pthread_mutex_unlock(&lock);
 }
 
+/* Whether the last attempt to connect to this brick went to the brick. */
+static bool was_tried(const struct sockaddr *address, socklen_t length)
+{
+	struct sockaddr_storage brick = {0};
+	bool found = false;
+
+	memcpy(&brick, address, length);
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < MAX_TRIED && !found; i++) {
+		found = is_same(&tried[i], &brick);
+		if (found)
+			memset(&tried[i], 0, sizeof(tried[i]));
+	}
+	if (!found) {
+		tried[tried_next] = brick;
+		tried_next = (tried_next + 1) % MAX_TRIED;
+	}
+	pthread_mutex_unlock(&lock);
+	return found;
+}
+
+/* Connect to the glusterd of a brick's host. */
+static int ask_glusterd(int fd, const struct sockaddr *brick, socklen_t length)
+{
+	struct sockaddr_storage address = {0};
+
+	memcpy(&address, brick, length);
+	if (address.ss_family == AF_INET)
+		((struct sockaddr_in *)&address)->sin_port = htons(GLUSTERD_PORT);
+	else
+		((struct sockaddr_in6 *)&address)->sin6_port = htons(GLUSTERD_PORT);
+	return really_connect(fd, (const struct sockaddr *)&address, length);
+}
+
 __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *address,
 						   socklen_t length)
 {
@@ -133,7 +179,9 @@ __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr
 
 	if (port < 0)
 		return really_connect(fd, address, length);
-	if (atomic_load(&sealed) && !is_management(port)) {
+	if (!is_management(port) && atomic_load(&asks_again) && was_tried(address, length)) {
+		result = ask_glusterd(fd, address, length);
+	} else if (atomic_load(&sealed) && !is_management(port)) {
 		pthread_mutex_lock(&lock);
 		memcpy(&refused, address, length);
 		refused_length = length;
@@ -141,10 +189,11 @@ __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr
 		on_denied();
 		errno = ECONNREFUSED;
 		return -1;
+	} else {
+		if (!is_management(port))
+			remember(fd, address, length);
+		result = really_connect(fd, address, length);
 	}
-	if (!is_management(port))
-		remember(fd, address, length);
-	result = really_connect(fd, address, length);
 	error = errno;
 	if (result < 0 && error == EINPROGRESS && !atomic_load(&sealed))
 		watch(fd);
@@ -177,6 +226,11 @@ void fence_allow_port(int port)
 {
 	if (!is_management(port) && management_count < MANAGEMENT_PORTS)
 		management[management_count++] = port;
+}
+
+void fence_ask_again(bool asks)
+{
+	atomic_store(&asks_again, asks);
 }
 
 void fence_watch(void (*denied)(void))

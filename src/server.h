@@ -73,6 +73,8 @@ void fence_watch(void (*denied)(void));
 /* From now on connections to bricks are refused. */
 void fence_seal(void);
 void fence_allow_port(int port);
+/* Whether each second attempt in a row to connect to a brick goes to its glusterd instead. */
+void fence_ask_again(bool asks);
 /* End attempts to connect that take too long; to be called while the image is opened. */
 void fence_give_up_slow(void);
 /* Whether a brick that was refused a connection accepts one. */

@@ -32,6 +32,9 @@
 #define FORGOTTEN_MILLISECONDS 25000
 #define POLL_MILLISECONDS 50
 #define VOLFILE_TRIES 100
+/* In the client's graph, and the file by which glusterd itself has TLS. */
+#define TLS_OPTION "socket.ssl-enabled "
+#define SECURE_ACCESS "/var/lib/glusterd/secure-access"
 /* Of files an image is made of: the smallest there may be, and what GlusterFS makes itself. */
 #define LEAST_SHARD (4 << 20)
 #define DEFAULT_SHARD (64 << 20)
@@ -128,6 +131,13 @@ static int64_t find_shard_bytes(const char *graph)
 	return bytes > LEAST_SHARD ? bytes : LEAST_SHARD;
 }
 
+static bool has_tls(const char *graph)
+{
+	const char *found = strstr(graph, TLS_OPTION);
+
+	return found && strncmp(found + strlen(TLS_OPTION), "off", 3) != 0;
+}
+
 /* Read the volume's graph: how many bricks it has, 0 if it does not tell. */
 static int read_graph(void)
 {
@@ -149,6 +159,9 @@ static int read_graph(void)
 			pause_ms(10);
 	}
 	shard_bytes = text ? find_shard_bytes(text) : LEAST_SHARD;
+	/* glusterd is not talked to as bricks are where only one of them has TLS. */
+	if (text)
+		fence_ask_again(has_tls(text) == (access(SECURE_ACCESS, F_OK) == 0));
 	for (found = text; found && (found = strstr(found, "type protocol/client")); found++)
 		count++;
 	free(text);
@@ -236,7 +249,10 @@ static int write_word(const struct config *config)
 	char value[WORD_LENGTH + 32];
 
 	snprintf(value, sizeof(value), "%s %d", config->word, config->number);
-	return glfs_fsetxattr(file, WORD_ATTRIBUTE, value, strlen(value), 0);
+	if (glfs_fsetxattr(file, WORD_ATTRIBUTE, value, strlen(value), 0) < 0)
+		return -1;
+	/* A brick that loses its power would tell an older one. */
+	return glfs_fsync(file, NULL, NULL);
 }
 
 /* Take the lock at a first start. */
@@ -656,7 +672,8 @@ int storage_note(const struct request *request)
 
 int storage_grow(int64_t size)
 {
-	if (glfs_ftruncate(file, size, NULL, NULL) < 0)
+	/* A brick that loses its power would tell the old size. */
+	if (glfs_ftruncate(file, size, NULL, NULL) < 0 || glfs_fsync(file, NULL, NULL) < 0)
 		return errno;
 	/* The image's first file has the size. */
 	return fence_bricks_connected() < brick_count ? note_at(0) : 0;

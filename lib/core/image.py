@@ -33,6 +33,8 @@ INFO_XATTR = "user.ganeti.info"
 INFO_BYTES = 2048
 
 _PARENT_ATTEMPTS = 3
+# Longer than the second for which md-cache keeps what it was told.
+_STALE_SECONDS = 5.0
 
 
 class ImageInfo(NamedTuple):
@@ -81,20 +83,38 @@ def create(
     return info
 
 
-def remove(volume: Volume, path: str) -> bool:
+def remove(volume: Volume, path: str, *, last_name: bool = False) -> bool:
     """Remove an image; False if there was none.
 
-    All its space is free when this returns.
+    All its space is free when this returns, and a brick that loses its power does not bring
+    the image back.  `last_name`: it has no other, though this client may for a moment still
+    be told of one that is gone.
     """
     try:
         info = volume.lstat(names.image_path(path))
-        # Nothing was ever written of an image that has no blocks.
-        if info.is_file and info.links == 1 and info.allocated:
-            _empty(volume, path)
-        volume.unlink(path)
+        with contextlib.ExitStack() as stack:
+            file = None
+            with contextlib.suppress(OSError):  # what cannot be opened can be removed
+                file = stack.enter_context(volume.open(path)) if info.is_file else None
+            single = info.links == 1 or last_name
+            if info.is_file and single and _may_have_blocks(info):
+                _empty(volume, path)
+            volume.unlink(path)
+            if file is not None:
+                file.fsync()
     except FileNotFoundError:
         return False
     return True
+
+
+def settle(volume: Volume, path: str) -> None:
+    """Have all bricks store what an image is called, and its attributes.
+
+    Bricks answer before they have: one that loses its power forgets what was changed, and the
+    others, which do not know that, no longer blame it for anything.
+    """
+    with volume.open(path) as file:
+        file.fsync()
 
 
 def grow(
@@ -151,6 +171,7 @@ def rename(volume: Volume, old: str, new: str) -> None:
         if old == new or volume.lstat(new).inode != volume.lstat(old).inode:
             raise
     volume.unlink(old)
+    settle(volume, new)
 
 
 def stat(volume: Volume, path: str) -> ImageInfo:
@@ -188,6 +209,12 @@ def get_info(volume: Volume, path: str) -> str:
             return ""
         raise
     return value.decode("utf-8", "replace")
+
+
+def _may_have_blocks(info: FileStat) -> bool:
+    # Of an image without any nothing was ever written, but for what this client itself wrote
+    # last: of that a sharded volume tells none once it is synced, until md-cache asks anew.
+    return bool(info.allocated) or time.time() - info.mtime < _STALE_SECONDS
 
 
 def _empty(volume: Volume, path: str) -> None:

@@ -158,6 +158,17 @@ def test_a_process_that_removes_and_ends_leaves_no_piece_behind(own, sharded, ru
     assert sharded.shards() == []
 
 
+def test_what_was_written_the_moment_before_leaves_no_piece_behind(own, sharded):
+    image.create(own, "fresh", 64 * MIB)
+    with own.open("fresh", write=True) as file:
+        for offset in range(0, 64 * MIB, 4 * MIB):
+            file.pwrite(b"x", offset)
+        file.fsync()
+    assert len(sharded.shards()) == 15
+    assert image.remove(own, "fresh")
+    assert sharded.shards() == []
+
+
 def test_remove_of_one_of_two_names_keeps_the_content(own):
     image.create(own, "precious", 8 * MIB)
     own.link("precious", "second")

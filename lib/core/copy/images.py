@@ -173,6 +173,7 @@ class NewImage:
                 raise _lost(self.name)
             self._check_lock()
             self._volume.unlink(self._partial)
+            self._open_file.fsync()  # the name as well
         except BaseException as err:
             self._take_name_back(err)
             raise

@@ -215,8 +215,11 @@ def check_free(volume: Volume, instance_uuid: str, disks: Mapping[int, str], nam
 def complete(volume: Volume, disks: Mapping[int, str], about: About) -> None:
     """Tell of a snapshot whose images are all there, which makes it whole."""
     text = json.dumps(asdict(about)).encode()
-    for index in about.disks:
-        volume.setxattr(names.snapshot_path(disks[index], about.name), XATTR, text)
+    paths = [names.snapshot_path(disks[index], about.name) for index in about.disks]
+    for path in paths:
+        volume.setxattr(path, XATTR, text)
+    for path in paths:
+        image.settle(volume, path)
 
 
 def remove(volume: Volume, snapshot: Snapshot, *, node: str) -> None:

@@ -78,7 +78,7 @@ class Replacement:
 
     def finish(self) -> None:
         """Remove the old image."""
-        image.remove(self.volume, self.replaced)
+        image.remove(self.volume, self.replaced, last_name=True)
 
 
 def replace_all(replacements: Sequence[Replacement], node: str) -> None:
@@ -98,6 +98,8 @@ def replace_all(replacements: Sequence[Replacement], node: str) -> None:
             # Who opened an old image in spite of its lock has the only good one.
             for each in replacements:
                 each.lock.check()
+            for each in replacements:
+                image.settle(each.volume, each.path)
         except BaseException as err:
             _undo_all(replacements, err)
             raise

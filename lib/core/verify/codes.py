@@ -207,6 +207,14 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             " /var/log/glusterfs/bricks",
         ),
         Code(
+            "BRICK_NO_PORT",
+            ERROR,
+            "A brick's process runs, but glusterd does not know its port, and so no client finds"
+            " the brick.  GlusterFS may start a brick twice at once when a server that was cut"
+            " off is back; nothing mends that by itself.",
+            "on the brick's node: kill -9 %(process)s; then gluster volume start %(volume)s force",
+        ),
+        Code(
             "HEAL_DAEMON_DOWN",
             ERROR,
             "The self-heal daemon of a node with bricks does not run: nothing is healed.",
@@ -261,9 +269,13 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
         Code(
             "HEAL_BACKLOG",
             WARNING,
-            "Copies wait for a heal.  An ERROR if they have waited for more than a day.",
+            "Copies wait for a heal.  An ERROR if they have waited for more than a day.  With"
+            " GlusterFS 11 a self-heal daemon may have lost the brick of its own node for good,"
+            " as after a network outage: the order to heal fails then.",
             "make sure that all bricks and self-heal daemons run; gluster volume heal"
-            " %(volume)s info shows what is left",
+            " %(volume)s info shows what is left. Where gluster volume heal %(volume)s fails: on"
+            " all nodes pkill -9 -f -- '--process-name glustershd'; then gluster volume start"
+            " %(volume)s force",
         ),
         Code(
             "SPLIT_BRAIN",

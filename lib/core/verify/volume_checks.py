@@ -84,8 +84,14 @@ def check_bricks(
     if volume.status is None:
         return
     down = volume.status.offline(info.bricks)
+    lost = {(brick.server_uuid, brick.path): brick.pid for brick in volume.status.without_port}
     for brick in down:
         if brick.server not in offline and brick.server not in untold:
+            pid = lost.get((brick.server_uuid, brick.path))
+            if pid is not None:
+                text = "it runs as process %d, and glusterd does not know its port" % pid
+                yield found("BRICK_NO_PORT", str(brick), text, volume=info.name, process=pid)
+                continue
             text = "it is not running"
             if spares:
                 text += ", and could be moved to a spare: %s" % ", ".join(spares)

@@ -11,7 +11,10 @@ from ganeti_gluster.tools.gluster_cli.volumes import VolumeBrick
 
 @dataclass(frozen=True)
 class BrickStatus:
-    """A brick's process; sizes in bytes, None where they were not asked or not told."""
+    """A brick's process; sizes in bytes, None where they were not asked or not told.
+
+    `online` if it runs and clients find it: they ask glusterd for its port.
+    """
 
     server: str
     path: str
@@ -53,6 +56,11 @@ class VolumeStatus:
     daemons: tuple[Daemon, ...]
     tasks: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def without_port(self) -> list[BrickStatus]:
+        """The bricks that run, of which glusterd does not know the port."""
+        return [brick for brick in self.bricks if brick.port is None and brick.pid is not None]
+
     def offline(self, expected: Sequence[VolumeBrick]) -> list[VolumeBrick]:
         """Which of the bricks do not run, those of servers not connected included."""
         running = {(brick.server_uuid, brick.path) for brick in self.bricks if brick.online}
@@ -90,7 +98,7 @@ def _brick(node: ET.Element) -> BrickStatus:
         server=node.findtext("hostname", ""),
         path=node.findtext("path", ""),
         server_uuid=node.findtext("peerid", ""),
-        online=node.findtext("status") == "1",
+        online=node.findtext("status") == "1" and _number(node, "port") is not None,
         port=_number(node, "port"),
         pid=_number(node, "pid"),
         size_total=_number(node, "sizeTotal"),

@@ -35,6 +35,16 @@ to be true, whether the command succeeded or failed:
 - nothing is left: no image, piece or holder's word, no unit, process or export, no job, no
   lock of Ganeti's.
 
+GlusterFS 11.1 leaves two things that an administrator has to end, by the advice of
+``gnt-gluster verify``; the cells do so, and go on:
+
+- glusterd may start a brick twice when its node was cut off, and know the port of neither
+  (``BRICK_NO_PORT``);
+- a self-heal daemon whose node was cut off tries an old port of its node's brick for ever,
+  and then no order to heal that is given succeeds (``HEAL_BACKLOG``).  For release 11 resets
+  the port that glusterd has named only once a connection has succeeded
+  (``rpc_clnt_notify``), where release 10 reset it with each that ended.
+
 The faults
 ==========
 
@@ -54,7 +64,7 @@ sense.
 
 %(counts)s
 
-%(failures)s%(notes)s
+%(failures)s%(done)s%(notes)s
 """
 
 
@@ -154,8 +164,32 @@ def render(
         "failures": "".join(
             line + "\n" for line in ["What failed:", "", *failures, ""] if failures
         ),
+        "done": _what_was_done([cell for cell in open_cells if cell in results], results),
         "notes": "\n".join(notes),
     }
+
+
+def _what_was_done(cells: Sequence[Cell], results: Mapping[Cell, Result]) -> str:
+    """What the cells did beside giving the command again, and which."""
+    where: dict[str, list[str]] = {}
+    for fault, operation in cells:
+        for note in dict.fromkeys(results[fault, operation].notes):
+            where.setdefault(note, []).append("%s/%s" % (operation, fault))
+    if not where:
+        return ""
+    lines = [
+        textwrap.fill(
+            "- ``%s``: %s" % (note, ", ".join(found)),
+            97,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for note, found in sorted(where.items())
+    ]
+    return "What was done before the command was given again, or to heal:\n\n%s\n\n" % "\n".join(
+        lines
+    )
 
 
 def _described(faults: Mapping[str, str]) -> list[str]:

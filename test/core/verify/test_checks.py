@@ -279,6 +279,17 @@ def test_bricks_that_do_not_run(down, offline, untold, expected) -> None:
     assert codes(check_volume(facts, offline=offline, untold=untold)) == expected
 
 
+def test_a_brick_that_runs_without_a_port_is_told_with_its_process() -> None:
+    there = status("node2")
+    lost = dataclasses.replace(there.bricks[1], port=None, pid=974)
+    bricks = (there.bricks[0], lost, there.bricks[2])
+    (finding,) = check_volume(volume(status=dataclasses.replace(there, bricks=bricks)))
+    assert (finding.code, finding.object, finding.severity) == ("BRICK_NO_PORT", "node2:/b", ERROR)
+    assert finding.text == "it runs as process 974, and glusterd does not know its port"
+    assert "kill -9 974" in finding.remedy
+    assert "gluster volume start gv0 force" in finding.remedy
+
+
 def test_a_brick_that_does_not_run_could_move_to_a_spare() -> None:
     (finding,) = check_volume(volume(status=status("node2")), spares=["node4", "node5"])
     assert finding.text == "it is not running, and could be moved to a spare: node4, node5"

@@ -88,6 +88,19 @@ def test_the_file_systems_of_bricks(answer):
     assert found.mount_options.startswith("rw,noatime")
 
 
+def test_a_brick_of_which_glusterd_has_no_port_is_not_online(answer):
+    given = answer("volume-status")
+    node = next(node for node in given.iter("node") if node.findtext("path", "").startswith("/"))
+    for port in (node.find("port"), node.find("ports/tcp")):
+        if port is not None:
+            port.text = "N/A"
+    found = status.parse(given, "gv0")
+    lost = found.bricks[0]
+    assert (lost.online, lost.port) == (False, None)
+    assert lost.pid == int(node.findtext("pid"))
+    assert found.without_port == [lost]
+
+
 @pytest.mark.parametrize("name", ["volume-status-brick-down", "volume-status-node-down"])
 def test_a_brick_that_is_down(answer, name):
     uuids = {brick.server: brick.server_uuid for brick in _bricks(answer, "volume-status")}
