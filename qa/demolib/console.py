@@ -92,6 +92,11 @@ class Boot:
         self._instance = instance
         self._consoles = [Console(node, instance)]
 
+    @property
+    def node(self) -> str:
+        """Where the guest runs now, or is about to."""
+        return self._consoles[-1].node_name
+
     def follow_to(self, node: Node) -> None:
         """Attach to the node that the guest is about to be migrated to."""
         self._consoles.append(Console(node, self._instance))

@@ -36,6 +36,7 @@ REPLICA_OPTIONS = {
     "cluster.server-quorum-type": "server",
     "cluster.favorite-child-policy": "none",
     "cluster.granular-entry-heal": "enable",
+    "cluster.heal-timeout": "60",
 }
 
 

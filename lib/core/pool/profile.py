@@ -13,9 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: How values are compared: equal; a number that may also be larger; a size.
+#: How values are compared: equal; a number that may also be larger, or smaller.
 SAME = "same"
 AT_LEAST = "at least"
+AT_MOST = "at most"
 
 REASON_VIRT = "the packaged group virt sets it for VM images"
 
@@ -151,6 +152,15 @@ OPTIONS = (
         source=_SOURCE + "cluster/afr/src/afr.c",
     ),
     Option(
+        "cluster.heal-timeout",
+        "60",
+        "the self-heal daemon looks for copies that missed a write as it connects to a brick, and"
+        " then at this interval: what a client misses that connects later, or that a brick misses"
+        " which hung for a while, would wait ten minutes",
+        replicated=True,
+        compare=AT_MOST,
+    ),
+    Option(
         "cluster.granular-entry-heal",
         "enable",
         "a heal looks at changed names, not at whole directories",
@@ -282,7 +292,7 @@ class Difference:
 
     def __str__(self) -> str:
         """One sentence."""
-        more = "at least " if self.option.compare == AT_LEAST else ""
+        more = "" if self.option.compare == SAME else self.option.compare + " "
         return "%s is %s, not %s%s: %s" % (
             self.option.name,
             self.actual or "not set",
@@ -382,9 +392,11 @@ def normal(value: str) -> str:
 
 def _fits(option: Option, actual: str) -> bool:
     wanted, value = normal(option.value), normal(actual)
-    if option.compare == AT_LEAST:
-        least, number = _number(wanted), _number(value)
-        return least is not None and number is not None and number >= least
+    if option.compare != SAME:
+        limit, number = _number(wanted), _number(value)
+        if limit is None or number is None:
+            return False
+        return number >= limit if option.compare == AT_LEAST else number <= limit
     if wanted == "on" and value == "1":
         return True
     return wanted == value or (wanted == "off" and value == "0")

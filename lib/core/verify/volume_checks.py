@@ -90,7 +90,7 @@ def check_bricks(
             pid = lost.get((brick.server_uuid, brick.path))
             if pid is not None:
                 text = "it runs as process %d, and glusterd does not know its port" % pid
-                yield found("BRICK_NO_PORT", str(brick), text, volume=info.name, process=pid)
+                yield Finding.of("BRICK_NO_PORT", str(brick), text, volume=info.name, process=pid)
                 continue
             text = "it is not running"
             if spares:

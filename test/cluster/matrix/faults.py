@@ -81,15 +81,17 @@ def _start_bricks(world: World) -> None:
 
 
 def _wait_volume(world: World) -> None:
-    """Wait until three bricks are online, and found by their clients.
+    """Wait until the bricks of nodes that have power are online, and found by their clients.
 
     One that glusterd has started twice has no port (BRICK_NO_PORT of `gnt-gluster verify`,
     whose advice is followed): GlusterFS does not mend that by itself.
     """
-    argv = ["gluster", "volume", "status", "gv0"]
     began = time.monotonic()
 
     def online() -> bool:
+        told = world.testbed.exec(MASTER, ["gluster", "volume", "info", "gv0"], timeout=60).stdout
+        hosts = set(re.findall(r"^Brick\d+: (\w+):", told, re.MULTILINE)) & set(world.alive)
+        argv = ["gluster", "volume", "status", "gv0"]
         shown = world.testbed.exec(MASTER, argv, timeout=60).stdout.split("Self-heal")[0]
         rows = _BRICK.findall(shown.replace("\n", " "))
         for node, port, pid in rows:
@@ -98,7 +100,7 @@ def _wait_volume(world: World) -> None:
                 world.testbed.exec(node, ["kill", "-9", pid], timeout=30)
                 world.testbed.exec(MASTER, _START, timeout=120)
                 break
-        return sum(port != "N/A" for _, port, _ in rows) >= 3
+        return bool(hosts) and hosts <= {node for node, port, _ in rows if port != "N/A"}
 
     world.until(online, "all bricks are online")
 

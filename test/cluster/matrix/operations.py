@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import json
 from pathlib import Path
@@ -221,8 +222,9 @@ class Export(Operation):
 
     def check(self, world: World) -> set[str]:
         directory = world.inside("node3", "%s/%s" % (_EXPORTS, GUEST))
-        (dump,) = directory.glob("*.snap")
-        with open(dump, "rb") as file:
+        settings = configparser.ConfigParser()
+        settings.read_string((directory / "config.ini").read_text("utf-8"))
+        with open(directory / settings["instance"]["disk0_dump"], "rb") as file:
             file.seek(BASE)
             lacking = missing(file.read(RECORD * (self.before + 1)), self.before)
         assert not lacking, "the backup lacks records: %s" % lacking[:20]
@@ -330,6 +332,10 @@ class _Moves(Operation):
         self.wanted = self.target(world)
         world.attach(self.wanted)
 
+    def tidy(self, world: World) -> None:
+        if not self.is_done(world):
+            world.attach(self.wanted)
+
     def is_done(self, world: World) -> bool:
         return world.where() == [self.wanted]
 
@@ -366,6 +372,7 @@ class Migrate(_Moves):
         world.notes.append("migrate --cleanup")
         world.cluster.run("gnt-cluster", "modify", "-H", "kvm:migration_bandwidth=1000")
         world.revive()
+        super().tidy(world)
 
     def undo(self, world: World) -> None:
         world.cluster.run("gnt-cluster", "modify", "-H", "kvm:migration_bandwidth=1000")

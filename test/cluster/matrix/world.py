@@ -186,7 +186,13 @@ class World:
         return self.boots[-1]
 
     def attach(self, node: str) -> Boot:
-        """Read the guest's console on a node, which may be about to have it."""
+        """Read the guest's console on a node, which may be about to have it.
+
+        One that waits there for a guest that never came would take what belongs to this one.
+        """
+        for boot in self.boots:
+            if boot.node == node:
+                boot.close()
         self.boots.append(self.cluster.boot(GUEST, node))
         return self.boots[-1]
 

@@ -46,6 +46,7 @@ def test_as_wanted_there_is_nothing_to_say():
         ({"storage_reserve": "1"}, False),
         ({"performance_quick_read": "on"}, False),
         ({"features_shard_block_size": "4MB"}, False),
+        ({"cluster_heal_timeout": "600"}, False),
     ],
 )
 def test_another_value_is_told(changed, dangerous):
@@ -63,6 +64,7 @@ def test_another_value_is_told(changed, dangerous):
         {"storage_reserve": "10"},
         {"storage_reserve": "5%"},
         {"client_event_threads": "8"},
+        {"cluster_heal_timeout": "30"},
     ],
 )
 def test_the_same_in_other_words_or_more_of_it_is_right(changed):
@@ -75,6 +77,11 @@ def test_a_difference_is_one_sentence():
         "storage.reserve is 1, not at least 5: sharded images are corrupted when "
         "a brick is full (in per cent of the brick)"
     )
+
+
+def test_a_difference_tells_which_way_a_number_may_differ():
+    (difference,) = found(cluster_heal_timeout="600")
+    assert str(difference).startswith("cluster.heal-timeout is 600, not at most 60: ")
 
 
 def test_dangerous_ones_come_first():
@@ -166,6 +173,7 @@ def test_glusterd_knows_every_option_by_this_name(version):
     assert set(AS_WANTED) <= set(actual)
     assert {difference.option.name for difference in profile.differences(REPLICATED, actual)} == {
         "client.strict-locks",
+        "cluster.heal-timeout",
         "client.tcp-user-timeout",
         "performance.resync-failed-syncs-after-fsync",
         "storage.reserve",
