@@ -124,6 +124,11 @@ MOVE_DATA_OPT = cli.cli_option(
 )
 
 
+_READY = """Volume %s is ready.
+Add an instance on it: gnt-instance add -t gluster --disk 0:size=20G -o OS NAME
+(gnt-os list shows the operating systems)."""
+
+
 def Create(opts: Any, args: list[str]) -> int:
     """Build the pool and the volume, or go on with it; 0 only if all of it stands."""
     asked = pool_create.order(opts)
@@ -148,7 +153,7 @@ def Create(opts: Any, args: list[str]) -> int:
             )
         return planned.steps
 
-    return _change(opts, plan, "Continue?", done="Volume %s is ready." % asked.volume)
+    return _change(opts, plan, "Continue?", done=_READY % asked.volume)
 
 
 def Destroy(opts: Any, args: list[str]) -> int:

@@ -211,7 +211,9 @@ def test_some_problems_can_be_forced(check: Entry, plan: Plan) -> None:
     check(
         "pool create -f --brick-dir=/b",
         0,
-        out="Volume gv0 is ready.\n",
+        out="Volume gv0 is ready.\n"
+        "Add an instance on it: gnt-instance add -t gluster --disk 0:size=20G -o OS NAME\n"
+        "(gnt-os list shows the operating systems).\n",
         err="Problem: node1: no glusterd\n",
     )
 
