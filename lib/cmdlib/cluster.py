@@ -34,13 +34,22 @@ class ClusterNode(ServiceNode):
     group: str = ""
     vm_capable: bool = True
     role: str = ""
+    secondary: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its primary and its secondary address, which may be the same."""
+        return tuple(dict.fromkeys(each for each in (self.address, self.secondary) if each))
 
     def is_called(self, name: str) -> bool:
         """Whether that is its name, whole or shortened."""
         return self.name == name or self.name.startswith(name + ".")
 
 
-_FIELDS = ("name", "tags", "offline", "pip", "master_candidate", "group", "vm_capable", "role")
+_FIELDS = (
+    *("name", "tags", "offline", "pip", "master_candidate", "group", "vm_capable", "role"),
+    "sip",
+)
 
 
 def nodes(client: Any = None) -> list[ClusterNode]:

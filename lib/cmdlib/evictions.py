@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 
 from ganeti import ssconf
@@ -10,6 +9,7 @@ from ganeti import ssconf
 from ganeti_gluster.cmdlib import evict
 from ganeti_gluster.cmdlib.cluster import SshChannel
 from ganeti_gluster.cmdlib.evict import BrickHost, EvictedNode
+from ganeti_gluster.core.pool.hosts import node_of
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage import node_names
 from ganeti_gluster.tools.gluster_cli import Gluster, status
@@ -34,18 +34,9 @@ def hosts_of(
         if brick.online and brick.port:
             ports.setdefault(brick.server, []).append(brick.port)
     return [
-        BrickHost(host, _node(host, addresses), tuple(numbers)) for host, numbers in ports.items()
+        BrickHost(host, node_of([host], addresses), tuple(numbers))
+        for host, numbers in ports.items()
     ]
-
-
-def _node(host: str, addresses: Mapping[str, Sequence[str]]) -> str:
-    if host in addresses:
-        return host
-    try:
-        known = {str(answer[4][0]) for answer in socket.getaddrinfo(host, None)}
-    except OSError:
-        return ""
-    return next((name for name, own in addresses.items() if known & set(own)), "")
 
 
 def take_from(node: str, images: Sequence[tuple[VolumeSpec, str]]) -> None:

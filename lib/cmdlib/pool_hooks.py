@@ -1,8 +1,9 @@
 """What Ganeti's hooks do for the pool, on the master alone.
 
 The settings say whether anything is done: where there are none, or a volume's node-add
-is off, a hook leaves everything as it is.  A hook runs within a job, so it must not wait
-for another one: what it asks Ganeti is answered without a job.
+is off, a hook leaves everything as it is; but a node with bricks is never removed.  A hook
+runs within a job, so it must not wait for another one: what it asks Ganeti is answered
+without a job.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter, in_words
 
 #: Seconds for another command that changes the pool to end.
 LOCK_SECONDS = 120
+#: The hook that is run for volumes of which nothing is kept, too.
+REMOVING = "node-remove-pre"
 
 
 def run(name: str, environment: Mapping[str, str] = os.environ) -> int:
@@ -37,9 +40,10 @@ def run(name: str, environment: Mapping[str, str] = os.environ) -> int:
     try:
         client = cli.GetClient()
         kept = pool_use.read_settings(client)
-        if not kept and not pool_use.refused_settings(client):
-            return 0
-        HOOKS[name](client, kept, environment)
+        if kept or pool_use.refused_settings(client):
+            HOOKS[name](client, kept, environment)
+        elif name == REMOVING:
+            _check_without_settings(client, environment)
     except (GanetiGlusterError, errors.GenericError, OSError) as err:
         say(in_words(err))
         return 1
@@ -125,6 +129,19 @@ def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[s
         )
 
 
+def _check_without_settings(client: Any, environment: Mapping[str, str]) -> None:
+    """Refuse for the bricks of volumes that were created by hand as well.
+
+    Where no node is in a pool, or none tells, there is nothing to look at.
+    """
+    try:
+        pool_state.find_all(client, pool_nodes.agents())
+    except GanetiGlusterError as err:
+        pool_nodes.logger().info("no pool is looked at: %s", err)
+        return
+    node_removing(client, {}, environment)
+
+
 def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
     """Take the node out of the pool; it has no bricks any more."""
     node = environment["GANETI_OP_TARGET"]
@@ -193,7 +210,7 @@ def _start_bricks(agents: Agents, managed: ManagedPool, node: str) -> None:
 
 HOOKS: dict[str, Callable[[Any, dict[str, Settings], Mapping[str, str]], None]] = {
     "node-add-post": node_added,
-    "node-remove-pre": node_removing,
+    REMOVING: node_removing,
     "node-remove-post": node_removed,
     "node-modify-pre": node_modifying,
     "node-modify-post": node_modified,

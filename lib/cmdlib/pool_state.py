@@ -62,7 +62,7 @@ def find_all(client: Any, agents: Agents) -> list[ManagedPool]:
     asked = [name for name in online if name == master]
     asked += [name for name in online if name != master]
     kept, refused = pool_use.read_settings(client), pool_use.refused_settings(client)
-    pools = members.find_all(agents, asked, {node.name: node.address for node in nodes})
+    pools = members.find_all(agents, asked, {node.name: node.addresses for node in nodes})
     return [ManagedPool(pool, tuple(nodes), kept, refused) for pool in pools]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from ganeti_gluster.cmdlib import cluster, cluster_config, services_verify
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.export import Export
+from ganeti_gluster.core.pool.hosts import node_of
 from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.verify import backlog, expected_volumes, gather_volume, last
 from ganeti_gluster.core.verify.answers import Answers, sort
@@ -314,17 +315,19 @@ def _check(seen: Look) -> Iterable[Finding]:
             yield Finding.of("NODE_SILENT", name, reason)
     for name, reason in seen.strange.items():
         yield Finding.of("NOT_UNDERSTOOD", name, reason)
+    offline = known_as(config, seen.nodes, config.offline)
     for node in seen.nodes.values():
-        yield from check_node(node, offline=config.offline)
+        yield from check_node(node, offline=offline)
     yield from check_pool(seen.nodes)
     for problem in seen.problems:
         yield Finding.of("NOT_CHECKED", config.cluster, problem)
+    untold = {name for name, node in seen.nodes.items() if node.glusterd in (DOWN, SILENT)}
     for name, volume in sorted(seen.volumes.items()):
         images = seen.images.get(name)
         yield from check_volume(
             volume,
-            offline=config.offline,
-            untold=[name for name, node in seen.nodes.items() if node.glusterd in (DOWN, SILENT)],
+            offline=offline,
+            untold=known_as(config, seen.nodes, untold),
             images=images,
             waiting=seen.waiting,
             disks=config.disks,
@@ -339,6 +342,20 @@ def _check(seen: Look) -> Iterable[Finding]:
                 elsewhere=seen.elsewhere,
             )
     yield from check_exports(list(seen.nodes.values()), export_keys(config.specs, config.disks))
+
+
+def known_as(
+    config: ClusterConfig, nodes: Mapping[str, NodeFacts], names: Collection[str]
+) -> set[str]:
+    """These nodes by all names and addresses by which Ganeti and GlusterFS know them."""
+    addresses = {node.name: node.addresses for node in config.nodes}
+    known = {*names, *(address for name in names for address in addresses.get(name, ()))}
+    # Where every node is there nothing is asked of it, and no name is resolved.
+    for peers in {node.peers for node in nodes.values()} if names else ():
+        for peer in peers:
+            if node_of(peer.names, addresses) in names:
+                known.update(peer.names)
+    return known
 
 
 def provided(config: ClusterConfig) -> Iterable[Finding]:

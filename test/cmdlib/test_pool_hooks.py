@@ -69,10 +69,28 @@ def hook(
     return Hooks(part("pool_hooks"), master, capsys)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "node-remove-pre"])
 def test_without_settings_nothing_is_asked(hook: Hooks, pool: GlusterPool, name: str) -> None:
     assert hook(name, 0, "node3", GANETI_OFFLINE="True") == ""
     assert pool.asked == []
+
+
+def test_a_node_with_bricks_is_not_removed_without_settings_either(
+    hook: Hooks, pool: GlusterPool
+) -> None:
+    said = hook("node-remove-pre", 1, "node3")
+    assert "node node3 has bricks with data: /srv/b/gv0 of volume gv0" in said
+    assert hook("node-remove-pre", 0, "node4") == ""
+
+
+def test_where_no_pool_is_a_node_is_removed(hook: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> Any:
+        raise GanetiGlusterError("no node is in a Gluster pool")
+
+    monkeypatch.setattr(
+        importlib.import_module("ganeti_gluster.cmdlib.pool_state"), "find_all", none
+    )
+    assert hook("node-remove-pre", 0, "node3") == ""
 
 
 @pytest.mark.parametrize("name", EVERY)

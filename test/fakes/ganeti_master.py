@@ -65,6 +65,7 @@ class Master:
             "tags": [],
             "offline": False,
             "pip": "192.0.2.%s" % name[-1],
+            "sip": "198.51.100.%s" % name[-1],
             "master_candidate": True,
             "group": "default",
             "vm_capable": True,

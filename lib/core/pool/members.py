@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ganeti_gluster.core.pool.agents import Agents
+from ganeti_gluster.core.pool.hosts import Addresses, node_of
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandFailed
 from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, Peer, VolumeBrick, VolumeInfo
@@ -19,15 +20,16 @@ OUTSIDE = "not in the pool"
 class Pool:
     """The pool as the glusterd of `anchor` sees it; `addresses` are the nodes' own.
 
-    A node of Ganeti is found in it by its name or its address, since a brick's server
-    may have been named in another way.
+    A node of Ganeti is found in it by its name, its addresses or another name for them, and
+    from then on by the UUID of its glusterd, since a peer and a brick's server may have been
+    named in any way.
     """
 
     anchor: str
     own_uuid: str
     peers: tuple[Peer, ...]
     volumes: tuple[VolumeInfo, ...]
-    addresses: Mapping[str, str]
+    addresses: Addresses
 
     def uuid(self, node: str) -> str:
         """The UUID of a node's glusterd, "" if it is not in the pool."""
@@ -38,8 +40,8 @@ class Pool:
 
     def peer(self, node: str) -> Peer | None:
         """The node as the anchor's peer."""
-        known = {node, self.addresses.get(node, node)}
-        return next((peer for peer in self.peers if known & set(peer.names)), None)
+        addresses = {**self.addresses, node: self.addresses.get(node, ())}
+        return next((peer for peer in self.peers if node_of(peer.names, addresses) == node), None)
 
     def state(self, node: str) -> str:
         """How the anchor sees the node, in a word or glusterd's own."""
@@ -81,14 +83,14 @@ class Pool:
         return next((node for node in nodes if self.uuid(node) == brick.server_uuid), "")
 
 
-def read(gluster: Gluster, anchor: str, addresses: Mapping[str, str]) -> Pool:
+def read(gluster: Gluster, anchor: str, addresses: Addresses) -> Pool:
     """The pool as it is now; `gluster` is the anchor's."""
     return Pool(
         anchor, gluster.own_uuid(), tuple(gluster.peers()), tuple(gluster.volumes()), addresses
     )
 
 
-def find_all(agents: Agents, nodes: Sequence[str], addresses: Mapping[str, str]) -> list[Pool]:
+def find_all(agents: Agents, nodes: Sequence[str], addresses: Addresses) -> list[Pool]:
     """The pools that the nodes are in, each as the first of its members sees it.
 
     Raises `GanetiGlusterError` if none is in one.

@@ -33,7 +33,7 @@ def notice(agents: Agents, pool: Pool, node: str, nodes: Sequence[str], say: Say
         return pool
     say("%s does not answer (%s): closing glusterd's remaining connections" % (node, reason))
     peer = pool.peer(node)
-    servers = sorted({node, pool.addresses.get(node, node), *(peer.names if peer else ())})
+    servers = sorted({node, *pool.addresses.get(node, ()), *(peer.names if peer else ())})
     tell = [name for name in nodes if name != node and pool.state(name) == CONNECTED]
     _, errors = agents.try_all("end-connections", {name: {"servers": servers} for name in tell})
     for name, error in errors.items():

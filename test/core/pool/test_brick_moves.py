@@ -42,7 +42,7 @@ def pool(*volumes, down=()):
         Peer("uuid-" + node, (node,), node not in down, 3, "Peer in Cluster")
         for node in NODES[1:5]
     ]
-    addresses = {node: "192.0.2.1%s" % node[-1] for node in NODES}
+    addresses = {node: ("192.0.2.1%s" % node[-1],) for node in NODES}
     return Pool("node1", "uuid-node1", tuple(peers), volumes, addresses)
 
 

@@ -50,7 +50,7 @@ class Stub:
 def notice(monkeypatch, stub, *, down=(), node="node3"):
     monkeypatch.setattr(silent, "NOTICE_SECONDS", 0)
     said = []
-    pool = Pool("node1", "uuid-node1", peers(down=down), (), {"node3": "192.0.2.13"})
+    pool = Pool("node1", "uuid-node1", peers(down=down), (), {"node3": ("192.0.2.13",)})
     return silent.notice(stub, pool, node, NODES, said.append).state(node), said
 
 
