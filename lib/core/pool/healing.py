@@ -134,7 +134,7 @@ class Healer:
         One has all volumes of its node.
         """
         # Read anew: a node may have become a member since this command began.
-        pool = members.read(self.gluster, self._pool.anchor, self._pool.addresses)
+        pool = members.read(self.gluster, self._pool.anchor, self._pool.addresses, self._pool.told)
         nodes = [node for node in self._nodes if pool.state(node) == CONNECTED]
         ended, errors = self._agents.try_all("end-self-heal", {node: {} for node in nodes})
         self.say(

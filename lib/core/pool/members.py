@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.hosts import Addresses, node_of
@@ -22,7 +22,7 @@ class Pool:
 
     A node of Ganeti is found in it by its name, its addresses or another name for them, and
     from then on by the UUID of its glusterd, since a peer and a brick's server may have been
-    named in any way.
+    named in any way.  `told` are the UUIDs that other nodes have told of themselves.
     """
 
     anchor: str
@@ -30,6 +30,7 @@ class Pool:
     peers: tuple[Peer, ...]
     volumes: tuple[VolumeInfo, ...]
     addresses: Addresses
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def uuid(self, node: str) -> str:
         """The UUID of a node's glusterd, "" if it is not in the pool."""
@@ -40,8 +41,15 @@ class Pool:
 
     def peer(self, node: str) -> Peer | None:
         """The node as the anchor's peer."""
+        uuid = self.told.get(node)
+        if uuid:
+            return next((peer for peer in self.peers if peer.uuid == uuid), None)
         addresses = {**self.addresses, node: self.addresses.get(node, ())}
         return next((peer for peer in self.peers if node_of(peer.names, addresses) == node), None)
+
+    def has_peer(self, uuid: str) -> bool:
+        """Whether a member other than the anchor has this UUID."""
+        return any(peer.uuid == uuid for peer in self.peers)
 
     def state(self, node: str) -> str:
         """How the anchor sees the node, in a word or glusterd's own."""
@@ -83,10 +91,17 @@ class Pool:
         return next((node for node in nodes if self.uuid(node) == brick.server_uuid), "")
 
 
-def read(gluster: Gluster, anchor: str, addresses: Addresses) -> Pool:
-    """The pool as it is now; `gluster` is the anchor's."""
+def read(
+    gluster: Gluster, anchor: str, addresses: Addresses, told: Mapping[str, str] | None = None
+) -> Pool:
+    """The pool as it is now; `gluster` is the anchor's, `told` as in `Pool`."""
     return Pool(
-        anchor, gluster.own_uuid(), tuple(gluster.peers()), tuple(gluster.volumes()), addresses
+        anchor,
+        gluster.own_uuid(),
+        tuple(gluster.peers()),
+        tuple(gluster.volumes()),
+        addresses,
+        told or {},
     )
 
 
@@ -101,7 +116,13 @@ def find_all(agents: Agents, nodes: Sequence[str], addresses: Addresses) -> list
         if any(pool.uuid(node) for pool in pools):
             continue
         try:
-            pool = read(agents.gluster(node), node, addresses)
+            gluster = agents.gluster(node)
+            uuid = gluster.own_uuid()
+            known = next((pool for pool in pools if pool.has_peer(uuid)), None)
+            if known is not None:
+                pools[pools.index(known)] = replace(known, told={**known.told, node: uuid})
+                continue
+            pool = read(gluster, node, addresses)
         except (GlusterFailed, CommandFailed) as err:
             reasons.append("%s: %s" % (node, err))
             continue

@@ -40,7 +40,7 @@ def notice(agents: Agents, pool: Pool, node: str, nodes: Sequence[str], say: Say
         say("  %s: %s" % (name, error))
     end = time.monotonic() + NOTICE_SECONDS
     while True:
-        now = members.read(agents.gluster(pool.anchor), pool.anchor, pool.addresses)
+        now = members.read(agents.gluster(pool.anchor), pool.anchor, pool.addresses, pool.told)
         if now.state(node) != CONNECTED or time.monotonic() + PAUSE > end:
             return now
         time.sleep(PAUSE)

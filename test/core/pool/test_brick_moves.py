@@ -65,6 +65,14 @@ def test_a_member_is_found_by_its_address():
     assert found.uuid("node2") == "uuid-x"
 
 
+def test_a_member_is_found_by_the_uuid_that_its_node_has_told():
+    peers = (Peer("uuid-x", ("node2-gl",), True, 3, "Peer in Cluster"),)
+    unknown = dataclasses.replace(pool(THREE), peers=peers)
+    assert unknown.uuid("node2") == ""
+    told = dataclasses.replace(unknown, told={"node2": "uuid-x"})
+    assert told.uuid("node2") == "uuid-x" and told.state("node2") == "connected"
+
+
 def choose(found, shape, one, *, candidates, hosts=NODES):
     return brick_moves.choose(found, shape, one, candidates=candidates, hosts=hosts)
 
