@@ -212,7 +212,7 @@ class ImageServer:
         """Why the server has not answered what it was asked."""
         status = self.status()
         if status is not None and status.state == control.WAITING:
-            return "the storage is away: %s" % status.why
+            return "the storage is unavailable: %s" % status.why
         return "its server ended"
 
     def _start(self, wanted: Wanted) -> None:

@@ -140,9 +140,9 @@ CLOCK = time.strftime("%H:%M:%S", time.localtime(SINCE))
             "gv0-1: its server does not answer within 5 s",
         ),
         (
-            f.ServerView("gv0-1", "lost", SINCE, "another has had the image meanwhile"),
+            f.ServerView("gv0-1", "lost", SINCE, "another node has had the image in the meantime"),
             "IMAGE_LOST",
-            "gv0-1: another has had the image meanwhile",
+            "gv0-1: another node has had the image in the meantime",
         ),
     ],
 )
@@ -154,7 +154,7 @@ def test_the_server_of_an_open_image(view: f.ServerView, code: str | None, text:
 
 
 def test_a_server_that_has_lost_its_image_is_stopped_by_its_unit() -> None:
-    lost = f.ServerView("gv0-1", "lost", 0.0, "another has had the image meanwhile")
+    lost = f.ServerView("gv0-1", "lost", 0.0, "another node has had the image in the meantime")
     (finding,) = check_servers(node(servers=(lost,)))
     assert finding.remedy.endswith("systemctl stop ganeti-gluster-image@gv0-1.service")
 
