@@ -1,8 +1,8 @@
-"""An image that nobody changes for as long as it is read.
+"""An image that does not change while it is read.
 
-An image that no node has open is locked for reading.  One that this node has open for an
-instance that is stopped is its server's, which then shares its lock: who starts the instance
-meanwhile has to have it alone, and is refused.
+An image that no node has open is locked for reading.  If this node has it open for a stopped
+instance, its server shares the lock: starting the instance needs the lock exclusively, and is
+refused.
 """
 
 from __future__ import annotations

@@ -217,11 +217,11 @@ class AskingTarget:
 
 
 def extend_hypervisor(hypervisor: Any) -> None:
-    """Let a target's QEMU that does not go on with its guest count as `cancelled`.
+    """Report a target's QEMU that does not resume its guest as `cancelled`.
 
-    Ganeti itself calls nothing so on a target.  The same on a source that had sent its guest
-    and runs it again.  And let a source that goes on with a guest have taken back what it
-    sends of it; one that has sent it goes on only if the target has said that it does not.
+    Ganeti itself never uses this status for a target.  A source that had sent its guest and runs
+    it again is reported the same way.  A source that resumes its guest cancels the transfer first;
+    if it has sent the guest, it resumes only if the target has reported that it does not run it.
     `hypervisor` is Ganeti's class for KVM.
     """
     original = getattr(hypervisor, "GetMigrationStatus", None)
@@ -299,10 +299,11 @@ def extend_hypervisor(hypervisor: Any) -> None:
 
 
 def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep) -> str:
-    """Cancel what a QEMU still sends of its guest; the state of that afterwards, "" for none.
+    """Cancel the migration of a guest that QEMU is still sending; its state afterwards, "" for
+    none.
 
-    Only as long as the guest runs where it was, which it then goes on doing.  Whether a guest
-    that was faster has been sent is QEMU's state to tell, and not this one.
+    This only works while the guest runs on the old node, where it then continues.  Whether the
+    guest was sent just before is QEMU's state to report, and not this one.
     """
     status = str(execute("query-migrate").get("status", ""))
     if status not in _UNDER_WAY:
@@ -335,11 +336,11 @@ def refused(log: str, socket: str, capabilities: str) -> bool:
 
 
 def goes_on(execute: Callable[[str], Any]) -> bool:
-    """Whether a QEMU that was sent a guest has let it run.
+    """Whether a QEMU that received a guest has run it.
 
-    A paused one is told to go on, as it should have by itself (up to release 9.2), even
-    where an administrator had paused it before; it refuses if it cannot open the disks,
-    and then has never run it.  Raises `MonitorFailed` where it does not answer.
+    A paused one is told to continue, as it should have by itself (up to release 9.2), even if an
+    administrator had paused it before.  It refuses if it cannot open the disks, and then has never
+    run the guest.  Raises `MonitorFailed` if it does not answer.
     """
     from ganeti_gluster.core.snapshot.live import MonitorFailed
 

@@ -35,7 +35,7 @@ def enabled(params: dict[str, Any]) -> bool:
 
 
 def patience(params: dict[str, Any]) -> int:
-    """Seconds that requests wait for storage that is away."""
+    """Seconds that requests wait for storage that is unavailable."""
     return names.patience(params.get(constants.PARAM_PATIENCE, names.PATIENCE))
 
 

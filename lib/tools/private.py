@@ -1,8 +1,8 @@
-"""Directories, files and locks of ours: made in this one place, and root's alone.
+"""The package's directories, files and locks: only created here, and only for root.
 
-Whoever can open a file can lock it as well, and whoever waits for that lock waits for
-them.  What exists already, from a former release or with a mode that somebody has given
-it, is mended whenever it is used.
+Anybody who can open a file can lock it as well, and whoever waits for that lock waits for them.
+If something exists already, from a previous release or with a changed mode, it is corrected
+whenever it is used.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def write_json(path: str, data: object, *, durable: bool = False) -> None:
 
 
 def nameless(parent: str) -> IO[bytes]:
-    """A file without a name in a directory of ours, which is gone once it is closed."""
+    """An unnamed file in one of the package's directories, which disappears when it is closed."""
     import tempfile
 
     return tempfile.TemporaryFile(dir=directory(parent), buffering=0)
