@@ -1,4 +1,4 @@
-"""What registration came to on a node, as nodes tell it each other."""
+"""The result of the registration on a node, as nodes report it to each other."""
 
 from __future__ import annotations
 

@@ -137,8 +137,7 @@ def _check_disk(
 
 
 def _take_from_old(move: InstanceMove, offline: list[str]) -> str:
-    """Take the images from a node that is not asked to stop the instance; the reason if not, or
-    "".
+    """Take the images from a node that is not asked to stop the instance; returns why not.
 
     Ganeti does not contact a node that is offline, and ignores one that does not answer if it is
     told to.

@@ -1,4 +1,4 @@
-"""Which images belong to nobody, and may be removed."""
+"""Which images belong to no instance and may be removed."""
 
 from __future__ import annotations
 

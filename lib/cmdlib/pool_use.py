@@ -1,4 +1,4 @@
-"""What Ganeti knows of a volume: who uses it, and that it may be used."""
+"""Ganeti's use of a volume: who uses it, and the configuration that allows it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What was collected as a report of a data collector of Ganeti's monitoring daemon.
+"""The collected data as a report of a data collector of Ganeti's monitoring daemon.
 
-The format is that of Ganeti's design "monitoring agent": times in nanoseconds,
-kind 1 is a report of status, whose data has a status with a code and a message.
+The format is that of Ganeti's design "monitoring agent": times in nanoseconds; kind 1 is a status
+report, whose data has a status with a code and a message.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Mends in Ganeti's KVM code, of which 3.1's hands QEMU block devices as structures.
+"""Corrections of Ganeti's KVM code; that of 3.1 passes block devices to QEMU as structures.
 
-Ganeti 3.0 passes the disk's URI to QEMU as it is, and has none of that.
+Ganeti 3.0 passes the disk's URI to QEMU unchanged, and needs none of this.
 """
 
 from __future__ import annotations

@@ -299,8 +299,7 @@ def extend_hypervisor(hypervisor: Any) -> None:
 
 
 def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep) -> str:
-    """Cancel the migration of a guest that QEMU is still sending; its state afterwards, "" for
-    none.
+    """Cancel the migration of a guest that QEMU is still sending; returns its state, or "".
 
     This only works while the guest runs on the old node, where it then continues.  Whether the
     guest was sent just before is QEMU's state to report, and not this one.

@@ -33,8 +33,7 @@ def open_image(
     patience: int,
     name_of: Callable[[int], str] = "the node with number %d".__mod__,
 ) -> None:
-    """Serve an image on this node.  The node's number is `number`, that of its work on images
-    `work`.
+    """Serve an image on this node; `number` is the node's, `work` that of its work on images.
 
     If this node's own server held the lock before a reboot, wait until the bricks drop it.  Then,
     and if only its word is left, take the image when no other holder shows up for as long as a

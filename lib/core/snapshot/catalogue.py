@@ -1,8 +1,8 @@
 """The snapshots of instances, as images on a volume.
 
-A snapshot of some disks of an instance is a snapshot of each one's image, of the
-same name (`names.snapshot_path`).  It is whole once every one of them has the
-attribute that tells of it, which is written when all are copied.
+A snapshot of some disks of an instance consists of a snapshot of each one's image, with the same
+name (`names.snapshot_path`).  It is complete once every image has the attribute that describes it,
+which is written after all are copied.
 """
 
 from __future__ import annotations

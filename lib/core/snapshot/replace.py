@@ -1,8 +1,8 @@
-"""Images that take the places of others, all of them or none.
+"""Replacing several images by others, all of them or none.
 
-At every moment there is a whole image at each path: the old one gets a second name first,
-by which it is put back where something fails, and removed in the end, since what a rename
-replaces would leave its pieces on a sharded volume.
+At every moment there is a complete image at each path.  The old one first gets a second name, from
+which it is restored if something fails, and which is removed in the end, because renaming over an
+image would leave its shards on a sharded volume.
 """
 
 from __future__ import annotations

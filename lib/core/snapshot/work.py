@@ -1,4 +1,4 @@
-"""The operations on snapshots, each whole: it is done, or nothing of it is left."""
+"""The operations on snapshots: each completes, or nothing of it remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table of all that checks can find; doc/verify.rst has it too (`make findings-doc`)."""
+"""The table of all findings, also the source of doc/verify.rst (`make findings-doc`)."""
 
 from __future__ import annotations
 
