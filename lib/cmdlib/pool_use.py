@@ -19,8 +19,7 @@ USERSPACE = constants.DISK_USERSPACE
 
 
 def disks_on(client: Any, volume: str) -> list[Disk]:
-    """The disks of instances on a volume: of the template, by the parameters in force,
-    and of the ExtStorage provider."""
+    """The disks of instances on a volume, both of the template and of the ExtStorage provider."""
     return [disk for disk in cluster_config.load(client).disks if disk.volume == volume]
 
 

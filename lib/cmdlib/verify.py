@@ -323,7 +323,7 @@ def _check(seen: Look) -> Iterable[Finding]:
         yield from check_volume(
             volume,
             offline=config.offline,
-            untold=[name for name, node in seen.nodes.items() if node.glusterd in (DOWN, SILENT)],
+            silent=[name for name, node in seen.nodes.items() if node.glusterd in (DOWN, SILENT)],
             images=images,
             waiting=seen.waiting,
             disks=config.disks,

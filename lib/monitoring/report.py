@@ -19,7 +19,7 @@ CATEGORY = "storage"
 FORMAT_VERSION = 1
 STATUS = 1
 
-#: Status codes: all is well; it mends itself; it cannot be told; somebody must act.
+#: Status codes: all is well; temporary problem; unknown; somebody must act.
 OK, TEMPORARY, UNKNOWN, BAD = 0, 1, 2, 4
 
 # Findings that go by themselves once what causes them is over.

@@ -1,24 +1,23 @@
-"""Mends of a live migration whose target does not go on with the guest, or is dead.
+"""Corrections of live migration, if the target does not run the guest or is dead.
 
-Ganeti ends the QEMU that had the guest as soon as that has sent it, and never asks the
-other one.  Where the target's cannot take its disks over at that moment, QEMU says so in its
-log and leaves the guest stopped: for ever, as nobody else knows (seen with QEMU 10.0, where
-the state stays `inmigrate` and `cont` does nothing; before, QEMU is `paused` and `cont` tries
-again).  Storage that is away is no such case where an image's server stands between: the
-guest goes on there, and its requests wait.
+Ganeti stops the QEMU that had the guest as soon as it has sent the guest, and never asks the other
+one.  If the target cannot open its disks at that moment, QEMU says so in its log and leaves the
+guest stopped, for ever, since nobody else knows.  (Seen with QEMU 10.0, whose state stays
+`inmigrate` and for which `cont` has no effect; older releases are `paused`, and `cont` tries
+again.)  This does not happen if only the storage is unavailable and there is an image server: the
+guest runs there, and its requests wait.
 
-So the job asks the target before it believes the source.  A target on which the guest has
-never run is a migration that failed, which Ganeti has known how to undo all along: it ends
-the target's QEMU and lets the guest go on where it was.  So is a target whose QEMU ended
-since it does not understand what it was sent, as its log says (QEMU 11.1.3 of what 10.0.13
-sends of its virtio devices).  Any other trouble there is left to stock Ganeti, since a guest
-that ran on the target, if for an instant, may have written.
+So the job asks the target before it believes the source.  If the guest has never run on the
+target, the migration has failed, and Ganeti can undo it: it stops the target's QEMU and resumes
+the guest on the source.  The same holds if the target's QEMU ended because it could not load what
+it received, as its log says (QEMU 11.1.3 with the virtio devices of 10.0.13).  Other problems
+there are left to stock Ganeti, because a guest that ran on the target, even for an instant, may
+have written.
 
-A target that lost its power takes no more of the guest, and says nothing: QEMU waits for
-the kernel, which may send the same bytes again for a quarter of an hour, and Ganeti waits
-for QEMU (seen on Debian 13).  The job gives such a migration up as failed; then the source
-takes it back in QEMU as well, which Ganeti does not, so that nothing goes on by itself when
-the target comes back after all.
+A target that lost its power receives nothing and does not answer.  QEMU waits for the kernel,
+which may repeat the same bytes for a quarter of an hour, and Ganeti waits for QEMU (seen on Debian
+13).  The job gives up such a migration.  The source then also cancels it in QEMU, which Ganeti
+does not, so that it does not continue by itself if the target comes back.
 """
 
 from __future__ import annotations

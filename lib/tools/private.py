@@ -74,7 +74,7 @@ def directory(path: str) -> str:
             path, "it is not a directory", hint="mount a file system there instead of a link"
         ) from err
     try:
-        _mend(descriptor, roots().get(path, DIRECTORY_MODE))
+        _repair(descriptor, roots().get(path, DIRECTORY_MODE))
     finally:
         os.close(descriptor)
     return path
@@ -99,7 +99,7 @@ def open_file(path: str, flags: int) -> int:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
             raise NotPrivate(path, "it is not a regular file with a single link")
-        _mend(descriptor, FILE_MODE)
+        _repair(descriptor, FILE_MODE)
     except BaseException:
         os.close(descriptor)
         raise
@@ -251,7 +251,7 @@ def _is_ours(path: str) -> bool:
     return any(path == root or path.startswith(root + "/") for root in roots())
 
 
-def _mend(descriptor: int, mode: int) -> None:
+def _repair(descriptor: int, mode: int) -> None:
     info = os.fstat(descriptor)
     if info.st_uid != os.geteuid():
         os.fchown(descriptor, os.geteuid(), os.getegid())

@@ -72,7 +72,7 @@ class Hold:
 
 
 @contextlib.contextmanager
-def held(
+def locked(
     volume: Volume, path: str, *, node: str, shared: bool = False, own_seconds: float = 0.0
 ) -> Iterator[Hold]:
     """Keep an image's lock in the block, for work on `node`, which is this one.
@@ -125,7 +125,7 @@ def remove(volume: Volume, path: str, *, node: str, own_seconds: float = 0.0) ->
     Raises `OpenElsewhere`.
     """
     try:
-        with held(volume, path, node=node, own_seconds=own_seconds) as hold:
+        with locked(volume, path, node=node, own_seconds=own_seconds) as hold:
             hold.check()
             return image.remove(volume, path)
     except FileNotFoundError:

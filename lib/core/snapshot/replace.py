@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ganeti_gluster import errors
 from ganeti_gluster.core import image
 from ganeti_gluster.core.serve import hold
-from ganeti_gluster.core.serve.hold import Hold, held
+from ganeti_gluster.core.serve.hold import Hold, locked
 from ganeti_gluster.tools.gfapi import Volume
 
 _REPLACED = ".replaced"
@@ -92,7 +92,7 @@ def replace_all(replacements: Sequence[Replacement], node: str) -> None:
             for each in replacements:
                 each.prepare()
                 # Nor is the new one opened before it is certain that it stays.
-                stack.enter_context(held(each.volume, each.restored, node=node))
+                stack.enter_context(locked(each.volume, each.restored, node=node))
             for each in replacements:
                 each.replace()
             # Who opened an old image in spite of its lock has the only good one.

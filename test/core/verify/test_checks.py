@@ -265,7 +265,7 @@ def test_the_shape_of_a_volume(replica, arbiter, expected) -> None:
 
 
 @pytest.mark.parametrize(
-    ("down", "offline", "untold", "expected"),
+    ("down", "offline", "silent", "expected"),
     [
         (["node2"], [], [], ["BRICK_DOWN"]),
         (["node2", "node3"], [], [], ["BRICK_DOWN", "BRICK_DOWN", "VOLUME_NO_QUORUM"]),
@@ -274,9 +274,9 @@ def test_the_shape_of_a_volume(replica, arbiter, expected) -> None:
         (["node2", "node3"], [], ["node3"], ["BRICK_DOWN", "VOLUME_NO_QUORUM"]),
     ],
 )
-def test_bricks_that_do_not_run(down, offline, untold, expected) -> None:
+def test_bricks_that_do_not_run(down, offline, silent, expected) -> None:
     facts = volume(status=status(*down))
-    assert codes(check_volume(facts, offline=offline, untold=untold)) == expected
+    assert codes(check_volume(facts, offline=offline, silent=silent)) == expected
 
 
 def test_a_brick_that_runs_without_a_port_is_told_with_its_process() -> None:
