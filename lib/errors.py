@@ -1,9 +1,8 @@
 """The exceptions of this package.
 
-Everything that can go wrong on purpose derives from `GanetiGlusterError`, so
-that an edge (a command, a hook, Ganeti's `BlockDev`) catches one class and
-makes one sentence of it.  An answer of libgfapi is an `OSError` with its errno
-and path, as from Python's own file functions.
+Every expected error derives from `GanetiGlusterError`, so that an edge (a command, a hook,
+Ganeti's `BlockDev`) catches one class and makes one sentence of it.  An error of libgfapi is an
+`OSError` with its errno and path, as from Python's own file functions.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _broken = False
 def find_spec(name: str, path: object) -> object:
     """The spec of a module of Ganeti that the plugin extends, else None.
 
-    Whatever is wrong with this package, Ganeti goes on as stock.
+    Whatever is wrong with this package, Ganeti continues as stock Ganeti.
     """
     global _broken
     if _broken:

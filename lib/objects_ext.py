@@ -1,7 +1,7 @@
-"""What Ganeti's constants and `objects.Disk` must know about our disk parameters.
+"""Our disk parameters in Ganeti's constants and `objects.Disk`.
 
-Ganeti's tables of disk parameters are plain dicts that its Python code reads at
-call time, and its Haskell daemons keep disk parameters as opaque JSON.
+Ganeti's tables of disk parameters are plain dicts that its Python code reads at call time, and its
+Haskell daemons keep disk parameters as opaque JSON.
 """
 
 from __future__ import annotations

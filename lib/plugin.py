@@ -1,11 +1,10 @@
 """Registration of this package in Ganeti's processes, at import.
 
-The import hook (`ganeti_gluster.hook`) shows this module each module of Ganeti
-before it is loaded.  For the few named in `EXTENSIONS` the module is loaded as
-ever and then extended.  Nothing is extended when the plugin is switched off on
-the node, when Ganeti's release is unknown or when what is to be extended does
-not look as expected; then stock Ganeti stays in place, and the reason goes to
-Ganeti's log in one line and to `gnt-gluster plugin status`.
+The import hook (`ganeti_gluster.hook`) shows this module each module of Ganeti before it is
+loaded.  The few named in `EXTENSIONS` are loaded as usual and then extended.  Nothing is extended
+if the plugin is disabled on the node, if Ganeti's release is unknown, or if the code to extend
+differs from what is expected.  Stock Ganeti then stays in place, and the reason is shown in one
+line of Ganeti's log and by `gnt-gluster plugin status`.
 """
 
 from __future__ import annotations

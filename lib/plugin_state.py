@@ -1,4 +1,4 @@
-"""What registration came to on a node, as nodes tell it each other."""
+"""The result of the registration on a node, as nodes report it to each other."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class PluginState(TypedDict, total=False):
 def parse(success: bool, output: str) -> dict[str, Any]:
     """The state in a node's answer; where there is none, "unknown" and the reason."""
     if not success:
-        return untold(UNKNOWN, decode.printable(output))
+        return unanswered(UNKNOWN, decode.printable(output))
     try:
         state: dict[str, Any] = decode.value(PluginState, decode.plain(output))
         if "template" not in state:
             raise NotUnderstood("template", "it is missing")
     except NotUnderstood as err:
-        return untold(UNKNOWN, str(err))
+        return unanswered(UNKNOWN, str(err))
     return {"reasons": [], **state}
 
 
-def untold(template: str, reason: str) -> dict[str, Any]:
-    """The state of a node that does not tell its own."""
+def unanswered(template: str, reason: str) -> dict[str, Any]:
+    """The state of a node that does not report its own."""
     return {"template": template, "reasons": [reason]}

@@ -1,4 +1,4 @@
-"""What registration came to on this node, in a new process and in the node daemon."""
+"""The result of the registration on this node, in a new process and in the node daemon."""
 
 from __future__ import annotations
 

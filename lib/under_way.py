@@ -1,9 +1,9 @@
-"""What of this package's is under way on this node: `… under_way remove|restart`, for its scripts.
+"""Operations in progress on this node: `… under_way remove|restart`, for the package's scripts.
 
-A removal would break it, and does not wait for it, since it may last for hours: it is refused.
-An upgrade leaves it alone, as it has loaded all that it needs (`whole`); but the node daemon is
-restarted then, and for a moment Ganeti's master does not reach it, which a migration does not
-survive.
+A removal would interrupt them.  They may take hours, so the removal does not wait but is refused.
+An upgrade does not disturb them, because they have loaded everything they need (`whole`).  But the
+upgrade restarts the node daemon, which Ganeti's master then cannot reach for a moment, and a
+migration does not survive that.
 """
 
 from __future__ import annotations

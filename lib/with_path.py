@@ -39,8 +39,8 @@ def argv(
 ) -> list[str]:
     """The command that runs `command` with the image's path in `variables`.
 
-    `number` is the node's, by which its locks are known; requests wait `patience` seconds
-    for storage that is away.
+    `number` is the number of the node, which identifies its locks; requests wait `patience`
+    seconds for storage that is unavailable.
     """
     lock = ["--number", str(number), *([] if locking else ["--no-lock"])]
     lock += ["--patience", str(patience)]

@@ -1,12 +1,11 @@
-/* What a brick that is away lacks is noted before a client is told that it is written.
+/* Record what a brick that is down lacks before the client gets the answer to its write.
  *
- * GlusterFS notes on the copies that have a write which others lack it.  It does so after it has
- * answered, and puts it off for as long as writes follow each other (cluster.post-op-delay-secs,
- * afr_changelog_post_op).  Were this process killed before that, the brick would pass for
- * whole when it is back, and be read.  So while a brick is away, the first write to each
- * of the files that an image is made of is answered when all is noted: other requests are
- * held back, and operations that GlusterFS does not put off follow it.  What is noted stays
- * so until the brick is healed.
+ * GlusterFS records on the copies that have a write which others lack it.  It does so after it
+ * has answered, and delays it while writes follow each other (cluster.post-op-delay-secs,
+ * afr_changelog_post_op).  If this process were killed before that, the brick would be considered
+ * complete when it is back, and would be read.  So while a brick is down, the first write to each
+ * shard of the image is answered only when this is recorded: other requests are held back, and
+ * operations follow that GlusterFS does not delay.  The record stays until the brick is healed.
  */
 #include "server.h"
 
@@ -15,13 +14,13 @@
 #include <stddef.h>
 #include <string.h>
 
-/* 64 TiB of files of 64 MiB; what is beyond is noted with each write. */
+/* 64 TiB of shards of 64 MiB; what is beyond is recorded with each write. */
 #define FILES (1u << 20)
 #define HOLD_MILLISECONDS 25000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t noted[FILES / 64];
-/* The bricks that were there when that was noted: none comes back in one process's life. */
+/* The bricks that were up when that was recorded: none comes back to the same process. */
 static int noted_with;
 static struct request *queue;
 static bool working;
@@ -41,7 +40,7 @@ static uint64_t first_file(const struct request *request)
 	return request->offset / (uint64_t)storage_shard_bytes();
 }
 
-/* To be called with the lock: whether all that a request wrote to is noted. */
+/* Whether everything that a request wrote to is recorded.  Call it with the lock. */
 static bool all_noted(const struct request *request, int bricks)
 {
 	if (bricks != noted_with) {
@@ -80,7 +79,7 @@ static void *work(void *data)
 	while (has_work()) {
 		int bricks;
 
-		/* While bricks do not answer there is nobody to be told anything. */
+		/* While the bricks do not answer, no client is waiting for an answer. */
 		while (!storage_hold(HOLD_MILLISECONDS))
 			storage_go_on();
 		pthread_mutex_lock(&lock);
@@ -116,7 +115,7 @@ bool absent_defer(struct request *request)
 		queue = request;
 		if (!working)
 			working = start_thread(work, NULL);
-		/* Where there is no thread to be had, the next one to defer tries again. */
+		/* If no thread can be created, the next deferred request tries again. */
 	}
 	pthread_mutex_unlock(&lock);
 	return deferred;

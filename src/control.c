@@ -1,4 +1,4 @@
-/* The control socket: one question a connection, one answer; for root alone. */
+/* The control socket, for root only: one request and one answer for each connection. */
 #include "server.h"
 
 #include <pthread.h>

@@ -1,11 +1,11 @@
-/* Where an image has data: asked of a helper, which reads the shards' extents.
+/* Where an image has data: a helper reads the extents of the shards.
  *
- * Sharded volumes do not answer SEEK_DATA; how the shards are asked is known to the package's
- * Python (ganeti_gluster.core.serve.extents), which runs as long as somebody wants to know.  It is
- * asked "OFFSET LENGTH\n" and answers pieces in order, "d4096 h8192\n".  Where it fails there
- * is data everywhere: that is always right.
+ * Sharded volumes do not support SEEK_DATA.  The package's Python code knows how to query the
+ * shards (ganeti_gluster.core.serve.extents) and runs as long as it is needed.  It gets
+ * "OFFSET LENGTH\n" and returns the extents in order, "d4096 h8192\n".  If it fails, everything
+ * counts as data, which is always correct.
  *
- * While QEMU asks, for a snapshot, the guest's writes to that place wait, and if they wait for
+ * When QEMU asks for a snapshot, the guest's writes to that place wait, and if they wait for
  * seconds the snapshot is given up.  So a helper that is slow to start is not waited for.
  */
 #include "server.h"
@@ -23,9 +23,9 @@
 
 /* Less than QEMU lets a guest's write wait for its snapshot (snapshot/graph.py). */
 #define ANSWER_MILLISECONDS 3000
-/* What QEMU saves at a time of what a guest overwrites: not worth a question. */
+/* What QEMU saves at a time when a guest overwrites it: too small to ask for. */
 #define SMALL_BYTES (1u << 20)
-/* After a failure it is not started anew for as long. */
+/* After a failure it is not started again for this time. */
 #define REST_SECONDS 30
 
 extern char **environ;
@@ -53,7 +53,7 @@ static void end_helper(void)
 	helper = 0;
 }
 
-/* It ends by itself when nobody asks. */
+/* It ends by itself when it is no longer asked. */
 static bool has_ended(void)
 {
 	struct pollfd waiting = {channel, POLLIN, 0};
@@ -85,7 +85,7 @@ static bool start_helper(void)
 	return true;
 }
 
-/* A line of the helper's; false where it does not come. */
+/* Read a line from the helper; false if it does not come. */
 static bool read_line(char *line, size_t size)
 {
 	size_t used = 0;
@@ -107,7 +107,7 @@ static bool read_line(char *line, size_t size)
 	return false;
 }
 
-/* The pieces of a line, which cover exactly `length` bytes; 0 where they do not. */
+/* Parse a line of extents, which must cover exactly `length` bytes; otherwise 0. */
 static int parse(char *line, uint32_t length, struct extent *found, int most)
 {
 	uint64_t total = 0;

@@ -1,20 +1,20 @@
-/* No connection to a brick is made behind the lock's back.
+/* Refuse new connections to bricks while the lock is held.
  *
- * A lock belongs to a connection, and the bricks forget it with that.  GlusterFS's client
- * makes a new connection by itself, and what it then writes beyond the first piece of a
- * sharded image passes, client.strict-locks or not, since pieces are written by descriptors
- * that have no lock (seen with GlusterFS 11.1: all bricks held the stale writer's data).
- * So once this process has its lock, it makes no connection to a brick any more: the
- * executable has a function `connect` of its own, which GlusterFS's libraries call.  When a
- * brick is back, the server replaces itself (execve), and locks again before it serves.
+ * A lock belongs to a connection, and the bricks drop it with the connection.  GlusterFS's client
+ * reconnects by itself.  What it then writes beyond the first shard of an image is accepted, even
+ * with client.strict-locks, because shards are written through file descriptors without a lock
+ * (seen with GlusterFS 11.1: all bricks stored the old writer's data).  So once this process has
+ * its lock, it makes no more connections to bricks: the executable contains a function `connect`,
+ * which GlusterFS's libraries call.  When a brick is back, the server replaces itself (execve) and
+ * locks again before it serves.
  *
- * glusterd is told from bricks by its port: no data goes there.
+ * Connections to glusterd are recognized by the port and allowed: they carry no data.
  *
- * The same function leads GlusterFS's client back to glusterd where it would try one port of a
- * brick for ever: release 11 forgets the port that glusterd had named only once a connection
- * has succeeded (rpc_clnt_notify), and asks no more where the brick has another by then, as one
- * that was started twice.  Each second attempt in a row goes to glusterd instead, which names
- * the port anew.
+ * The same function leads GlusterFS's client back to glusterd if it would try one port of a brick
+ * forever.  Release 11 forgets the port that glusterd had named only after a successful connection
+ * (rpc_clnt_notify), and does not ask again if the brick has another port by then, for example
+ * because it was started twice.  Every second attempt in a row goes to glusterd instead, which
+ * names the current port.
  */
 #include "server.h"
 
@@ -34,7 +34,7 @@
 
 #define GLUSTERD_PORT 24007
 #define MANAGEMENT_PORTS (MAX_SERVERS + 1)
-/* Seconds for a host to answer: the kernel tries for minutes, and others wait for it. */
+/* Seconds for a host to answer: the kernel would try for minutes, while others wait. */
 #define CONNECT_SECONDS 2.0
 #define MAX_ATTEMPTS 64
 #define MAX_BRICKS 1024
@@ -44,7 +44,7 @@
 static int management[MANAGEMENT_PORTS] = {GLUSTERD_PORT};
 static int management_count = 1;
 static atomic_bool sealed;
-/* What looks whether a brick is back, and carries nothing. */
+/* The socket that checks whether a brick is back; it carries no data. */
 static atomic_int probe = -1;
 static void (*on_denied)(void);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

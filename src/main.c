@@ -1,11 +1,10 @@
-/* image-server KEY: serve one open image of a Gluster volume, by NBD on a unix socket.
+/* image-server KEY: serve an open image of a Gluster volume, by NBD on a unix socket.
  *
- * The order of things: open and lock the image, say that all is ready, serve.  Where the
- * storage fails and may come back, or a brick came back, or the package was upgraded, the
- * process replaces itself by execve, keeping its listening sockets; the clients connect
- * again and send what was not answered once more.  So does systemd when the process died: it
- * keeps the sockets.  A server that finds that another has had its image serves nothing ever
- * again, and ends the QEMU that connects to it.
+ * The server opens and locks the image, reports that it is ready, and serves.  If the storage fails
+ * and may come back, a brick is back, or the package was upgraded, the process replaces itself by
+ * execve and keeps its listening sockets.  The clients reconnect and repeat the requests that were
+ * not answered.  If the process dies, systemd keeps the sockets and starts it again.  A server that
+ * finds that another node has had its image never serves it again, and kills its QEMU.
  */
 #include "server.h"
 
@@ -37,26 +36,35 @@
 #define VERSION "?"
 #endif
 
-/* Exit statuses that systemd does not answer with a restart. */
+static const char help[] =
+	"Usage: %s KEY\n"
+	"\n"
+	"Serve an open image of a Gluster volume by NBD, as /run/ganeti-gluster/images/KEY.conf says.\n"
+	"Ganeti's node daemon starts it as ganeti-gluster-image@KEY.service; see gnt-gluster(8).\n"
+	"\n"
+	"  --help     show this text\n"
+	"  --version  show the version\n";
+
+/* Exit statuses after which systemd does not restart the server. */
 #define EXIT_FAILED 74
 #define EXIT_HELD 75
 
 #define RENEWED_VARIABLE "GANETI_GLUSTER_RENEWED"
 #define TICK_MILLISECONDS 1000
-/* A brick that came back is taken in at most this often, in seconds. */
+/* Reconnect to bricks that are back at most this often, in seconds. */
 #define RENEW_SECONDS 10.0
-/* Milliseconds for requests under way: before a brick is taken in, when the storage has
+/* Milliseconds for requests in progress: before a brick is used again, when the storage has
  * failed (a frozen brick answers late), and when the server ends. */
 #define SHORT_HOLD 500
 #define LONG_HOLD 25000
 #define END_HOLD 5000
-/* Seconds between two times that requests are sent to a full volume. */
+/* Seconds until requests are sent to a full volume again. */
 #define AGAIN_SECONDS 0.9
-/* Seconds without a refusal after which a volume that was full has room. */
+/* Seconds without a refusal after which a full volume has space again. */
 #define ROOM_SECONDS 2.5
-/* Seconds for a server that opens its image anew to serve it, before a question is refused. */
+/* Seconds for a server to open its image again before a request is refused. */
 #define OPENING_SECONDS 20.0
-/* Seconds for a client to go before its image is closed. */
+/* Seconds for a client to disconnect before its image is closed. */
 #define CLIENT_SECONDS 5.0
 
 enum state { OPENING, SERVING, IS_LOST };
@@ -69,7 +77,7 @@ static double started;
 static double renewed;
 static char *program;
 
-/* What follows is changed with this lock. */
+/* This lock protects everything below. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t operation = PTHREAD_MUTEX_INITIALIZER;
 static enum state state = OPENING;
@@ -89,12 +97,12 @@ static void wake_up(void)
 	uint64_t one = 1;
 
 	if (write(wake, &one, sizeof(one)) < 0)
-		abort(); /* only a counter at its end refuses */
+		abort(); /* this only fails if the counter overflows */
 }
 
 /* -- clients ----------------------------------------------------------------------------- */
 
-/* When a process that lives started, in the kernel's clock; 0 if there is none of that number. */
+/* When a living process started, in the kernel's clock; 0 if there is no such process. */
 static unsigned long long start_of(int pid)
 {
 	char path[32], text[1024], *field;
@@ -117,7 +125,7 @@ static unsigned long long start_of(int pid)
 	return start;
 }
 
-/* The guest has been started elsewhere: its QEMU here would only wait, or be given errors. */
+/* The guest was started elsewhere: its QEMU here would only wait, or get errors. */
 static void end_qemu(int pid)
 {
 	char path[32], name[32] = "";
@@ -129,14 +137,14 @@ static void end_qemu(int pid)
 		return;
 	if (fgets(name, sizeof(name), file) && !strncmp(name, "qemu-system", 11)) {
 		name[strcspn(name, "\n")] = '\0';
-		say("process %d (%s) is ended", pid, name);
+		say("killing process %d (%s)", pid, name);
 		kill(pid, SIGKILL);
 	}
 	fclose(file);
 }
 
-/* Call `take` with each process that has been a client, has not said that it is done, and
- * lives; how many there are. */
+/* Call `take` with each living process that has been a client and has not disconnected properly;
+ * returns how many there are. */
 static int each_client(void (*take)(int pid))
 {
 	const char *next = held.clients;
@@ -170,7 +178,7 @@ static bool has_clients(void)
 	return found;
 }
 
-/* Know a process as a client, or no more: after a restart as well.  With the lock held. */
+/* Add or remove a client, also for the time after a restart.  Call it with the lock. */
 static void set_client(int pid, bool is_client)
 {
 	char changed[TEXT_LENGTH] = "";
@@ -184,7 +192,7 @@ static void set_client(int pid, bool is_client)
 		const char *start = strchr(next, '/');
 
 		length = strcspn(next, " ");
-		/* Those that have ended would crowd out others. */
+		/* Processes that have ended would use up the space. */
 		if (known == pid || !start || used + length + 2 > sizeof(changed) ||
 		    strtoull(start + 1, NULL, 10) != start_of(known))
 			continue;
@@ -204,7 +212,7 @@ static void note_client(int pid)
 	pthread_mutex_unlock(&lock);
 }
 
-/* It has said that it is done; it may live on, as a QEMU does from which a disk was taken. */
+/* It has disconnected properly; it may live on, like a QEMU from which a disk was removed. */
 static void on_done(int pid)
 {
 	pthread_mutex_lock(&lock);
@@ -226,13 +234,13 @@ static int bind_socket(int which)
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    (which == NBD_SOCKET && chown(path, held.owner, (gid_t)-1) < 0) ||
 	    listen(fd, 64) < 0) {
-		say("cannot listen at %s: %s", path, strerror(errno));
+		say("cannot listen on %s: %s", path, strerror(errno));
 		return -1;
 	}
 	return fd;
 }
 
-/* Take the sockets that we had before, or make them and leave them with systemd. */
+/* Use the sockets of the previous process, or create them and store them in systemd. */
 static int get_sockets(void)
 {
 	char **names = NULL, message[64];
@@ -244,7 +252,7 @@ static int get_sockets(void)
 				sockets[which] = SD_LISTEN_FDS_START + i;
 	umask(0177);
 	for (int which = 0; which < SOCKETS; which++) {
-		/* One whose name is gone is of no use to anybody. */
+		/* Nobody can connect to a socket whose name is gone. */
 		if (sockets[which] >= 0 && access(state_path(&config, socket_names[which]), F_OK)) {
 			close(sockets[which]);
 			sockets[which] = -1;
@@ -265,7 +273,7 @@ static int get_sockets(void)
 	return 0;
 }
 
-/* Begin anew in this process's place, with the file that is installed now. */
+/* Replace this process by the program that is installed now. */
 static void replace(void)
 {
 	char number[32], names[32];
@@ -289,7 +297,7 @@ static void replace(void)
 	_exit(1); /* systemd starts us again */
 }
 
-/* -- what other threads tell ----------------------------------------------------------- */
+/* -- calls from other threads ----------------------------------------------------------- */
 
 static void on_denied(void)
 {
@@ -328,7 +336,7 @@ static void *open_image(void *data)
 	if (result == OPENED) {
 		found.waiting = 0;
 		found.why[0] = '\0';
-		memcpy(found.clients, held.clients, sizeof(found.clients)); /* known meanwhile */
+		memcpy(found.clients, held.clients, sizeof(found.clients)); /* added in the meantime */
 		held = found;
 	}
 	is_opened = true;
@@ -384,7 +392,7 @@ static void grow(int64_t wanted, char *text, size_t size)
 	int error = 0;
 
 	if (wanted < held.size) {
-		snprintf(text, size, "error=the image has %lld bytes, and cannot be made smaller\n",
+		snprintf(text, size, "error=the image has %lld bytes and cannot be made smaller\n",
 			 (long long)held.size);
 		return;
 	}
@@ -412,7 +420,7 @@ static void grow(int64_t wanted, char *text, size_t size)
 		snprintf(text, size, "ok\n");
 }
 
-/* Let another user's QEMU connect, which is root's only until it has its devices. */
+/* Let another user's QEMU connect; it runs as root only until it has opened its devices. */
 static void change_owner(unsigned long owner, char *text, size_t size)
 {
 	if (chown(state_path(&config, socket_names[NBD_SOCKET]), (uid_t)owner, (gid_t)-1) < 0) {
@@ -426,8 +434,8 @@ static void change_owner(unsigned long owner, char *text, size_t size)
 	snprintf(text, size, "ok\n");
 }
 
-/* Give the image back and end.  Nobody is told that the connections ended in good order:
- * a client that is left believes that the server died, and tries to connect. */
+/* Close the image and end.  The connections are not shut down properly: a remaining client
+ * assumes that the server died, and tries to connect. */
 static void end(void)
 {
 	if (state == SERVING) {
@@ -438,7 +446,7 @@ static void end(void)
 			say("cannot flush the image: %s", strerror(error));
 		storage_let_go(&config, &held);
 	}
-	pthread_mutex_lock(&lock); /* nobody writes anything from now on */
+	pthread_mutex_lock(&lock); /* no more writes from now on */
 	for (int which = 0; which < SOCKETS; which++)
 		unlink(state_path(&config, socket_names[which]));
 	unlink(state_path(&config, "unflushed"));
@@ -446,8 +454,8 @@ static void end(void)
 	_exit(0);
 }
 
-/* systemd ends us, perhaps to start us again, as needrestart and administrators do.  Whoever has
- * the image goes on then as after our death; nothing of it is given back or taken away. */
+/* systemd stops the server, perhaps to restart it, as needrestart and administrators do.  The
+ * clients then continue as after its death; nothing is closed or unlocked. */
 static void leave_for_another(void)
 {
 	if (state == SERVING) {
@@ -475,10 +483,10 @@ static void close_image(bool force, char *text, size_t size)
 		}
 		nanosleep(&tick, NULL);
 	}
-	end(); /* the connection's end is the answer */
+	end(); /* the end of the connection is the answer */
 }
 
-/* A server that has just been started again is asked what it was asked before. */
+/* A server that was just restarted gets the same request again. */
 static bool wait_until_serving(void)
 {
 	double until = state_now() + OPENING_SECONDS;
@@ -504,18 +512,18 @@ void answer(const char *question, char *text, size_t size)
 		return;
 	}
 	pthread_mutex_lock(&operation);
-	/* To be closed it is not waited for when its storage is away. */
+	/* A close does not wait for storage that is unavailable. */
 	serving = strcmp(question, "leave") != 0 &&
 		  (strncmp(question, "close", 5) != 0 || !held.waiting) && wait_until_serving();
 	if (!strncmp(question, "close", 5))
 		close_image(!strcmp(question, "close force"), text, size);
 	else if (!strcmp(question, "leave")) {
-		/* The package is removed: nobody closes the image when its guest has ended. */
+		/* The package is being removed: nobody will close the image after its guest. */
 		leaving = true;
 		wake_up();
 		snprintf(text, size, "ok\n");
 	} else if (!serving)
-		snprintf(text, size, "error=the storage is away: %s\n", held.why);
+		snprintf(text, size, "error=the storage is unavailable: %s\n", held.why);
 	else if (!strncmp(question, "mode ", 5))
 		change_mode(!strcmp(question + 5, "shared"), text, size);
 	else if (!strncmp(question, "grow ", 5))
@@ -529,7 +537,7 @@ void answer(const char *question, char *text, size_t size)
 			storage_flush();
 		replace();
 	} else
-		snprintf(text, size, "error=unknown question\n");
+		snprintf(text, size, "error=unknown request\n");
 	pthread_mutex_unlock(&operation);
 }
 
@@ -547,7 +555,7 @@ static void begin_to_serve(void)
 	state = SERVING;
 	state_write_held(&config, &held);
 	set_failing(false);
-	nbd_drop_all(); /* clients that were given errors meanwhile */
+	nbd_drop_all(); /* clients that got errors in the meantime */
 	sd_notify(0, "READY=1\nSTATUS=serving");
 }
 
@@ -576,7 +584,7 @@ static void fail_first(void)
 	_exit(outcome == HELD || outcome == FOREIGN ? EXIT_HELD : EXIT_FAILED);
 }
 
-/* What came of opening the image; when to try again, 0 for never. */
+/* Handle the result of opening the image; returns when to try again, 0 for never. */
 static double on_opened(void)
 {
 	double age;
@@ -588,7 +596,7 @@ static double on_opened(void)
 	if (first)
 		fail_first();
 	if (outcome == LOST) {
-		say("%s (number %d): nothing is served any more", reason.text, reason.number);
+		say("%s (node number %d): the image is no longer served", reason.text, reason.number);
 		held.lost = true;
 		snprintf(held.why, sizeof(held.why), "%s", reason.text);
 		state_write_held(&config, &held);
@@ -600,7 +608,7 @@ static double on_opened(void)
 	}
 	if (!held.waiting) {
 		held.waiting = state_now();
-		say("requests wait: %s", reason.text);
+		say("requests are waiting: %s", reason.text);
 	}
 	snprintf(held.why, sizeof(held.why), "%s", reason.text);
 	state_write_held(&config, &held);
@@ -610,7 +618,7 @@ static double on_opened(void)
 	return state_now() + (age < 10 ? 0.5 : age < 60 ? 1 : 3);
 }
 
-/* Requests that failed, though they may pass: by a new process's new connection. */
+/* Requests failed that may succeed later, through a new process and its new connection. */
 static void *settle_and_replace(void *data)
 {
 	storage_hold(LONG_HOLD);
@@ -622,7 +630,7 @@ static void on_storage_trouble(void)
 {
 	pthread_t thread;
 
-	say("the storage failed, and is opened anew: %s", trouble);
+	say("the storage failed, opening it again: %s", trouble);
 	pthread_mutex_lock(&lock);
 	if (!held.waiting)
 		held.waiting = state_now();
@@ -633,7 +641,7 @@ static void on_storage_trouble(void)
 		replace();
 }
 
-/* A brick is back: not used before all is locked again.  False if it is too early for that. */
+/* A brick is back: lock everything again before it is used.  False if it is too early. */
 static bool take_brick_in(void)
 {
 	if (state_now() - renewed < RENEW_SECONDS)
@@ -641,9 +649,9 @@ static bool take_brick_in(void)
 	if (!fence_brick_is_back())
 		return true;
 	if (pthread_mutex_trylock(&operation) != 0)
-		return false; /* after what is being done now */
+		return false; /* after the current operation */
 	if (storage_hold(SHORT_HOLD) && storage_flush() == 0) {
-		say("a brick is back: the image is opened anew");
+		say("a brick is back, opening the image again");
 		replace();
 	}
 	storage_go_on();
@@ -651,8 +659,8 @@ static bool take_brick_in(void)
 	return true;
 }
 
-/* Requests that wait for room are sent again and again; there is room when none was refused
- * for a while. */
+/* Requests that wait for space are sent repeatedly; there is space when none was refused for a
+ * while. */
 static void watch_room(void)
 {
 	bool over;
@@ -662,7 +670,7 @@ static void watch_room(void)
 	if (full_since && state_now() - full_last > ROOM_SECONDS && !storage_waiting())
 		full_since = 0;
 	pthread_mutex_unlock(&lock);
-	/* Each refusal wakes us up, and is no reason to try at once. */
+	/* Each refusal wakes up this loop, but does not cause an immediate retry. */
 	if (storage_waiting() && (over || state_now() - sent_again >= AGAIN_SECONDS)) {
 		sent_again = state_now();
 		storage_again(over);
@@ -687,10 +695,10 @@ static void take_client(void)
 
 	if (connection < 0)
 		return;
-	/* The socket's mode keeps others off; its owner might change that. */
+	/* The mode of the socket keeps others out, but its owner could change it. */
 	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 ||
 	    !may_connect(peer.uid)) {
-		say("process %d of user %u is refused", (int)peer.pid, peer.uid);
+		say("refused a connection from process %d of user %u", (int)peer.pid, peer.uid);
 		close(connection);
 		return;
 	}
@@ -705,7 +713,7 @@ static bool accepts_clients(void)
 {
 	if (state != OPENING)
 		return true;
-	/* Past their patience clients are given errors. */
+	/* When the patience is over, clients get errors. */
 	if (first || !held.waiting || state_now() - held.waiting < config.patience)
 		return false;
 	set_failing(true);
@@ -758,12 +766,12 @@ static int run(int signals)
 			state = OPENING;
 			on_storage_trouble();
 		}
-		if (denied) /* the client tries every 3 s; what comes too early is kept */
+		if (denied) /* the client tries every 3 s; early attempts are kept */
 			denied = !take_brick_in();
 		if (full_since)
 			watch_room();
 		if (leaving && !has_clients()) {
-			unlink(state_path(&config, "conf")); /* nobody else is left to do so */
+			unlink(state_path(&config, "conf")); /* nobody else would do this */
 			end();
 		}
 	}
@@ -779,13 +787,17 @@ int main(int argc, char **argv)
 		printf("image-server (ganeti-gluster) %s\n", VERSION);
 		return 0;
 	}
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		printf(help, argv[0]);
+		return 0;
+	}
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s KEY\n", argv[0]);
 		return 2;
 	}
 	program = argv[0];
 	started = state_now();
-	/* Buffers of requests are used again instead of being mapped anew. */
+	/* Reuse the buffers of requests instead of mapping new ones. */
 	mallopt(M_MMAP_THRESHOLD, 2 * MAX_DATA);
 	mallopt(M_TRIM_THRESHOLD, 4 * MAX_DATA);
 	if (state_read_config(argv[1], &config) < 0)
@@ -804,14 +816,14 @@ int main(int argc, char **argv)
 	sigaddset(&stopping, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &stopping, NULL);
 	signals = signalfd(-1, &stopping, SFD_CLOEXEC);
-	/* Behind a loop device memory is written back through this process: an allocation of
-	 * ours must not wait for that.  Kernels before 5.6 cannot be told. */
+	/* Memory may be written back through this process, behind a loop device: its own
+	 * allocations must not wait for that.  Kernels before 5.6 do not support this. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN); /* a helper's end */
 	if (wake < 0 || signals < 0 || get_sockets() < 0)
 		return EXIT_FAILED;
-	/* A restart is not waited for: the storage may be away for long. */
+	/* Nobody waits for a restart: the storage may be unavailable for long. */
 	if (!first)
 		sd_notify(0, "READY=1\nSTATUS=waiting");
 	fence_watch(on_denied);

@@ -1,8 +1,8 @@
 /* The NBD protocol: fixed newstyle, on connections of a unix socket.
  *
- * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md has the layouts and the
- * numbers.  Each connection has a thread that reads its requests; the replies are written by
- * the threads of libgfapi.  Whatever is not as it should be ends that connection alone.
+ * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md describes the layouts and the
+ * numbers.  Each connection has a thread that reads its requests.  The threads of libgfapi write
+ * the replies.  Invalid input only ends the connection that it came from.
  */
 #include "server.h"
 
@@ -18,13 +18,13 @@
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 32
-/* Bytes and requests under way, of all connections and of one. */
+/* Bytes and requests in progress, of all connections and of one. */
 #define MAX_BYTES (32u << 20)
 #define MAX_REQUESTS 128
 #define MAX_OPTIONS 64
 #define MAX_OPTION_LENGTH 8192
 #define MAX_EXTENTS 4096
-/* Seconds for a handshake, and for a client to take its replies. */
+/* Seconds for a handshake, and for a client to receive its replies. */
 #define PATIENCE_SECONDS 10
 #define STACK_BYTES (512 << 10)
 
@@ -106,7 +106,7 @@ static bool receive(struct connection *connection, void *target, size_t length)
 	return recv(connection->fd, target, length, MSG_WAITALL) == (ssize_t)length;
 }
 
-/* Write all of it; a connection on which that fails is ended. */
+/* Write everything; if this fails the connection is closed. */
 static bool transmit(struct connection *connection, struct iovec *parts, int count)
 {
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
@@ -169,7 +169,7 @@ static bool option_reply(struct connection *connection, uint32_t option, uint32_
 	return transmit(connection, parts, length ? 2 : 1);
 }
 
-/* A number of an option's data, which moves on; false where the data ends before. */
+/* Read a number from an option's data and advance; false if the data is too short. */
 static bool take_u32(const char **data, const char *end, uint32_t *value)
 {
 	if (end - *data < (ptrdiff_t)sizeof(*value))
@@ -189,7 +189,7 @@ static bool take_text(const char **data, const char *end, const char **text, uin
 	return true;
 }
 
-/* The answer to INFO and GO; there is one export, by whatever name. */
+/* Answer INFO and GO; every name refers to the one export. */
 static bool tell_export(struct connection *connection, uint32_t option)
 {
 	struct nbd_export found = current();
@@ -483,7 +483,7 @@ bool start_thread(void *(*run)(void *), void *data)
 	return started;
 }
 
-/* Memory for a request's data, once others have given back what they have. */
+/* Memory for the data of a request, once other requests have released theirs. */
 static char *get_data(uint32_t length)
 {
 	char *data;
@@ -516,7 +516,7 @@ static struct call *new_call(struct connection *connection)
 	return call;
 }
 
-/* What is wrong with a request that has its data, 0 for nothing. */
+/* Check a request that has its data; returns an errno, or 0. */
 static int check(const struct call *call, uint16_t command, const struct nbd_export *found)
 {
 	uint64_t offset = call->request.offset, length = call->request.length;
@@ -537,7 +537,7 @@ static int check(const struct call *call, uint16_t command, const struct nbd_exp
 	return 0;
 }
 
-/* Whether the connection goes on. */
+/* Whether the connection continues. */
 static bool serve_one(struct connection *connection)
 {
 	struct {

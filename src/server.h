@@ -1,12 +1,14 @@
-/* The server of one open image: what its parts know of each other.
+/* The image server: the interfaces of its parts.
  *
- * storage.c  the volume, the image, its lock, requests to it
- * fence.c    no connection to a brick is made behind the lock's back
- * nbd.c      the NBD protocol on a unix socket
- * absent.c     what a brick that is away lacks is noted in time
- * unflushed.c  what was written and not flushed, by the process before, too
- * state.c    files below the run directory, words to systemd
- * main.c     the order of things
+ * storage.c    the volume, the image, its lock, requests to it
+ * fence.c      refuses new connections to bricks while the lock is held
+ * nbd.c        the NBD protocol on a unix socket
+ * absent.c     records in time what a brick that is down lacks
+ * unflushed.c  what was written and not flushed, also by the previous process
+ * extents.c    where the image has data
+ * state.c      files below the run directory, messages to systemd
+ * control.c    the control socket
+ * main.c       the main loop
  */
 #ifndef SERVER_H
 #define SERVER_H

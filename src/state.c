@@ -1,11 +1,11 @@
 /* Files below the run directory; the socket for clients has a directory of its own.
  *
- * KEY.conf   what is to be served, by whoever starts the server
- * KEY.held   what is held, written once the lock is; so a start that finds it is a restart
+ * KEY.conf   what to serve; written by the program that starts the server
+ * KEY.held   the state of the lock, written when it is taken: a start that finds it is a restart
  * KEY.unflushed  what was written and not flushed (unflushed.c)
  * KEY.error  why a first start failed: one line, a word and a text
  *
- * All are lines of NAME=VALUE.  They are of this boot: the directory is in memory.
+ * All consist of lines NAME=VALUE.  They do not survive a boot: the directory is in memory.
  */
 #include "server.h"
 
@@ -134,7 +134,7 @@ int state_read_config(const char *key, struct config *config)
 		return -1;
 	}
 	if (!config->volume[0] || !config->image[0] || !config->server_count || !config->word[0]) {
-		say("%s lacks a volume, an image, a server or a word", state_path(config, "conf"));
+		say("%s has no volume, image, server or word", state_path(config, "conf"));
 		return -1;
 	}
 	return 0;

@@ -1,12 +1,12 @@
-/* The volume, the image and its lock, and requests to it.
+/* The volume, the image and its lock, and requests to the image.
  *
- * One descriptor, opened with O_DIRECT, has the lock and is read and written by.  Its
- * connection is never made again (fence.c): what fails and may work again is kept, and the
- * process replaces itself.
+ * One file descriptor, opened with O_DIRECT, holds the lock and is used for all reads and writes.
+ * Its connection is never made again (fence.c).  Requests that fail and may succeed later are kept,
+ * and the process replaces itself.
  *
- * The lock alone does not tell whether another had the image in between.  So whoever takes
- * it leaves a word on the image, unlike any other, and takes it away when it ends: a server
- * that locks again goes on only if its own word is there.
+ * The lock alone does not show whether another node had the image in between.  So the server that
+ * takes it writes a unique word to the image, and removes it when it ends.  A server that locks
+ * again only continues if it finds its own word.
  */
 #include "server.h"
 
@@ -24,18 +24,18 @@
 #include <unistd.h>
 
 #define WORD_ATTRIBUTE "user.ganeti-gluster.holder"
-/* How the word begins that is left where a holder was evicted: anyone may take the image. */
+/* The beginning of the word after an eviction: any node may take the image. */
 #define EVICTED "evicted"
-/* The lock that a former connection of ours had is gone when the bricks noticed its end. */
+/* The lock of our previous connection is dropped when the bricks notice its end. */
 #define PATIENT_MILLISECONDS 15000
 /* The same where the bricks have not seen its end, as when this node was cut off. */
 #define FORGOTTEN_MILLISECONDS 25000
 #define POLL_MILLISECONDS 50
 #define VOLFILE_TRIES 100
-/* In the client's graph, and the file by which glusterd itself has TLS. */
+/* In the client's graph, and the file that enables TLS for glusterd itself. */
 #define TLS_OPTION "socket.ssl-enabled "
 #define SECURE_ACCESS "/var/lib/glusterd/secure-access"
-/* Of files an image is made of: the smallest there may be, and what GlusterFS makes itself. */
+/* Shard sizes: the smallest possible one, and GlusterFS's default. */
 #define LEAST_SHARD (4 << 20)
 #define DEFAULT_SHARD (64 << 20)
 /* libgfapi's level "info". */
@@ -47,7 +47,7 @@ int storage_patience;
 static glfs_t *volume;
 static glfs_fd_t *file;
 static int brick_count;
-/* Bytes of one of the files that the image is made of. */
+/* The size of a shard in bytes. */
 static int64_t shard_bytes;
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -89,7 +89,7 @@ static int connect_volume(const struct config *config)
 	if (!volume)
 		return -1;
 	glfs_set_logging(volume, log ? log : "/dev/null", log ? LOG_INFO : 0);
-	/* Requests are passed on by the thread that has them: one switch less. */
+	/* The calling thread passes on requests: one thread switch less. */
 	glfs_set_xlator_option(volume, "*-io-threads", "pass-through", "true");
 	/* What the profile for images has as well: what is answered is on the bricks, and a
 	 * lock that the bricks have forgotten is not taken for one that is held. */
@@ -104,7 +104,7 @@ static int connect_volume(const struct config *config)
 
 		fence_allow_port(server->port);
 		snprintf(name, sizeof(name), "%s", server->host);
-		/* It also takes what follows the last colon for a port. */
+		/* It also interprets what follows the last colon as a port. */
 		if (is_11 && strchr(server->host, ':'))
 			snprintf(name, sizeof(name), "%s:%d", server->host, server->port);
 		glfs_set_volfile_server(volume, "tcp", name, server->port);
@@ -210,7 +210,7 @@ static short type_of(bool shared)
 	return shared ? F_RDLCK : F_WRLCK;
 }
 
-/* Who keeps us from the lock, as far as the volume tells. */
+/* Who holds the lock that we need, as far as the volume knows. */
 static void find_holder(bool shared, struct reason *reason)
 {
 	struct flock lock = {.l_type = type_of(shared), .l_whence = SEEK_SET};
@@ -220,7 +220,7 @@ static void find_holder(bool shared, struct reason *reason)
 		reason->number = lock.l_pid;
 		reason->shared = lock.l_type == F_RDLCK;
 	}
-	snprintf(reason->text, sizeof(reason->text), "the image is open elsewhere");
+	snprintf(reason->text, sizeof(reason->text), "the image is open on another node");
 }
 
 static bool is_refusal(int error)
@@ -228,7 +228,7 @@ static bool is_refusal(int error)
 	return error == EAGAIN || error == EACCES;
 }
 
-/* The word on the image: empty for none; -1 where it cannot be read. */
+/* The word on the image: empty if there is none; -1 if it cannot be read. */
 static int read_word(char word[WORD_LENGTH + 1], int *number)
 {
 	char value[WORD_LENGTH + 32] = "";
@@ -271,7 +271,7 @@ static enum outcome lock_first(const struct config *config, struct held *held,
 		return HELD;
 	}
 	if (read_word(word, &number) < 0)
-		return failed(reason, FAILED, "cannot read who had the image last", errno);
+		return failed(reason, FAILED, "cannot read the holder of the image", errno);
 	if (held->shared) { /* the other end of the migration has the image as well */
 		snprintf(held->seen, sizeof(held->seen), "%s", word);
 		return OPENED;
@@ -282,11 +282,11 @@ static enum outcome lock_first(const struct config *config, struct held *held,
 		reason->number = number;
 		snprintf(reason->word, sizeof(reason->word), "%s", word);
 		snprintf(reason->text, sizeof(reason->text),
-			 "who had the image last has not said that it ended");
+			 "the last user of the image has not closed it");
 		return FOREIGN;
 	}
 	if (write_word(config) < 0)
-		return failed(reason, FAILED, "cannot note who has the image", errno);
+		return failed(reason, FAILED, "cannot record the holder of the image", errno);
 	return OPENED;
 }
 
@@ -304,7 +304,7 @@ static enum outcome lock_again(const struct config *config, const struct held *h
 		if (!locked && !is_refusal(error))
 			return failed(reason, FAILED, "cannot lock the image", error);
 		if (read_word(word, &number) < 0)
-			return failed(reason, FAILED, "cannot read who had the image last", errno);
+			return failed(reason, FAILED, "cannot read the holder of the image", errno);
 		ours = strcmp(word, config->word) == 0 ||
 		       (held->shared && strcmp(word, held->seen) == 0);
 		if (!ours) {
@@ -312,7 +312,7 @@ static enum outcome lock_again(const struct config *config, const struct held *h
 				set_lock(config, F_SETLK, F_UNLCK);
 			reason->number = number;
 			snprintf(reason->text, sizeof(reason->text),
-				 "another has had the image meanwhile");
+				 "another node has had the image in the meantime");
 			return LOST;
 		}
 		if (!locked)
@@ -361,7 +361,7 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 	fence_seal();
 	snprintf(owner, sizeof(owner), "ganeti-gluster-%s", config->word);
 	if (glfs_fd_set_lkowner(file, owner, (int)strlen(owner)) < 0)
-		return failed(reason, FAILED, "cannot name the lock's owner", errno);
+		return failed(reason, FAILED, "cannot set the owner of the lock", errno);
 	if (first)
 		held->shared = config->shared;
 	if (config->locking)
@@ -370,19 +370,19 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 	if (outcome != OPENED)
 		return outcome;
 	if (glfs_fstat(file, &found) < 0)
-		return failed(reason, FAILED, "cannot measure the image", errno);
+		return failed(reason, FAILED, "cannot determine the size of the image", errno);
 	held->size = found.st_size;
 	held->block = probe_block();
 	error = unflushed_init(config, first, held->size);
 	if (error)
-		return failed(reason, FAILED, "cannot note what is not flushed", error);
+		return failed(reason, FAILED, "cannot record unflushed writes", error);
 	error = unflushed_each(held->size, own);
 	if (error)
-		return failed(reason, FAILED, "cannot take over what is not flushed", error);
+		return failed(reason, FAILED, "cannot take over unflushed writes", error);
 	return OPENED;
 }
 
-/* The lock may be on some bricks alone: all is locked anew before anything else is done. */
+/* Only some bricks may have the lock: lock everything again before anything else. */
 static enum outcome unlocked(struct reason *reason, int error)
 {
 	enum outcome outcome = failed(reason, FAILED, "cannot lock the image", error);
@@ -404,7 +404,7 @@ enum outcome storage_set_mode(const struct config *config, struct held *held, bo
 		if (!is_refusal(errno))
 			return unlocked(reason, errno);
 		find_holder(shared, reason);
-		/* Where one brick refuses, replication takes the lock away from the others. */
+		/* If one brick refuses, replication removes the lock from the others. */
 		if (set_lock(config, F_SETLK, type_of(held->shared)) < 0)
 			return unlocked(reason, errno);
 		if ((reason->number && reason->number != config->number) ||
@@ -413,7 +413,7 @@ enum outcome storage_set_mode(const struct config *config, struct held *held, bo
 		pause_ms(POLL_MILLISECONDS);
 	}
 	if (!shared && write_word(config) < 0)
-		return failed(reason, FAILED, "cannot note who has the image", errno);
+		return failed(reason, FAILED, "cannot record the holder of the image", errno);
 	held->shared = shared;
 	return OPENED;
 }
@@ -424,7 +424,7 @@ void storage_let_go(const struct config *config, const struct held *held)
 		return;
 	/* What both ends of a migration have is the other one's to note. */
 	if (!held->shared && glfs_fremovexattr(file, WORD_ATTRIBUTE) < 0)
-		say("cannot note that the image is free: %s", strerror(errno));
+		say("cannot remove the holder of the image: %s", strerror(errno));
 	set_lock(config, F_SETLK, F_UNLCK);
 }
 
@@ -450,7 +450,7 @@ static void park(struct request *request)
 	pthread_mutex_unlock(&gate);
 }
 
-/* Whether an error stays one, however often the request is made. */
+/* Whether an error is permanent, however often the request is repeated. */
 static bool is_final(int error)
 {
 	switch (error) {
@@ -641,7 +641,7 @@ int storage_flush(void)
 	return error;
 }
 
-/* An operation whose note GlusterFS does not put off, and another that waits for it. */
+/* An operation whose record GlusterFS does not delay, and another that waits for it. */
 static int note_at(off_t offset)
 {
 	for (int i = 0; i < 2; i++)

@@ -1,12 +1,11 @@
-/* Which pieces of the image were written and not flushed yet.
+/* Which shards of the image were written and not flushed yet.
  *
- * A flush through GlusterFS's shard translator reaches the pieces that this process has
- * written, and no others (shard_fsync).  So what is written is noted in KEY.unflushed, in
- * memory that outlives the process, and one that follows makes those pieces its own
- * before it serves anybody.
+ * A flush through GlusterFS's shard translator only covers the shards that the same process has
+ * written (shard_fsync).  So writes are recorded in KEY.unflushed, in memory that survives the
+ * process.  The next process adopts those shards before it serves anybody.
  *
- * The file has two maps of a bit for each 4 MiB, the smallest piece there is: what was
- * written since the last flush began, and what that flush is to reach.
+ * The file has two bitmaps with a bit for each 4 MiB, the smallest shard size: what was written
+ * since the last flush began, and what that flush covers.
  */
 #include "server.h"
 

@@ -47,7 +47,7 @@ from ganeti_gluster.core.verify.finding import MARK, Finding
 from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.patches import cluster_verify as verify_mend
+from ganeti_gluster.patches import cluster_verify as verify_patch
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.command import CommandResult
 from ganeti_gluster.tools.decode import as_data
@@ -337,19 +337,19 @@ FINDINGS = [as_data(Finding.of("BRICK_DOWN", "node2:/b", "it is not running", vo
 
 @given(hostile(FINDINGS))
 def test_findings_that_a_node_hands_on(text: str) -> None:
-    payload = [(verify_mend.HOOK, 0, "noise\\n" + MARK + text)]
+    payload = [(verify_patch.HOOK, 0, "noise\\n" + MARK + text)]
     results = {
         "uuid-node1": SimpleNamespace(
             fail_msg="",
             offline=False,
-            payload=[(verify_mend.HOOK, 0, MARK + json.dumps(FINDINGS))],
+            payload=[(verify_patch.HOOK, 0, MARK + json.dumps(FINDINGS))],
         ),
         "uuid-node2": SimpleNamespace(fail_msg="", offline=False, payload=payload),
     }
-    told = verify_mend.handed_on(results, lambda uuid: uuid.removeprefix("uuid-"))
+    told = verify_patch.handed_on(results, lambda uuid: uuid.removeprefix("uuid-"))
     assert [finding.code for node, finding in told if node == "uuid-node1"] == ["BRICK_DOWN"]
     for _, finding in told:
-        assert is_fit(verify_mend.message(finding, "node2", with_code=True))
+        assert is_fit(verify_patch.message(finding, "node2", with_code=True))
         assert isinstance(finding.code, str)
 
 

@@ -18,7 +18,7 @@ from ganeti_gluster.core.copy.images import ImageSource, NewImage, describe
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.copy.signals import raised
 from ganeti_gluster.core.copy.streams import StreamSource, StreamTarget
-from ganeti_gluster.core.serve.hold import held
+from ganeti_gluster.core.serve.hold import locked
 from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import CopyFailed, InvalidParameter
@@ -83,7 +83,7 @@ def _source(stack: contextlib.ExitStack, opts: Any, text: str) -> _Source:
     check = None
     try:
         if not opts.force:
-            lock = held(volume, path, node=node_names.own(), shared=True)
+            lock = locked(volume, path, node=node_names.own(), shared=True)
             check = stack.enter_context(lock).check
         source = stack.enter_context(ImageSource(volume, path))
     except FileNotFoundError as err:

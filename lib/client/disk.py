@@ -1,4 +1,4 @@
-"""`gnt-gluster disk`: the images of instances, as the volume has them."""
+"""`gnt-gluster disk`: the images of instances on their volumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gnt-gluster disk remove-orphans`: remove images that belong to nobody."""
+"""`gnt-gluster disk remove-orphans`: remove images that belong to no instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gnt-gluster plugin`: whose template is it, and the switch of this node."""
+"""`gnt-gluster plugin`: show which template nodes use, and switch this node."""
 
 from __future__ import annotations
 

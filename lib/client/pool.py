@@ -130,7 +130,7 @@ Add an instance on it: gnt-instance add -t gluster --disk 0:size=20G -o OS NAME
 
 
 def Create(opts: Any, args: list[str]) -> int:
-    """Build the pool and the volume, or go on with it; 0 only if all of it stands."""
+    """Build the pool and the volume, or continue to; 0 only if everything is done."""
     asked = pool_create.order(opts)
     client = cli.GetClient()
     shown: set[str] = set()

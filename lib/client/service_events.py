@@ -1,4 +1,4 @@
-"""`gnt-gluster swift events` and `services events`: what happened to the services."""
+"""`gnt-gluster swift events` and `services events`: changes of the services."""
 
 from __future__ import annotations
 

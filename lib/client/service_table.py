@@ -1,4 +1,4 @@
-"""How the services of the nodes look on a terminal."""
+"""The output of the services' state on a terminal."""
 
 from __future__ import annotations
 

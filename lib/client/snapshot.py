@@ -1,4 +1,4 @@
-"""`gnt-gluster disk snapshot` and what goes with it."""
+"""`gnt-gluster disk snapshot` and the other commands for snapshots."""
 
 from __future__ import annotations
 

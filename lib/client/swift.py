@@ -70,7 +70,7 @@ def _type(opts: Any) -> ServiceType:
 
 
 def ShowStatus(opts: Any, args: list[str]) -> int:
-    """Print what the nodes tell now; whether all, some or none told is the exit status."""
+    """Print the nodes' answers; the exit status says whether all, some or none answered."""
     configuration = config.load()
     types = [configuration.type(opts.type)] if opts.type is not None else list(configuration.types)
     nodes = cluster.choose(cluster.nodes(), opts.nodes)
@@ -95,9 +95,9 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
 
 
 def _limits(passed: float) -> tuple[float, float]:
-    """What a node has for its answer and all have together, so that it is told in time.
+    """The time limits for a node's answer and for all together, so that the command is in time.
 
-    `passed` seconds are gone since the command was called: many on a busy machine.
+    `passed` seconds have passed since the command was called: many on a busy machine.
     """
     rest = STATUS_SECONDS - passed
     answer = min(ANSWER_SECONDS, max(LEAST_ANSWER_SECONDS, rest - 1))
@@ -150,7 +150,7 @@ def _print_fields(opts: Any, snapshot: ClusterServices) -> None:
 
 
 def Start(opts: Any, args: list[str]) -> int:
-    """Start services and print what came of it."""
+    """Start services and print the result."""
     return _change(opts, control.START)
 
 
@@ -218,7 +218,7 @@ def _what(opts: Any, type: ServiceType) -> str:
 
 
 def _whole(type: ServiceType, named: Sequence[str], targets: Sequence[str]) -> bool:
-    """Whether no node is left that could go on serving."""
+    """Whether no node is left that could continue to serve."""
     return not named or set(targets) >= {node.name for node in services.targets_of(type, ())}
 
 

@@ -1,4 +1,4 @@
-"""`gnt-gluster verify`: what is wrong with the cluster's Gluster storage."""
+"""`gnt-gluster verify`: find problems of the cluster's Gluster storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gnt-gluster volume`: the volumes that disks are on, as this node sees them."""
+"""`gnt-gluster volume`: the volumes with disks, as this node sees them."""
 
 from __future__ import annotations
 

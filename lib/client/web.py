@@ -1,4 +1,4 @@
-"""`gnt-gluster web`: the page."""
+"""`gnt-gluster web`: the web page."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs for the cluster: decisions from facts that Ganeti's channels bring."""
+"""Code for the whole cluster: it decides from facts that Ganeti's channels provide."""

@@ -1,7 +1,7 @@
-"""The cluster's nodes, and the ways to have them do something, each for a bounded time.
+"""The cluster's nodes, and the ways to contact them, each with a time limit.
 
-Nodes are asked by Ganeti's restricted commands, which have no arguments, and told by its
-SSH; the master daemon has jobs done, and knows what nodes there are.
+Nodes are queried through Ganeti's restricted commands, which have no arguments, and changed
+through its SSH.  The master daemon runs jobs and knows the nodes.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def find(nodes: Sequence[ClusterNode], name: str) -> ClusterNode:
 
 
 def job(op: Any, client: Any = None, *, seconds: float = JOB_SECONDS) -> Any:
-    """Have the master daemon carry an opcode out, and return its result.
+    """Submit an opcode to the master daemon, and return its result.
 
-    What it says meanwhile is shown as by Ganeti's own commands.  Raises their errors.
+    Its messages are shown as by Ganeti's own commands.  Raises their errors.
     """
     client = client or cli.GetClient()
     end = time.monotonic() + seconds

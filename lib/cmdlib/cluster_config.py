@@ -1,4 +1,4 @@
-"""What the master knows of nodes, volumes and disks, without a job or a lock."""
+"""The master's knowledge of nodes, volumes and disks, without a job or a lock."""
 
 from __future__ import annotations
 

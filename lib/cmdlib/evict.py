@@ -1,13 +1,13 @@
-"""Take an image from a node that does not give it back: by its connections to the bricks.
+"""Take an image from a node that does not release it, by closing its connections to the bricks.
 
-A server that still lives, on a node that was wrongly called offline, or is frozen, keeps
-its lock for as long as its connections, and clearing the lock would stop nothing.  So its
-connections are ended where the bricks are (`ss -K`), after which the bricks have dropped
-the lock, and the server, which makes no connection to a brick behind its lock's back, can
-write nothing any more.  It connects again at once; so the lock is waited for in the lock
-itself meanwhile, and a word is left on the image that tells the server that it has lost it.
+A server that is still alive, on a node that was wrongly marked offline or is frozen, keeps its
+lock as long as its connections.  Clearing the lock would stop nothing.  So its connections are
+closed on the hosts of the bricks (`ss -K`).  The bricks then drop the lock, and the server can no
+longer write, because it does not connect to a brick while it holds a lock.  It restarts and
+connects again at once.  So this module waits for the lock itself, and writes a word to the image
+that tells the server that it has lost it.
 
-Nothing is assumed: where a brick's host cannot be asked, or the lock does not come, the
+Nothing is assumed: if the host of a brick cannot be contacted, or the lock is not released, the
 image stays with its holder.
 """
 

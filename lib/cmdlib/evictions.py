@@ -1,4 +1,4 @@
-"""What an eviction needs to know of the cluster: bricks' hosts, nodes' addresses."""
+"""The information that an eviction needs: hosts of the bricks, addresses of the nodes."""
 
 from __future__ import annotations
 

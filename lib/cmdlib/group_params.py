@@ -1,8 +1,8 @@
-"""The parameters of disk templates that are in force in each node group.
+"""The effective parameters of disk templates in each node group.
 
-Ganeti's query for them merges by template, not by parameter: where a group has one
-parameter of a template for itself, the cluster's other ones are missing from the answer,
-though they are in force (Ganeti 3.0 and 3.1).
+Ganeti's query merges them by template, not by parameter: if a group sets one parameter of a
+template, the cluster's other parameters are missing from the answer, although they are effective
+(Ganeti 3.0 and 3.1).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class InstanceMove:
-    """What a hook is told: node names, paths of the gluster disks by index, parameters."""
+    """What a hook gets: node names, paths of the gluster disks by index, parameters."""
 
     instance: str
     old: str
@@ -137,10 +137,10 @@ def _check_disk(
 
 
 def _take_from_old(move: InstanceMove, offline: list[str]) -> str:
-    """Take the images from a node that is not asked to stop the instance; why not, or "".
+    """Take the images from a node that is not asked to stop the instance; returns why not.
 
-    Ganeti asks no node that is offline, and goes on without one that does not answer where
-    it is told to ignore that.
+    Ganeti does not contact a node that is offline, and ignores one that does not answer if it is
+    told to.
     """
     if move.old not in offline and not move.forced:
         return ""

@@ -19,7 +19,7 @@ from ganeti_gluster.tools import private
 
 
 def local_facts(params: Sequence[Mapping[str, Any]] | None = None) -> NodeFacts:
-    """Look at this node; `params` are the volumes it should reach, by default as told last."""
+    """Check this node; `params` are the volumes to reach, by default the last ones given."""
     private.directory(constants.STATE_DIR)
     myself = ssconf.GetMasterAndMyself()[1]
     params = expected_volumes.load(myself) if params is None else expected_volumes.plain(params)

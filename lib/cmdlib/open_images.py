@@ -1,4 +1,4 @@
-"""What the servers of open images say, asked of their nodes from the master."""
+"""The state of image servers, queried from their nodes by the master."""
 
 from __future__ import annotations
 

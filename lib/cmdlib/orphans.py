@@ -1,4 +1,4 @@
-"""Which images belong to nobody, and may be removed."""
+"""Which images belong to no instance and may be removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganeti import cli, constants
 
 from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core import image
-from ganeti_gluster.core.serve.hold import held
+from ganeti_gluster.core.serve.hold import locked
 from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.verify.gather_volume import gather_images
 from ganeti_gluster.core.verify.image_checks import YOUNG, orphans
@@ -95,7 +95,7 @@ def remove(candidate: Candidate) -> bool:
     path = candidate.image.path
     with connect(candidate.spec) as volume, contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(held(volume, path, node=node_names.own()))
+            stack.enter_context(locked(volume, path, node=node_names.own()))
             now = image.stat(volume, path)
         except (FileNotFoundError, OpenElsewhere):
             return False

@@ -1,4 +1,4 @@
-"""The state of the cluster's Gluster storage on one page, as plain data."""
+"""An overview of the state of the cluster's Gluster storage, as plain data."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti_gluster.cmdlib import cluster
-from ganeti_gluster.plugin_state import OFFLINE, parse, untold
+from ganeti_gluster.plugin_state import OFFLINE, parse, unanswered
 
 STATUS_COMMAND = "gluster-plugin-status"
 #: Seconds for a node to tell.
@@ -20,7 +20,7 @@ def fetch(names: list[str]) -> dict[str, dict[str, Any]]:
     """
     nodes = cluster.choose(cluster.nodes(), names)
     addresses = {node.name: node.address for node in nodes if not node.offline}
-    states = {node.name: untold(OFFLINE, "marked offline in Ganeti") for node in nodes}
+    states = {node.name: unanswered(OFFLINE, "marked offline in Ganeti") for node in nodes}
     for name, answer in cluster.ask(STATUS_COMMAND, addresses, seconds=SECONDS).items():
         states[name] = parse(not answer.error, answer.reason or answer.output)
     return states

@@ -53,7 +53,7 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
 
     def obstacles(self, force: bool) -> list[Problem]:
-        """The problems for which it cannot be gone on."""
+        """The problems that prevent the command from continuing."""
         return [
             problem
             for problem in self.problems

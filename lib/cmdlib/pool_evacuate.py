@@ -1,4 +1,4 @@
-"""`pool evacuate` and `pool replace`: which bricks go where, and what follows in Ganeti."""
+"""`pool evacuate` and `pool replace`: where bricks go, and the changes in Ganeti."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""What Ganeti's hooks do for the pool, on the master alone.
+"""The work of Ganeti's hooks for the pool, on the master only.
 
-The settings say whether anything is done: where there are none, or a volume's node-add
-is off, a hook leaves everything as it is; but a node with bricks is never removed.  A hook
-runs within a job, so it must not wait for another one: what it asks Ganeti is answered
-without a job.
+The settings say whether anything is done: without settings, or if a volume's node-add is off, a
+hook changes nothing.  But the removal of a node with bricks is always refused.  A hook runs
+within a job, so it must not wait for another job: its queries to Ganeti are answered without one.
 """
 
 from __future__ import annotations

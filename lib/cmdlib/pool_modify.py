@@ -1,4 +1,4 @@
-"""`pool modify`: how a volume's pool is to be kept from now on."""
+"""`pool modify`: change the settings of a volume's pool."""
 
 from __future__ import annotations
 

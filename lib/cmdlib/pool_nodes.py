@@ -1,4 +1,4 @@
-"""The pool's agents on the cluster's nodes, by Ganeti's SSH."""
+"""The pool's agents on the cluster's nodes, through Ganeti's SSH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pool rebalance`: bricks that were added take images, at a time that is right for it."""
+"""`pool rebalance`: use added bricks for images, when this is safe."""
 
 from __future__ import annotations
 

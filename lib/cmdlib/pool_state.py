@@ -1,4 +1,4 @@
-"""The pool that there is, beside the nodes that Ganeti has."""
+"""The existing pool, compared with Ganeti's nodes."""
 
 from __future__ import annotations
 

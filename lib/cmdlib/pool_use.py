@@ -1,4 +1,4 @@
-"""What Ganeti knows of a volume: who uses it, and that it may be used."""
+"""Ganeti's use of a volume: who uses it, and the configuration that allows it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ USERSPACE = constants.DISK_USERSPACE
 
 
 def disks_on(client: Any, volume: str) -> list[Disk]:
-    """The disks of instances on a volume: of the template, by the parameters in force,
-    and of the ExtStorage provider."""
+    """The disks of instances on a volume, both of the template and of the ExtStorage provider."""
     return [disk for disk in cluster_config.load(client).disks if disk.volume == volume]
 
 

@@ -1,10 +1,10 @@
 """Ganeti's node RPC for restricted commands on several nodes at once, for `cluster.ask`.
 
-By Ganeti's own node RPC, as a job's `OpRestrictedCommand` does, with the cluster's
-certificates and the node daemon's log.  A job would wait for the locks of every
-node, and for an hour for a node that has gone silent; here each node answers, or
-fails, for itself.  Ganeti's RPC takes what a node sends for UTF-8, JSON and as short as
-it should be, and what one sends else would end the call for all: it is looked at before.
+It uses Ganeti's own node RPC, like a job's `OpRestrictedCommand`, with the cluster's certificates
+and the node daemon's log.  A job would wait for the locks of every node, and an hour for a silent
+node; here each node answers or fails by itself.  Ganeti's RPC assumes that a node sends UTF-8,
+JSON and not too much of it, and other data from one node would end the call for all nodes.  So
+this module checks it first.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The periodic sync of the services: look, store what changed, and tell it.
+"""The periodic sync of the services: query them, store what changed, and report it.
 
-Runs on every node by a timer and does nothing but on the master.  The order keeps
-events from being lost or told twice: first they are stored together with what was
-seen, then the other master candidates get the store, then they are told, and last
-the others learn that they were.  Whoever is master next goes on from there.
+A timer runs it on every node, and it only works on the master.  The order makes sure that no event
+is lost or reported twice: first the events are stored together with the state, then the other
+master candidates get the store, then the events are reported, and at last the others learn that
+they were.  The next master continues from there.
 
-A master that was cut off while another took over does not know that it is none any
-more.  As long as it reaches no node that knows better it goes on, for all it knows
-rightly; when it does, it does nothing.
+A master that was cut off while another node took over does not know that it is no longer the
+master.  While it reaches no node that knows better, it continues.  When it does reach one, it does
+nothing.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _alone() -> Iterator[bool]:
 
 
 class Overruled(GanetiGlusterError):
-    """This node was the master, and has not been told that it is not any more."""
+    """This node was the master, and does not know yet that it no longer is."""
 
 
 def _newest(store: Store) -> Version:
@@ -125,10 +125,10 @@ def _rival(
 ) -> str:
     """The node that is the master instead of this one, "" if none is.
 
-    That is who more of the nodes that tell take for it.  Where as many have either
-    view, as of two nodes, it is the one whose store has seen more masters: who takes
-    over goes on from the last one's.  It is a master candidate in any case: what other
-    nodes say of themselves decides nothing.
+    This is the node that most of the answering nodes consider the master.  If the numbers are
+    equal, as with two nodes, it is the one whose store has seen more masters, since a new master
+    continues from the store of the previous one.  It is always a master candidate: what other
+    nodes say about themselves decides nothing.
     """
     candidates = {node.name for node in nodes if node.master_candidate}
     rival, tie = election.rival(snapshot.masters, myself, candidates)

@@ -87,7 +87,7 @@ def choose(instance: Instance, indices: Sequence[int] | None) -> tuple[DiskReque
 def carry_out(
     instance: Instance, request: SnapshotRequest, listen: Callable[[service.WorkerEvent], None]
 ) -> dict[str, Any]:
-    """Have the worker on the instance's primary node do it; returns what came of it."""
+    """Let the worker on the instance's primary node do it, and return the result."""
     worker = service.worker_argv(snapshot_worker.PROGRAM, instance.name)
     argv = cluster.SshChannel().argv(instance.node, worker)
     return service.converse(argv, instance.name, lambda: _settled(instance, request), listen)

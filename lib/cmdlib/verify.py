@@ -59,10 +59,10 @@ PROVIDERS: list[Callable[[ClusterConfig], Iterable[Finding]]] = [services_verify
 
 @dataclass(frozen=True)
 class Look:
-    """All that was seen: nodes that told, why others did not, volumes and their images.
+    """All that was found: nodes that answered, why others did not, volumes and their images.
 
-    `silent` has the reasons of nodes that told nothing, `strange` of those that told
-    what is not understood, and `elsewhere` the volumes of images that lack on their own.
+    `silent` has the reasons for nodes that did not answer, `strange` for those whose answers are
+    not understood, and `elsewhere` the volumes of images that are missing on their own.
     """
 
     config: ClusterConfig
@@ -108,8 +108,7 @@ def look_at_cluster(config: ClusterConfig | None = None) -> Look:
 def ask_nodes(config: ClusterConfig) -> Answers:
     """Each node's facts, and the reason for those that have none.
 
-    Nodes that look at other volumes than they should are told the right ones, and
-    asked again.
+    Nodes that check other volumes than they should are told the right ones, and queried again.
     """
     online = [node for node in config.nodes if not node.offline]
     first = _ask(online)
@@ -204,7 +203,7 @@ def look_elsewhere(
 def _look_at_contents(
     config: ClusterConfig, volumes: Mapping[str, VolumeFacts], nodes: Mapping[str, NodeFacts]
 ) -> dict[str, dict[str, str]]:
-    """For each volume of which a copy may be behind, or is away, the images that it lacks."""
+    """For each volume with a copy that may be unhealed or down, the images that it lacks."""
     jobs: dict[str, Callable[[], Any]] = {}
     for spec in config.specs:
         facts = volumes.get(spec.name)
@@ -321,13 +320,13 @@ def _check(seen: Look) -> Iterable[Finding]:
     yield from check_pool(seen.nodes)
     for problem in seen.problems:
         yield Finding.of("NOT_CHECKED", config.cluster, problem)
-    untold = {name for name, node in seen.nodes.items() if node.glusterd in (DOWN, SILENT)}
+    silent = {name for name, node in seen.nodes.items() if node.glusterd in (DOWN, SILENT)}
     for name, volume in sorted(seen.volumes.items()):
         images = seen.images.get(name)
         yield from check_volume(
             volume,
             offline=offline,
-            untold=known_as(config, seen.nodes, untold),
+            silent=known_as(config, seen.nodes, silent),
             images=images,
             waiting=seen.waiting,
             disks=config.disks,

@@ -60,7 +60,7 @@ def _of_cluster(config: cluster_config.ClusterConfig) -> list[Finding]:
 
 
 def _params(environment: Mapping[str, str], myself: str) -> list[dict[str, object]]:
-    """The volumes this node should reach: by the environment, else as told last."""
+    """The volumes this node should reach: from the environment, else the last ones given."""
     if expected_volumes.ENVIRONMENT not in environment:
         return expected_volumes.load(myself)
     params = expected_volumes.parse(environment[expected_volumes.ENVIRONMENT])

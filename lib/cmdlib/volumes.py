@@ -1,4 +1,4 @@
-"""Which volumes the cluster's disks are on, by whom they are used, and for what."""
+"""Which volumes the cluster's disks are on, and who uses them for what."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is done with images, volumes and services; it imports nothing of Ganeti."""
+"""The work on images, volumes and services; it imports nothing from Ganeti."""

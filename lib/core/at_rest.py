@@ -1,8 +1,8 @@
-"""An image that nobody changes for as long as it is read.
+"""An image that does not change while it is read.
 
-An image that no node has open is locked for reading.  One that this node has open for an
-instance that is stopped is its server's, which then shares its lock: who starts the instance
-meanwhile has to have it alone, and is refused.
+An image that no node has open is locked for reading.  If this node has it open for a stopped
+instance, its server shares the lock: starting the instance needs the lock exclusively, and is
+refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from ganeti_gluster.core.in_use import ImageInUse
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.core.serve.hold import Hold, held
+from ganeti_gluster.core.serve.hold import Hold, locked
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gfapi import Volume
@@ -52,7 +52,7 @@ def at_rest(volume: Volume, spec: VolumeSpec, path: str, *, node: str) -> Iterat
             in_use.flush()
             in_use.server.change(SHARED)
             stack.callback(_back, in_use)
-        hold = stack.enter_context(held(volume, path, node=node, shared=True))
+        hold = stack.enter_context(locked(volume, path, node=node, shared=True))
         yield AtRest(hold, in_use if served else None)
 
 

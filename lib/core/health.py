@@ -73,7 +73,7 @@ def check(volume: Volume, path: str) -> ImageHealth:
 
 
 def _missing(volume: Volume, path: str, shape: Topology) -> str | None:
-    """Which bricks do not answer, in words; None if that cannot be told."""
+    """Which bricks do not answer, in words; None if this is unknown."""
     if shape.dispersed:
         if shape.distributed:
             return None  # in which order the sets come is not known

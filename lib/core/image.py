@@ -1,4 +1,4 @@
-"""Images on a volume: what a virtual disk's life needs, each operation whole.
+"""Images on a volume: the operations on a virtual disk, each complete or undone.
 
 An operation that fails undoes what it did and nothing else.  Sizes are bytes.
 """

@@ -81,9 +81,9 @@ class ImageInUse:
         self.server.flush()
 
     def grow(self, size: int) -> bool:
-        """Grow the image to `size` bytes where it is in use here, and its device; else False.
+        """Grow the image to `size` bytes if it is in use here, and its device; otherwise False.
 
-        Clients of the server connect anew.
+        Clients of the server reconnect.
         """
         if self.status() is None or not self.server.grow(size):
             return False

@@ -1,4 +1,4 @@
-"""Whether images can be read: each one's beginning, and all pieces of those that are behind."""
+"""Whether images can be read: the beginning of each, and all shards that need a heal."""
 
 from __future__ import annotations
 

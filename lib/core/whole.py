@@ -1,7 +1,7 @@
-"""Load at once what of this package is loaded late elsewhere.
+"""Load all modules of this package that are otherwise loaded late.
 
-For what works for long: an upgrade puts other files in place of those that it has not loaded
-yet, which need not go with those that it has.
+For processes that run for long: an upgrade replaces the files that they have not loaded yet, and
+the new ones need not match the loaded ones.
 """
 
 from __future__ import annotations

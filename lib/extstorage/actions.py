@@ -1,4 +1,4 @@
-"""The actions of the provider, each by the core that the native template has, too."""
+"""The actions of the provider, based on the same core as the native template."""
 
 from __future__ import annotations
 

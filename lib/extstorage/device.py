@@ -1,8 +1,8 @@
-"""The path of a disk's block device, which stays while the device comes and goes.
+"""The path of a disk's block device, which does not change while the device comes and goes.
 
-Ganeti asks for the path when it looks for a disk, and opens the disk afterwards: QEMU at the
-new end of a migration is given what was told before.  So the path is a link: to the device
-while the image is open here, and else to a block device that nobody can open.
+Ganeti asks for the path when it looks for a disk, and opens the disk afterwards: QEMU on the new
+node of a migration gets the path from before.  So the path is a link: to the device while the
+image is open here, otherwise to a block device that nobody can open.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def copy_running(request: ExtStorageRequest, target: str) -> bool:
 
 
 def copy_in_time(volume: Volume, request: ExtStorageRequest, target: str) -> None:
-    """Copy an image, which nobody may write meanwhile, within the time that Ganeti waits."""
+    """Copy an image, which must not change, within the time that Ganeti waits."""
     use_ganeti()
     from ganeti_gluster.storage import snapshot
 

@@ -111,7 +111,7 @@ class ExtStorageRequest:
         return "%s/%s" % (constants.EXT_DIRECTORY, name)
 
     def check_parameters(self) -> None:
-        """Refuse parameters that would not be heeded; raises `InvalidParameter`."""
+        """Refuse parameters that would be ignored; raises `InvalidParameter`."""
         given = {
             name.removeprefix(_PARAMETER) for name in self.environ if name.startswith(_PARAMETER)
         }

@@ -1,5 +1,5 @@
-"""The monitoring agent: what a node measures, for Prometheus and for Ganeti's monitoring.
+"""The monitoring agent: measures a node, for Prometheus and for Ganeti's monitoring.
 
-`collect` looks at the node, `metrics` and `report` say it in the two formats, `agent` keeps
+`collect` measures the node, `metrics` and `report` produce the two formats, and `agent` stores
 both in files.
 """

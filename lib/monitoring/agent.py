@@ -1,4 +1,4 @@
-"""The monitoring agent of a node: collect, and keep what was collected in files."""
+"""The monitoring agent of a node: collect data, and store it in files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Look at this node for the monitoring agent: cheap, and in bounded time.
+"""Measure this node for the monitoring agent, cheaply and with a time limit.
 
-What belongs to the cluster is measured on the master alone: split-brain at most
-every ten minutes, since that question is slow and has leaked memory in glusterd
-when asked often; a volume's profile only where it is on.
+What belongs to the cluster is measured on the master only: split-brain at most every ten minutes,
+because that request is slow and has leaked memory in glusterd when used often, and a volume's
+profile only if profiling is enabled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prometheus's text format, and what is measured as metrics."""
+"""Prometheus's text format, and the measured data as metrics."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What was collected as a report of a data collector of Ganeti's monitoring daemon.
+"""The collected data as a report of a data collector of Ganeti's monitoring daemon.
 
-The format is that of Ganeti's design "monitoring agent": times in nanoseconds,
-kind 1 is a report of status, whose data has a status with a code and a message.
+The format is that of Ganeti's design "monitoring agent": times in nanoseconds; kind 1 is a status
+report, whose data has a status with a code and a message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CATEGORY = "storage"
 FORMAT_VERSION = 1
 STATUS = 1
 
-#: Status codes: all is well; it mends itself; it cannot be told; somebody must act.
+#: Status codes: all is well; temporary problem; unknown; somebody must act.
 OK, TEMPORARY, UNKNOWN, BAD = 0, 1, 2, 4
 
 # Findings that go by themselves once what causes them is over.

@@ -1,6 +1,6 @@
-"""What Ganeti gets wrong for the gluster template, mended while it is wrong.
+"""Corrections of Ganeti for the gluster template.
 
-Each module mends one part of Ganeti and is called by `ganeti_gluster.plugin`
-when that part is imported.  Where a fault can be seen by calling the function
-concerned, it is, so that a Ganeti that no longer has it stays untouched.
+Each module corrects one part of Ganeti.  `ganeti_gluster.plugin` calls it when that part is
+imported.  If a fault can be detected by calling the function, it is, so a release of Ganeti
+without the fault stays unchanged.
 """

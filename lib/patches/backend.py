@@ -75,10 +75,10 @@ def _undone(original: Callable[..., Any]) -> Callable[..., Any]:
 def _each_by_itself(
     original: Callable[[list[Any]], list[Any]], error: type[Exception]
 ) -> Callable[[list[Any]], list[Any]]:
-    """Let a disk that cannot be measured count as not found, as Ganeti says it does.
+    """Let a disk whose size cannot be determined count as not found, as Ganeti documents it.
 
-    It guards the search for a device only, and an image on a volume that is away
-    would take the answer for all disks of the node with it.
+    Ganeti only catches errors of the search for a device, so an image on an unavailable volume
+    would make the answer fail for all disks of the node.
     """
 
     @functools.wraps(original)

@@ -1,4 +1,4 @@
-"""Mends in the code that runs on the master: cluster init and parameter checks."""
+"""Corrections of code that runs on the master: cluster init and parameter checks."""
 
 from __future__ import annotations
 

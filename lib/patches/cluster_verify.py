@@ -1,10 +1,10 @@
-"""`gnt-cluster verify` (`ganeti.cmdlib.cluster.verify`): what our hook found.
+"""`gnt-cluster verify` (`ganeti.cmdlib.cluster.verify`): show what our hook found.
 
-Ganeti shows the output of a hook only if it failed, as one line with its line ends
-escaped, and a hook that fails makes verification fail.  Here our hook is told which
-volumes the group's nodes should reach, and whether other groups are verified as well.
-Each of its findings becomes a line of verification's own, of the node that it is about:
-an ERROR that makes it fail, or a WARNING that does not.
+Ganeti shows the output of a hook only if it failed, as one line with escaped line ends, and a hook
+that fails makes verification fail.  This module tells our hook which volumes the group's nodes
+should reach, and whether other groups are verified as well.  Each problem that the hook finds
+becomes a line of the verification itself, for the node concerned: an ERROR that makes it fail, or
+a WARNING that does not.
 """
 
 from __future__ import annotations

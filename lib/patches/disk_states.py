@@ -1,9 +1,8 @@
-"""Where Ganeti leaves out what a gluster disk's status says (`GetSyncStatus`).
+"""Commands of Ganeti that ignore the status of gluster disks (`GetSyncStatus`).
 
-`gnt-instance info` shows the state of DRBD and plain disks alone, `gnt-cluster
-verify-disks` looks at those alone, and the watcher, which does the same every few
-minutes, writes what a job says to its log only for debugging.  `gnt-cluster verify`
-shows faulty disks by itself.
+`gnt-instance info` shows the state of DRBD and plain disks only, and `gnt-cluster verify-disks`
+only checks those.  The watcher, which does the same every few minutes, logs the output of a job
+only for debugging.  `gnt-cluster verify` shows faulty disks by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Mends in Ganeti's KVM code, of which 3.1's hands QEMU block devices as structures.
+"""Corrections of Ganeti's KVM code; that of 3.1 passes block devices to QEMU as structures.
 
-Ganeti 3.0 passes the disk's URI to QEMU as it is, and has none of that.
+Ganeti 3.0 passes the disk's URI to QEMU unchanged, and needs none of this.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def extend_hypervisor(module: Any) -> None:
     hv_kvm_user.extend_hypervisor(module.KVMHypervisor)
     instance_migration.extend_connection(getattr(module, "QmpConnection", None))
     instance_migration.extend_hypervisor(module.KVMHypervisor)
-    _mend_block_device(module.KVMHypervisor)
+    _correct_block_device(module.KVMHypervisor)
 
 
-def _mend_block_device(hypervisor: Any) -> None:
+def _correct_block_device(hypervisor: Any) -> None:
     """Call a block device one, at start and at hot-add alike.
 
     In kernelspace Ganeti takes every gluster disk for a file, and QEMU refuses a block

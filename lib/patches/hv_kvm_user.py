@@ -1,8 +1,8 @@
-"""A QEMU that runs as another user than root, and reaches the servers of its images.
+"""Let a QEMU that does not run as root connect to the servers of its images.
 
-Which user that is, Ganeti decides as it starts QEMU (`security_model`, by name or from the
-pool), on the node, when the images have been opened for long.  So each server is told at
-the last step before QEMU starts, and before a disk is added to it.
+Ganeti chooses the user on the node, when it starts QEMU (`security_model`, by name or from the
+pool), long after the images were opened.  So each server gets the user in the last step before
+QEMU starts, and before a disk is added to it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Mends in Ganeti's Xen code, which takes every gluster disk for a file.
+"""Corrections of Ganeti's Xen code, which treats every gluster disk as a file.
 
-Xen wants to know whether a disk is a file or a block device, and Ganeti goes by
-the template; with this package's class the path is a block device.
+Xen needs to know whether a disk is a file or a block device, and Ganeti decides by the template;
+with this package's class the path is a block device.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A mend in Ganeti's import-export daemon (`ganeti.impexpd`).
+"""A correction of Ganeti's import-export daemon (`ganeti.impexpd`).
 
-Within a cluster both ends of a backup's transfer present the cluster's own
-certificate, whose name is always `ganeti.example.com`.  Ganeti 3.1.0~rc2 has socat
-expect the name of the other host there, so that no backup of any template works
-where addresses have names (Ganeti's issue 1839, mended after that release).
+Within a cluster both ends of a backup's transfer use the cluster's own certificate, whose name is
+always `ganeti.example.com`.  Ganeti 3.1.0~rc2 makes socat expect the name of the other host, so no
+backup of any template works if addresses have names (Ganeti's issue 1839, corrected after that
+release).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Mends in the job that adds an instance (`ganeti.cmdlib.instance_create`): adoption.
+"""Extension of the job that adds an instance (`ganeti.cmdlib.instance_create`): adoption.
 
-Ganeti adopts LVM volumes and block devices.  `--disk 0:adopt=PATH` of the gluster
-template takes the image at that path of the volume: its size becomes the disk's, and it
-gets the name that a new image would have had.
+Ganeti adopts LVM volumes and block devices.  `--disk 0:adopt=PATH` of the gluster template uses
+the image at that path of the volume: its size becomes that of the disk, and it is renamed to the
+name that a new image would have.
 """
 
 from __future__ import annotations

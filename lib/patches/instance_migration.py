@@ -1,24 +1,23 @@
-"""Mends of a live migration whose target does not go on with the guest, or is dead.
+"""Corrections of live migration, if the target does not run the guest or is dead.
 
-Ganeti ends the QEMU that had the guest as soon as that has sent it, and never asks the
-other one.  Where the target's cannot take its disks over at that moment, QEMU says so in its
-log and leaves the guest stopped: for ever, as nobody else knows (seen with QEMU 10.0, where
-the state stays `inmigrate` and `cont` does nothing; before, QEMU is `paused` and `cont` tries
-again).  Storage that is away is no such case where an image's server stands between: the
-guest goes on there, and its requests wait.
+Ganeti stops the QEMU that had the guest as soon as it has sent the guest, and never asks the other
+one.  If the target cannot open its disks at that moment, QEMU says so in its log and leaves the
+guest stopped, for ever, since nobody else knows.  (Seen with QEMU 10.0, whose state stays
+`inmigrate` and for which `cont` has no effect; older releases are `paused`, and `cont` tries
+again.)  This does not happen if only the storage is unavailable and there is an image server: the
+guest runs there, and its requests wait.
 
-So the job asks the target before it believes the source.  A target on which the guest has
-never run is a migration that failed, which Ganeti has known how to undo all along: it ends
-the target's QEMU and lets the guest go on where it was.  So is a target whose QEMU ended
-since it does not understand what it was sent, as its log says (QEMU 11.1.3 of what 10.0.13
-sends of its virtio devices).  Any other trouble there is left to stock Ganeti, since a guest
-that ran on the target, if for an instant, may have written.
+So the job asks the target before it believes the source.  If the guest has never run on the
+target, the migration has failed, and Ganeti can undo it: it stops the target's QEMU and resumes
+the guest on the source.  The same holds if the target's QEMU ended because it could not load what
+it received, as its log says (QEMU 11.1.3 with the virtio devices of 10.0.13).  Other problems
+there are left to stock Ganeti, because a guest that ran on the target, even for an instant, may
+have written.
 
-A target that lost its power takes no more of the guest, and says nothing: QEMU waits for
-the kernel, which may send the same bytes again for a quarter of an hour, and Ganeti waits
-for QEMU (seen on Debian 13).  The job gives such a migration up as failed; then the source
-takes it back in QEMU as well, which Ganeti does not, so that nothing goes on by itself when
-the target comes back after all.
+A target that lost its power receives nothing and does not answer.  QEMU waits for the kernel,
+which may repeat the same bytes for a quarter of an hour, and Ganeti waits for QEMU (seen on Debian
+13).  The job gives up such a migration.  The source then also cancels it in QEMU, which Ganeti
+does not, so that it does not continue by itself if the target comes back.
 """
 
 from __future__ import annotations
@@ -217,11 +216,11 @@ class AskingTarget:
 
 
 def extend_hypervisor(hypervisor: Any) -> None:
-    """Let a target's QEMU that does not go on with its guest count as `cancelled`.
+    """Report a target's QEMU that does not resume its guest as `cancelled`.
 
-    Ganeti itself calls nothing so on a target.  The same on a source that had sent its guest
-    and runs it again.  And let a source that goes on with a guest have taken back what it
-    sends of it; one that has sent it goes on only if the target has said that it does not.
+    Ganeti itself never uses this status for a target.  A source that had sent its guest and runs
+    it again is reported the same way.  A source that resumes its guest cancels the transfer first;
+    if it has sent the guest, it resumes only if the target has reported that it does not run it.
     `hypervisor` is Ganeti's class for KVM.
     """
     original = getattr(hypervisor, "GetMigrationStatus", None)
@@ -299,10 +298,10 @@ def extend_hypervisor(hypervisor: Any) -> None:
 
 
 def take_back(execute: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep) -> str:
-    """Cancel what a QEMU still sends of its guest; the state of that afterwards, "" for none.
+    """Cancel the migration of a guest that QEMU is still sending; returns its state, or "".
 
-    Only as long as the guest runs where it was, which it then goes on doing.  Whether a guest
-    that was faster has been sent is QEMU's state to tell, and not this one.
+    This only works while the guest runs on the old node, where it then continues.  Whether the
+    guest was sent just before is QEMU's state to report, and not this one.
     """
     status = str(execute("query-migrate").get("status", ""))
     if status not in _UNDER_WAY:
@@ -335,11 +334,11 @@ def refused(log: str, socket: str, capabilities: str) -> bool:
 
 
 def goes_on(execute: Callable[[str], Any]) -> bool:
-    """Whether a QEMU that was sent a guest has let it run.
+    """Whether a QEMU that received a guest has run it.
 
-    A paused one is told to go on, as it should have by itself (up to release 9.2), even
-    where an administrator had paused it before; it refuses if it cannot open the disks,
-    and then has never run it.  Raises `MonitorFailed` where it does not answer.
+    A paused one is told to continue, as it should have by itself (up to release 9.2), even if an
+    administrator had paused it before.  It refuses if it cannot open the disks, and then has never
+    run the guest.  Raises `MonitorFailed` if it does not answer.
     """
     from ganeti_gluster.core.snapshot.live import MonitorFailed
 

@@ -1,16 +1,17 @@
-"""How a migration that did not end by itself is ended: never with two guests, nor with none.
+"""Ending a migration that did not end by itself, so that exactly one guest is left.
 
-Ganeti undoes a migration by ending the new node's QEMU and telling the old one's to go on,
-whatever has become of the guest: where the job died in the transfer, or one question was not
-answered, QEMU may have gone on to the end by itself.  The new node then runs the guest, and
-the old one's QEMU has memory of the moment at which it was sent, over disks that went on.
-So both are asked before anything is ended:
+Ganeti undoes a migration by stopping QEMU on the new node and resuming it on the old one, without
+asking about the guest.  If the job died during the transfer, or one query was not answered, QEMU
+may have completed the migration by itself.  The new node then runs the guest, and QEMU on the old
+one has the memory of the moment of the transfer, with disks that have changed since.  So both are
+queried before anything is stopped:
 
-- the new one runs the guest, and the old one has sent it: what is left is done forwards;
-- the new one says that it will never run it: it is ended, and then the old one goes on;
-- the guest is on the old one still: what it sends is taken back first, then the new one
-  is ended;
-- nothing of that is known: nothing is ended.
+- the new node runs the guest, and the old one has sent it: the migration is finished;
+- the new node reports that it will never run it: its QEMU is stopped, and then the old
+  one resumes;
+- the guest is still on the old node: the transfer is cancelled first, then QEMU on the
+  new node is stopped;
+- none of this is known: nothing is stopped.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class BothAsked:
     def call_instance_finalize_migration_src(
         self, node: str, instance: Any, success: bool, live: Any
     ) -> Any:
-        """What came of the old node, which was seen to with the new one."""
+        """The result for the old node, which was handled together with the new one."""
         if not success and self._source_result is not None:
             result, self._source_result = self._source_result, None
             return result

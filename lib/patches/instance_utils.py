@@ -1,7 +1,7 @@
-"""What hooks are told of an instance's gluster disks, beside what Ganeti tells them.
+"""Information for hooks about an instance's gluster disks, in addition to Ganeti's.
 
-Ganeti gives a hook each disk's template and path, and not the volume, which is
-among parameters that only the master has.
+Ganeti gives a hook each disk's template and path, but not the volume, which is a parameter that
+only the master has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A mend in the job that makes a backup (`ganeti.masterd.instance`).
+"""A correction of the job that makes a backup (`ganeti.masterd.instance`).
 
-`ExportInstanceHelper.CreateSnapshots` takes the snapshot of any disk but an ext one
-for an LVM volume, so that Ganeti would look for, export and remove a volume group
-that is not there.
+`ExportInstanceHelper.CreateSnapshots` treats the snapshot of any disk but an ext one as an LVM
+volume.  Ganeti would look for, export and remove a volume group that does not exist.
 """
 
 from __future__ import annotations

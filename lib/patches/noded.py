@@ -1,10 +1,10 @@
-"""A mend in the node daemon itself (`ganeti.server.noded`): how a request locks its memory.
+"""A correction of the node daemon itself (`ganeti.server.noded`): how a request locks its memory.
 
-The daemon locks its memory so that it answers on a node that swaps, and the child
-that it forks for each request locks its own again, which makes the kernel touch, and
-so copy, every page of the daemon: 20 of the 65 ms that the creation of an image
-took (Debian 13, two cores), and more for libgfapi's threads.  The daemon's pages are
-in memory as long as it runs; so the child locks its pages as it uses them.
+The daemon locks its memory so that it answers on a node that swaps.  The child that it forks for
+each request locks its own memory again, which makes the kernel touch, and so copy, every page of
+the daemon.  This took 20 of the 65 ms for creating an image (Debian 13, two cores), and more for
+libgfapi's threads.  The daemon's pages stay in memory while it runs, so the child locks its pages
+when it uses them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The space of volumes in `gnt-node list-storage`.
 
-Stock Ganeti measures the directory below which it would mount the volume: with
-nothing mounted there, that is the node's own disk.  The master names the volumes
-instead, each with the nodes of the groups that use it, and a node measures its own
-through libgfapi.
+Stock Ganeti measures the directory below which it would mount the volume; with nothing mounted
+there, this is the node's own disk.  Here the master passes the volumes, each to the nodes of the
+groups that use it, and a node measures its own through libgfapi.
 """
 
 from __future__ import annotations

@@ -48,10 +48,10 @@ def _copied(module: Any) -> Callable[..., Any]:
 
 
 def _script_with_path(module: Any) -> Callable[..., Any]:
-    """Put the program around the script that gives it a path.
+    """Run the script through the program that gives it a path.
 
-    Ganeti's import-export daemon runs the script after the request has ended, and
-    Ganeti begins with the next disk meanwhile, for which it assembles all of them.
+    Ganeti's import-export daemon runs the script after the request has ended.  Ganeti then already
+    begins with the next disk, for which it assembles all of them.
     """
     original, constants = module._GetImportExportIoCommand, module.constants
 

@@ -1,10 +1,9 @@
 """Copying one device of Ganeti's to another, when an instance changes its template.
 
-Ganeti's own way is a shell's pipe of what `Export` and `Import` name, of which it
-heeds the end of the last part alone: an export that breaks off counts as a success,
-and Ganeti then removes the old disk.  So where one side is a gluster disk the copy
-is made here, in the request itself: in parallel, with holes kept, its progress in
-the node daemon's log.
+Ganeti's own way is a shell pipe of what `Export` and `Import` return, which only checks the exit
+status of the last part: an export that fails counts as a success, and Ganeti then removes the old
+disk.  So if one side is a gluster disk, the request itself copies it: in parallel, with holes
+preserved, and with its progress in the node daemon's log.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ SECONDS = 3480.0
 
 
 def convert(source: Any, target: Any) -> CopyResult:
-    """Copy all of the device `source` to the device `target`, of which one is ours.
+    """Copy the whole device `source` to the device `target`, one of which is ours.
 
-    The target has just been made.  A node daemon that is restarted meanwhile, as by an upgrade
-    of this package, is not missed: Ganeti's master waits for this process.  Raises a
-    `GanetiGlusterError` or an `OSError`; the target is Ganeti's to remove then.
+    The target has just been created.  If the node daemon is restarted during the copy, for example
+    by an upgrade of this package, nothing is lost: Ganeti's master waits for this process.  Raises
+    a `GanetiGlusterError` or an `OSError`; Ganeti removes the target then.
     """
     log = EachLine(logging.info)
     deadline = time.monotonic() + SECONDS

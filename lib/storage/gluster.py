@@ -558,7 +558,7 @@ def _spec_of(params: dict[str, Any]) -> VolumeSpec:
 
 
 def _check_parameters(params: dict[str, Any]) -> None:
-    """Refuse parameters that this class would not heed, and bad values of others."""
+    """Refuse parameters that this class would ignore, and invalid values of others."""
     with _translated("use the parameters of the gluster template"):
         unknown = sorted(set(params).difference(constants.TEMPLATE_PARAMETERS))
         if unknown:

@@ -1,7 +1,7 @@
-"""Guests of this node that have, by a block device, an image that another node has by now.
+"""Guests of this node that use an image through a block device while another node has it.
 
-The server of such an image ends the QEMU that is its client.  Behind a block device it
-knows the exporter alone; the guest is given errors, and is ended here.
+The server of such an image kills the QEMU that is its client.  Behind a block device it only knows
+the exporter; the guest gets errors, and this module kills it.
 """
 
 from __future__ import annotations

@@ -26,5 +26,5 @@ def own() -> str:
 
 
 def master() -> str:
-    """The cluster's master, as this node has been told."""
+    """The cluster's master, as far as this node knows."""
     return str(ssconf.SimpleStore().GetMasterNode())

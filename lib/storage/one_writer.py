@@ -35,7 +35,7 @@ def enabled(params: dict[str, Any]) -> bool:
 
 
 def patience(params: dict[str, Any]) -> int:
-    """Seconds that requests wait for storage that is away."""
+    """Seconds that requests wait for storage that is unavailable."""
     return names.patience(params.get(constants.PARAM_PATIENCE, names.PATIENCE))
 
 
@@ -93,7 +93,7 @@ def holding(params: dict[str, Any], volume: Volume, path: str) -> Iterator[None]
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(
-                hold.held(volume, path, node=node_names.own(), own_seconds=hold.OWN_SECONDS)
+                hold.locked(volume, path, node=node_names.own(), own_seconds=hold.OWN_SECONDS)
             )
         except FileNotFoundError:
             pass

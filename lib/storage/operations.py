@@ -1,10 +1,10 @@
-"""How often the plugin's operations ran on this node, how long they took, and failures.
+"""Counters of the plugin's operations on this node, their durations and failures.
 
-The node daemon forks for each request, so the counters are in files in /run that all
-its children share: one `flock`, one read and one write of a few bytes for an operation.
-No operation waits for another one's: each takes the first file that is free, and the
-sum counts.  They live until the node boots, which Prometheus takes for a reset.
-Whatever is wrong with the files, the operation goes on uncounted.
+The node daemon forks for each request, so the counters are in files in /run that all its children
+share: one `flock`, one read and one write of a few bytes for an operation.  No operation waits for
+another one: each takes the first free file, and the sum counts.  They restart when the node boots,
+which Prometheus understands as a reset.  If something is wrong with the files, the operation
+continues uncounted.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ _REFUSED = ("kvm: error executing the ", "Instance does not support the ")
 class QmpMonitor(Monitor):
     """A connected monitor of a QEMU; QEMU serves one connection at a time.
 
-    A command that QEMU has not answered in time is the last one of its connection: the
-    answer that comes late would be taken for that of the next command.
+    After a command that QEMU has not answered in time the connection is not used any more: its
+    late answer would be taken for that of the next command.
     """
 
     def __init__(self, connection: Any) -> None:

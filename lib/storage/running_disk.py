@@ -1,8 +1,8 @@
-"""The QEMU of this node that has a disk, reached through Ganeti's own QMP client.
+"""The QEMU of this node that uses a disk, through Ganeti's own QMP client.
 
-A disk grows by its image's server; its clients connect anew and learn the size then.  QEMU
-takes it over with the first request after that, and refuses `block_resize` until then
-("Cannot grow NBD nodes"; QEMU 7.2 to 11.1), so a request is made.
+A disk grows through its image server; the server's clients then reconnect and get the new size.
+QEMU applies it with the next request, and refuses `block_resize` until then ("Cannot grow NBD
+nodes"; QEMU 7.2 to 11.1), so this module sends a request.
 """
 
 from __future__ import annotations

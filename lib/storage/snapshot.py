@@ -82,7 +82,7 @@ def remove(volume: Volume, target: str) -> None:
 
 
 def copy_in_time(volume: Volume, spec: VolumeSpec, path: str, target: str) -> None:
-    """Copy the image, which nobody may write meanwhile, within the time that Ganeti has."""
+    """Copy the image, which must not change, within the time that Ganeti has."""
     with contextlib.ExitStack() as stack:
         try:
             resting = stack.enter_context(at_rest(volume, spec, path, node=node_names.own()))

@@ -1,1 +1,1 @@
-"""What the rest of the package is built with: libgfapi, gluster, systemd, files."""
+"""The tools of the package: libgfapi, gluster, systemd, files."""

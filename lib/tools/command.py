@@ -1,4 +1,4 @@
-"""Run another program: argv in, its output out, one rich error when it fails."""
+"""Run another program: argv in, its output out, one detailed error if it fails."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""What another node says, made into checked values: the one place that does it.
+"""Decode answers of other nodes into checked values; nothing else does so.
 
-A node that answers wrongly, be it broken, of another release or in strange hands, must
-harm nothing but what is known of it.  So an answer is text of a bounded length, becomes
-plain data, and that becomes classes whose annotations say all that may be in them:
-types, numbers that every consumer can work with, text that can be printed and kept
-anywhere, known words.  The first thing that does not fit raises `NotUnderstood`.
+A node with wrong answers, be it broken, of another release or under an attacker's control, must
+only affect what is known about itself.  So an answer is text of a bounded length, is parsed to
+plain data, and then converted to classes whose annotations define what is allowed: types, numbers
+that every consumer can process, text that can be printed and stored anywhere, known words.  The
+first value that does not fit raises `NotUnderstood`.
 
-Where nothing depends on what a text says, as with the reason of a failure, `printable`
-makes one fit.
+If nothing depends on the content of a text, as with the reason of a failure, `printable` makes it
+fit.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def locking(value: object) -> str:
 
 
 def patience(value: object) -> int:
-    """Seconds that requests wait for storage that is away, 0 to a day."""
+    """Seconds that requests wait for storage that is unavailable, 0 to a day."""
     return _number("patience in seconds", value, 86400, smallest=0)
 
 

@@ -1,8 +1,8 @@
-"""Directories, files and locks of ours: made in this one place, and root's alone.
+"""The package's directories, files and locks: only created here, and only for root.
 
-Whoever can open a file can lock it as well, and whoever waits for that lock waits for
-them.  What exists already, from a former release or with a mode that somebody has given
-it, is mended whenever it is used.
+Anybody who can open a file can lock it as well, and whoever waits for that lock waits for them.
+If something exists already, from a previous release or with a changed mode, it is corrected
+whenever it is used.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def directory(path: str) -> str:
             path, "it is not a directory", hint="mount a file system there instead of a link"
         ) from err
     try:
-        _mend(descriptor, roots().get(path, DIRECTORY_MODE))
+        _repair(descriptor, roots().get(path, DIRECTORY_MODE))
     finally:
         os.close(descriptor)
     return path
@@ -99,7 +99,7 @@ def open_file(path: str, flags: int) -> int:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
             raise NotPrivate(path, "it is not a regular file with a single link")
-        _mend(descriptor, FILE_MODE)
+        _repair(descriptor, FILE_MODE)
     except BaseException:
         os.close(descriptor)
         raise
@@ -208,7 +208,7 @@ def write_json(path: str, data: object, *, durable: bool = False) -> None:
 
 
 def nameless(parent: str) -> IO[bytes]:
-    """A file without a name in a directory of ours, which is gone once it is closed."""
+    """An unnamed file in one of the package's directories, which disappears when it is closed."""
     import tempfile
 
     return tempfile.TemporaryFile(dir=directory(parent), buffering=0)
@@ -251,7 +251,7 @@ def _is_ours(path: str) -> bool:
     return any(path == root or path.startswith(root + "/") for root in roots())
 
 
-def _mend(descriptor: int, mode: int) -> None:
+def _repair(descriptor: int, mode: int) -> None:
     info = os.fstat(descriptor)
     if info.st_uid != os.geteuid():
         os.fchown(descriptor, os.geteuid(), os.getegid())

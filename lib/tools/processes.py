@@ -9,7 +9,7 @@ from typing import NoReturn
 
 
 def command_lines() -> Iterator[tuple[int, list[bytes]]]:
-    """Each process's id and command line, a word each; one that ends meanwhile is left out."""
+    """Each process's id and command line, split into words; processes that end are left out."""
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
@@ -35,8 +35,8 @@ def user_of(pid: int) -> int | None:
 def leave(code: int) -> NoReturn:
     """End this process at once.
 
-    Not by way of libgfapi's teardown, which takes ten seconds, nor of threads that wait for
-    a volume that is away.
+    This skips libgfapi's teardown, which takes ten seconds, and threads that wait for a volume
+    that is unavailable.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -139,9 +139,9 @@ def mount_unit(directory: str, *, timeout: float) -> str:
 
 
 def notify(status: str) -> None:
-    """Tell how this process of a unit is doing, such as `READY=1` (sd_notify(3)).
+    """Report the state of this process to systemd, such as `READY=1` (sd_notify(3)).
 
-    Nobody is told where systemd does not listen.
+    No-op if systemd does not listen.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:

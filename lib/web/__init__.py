@@ -1,1 +1,1 @@
-"""The page: a small web application on the master, and its JSON API."""
+"""The web page: a small web application on the master, and its JSON API."""

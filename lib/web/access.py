@@ -1,8 +1,8 @@
-"""Who may do what: every request passes here before its view.
+"""Access control: every request is checked here before its view.
 
-A view is for users who may read, unless it says otherwise; one that changes
-something is for users who may write.  The page's forms carry the session's token;
-the API takes HTTP's basic authentication, as Ganeti's remote API does.
+A view is for users with read access, unless it says otherwise; one that changes something is for
+users with write access.  The page's forms carry the session's token; the API uses HTTP basic
+authentication, as Ganeti's remote API does.
 """
 
 from __future__ import annotations

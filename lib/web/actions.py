@@ -1,7 +1,7 @@
-"""What people start on the page: starts, stops and restarts of services, one at a time.
+"""Actions of users: starts, stops and restarts of services, one at a time.
 
-An action runs in a thread of its own and is watched by its number.  It ends by
-itself: the controller that does the work has its time limits.
+An action runs in its own thread and is identified by a number.  It ends by itself: the controller
+that does the work has time limits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How often somebody may fail to log in, in bounded memory.
+"""Limits for failed logins, in bounded memory.
 
-What counts is a user from an address, so that nobody can be locked out from elsewhere,
-and an address, whatever users are tried from it.  Who is signed in and tries others'
-passwords is counted apart, by who it is.
+Failures are counted for a user from an address, so that nobody can be locked out from elsewhere,
+and for an address, with all users.  Failures of users who are logged in are counted separately, by
+user.
 """
 
 from __future__ import annotations

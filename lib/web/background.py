@@ -1,8 +1,8 @@
-"""Asks sources again and again, each in its own thread, and passes on what they tell.
+"""Queries sources repeatedly, each in its own thread, and passes on their answers.
 
-A source that hangs keeps nobody else waiting; how long it has been silent is told in
-place of an answer.  While nobody looks at the page, all are asked seldom: glusterd
-keeps others from their work while it answers.
+A source that hangs does not delay the others; instead of an answer the page shows how long it has
+been silent.  While nobody views the page, all are queried rarely, because glusterd blocks other
+commands while it answers.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Background:
             self._send(encode(name, part, same=same))
 
     def _watch(self) -> None:
-        """Report those that are silent for long, and go on reporting how long."""
+        """Report sources that have been silent for long, and for how long."""
         while not self._stop.wait(min(5.0, self._silence)):
             for name, since in list(self._since.items()):
                 silent = time.monotonic() - since

@@ -1,7 +1,7 @@
-"""Charts as SVG, made here: pure functions from numbers to markup.
+"""Charts as SVG: pure functions from numbers to markup.
 
-Each chart has a text alternative that says what it shows.  Colours are classes of
-style.css.  No inline style: the page's policy forbids it.
+Each chart has a text alternative that says what it shows.  Colours are classes of style.css.
+There is no inline style, because the page's policy forbids it.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Adapter:
         return sock
 
     def wrap(self, sock: socket.socket) -> tuple[Any, dict[str, str]]:
-        """A client's socket, and what the application is told of it."""
+        """A client's socket, and what the application learns about it."""
         wrapped = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         return wrapped, {"wsgi.url_scheme": "https", "HTTPS": "on"}
 

@@ -1,7 +1,7 @@
-"""How many connections there may be: of one address, and of all together.
+"""Limits for connections: of one address, and of all together.
 
-Whoever opens more loses the oldest, which is the slowest: a browser's request takes
-milliseconds, and others that come from the same address get through.
+For a further connection the oldest one is closed, which is the slowest: a browser's request takes
+milliseconds, and others from the same address are not affected.
 """
 
 from __future__ import annotations

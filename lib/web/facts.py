@@ -101,7 +101,7 @@ KINDS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """What a source told: its facts, when (seconds since the epoch), and its latest error.
+    """The answer of a source: its facts, when (seconds since the epoch), and its latest error.
 
     After an error the facts are the last good ones, or None.
     """

@@ -1,8 +1,7 @@
-"""All that the page knows, from where it comes, and what it can have done.
+"""All data of the page and its sources, and the actions that it can request.
 
-It runs in the process that may ask glusterd and read the services' store; what it
-brings is data only.  Each source may hang for as long as what it asks: background.py
-sees to it that nobody waits for it.
+It runs in the process that may query glusterd and read the services' store, and only returns
+data.  Each source may hang; background.py makes sure that nobody waits for it.
 """
 
 from __future__ import annotations

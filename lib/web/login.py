@@ -21,7 +21,7 @@ def _nonce_name() -> str:
 @blueprint.get("/login")
 @access.public
 def show() -> BaseResponse:
-    """The form; whoever is logged in goes on."""
+    """The form; users who are logged in are redirected."""
     target = access.local_path(request.args.get("next", "/"))
     if access.caller():
         return redirect(target, 303)

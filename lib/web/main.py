@@ -1,4 +1,4 @@
-"""The page from its start to its end: what the command and the systemd unit run."""
+"""Start and stop of the web page: the entry point of the command and the systemd unit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Orders on their way from the process that serves to the one that may carry them out.
+"""Requests from the process that serves to the one that may carry them out.
 
-All that the first can ask for stands here: a verb, nodes and services that the second
-knows.  Both sides speak lines of JSON.
+Everything that the first one can request is defined here: a verb, and nodes and services that the
+second one knows.  Both sides exchange lines of JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The views for people."""
+"""The HTML views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Gluster pool's facts, as this node's glusterd tells them, and the charts' points."""
+"""The Gluster pool's facts, from this node's glusterd, and the points of the charts."""
 
 from __future__ import annotations
 

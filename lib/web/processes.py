@@ -1,8 +1,8 @@
-"""Two processes: one has root's rights, the other talks to the network.
+"""Two processes: one has root's rights, the other one uses the network.
 
-The first gathers facts and carries out orders; the second knows who may give them,
-and can do nothing else: it reads the users of Ganeti's remote API, and reaches neither
-Ganeti's daemons nor glusterd, nor a terminal of root's.  Between them go lines of JSON.
+The first one gathers facts and carries out requests.  The second one decides who may make them,
+and can do nothing else: it reads the users of Ganeti's remote API, and can access neither Ganeti's
+daemons nor glusterd nor root's terminal.  They exchange lines of JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The HTTP server: cheroot, with TLS where the page is not for this machine alone."""
+"""The HTTP server: cheroot, with TLS unless the page is on a loopback address."""
 
 from __future__ import annotations
 

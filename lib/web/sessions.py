@@ -1,6 +1,6 @@
-"""Who is logged in: sessions in this process's memory, with an end, and their tokens.
+"""Sessions of users who are logged in, in this process's memory, with an end, and their tokens.
 
-Nothing is written anywhere: a restart logs everybody out.
+Nothing is stored: a restart logs everybody out.
 """
 
 from __future__ import annotations

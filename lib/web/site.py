@@ -1,4 +1,4 @@
-"""What the application works with, handed to it when it is made."""
+"""The objects that the application works with, passed to it when it is created."""
 
 from __future__ import annotations
 

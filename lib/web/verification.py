@@ -1,4 +1,4 @@
-"""What verification and monitoring leave on the master, for the page."""
+"""Results of verification and monitoring on the master, for the page."""
 
 from __future__ import annotations
 

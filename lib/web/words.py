@@ -1,4 +1,4 @@
-"""What people read: words, signs and tones of statuses, sizes and ages.
+"""The text of the page: words, signs and tones of statuses, sizes and ages.
 
 A tone is a colour and never stands alone: each status has its own word and sign.
 """

@@ -88,13 +88,13 @@ class Export:
             copy, "connect", lambda spec: contextlib.nullcontext(SimpleNamespace(name="gv0"))
         )
         monkeypatch.setattr(copy, "is_block_device", lambda path: self.is_device)
-        monkeypatch.setattr(copy, "held", self.held)
+        monkeypatch.setattr(copy, "locked", self.lock_image)
         monkeypatch.setattr(copy.node_names, "own", lambda: "node1")
         monkeypatch.setattr(copy, "ExistingFile", lambda path: path)
         monkeypatch.setattr(copy, "_run", self.copy_to)
 
     @contextlib.contextmanager
-    def held(self, volume: Any, path: str, *, node: str, shared: bool) -> Iterator[Any]:
+    def lock_image(self, volume: Any, path: str, *, node: str, shared: bool) -> Iterator[Any]:
         assert (path, node, shared) == ("ganeti/x.0", "node1", True)
         if self.holder is not None:
             raise OpenElsewhere(path, None)

@@ -190,7 +190,7 @@ def history(master: Entry, tmp_path: Path) -> Path:
     place = tmp_path / "services.db"
     master.replace("constants", SERVICES_STORE=str(place))
     private = master.part("tools.private")
-    master.replace_in(private, _make_place=lambda path: None, _mend=lambda *args: None)
+    master.replace_in(private, _make_place=lambda path: None, _repair=lambda *args: None)
     store = master.part("core.services.store")
     with store.connect(readonly=False) as opened:
         for number, type in enumerate(("GLUSTER_SWIFT", "GLUSTER_SWIFT", "GLUSTER")):

@@ -159,7 +159,7 @@ def test_the_target_has_no_storage_when_the_guest_comes(cluster: Cluster, boot: 
         let_go_on(cluster)
         ended = migration.ended()
         assert ended.exit_code != 0
-        assert "could not be opened in exclusive mode: the storage is away" in ended.stderr
+        assert "could not be opened in exclusive mode: the storage is unavailable" in ended.stderr
         # The guest waits there for the storage.
         assert has_qemu(cluster, TARGET)
         assert not has_qemu(cluster, "node1")

@@ -49,7 +49,7 @@ def test_no_memory_is_misused(cluster: Cluster) -> None:
             node=node,
         ).stdout
         assert not [line for line in told.splitlines() if any(word in line for word in WORDS)]
-        assert "is back: the image is opened anew" in told
+        assert "is back, opening the image again" in told
     finally:
         cluster.run("mv", PROGRAM + ".kept", PROGRAM, node=node)
         cluster.run(

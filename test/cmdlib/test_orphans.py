@@ -55,7 +55,7 @@ class Orphans:
         return ImageFacts("gv0", (self.image,), (), (0, 0))
 
     @contextlib.contextmanager
-    def held(self, volume: object, path: str, *, node: str) -> Any:
+    def locked(self, volume: object, path: str, *, node: str) -> Any:
         if self.gone:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         if self.holder:
@@ -83,7 +83,7 @@ def orphans(part: Part, master: Master, monkeypatch: pytest.MonkeyPatch) -> Orph
     for name, value in (
         ("connect", found.connect),
         ("gather_images", found.gather),
-        ("held", found.held),
+        ("locked", found.locked),
         ("time", SimpleNamespace(time=lambda: NOW)),
         ("node_names", SimpleNamespace(own=lambda: "node1")),
     ):

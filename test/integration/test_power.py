@@ -16,7 +16,7 @@ import pytest
 from ganeti_gluster.core import image
 from ganeti_gluster.core.copy import copy
 from ganeti_gluster.core.copy.images import ImageSource, NewImage
-from ganeti_gluster.core.serve.hold import held
+from ganeti_gluster.core.serve.hold import locked
 from ganeti_gluster.core.serve.holder import WORD_ATTRIBUTE
 from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.snapshot import catalogue
@@ -136,7 +136,7 @@ def test_an_image_that_was_removed(bricks: Bricks, own: Volume) -> None:
 
 
 def test_an_image_that_was_removed_while_it_was_locked(bricks: Bricks, own: Volume) -> None:
-    with held(own, PATH, node="node1"):
+    with locked(own, PATH, node="node1"):
         image.remove(own, PATH)
     bricks.lose_power()
     assert bricks.names() == ["0 pieces"]
@@ -174,7 +174,7 @@ def test_a_snapshot_that_is_whole(bricks: Bricks, own: Volume) -> None:
 
 
 def test_an_image_that_was_restored(bricks: Bricks, own: Volume) -> None:
-    with held(own, PATH, node="node1") as lock:
+    with locked(own, PATH, node="node1") as lock:
         replacement = Replacement(own, PATH, lock)
         image.create(own, replacement.restored, SIZE)
         _write(own, replacement.restored, b"new")

@@ -30,7 +30,7 @@ from ganeti_gluster.core.serve.holder import (  # noqa: E402
     new_owner,
     word_of,
 )
-from ganeti_gluster.core.serve.server import ImageHasClients, ImageServer  # noqa: E402
+from ganeti_gluster.core.serve.server import PROGRAM, ImageHasClients, ImageServer  # noqa: E402
 from ganeti_gluster.core.volume import VolumeSpec, connect  # noqa: E402
 from ganeti_gluster.tools.gfapi import Volume  # noqa: E402
 from ganeti_gluster.tools.gfapi.brick import ask_each  # noqa: E402
@@ -164,6 +164,13 @@ def on_brick(brick: Path, path: str, offset: int) -> bytes:
     with file.open("rb") as stream:
         stream.seek(place)
         return stream.read(BLOCK)
+
+
+def test_the_program_explains_itself() -> None:
+    done = subprocess.run(
+        [PROGRAM, "--help"], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert done.stdout.startswith("Usage: %s KEY\n" % PROGRAM)
 
 
 # -- what it serves -----------------------------------------------------------

@@ -97,10 +97,12 @@ def test_qemu_does_not_start_where_it_would_not_reach_its_disks(
     calls: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(paths: Sequence[str], uid: int) -> None:
-        raise owner.OwnerNotSet("the storage is away")
+        raise owner.OwnerNotSet("the storage is unavailable")
 
     monkeypatch.setattr(owner, "give", refuse)
-    with pytest.raises(HypervisorError, match="could not access the disks: the storage is away"):
+    with pytest.raises(
+        HypervisorError, match="could not access the disks: the storage is unavailable"
+    ):
         hypervisor(calls)._RunKVMCmd("web1", ["kvm", *DISKS], [])
     assert calls == []
 

@@ -1,8 +1,8 @@
-"""Copying of disk contents: any source to any target, in parallel, with holes kept.
+"""Copying of disk contents: any source to any target, in parallel, with holes preserved.
 
-`copy` takes a source (an image, a file or block device, a stream, or whatever
-else has `Source`'s three members) to a target (a new or an existing image, a new
-file, a block device, a stream).  Knows no Ganeti.
+`copy` copies from a source (an image, a file or block device, a stream, or anything with the three
+members of `Source`) to a target (a new or an existing image, a new file, a block device, a
+stream).  It does not depend on Ganeti.
 """
 
 from ganeti_gluster.core.copy.engine import DEFAULT_THREADS, CopyResult, Options, copy

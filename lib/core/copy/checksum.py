@@ -1,9 +1,8 @@
-"""A checksum of a disk's content that threads can sum up in any order.
+"""A checksum of a disk's content that threads can compute in any order.
 
-Each piece that is not all zeroes gives a BLAKE2 digest of its offset and bytes;
-the sum of these numbers is the checksum.  It takes the same room for any size,
-and holes, zeroes and preallocated blocks are the same to it.  It finds what
-storage does to data; it is no signature.
+Each piece that is not all zeroes gives a BLAKE2 digest of its offset and bytes; the sum of these
+numbers is the checksum.  It needs the same memory for any size, and treats holes, zeroes and
+preallocated blocks alike.  It detects damage by the storage; it is not a signature.
 """
 
 from __future__ import annotations

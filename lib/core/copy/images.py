@@ -70,11 +70,10 @@ class ImageSource:
 class NewImage:
     """An image that does not exist yet.
 
-    It is written as `PATH.partial` and gets its own name, which must be free,
-    when it is whole: what has the name is complete, whatever happened.  Whoever
-    writes it holds a lock on it, which goes with the process; so what a process
-    left that was killed is known by the lock that is not held, and the next copy
-    to the same path removes it.
+    It is written as `PATH.partial` and gets its own name, which must be free, when it is
+    complete.  So an image with that name is always complete.  The writer holds a lock on it, which
+    ends with the process.  If a process is killed, the next copy to the same path finds its file
+    without a lock, and removes it.
     """
 
     zeroed = True
@@ -328,9 +327,9 @@ def describe(volume: Volume, path: str) -> str:
 
 
 def remove_stale(volume: Volume, path: str) -> bool:
-    """Remove what a copy to `path` left that was killed; whether there was something.
+    """Remove what a killed copy to `path` left; returns whether there was anything.
 
-    Raises `CopyFailed` where the copy goes on.
+    Raises `CopyFailed` if the copy is still running.
     """
     partial = path + PARTIAL
     try:

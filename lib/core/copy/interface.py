@@ -23,7 +23,7 @@ class Extent(NamedTuple):
 
 
 class Source(Protocol):
-    """What is copied; it must not change meanwhile."""
+    """The source of a copy; it must not change during the copy."""
 
     @property
     def name(self) -> str:

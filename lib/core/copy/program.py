@@ -3,12 +3,11 @@
     … export --volume gv0 --host node1,node2 PATH    > anywhere
     … import --volume gv0 --host node1,node2 PATH    < anywhere
 
-It is what Ganeti's `BlockDev.Export` and `Import` name: it writes the image to its
-standard output, or writes its standard input over an image that is there.  How far
-it is goes to standard error, for whoever keeps Ganeti's log.  The exit status is 0
-when all is copied and synced, else 1, with the reason on standard error; a shell
-that pipes one into another must heed both (`pipefail`).  It ends when the process
-that started it has ended.
+Ganeti's `BlockDev.Export` and `Import` return this command.  It writes the image to its standard
+output, or writes its standard input over an existing image.  It prints its progress on standard
+error, for Ganeti's log.  The exit status is 0 when all is copied and synced, else 1, with the
+reason on standard error; a shell that uses it in a pipe must check the exit status of both ends
+(`pipefail`).  It ends when the process that started it has ended.
 """
 
 from __future__ import annotations

@@ -1,16 +1,14 @@
-"""Sharing blocks instead of copying them, where a volume is one brick.
+"""Sharing blocks instead of copying them, on a volume of a single brick.
 
-`glfs_copy_file_range` hands the copy to a brick, whose file system (XFS) lets
-both files have the same blocks, at once.  Its traps, each seen with GlusterFS 11.1:
+`glfs_copy_file_range` hands the copy to a brick, whose file system (XFS) makes both files share
+the blocks, at once.  Its traps, each seen with GlusterFS 11.1:
 
-- No translator that knows of several bricks or pieces implements it: on a
-  replicated volume it changes ONE brick of three and reports success.  So the
-  client's own volume graph decides, is read before and again afterwards (a brick
-  may be added meanwhile), and anything that it does not show to be a single brick
-  is copied byte by byte.
-- The source's offset is lost on the way: whatever is asked for, it copies from the
-  beginning of the source.
-- It copies 1 GiB at most in one call, so larger images are copied byte by byte.
+- No translator that knows several bricks or shards implements it: on a replicated
+  volume it changes ONE brick of three and reports success.  So the client's own volume
+  graph decides.  It is read before and again afterwards, because a brick may be added in
+  the meantime.  Unless it shows a single brick, the image is copied byte by byte.
+- It ignores the offset of the source, and always copies from its beginning.
+- It copies at most 1 GiB in one call, so larger images are copied byte by byte.
 """
 
 from __future__ import annotations

@@ -43,10 +43,9 @@ class StreamSource:
 
 
 class StreamTarget:
-    """A file descriptor that takes the bytes in order.
+    """A file descriptor that receives the bytes in order.
 
-    What was written there cannot be taken back: whoever reads it has to heed how
-    this process ends.
+    What was written there cannot be undone: the reader must check how this process ends.
     """
 
     zeroed = False

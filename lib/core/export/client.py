@@ -30,10 +30,9 @@ class ServerAway(GanetiGlusterError):
 
 
 class Outage:
-    """Since when a server is away, as all connections to it see it.
+    """Since when a server is unavailable, as all connections to it see it.
 
-    Requests are asked again for `seconds`, and fail at once afterwards until the
-    server is back.
+    Requests are repeated for `seconds`, and afterwards fail at once until the server is back.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -50,7 +49,7 @@ class Outage:
             return self._since + self._seconds
 
     def tell(self, reason: str) -> None:
-        """Say that it is away, once."""
+        """Log once that the server is unavailable."""
         with self._lock:
             if not self._is_told:
                 _say("the image server is unavailable, and requests are waiting: %s" % reason)

@@ -53,9 +53,9 @@ def ask(path: str, question: dict[str, Any], *, timeout: float) -> dict[str, Any
 
 
 def is_there(path: str) -> bool:
-    """Whether there is an exporter at `path`, be it held up.
+    """Whether an exporter exists at `path`, even if it does not answer.
 
-    systemd may not know yet of one that was killed a moment ago.
+    systemd may not know yet that one was killed a moment ago.
     """
     try:
         ask(path, {}, timeout=PING_SECONDS)

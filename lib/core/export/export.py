@@ -171,7 +171,7 @@ class Export:
         return self._start_loop()
 
     def _start_nbd(self, device: str) -> str | None:
-        """Serve the image at an nbd device; None if another program took it meanwhile."""
+        """Serve the image as an nbd device; None if another program has taken the device."""
         record = self._new_record(os.path.basename(device))
         self._start_unit(
             nbd.server_argv(device, self._server.socket_path, self._patience), nbd.PROPERTIES
@@ -231,7 +231,7 @@ class Export:
         return record is None or control.is_there(self._path(record))
 
     def _fit(self, device: str, size: int | None) -> None:
-        """Have the device show the image's size; it may have been grown meanwhile."""
+        """Make the device show the image's size, which may have grown."""
         if size is None or users.size(device) == size - size % users.SECTOR:
             return
         record = self._loop_record()

@@ -104,8 +104,8 @@ def mount(descriptor: int, path: str) -> None:
 def mark_as_flusher() -> None:
     """Tell the kernel that memory is written back through this process.
 
-    Else an allocation of ours could wait for pages that wait for us.  A kernel
-    before 5.6 cannot be told.
+    Otherwise its own allocations could wait for pages that wait for it.  Kernels before 5.6 do not
+    support this.
     """
     ctypes.CDLL(None).prctl(_PR_SET_IO_FLUSHER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
 

@@ -1,7 +1,7 @@
 """The part of the kernel's FUSE protocol that a mount of one regular file needs.
 
-Pure: bytes to requests and answers to bytes, by the layouts of linux/fuse.h,
-protocol 7.31 (Linux 5.4).  Numbers are in the machine's own byte order.
+Pure: converts bytes to requests and answers to bytes, with the layouts of linux/fuse.h, protocol
+7.31 (Linux 5.4).  Numbers are in the machine's own byte order.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Loop devices: losetup's argv, and whose device is which, from sysfs.
+"""Loop devices: losetup's argv, and which device belongs to which file, from sysfs.
 
-A device is known by its name and the sequence number that the kernel gives it
-each time it gets a file (`diskseq`, from Linux 5.15 on): another container of the
-machine may have a device with a file of the same path, and a device whose
-exporter was killed has lost the path of its file.
+A device is identified by its name and the sequence number that the kernel assigns each time it
+gets a file (`diskseq`, from Linux 5.15 on).  Another container of the machine may have a device
+with a file of the same path, and a device whose exporter was killed has lost the path of its file.
 """
 
 from __future__ import annotations

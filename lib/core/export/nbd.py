@@ -1,14 +1,14 @@
 """Network block devices of the kernel, served by qemu-nbd on this node.
 
-Whether there are any is seen in /sys/block: a kernel without the driver, or one
-that may not load it, has none.
+/sys/block shows whether there are any: a kernel without the driver, or one that must not load it,
+has none.
 
-The kernel could be the client of the image's server itself, but `nbd-client` of Debian 12
-and 13 (nbd 3.24 and 3.26) does not bring a device through the server's end: it knows no
-timeout for dead connections; by netlink, its default, it ends once the device is made, and
-`-persist` is for nothing; by ioctl the kernel has failed all requests by the time that it
-would connect again.  (From nbd 3.27 on it has `-persist` by netlink.)  qemu-nbd's own
-client of the server connects again and sends once more, as in a guest's QEMU.
+The kernel could be the client of the image server itself, but `nbd-client` of Debian 12 and 13
+(nbd 3.24 and 3.26) does not keep a device when the server ends.  It has no timeout for dead
+connections.  With netlink, its default, it ends once the device is created, and `-persist` has no
+effect.  With ioctl the kernel has failed all requests before it would reconnect.  (From nbd 3.27
+on `-persist` works with netlink.)  qemu-nbd's own client reconnects and repeats requests, as in a
+guest's QEMU.
 """
 
 from __future__ import annotations

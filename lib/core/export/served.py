@@ -23,11 +23,10 @@ class WrongSize(GanetiGlusterError):
 
 
 class ServedImage:
-    """An image; each thread that asks for something has a connection of its own.
+    """An image; each thread that uses it has its own connection.
 
-    Its size is known without asking anybody, so that whatever looks at the device's
-    properties never waits for the volume.  `seconds` is for how long a request waits for
-    a server that is away.
+    The size is known without a request, so reading the properties of the device never waits for
+    the volume.  A request waits `seconds` for a server that is unavailable.
     """
 
     def __init__(self, socket_path: str, seconds: float) -> None:
@@ -39,10 +38,10 @@ class ServedImage:
         self.size = 0
 
     def learn_size(self, least: int = 0, *, seconds: float) -> None:
-        """Ask the server for the image's size, by connecting anew; it only grows.
+        """Ask the server for the image's size, through a new connection; it only grows.
 
-        Raises `WrongSize` for one of less than `least` bytes, but for a part of a block,
-        and `ServerAway`.
+        Raises `WrongSize` for a size of less than `least` bytes, apart from a part of a block, and
+        `ServerAway`.
         """
         connection = NbdConnection(self._path, Outage(seconds))
         try:

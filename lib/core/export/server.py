@@ -1,9 +1,8 @@
 """Serve an image as the one regular file of a FUSE mount.
 
-Several threads take requests from the kernel and pass each on to the image, which
-leaves Python's lock alone while it waits.  What is written is safe when the kernel
-has flushed, as with any disk that has a cache: a flush of the device is one of the
-image, whose error is the device's.
+Several threads receive requests from the kernel and pass each on to the image, which releases
+Python's global lock while it waits.  Written data is safe when the kernel has flushed, as with any
+disk that has a cache: a flush of the device flushes the image, and returns its error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The transient units of systemd in which exporters run.
+"""The transient systemd units in which exporters run.
 
-An exporter is never restarted: the kernel lets nobody take over the FUSE file of one
-that died.  So a device whose exporter died gives errors to those that have it open,
-and the next `Export.start` makes another.
+An exporter is never restarted: the kernel does not let another process take over the FUSE file of
+a dead one.  So a device whose exporter died returns errors to its users, and the next
+`Export.start` creates another one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The Gluster pool that Ganeti builds: what it should be, and how it gets there."""
+"""The Gluster pool that Ganeti builds: its intended state, and how to reach it."""

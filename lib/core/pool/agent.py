@@ -1,7 +1,7 @@
-"""What the master has done on a node: one verb, its arguments and its answer as JSON.
+"""The master's requests to a node: a verb, its arguments and its answer as JSON.
 
-Run as `python3 -m ganeti_gluster.core.pool.agent VERB ARGUMENTS` by the master over
-Ganeti's SSH, as root.  The answer is `{"result": …}` or `{"error": "…"}` in one line.
+The master runs `python3 -m ganeti_gluster.core.pool.agent VERB ARGUMENTS` over Ganeti's SSH, as
+root.  The answer is `{"result": …}` or `{"error": "…"}` in one line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pool's agents on the nodes, whatever the way to them."""
+"""The pool's agents on the nodes, independent of the transport."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which bricks are behind, as one of their set knows it.
+"""Which bricks need a heal, as another brick of their set knows it.
 
-A brick that is there while another misses a write notes that on the file, in an attribute
-of the other's (`trusted.afr.VOLUME-client-N`), and links the file in its index.  Unlike
-`heal info` that tells who is behind.  Runs on the brick's node.
+A brick that is up while another one misses a write records that on the file, in an attribute for
+the other brick (`trusted.afr.VOLUME-client-N`), and links the file in its index.  Unlike `heal
+info` this shows which brick needs the heal.  Runs on the brick's node.
 """
 
 from __future__ import annotations

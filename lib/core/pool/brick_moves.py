@@ -1,7 +1,7 @@
-"""Bricks that move from one node to another, while the images are in use.
+"""Moving bricks from one node to another, while the images are in use.
 
-A moved brick is empty at first; its set's other bricks fill it (heal).  Until that is
-through, the set has a copy less: nothing is moved while another copy is missing.
+A moved brick is empty at first, and is healed from the other bricks of its set.  Until this is
+complete, the set has one copy less, so nothing is moved while another copy is missing.
 """
 
 from __future__ import annotations

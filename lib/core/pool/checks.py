@@ -19,7 +19,7 @@ _FILE_SYSTEMS = ("xfs", "ext4", "btrfs", "zfs")
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not right; `force` says whether one may go on all the same.
+    """A problem; `force` says whether --force ignores it.
 
     Without `blocks` it is for information only.
     """

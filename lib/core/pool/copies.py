@@ -1,4 +1,4 @@
-"""Whether what a set of bricks holds is whole without one of them."""
+"""Whether the data of a brick set is complete without one of its bricks."""
 
 from __future__ import annotations
 

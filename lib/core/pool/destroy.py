@@ -1,4 +1,4 @@
-"""Undo a volume: nothing of it is left but the file systems its bricks were on."""
+"""Destroy a volume; only the file systems of its bricks remain."""
 
 from __future__ import annotations
 

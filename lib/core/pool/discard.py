@@ -1,7 +1,6 @@
-"""The directory of a brick that is given up, removed with all that is in it.
+"""Remove the directory of a brick that was given up, with its content.
 
-Runs on the node itself, and takes nobody's word for whose the directory is but that of
-the node's own glusterd.
+Runs on the node itself, and only trusts the node's own glusterd about the owner of the directory.
 """
 
 from __future__ import annotations

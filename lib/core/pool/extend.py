@@ -1,4 +1,4 @@
-"""A further set of bricks for a volume, as soon as there are nodes for a whole one."""
+"""Add a set of bricks to a volume, as soon as there are enough nodes for a complete one."""
 
 from __future__ import annotations
 

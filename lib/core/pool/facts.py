@@ -1,4 +1,4 @@
-"""What `pool create` wants to know of a node before it touches anything."""
+"""The facts about a node that `pool create` needs before it changes anything."""
 
 from __future__ import annotations
 

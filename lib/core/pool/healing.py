@@ -37,7 +37,7 @@ GIVE_UP_AFTER = 600.0
 
 
 class HealStuck(GanetiGlusterError):
-    """A heal made no progress for long, with self-heal daemons that were started anew."""
+    """A heal made no progress, although the self-heal daemons were restarted."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Progress:
 
 
 class Healer:
-    """Waits for heals of the volumes of a pool; `nodes` are those that can be told things."""
+    """Waits for heals of the volumes of a pool; `nodes` are those that can be contacted."""
 
     def __init__(self, agents: Agents, pool: Pool, nodes: Sequence[str], say: Say) -> None:
         self._agents = agents

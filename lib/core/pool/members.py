@@ -1,4 +1,4 @@
-"""A pool that there is: its members, their bricks, and those that have none yet."""
+"""An existing pool: its members, their bricks, and members without bricks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The place for a node's bricks: a directory, perhaps on a device of its own.
 
-Runs on the node itself.  Nothing that holds something is formatted, mounted over
-or removed, unless the caller says so in as many words.
+Runs on the node itself.  Nothing that contains data is formatted, mounted over or removed, unless
+the caller explicitly requests it.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""What a guest that writes without a pause keeps from being healed.
+"""Heals that a guest delays by writing without a pause.
 
 A client of a replicated volume keeps its lock on a file's attributes for
-`cluster.post-op-delay-secs` (1) after a change, in case another follows: shards change
-the attributes of an image's first piece with each write that makes it longer.  A guest
-that does so more than once a second holds that lock for good, and the self-heal daemon
-does not wait for a lock but passes over the file (seen with GlusterFS 11.1: held for
-minutes, healed within a second when the delay was 0).  The option is taken over by
-running clients at once.
+`cluster.post-op-delay-secs` (1) after a change, in case another one follows.  Shards change the
+attributes of an image's first shard with each write that extends the image.  A guest that does so
+more than once a second keeps that lock forever.  The self-heal daemon does not wait for a lock but
+skips the file (seen with GlusterFS 11.1: skipped for minutes, healed within a second when the
+delay was 0).  Running clients apply the option at once.
 
-Such a lock also holds up who has a POSIX lock on the image when the bricks of the volume
-change, since the library takes the lock to the new bricks by an extended attribute.
+Such a lock also delays the holder of a POSIX lock on the image when the bricks of the volume
+change, because the library takes the lock to the new bricks through an extended attribute.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ SWITCH_SECONDS = 8.0
 
 
 class PostOpDelay:
-    """A context in which clients may be told to give back locks at once.
+    """A context in which clients may be told to release locks at once.
 
-    At its end the option is as it was before; one that is 0 from the beginning was left
-    by a command that was killed, and is reset.
+    It restores the option at its end.  If the option is 0 at the beginning, a killed command left
+    it so, and it is reset.
     """
 
     def __init__(self, gluster: Gluster, volume: str, say: Say) -> None:

@@ -284,7 +284,7 @@ _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 @dataclass(frozen=True)
 class Difference:
-    """An option that is not as the profile wants it; `actual` is "" if not told."""
+    """An option that differs from the profile; `actual` is "" if unknown."""
 
     option: Option
     actual: str

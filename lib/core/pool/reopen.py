@@ -1,16 +1,16 @@
-"""What clients have open is opened on a brick that they met after they had opened it.
+"""Make clients open their files on a brick that was added after they had opened them.
 
-glusterd tells clients of a new brick before that brick listens.  They go over to the new
-graph of translators without it, and open there what they have open: on the other bricks
-alone.  Once it answers, replication opens a file on it when the client reads or writes
-the file itself, and that is the image's first piece (64 MiB).  A guest may leave that
-alone for good.  The count of the image's size, an extended attribute of the first piece,
-then fails on the new brick (EBADFD) with each write that takes new blocks: the piece is
-behind again as soon as it is healed, and when another brick of the set goes away, such
-writes fail in the guest, though two bricks of three are there (seen with GlusterFS 11.1).
+glusterd informs clients about a new brick before that brick listens.  They switch to the new graph
+of translators without it, and open their files there on the other bricks only.  Once the brick
+answers, replication opens a file on it when the client reads or writes the file itself, which is
+the image's first shard (64 MiB).  A guest may never do that.  The size of the image, an extended
+attribute of the first shard, then cannot be updated on the new brick (EBADFD) with each write that
+allocates blocks.  The shard needs a heal again as soon as it is healed, and when another brick of
+the set fails, such writes fail in the guest, although two bricks of three are up (seen with
+GlusterFS 11.1).
 
-A graph that is made while all bricks answer, and have the files, has everything open on
-all of them.  A translator that is taken out or put in makes one, in every client.
+A graph that is created while all bricks answer, and have the files, has everything open on all of
+them.  Adding or removing a translator creates a new graph in every client.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The self-heal daemon of a node, which fills the bricks there from others."""
+"""The self-heal daemon of a node, which heals the bricks there from others."""
 
 from __future__ import annotations
 

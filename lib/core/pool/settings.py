@@ -33,10 +33,10 @@ _KEYS = {"dir": "directory", "device": "device", "node-add": "node_add", "group"
 
 @dataclass(frozen=True)
 class Settings:
-    """Where bricks of `volume` go on a node, and what node-add does.
+    """Where bricks of `volume` are created on a node, and what node-add does.
 
-    `device` is "" where the directory is there already; `group` is the node group whose
-    nodes count, "" for all.
+    `device` is "" if the directory exists already; `group` is the node group whose nodes are used,
+    "" for all.
     """
 
     volume: str

@@ -21,10 +21,10 @@ NOTICE_SECONDS = 10.0
 
 
 def notice(agents: Agents, pool: Pool, node: str, nodes: Sequence[str], say: Say) -> Pool:
-    """The pool as it is once its members have noticed that a node does not answer.
+    """The pool after its members have noticed that a node does not answer.
 
-    No-op if it answers, or is known to be gone.  `nodes` are those that can be told
-    things.  A member that lives all the same is connected again at once.
+    No-op if it answers, or is known to be gone.  `nodes` are those that can be contacted.  A
+    member that is alive nevertheless is connected again at once.
     """
     if pool.state(node) != CONNECTED or node == pool.anchor:
         return pool

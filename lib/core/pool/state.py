@@ -31,13 +31,13 @@ class Condition(enum.Enum):
 
 
 def most(counts: Iterable[int | None]) -> int | None:
-    """The largest number that was told: each brick tells of the same backlog; None for none."""
+    """The largest number reported: each brick reports the same pending heals; None for none."""
     return max((count for count in counts if count is not None), default=None)
 
 
 @dataclass(frozen=True)
 class BrickState:
-    """A brick; sizes in bytes, `heals` waiting entries, None for what was not told."""
+    """A brick; sizes in bytes, `heals` pending entries, None for unknown values."""
 
     node: Name
     path: str

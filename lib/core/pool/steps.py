@@ -1,4 +1,4 @@
-"""A way in steps, each of which knows whether it is done: it can be gone again."""
+"""A sequence of steps that know whether they are done, so that it can be repeated."""
 
 from __future__ import annotations
 

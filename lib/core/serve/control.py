@@ -1,4 +1,4 @@
-"""The control socket of an image's server: one question a connection, one answer."""
+"""The control socket of an image server: one request and one answer for each connection."""
 
 from __future__ import annotations
 

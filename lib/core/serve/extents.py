@@ -1,10 +1,10 @@
-"""extents KEY: tell an image's server where the image has data (src/extents.c).
+"""extents KEY: tell an image server where the image has data (src/extents.c).
 
-A helper of the server's: a question is a line on standard input, "OFFSET LENGTH", in bytes;
-the answer a line on standard output, "d4096 h8192 d...", data and holes in order, which
-cover the length exactly.  It has a connection of its own, without the volume's shard
-translator, and ends by itself when nobody asks.  Between two questions it has nothing open,
-since GlusterFS slows a writer down whose file others have open.
+A helper of the server: a request is a line on standard input, "OFFSET LENGTH", in bytes.  The
+answer is a line on standard output, "d4096 h8192 d...", with data and holes in order, which cover
+the length exactly.  The helper has its own connection, without the volume's shard translator, and
+ends by itself when it is not used.  Between two requests it keeps nothing open, because GlusterFS
+slows down the writer of a file that others have open.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What an image's server and those who start it leave for each other (src/state.c).
+"""Files that an image server and the programs that start it exchange (src/state.c).
 
-KEY.conf says what is to be served, KEY.held what is, KEY.unflushed what was
-written since the last flush, KEY.error why a first start failed;
-KEY.nbd, in a directory of its own, and KEY.ctl are the server's sockets.  All are of this
-boot: the directories are in memory.
+KEY.conf says what to serve, KEY.held describes the lock, KEY.unflushed what was written since the
+last flush, and KEY.error why a first start failed.  KEY.nbd, in a directory of its own, and
+KEY.ctl are the server's sockets.  None of them survives a boot: the directories are in memory.
 """
 
 from __future__ import annotations

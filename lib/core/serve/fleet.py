@@ -19,10 +19,10 @@ _SECONDS = 60
 
 
 def renew_all() -> list[str]:
-    """Let each go on as what is installed now; what went wrong, by key.
+    """Replace each server by the installed version; returns the errors by key.
 
-    The next one begins when the one before serves again, so that the bricks have few
-    clients at once that connect.  Its clients notice a short pause.
+    The next one begins when the previous one serves again, so that only few clients connect to the
+    bricks at the same time.  Their clients notice a short pause.
     """
     return _each(_renew)
 

@@ -1,10 +1,10 @@
-"""An image's lock, for as long as this process works on the image by itself.
+"""An image's lock, while this process works on the image by itself.
 
-It is the lock that servers of open images take (src/storage.c): who reads an image that
-shall not change meanwhile shares it, who changes or removes one has it alone.  A server that
-is started then is refused, and so is work on an image that has a server.  The lock goes with
-this process's connection; whether it did is seen in the lock itself, since a descriptor of
-which the bricks have forgotten the lock takes none any more (`client.strict-locks`).
+It is the same lock that image servers take (src/storage.c).  Readers of an image that must not
+change share it; changing or removing an image needs it exclusively.  In the meantime no server can
+start for the image, and the lock is refused for an image that has a server.  The lock ends with
+this process's connection.  To see whether it is still held, take it again: a descriptor whose lock
+the bricks have dropped gets none any more (`client.strict-locks`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Hold:
 
 
 @contextlib.contextmanager
-def held(
+def locked(
     volume: Volume, path: str, *, node: str, shared: bool = False, own_seconds: float = 0.0
 ) -> Iterator[Hold]:
     """Keep an image's lock in the block, for work on `node`, which is this one.
@@ -125,7 +125,7 @@ def remove(volume: Volume, path: str, *, node: str, own_seconds: float = 0.0) ->
     Raises `OpenElsewhere`.
     """
     try:
-        with held(volume, path, node=node, own_seconds=own_seconds) as hold:
+        with locked(volume, path, node=node, own_seconds=own_seconds) as hold:
             hold.check()
             return image.remove(volume, path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Who has an image open, as its locks and the word on it tell (src/storage.c)."""
+"""Who has an image open, as shown by its locks and the word on it (src/storage.c)."""
 
 from __future__ import annotations
 

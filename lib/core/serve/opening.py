@@ -33,13 +33,13 @@ def open_image(
     patience: int,
     name_of: Callable[[int], str] = "the node with number %d".__mod__,
 ) -> None:
-    """Have an image served on this node, whose number is `number`, in its work on images `work`.
+    """Serve an image on this node; `number` is the node's, `work` that of its work on images.
 
-    What this node's own server held before a reboot is waited for, since the bricks forget
-    it; then, and where its word alone is left, the image is taken if nobody else shows for as
-    long as a server takes to come back, as the other end of a migration that was under way.
-    What another left that is gone is taken once it has had time to come back; `name_of`
-    names its node.  Raises as `ImageServer.open`.
+    If this node's own server held the lock before a reboot, wait until the bricks drop it.  Then,
+    and if only its word is left, take the image when no other holder shows up for as long as a
+    server needs to come back: it could be the other end of a migration.  If another node left its
+    word and is gone, take the image after the time that it had to come back; `name_of` gives its
+    name.  Raises as `ImageServer.open`.
     """
 
     def try_it(**more: Any) -> None:

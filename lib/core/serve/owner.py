@@ -19,7 +19,7 @@ _SECONDS = 30
 
 
 class OwnerNotSet(GanetiGlusterError):
-    """An image's server could not be told who may connect to it."""
+    """The owner of an image server's socket could not be set."""
 
 
 def give(sockets: Iterable[str], uid: int) -> None:

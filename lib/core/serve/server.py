@@ -132,9 +132,9 @@ class ImageServer:
                 self._change(status, mode)
 
     def grow(self, size: int) -> bool:
-        """Let it grow the image to `size` bytes; False where there is none.
+        """Grow the image through the server to `size` bytes; False if there is no server.
 
-        Its clients connect anew, and see the size then.  Raises `ServerFailed`.
+        Its clients reconnect and see the new size.  Raises `ServerFailed`.
         """
         with self._locked():
             if self.status() is None:
@@ -166,7 +166,7 @@ class ImageServer:
             self._end()
 
     def renew(self) -> None:
-        """Let it go on as the program and with the libraries that are installed now."""
+        """Let it continue with the program and the libraries that are installed now."""
         control.ask(self.key, "renew", timeout=CHANGE_SECONDS)
 
     # -- the steps -----------------------------------------------------------
@@ -212,7 +212,7 @@ class ImageServer:
         """Why the server has not answered what it was asked."""
         status = self.status()
         if status is not None and status.state == control.WAITING:
-            return "the storage is away: %s" % status.why
+            return "the storage is unavailable: %s" % status.why
         return "its server ended"
 
     def _start(self, wanted: Wanted) -> None:

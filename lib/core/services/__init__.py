@@ -1,6 +1,6 @@
 """Groups of services on the cluster's nodes: Gluster Swift, Gluster's own, others.
 
-`model` has the entities and the algebra of statuses, `config` the master list of
-services, `systemd` and `units` a node's own view, `control` starts and stops there,
-`inquiry` puts together what all nodes tell, `events` what changed, `store` keeps it.
+`model` has the entities and the algebra of statuses, `config` the master list of services,
+`systemd` and `units` a node's own view.  `control` starts and stops services there, `inquiry`
+combines the answers of all nodes, `events` finds the changes, and `store` keeps them.
 """

@@ -184,7 +184,7 @@ def digests(answer: NodeAnswer) -> dict[str, str]:
 
 
 def master(answer: NodeAnswer) -> str:
-    """Which node the one that answers takes for the master, "" if it does not say.
+    """Which node the answering one considers the master, "" if it does not say.
 
     Raises GanetiGlusterError if there is no answer.
     """

@@ -1,4 +1,4 @@
-"""Start, stop and restart services on this node, and see that it came true."""
+"""Start, stop and restart services on this node, and check the result."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping
 def rival(
     masters: Mapping[str, str], myself: str, candidates: Collection[str]
 ) -> tuple[str, bool]:
-    """The node that at least as many take for the master as `myself`, and whether as many.
+    """The node that at least as many consider the master as `myself`, and whether as many.
 
-    `masters` has whom each node takes for it; "" is no vote, and neither is one for a
-    node that is none of the master `candidates`.  Node `myself` votes for itself.
-    ("", False) if there is no such node.
+    `masters` has what each node considers the master; "" is no vote, and neither is a vote for a
+    node that is not one of the master `candidates`.  Node `myself` votes for itself.  ("", False)
+    if there is no such node.
     """
     votes = Counter(
         master

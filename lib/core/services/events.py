@@ -43,11 +43,11 @@ LONGEST_MESSAGE = 1000
 
 @dataclass(frozen=True)
 class Event:
-    """One change, seen at `time` (seconds since the epoch).
+    """One change, found at `time` (seconds since the epoch).
 
-    `type`, `node`, `service`, `old` and `new` are "" where they do not apply.
-    `id` orders the events of the cluster and is 0 before the event is stored;
-    `uid` is its name for ever, also when it is told twice.
+    `type`, `node`, `service`, `old` and `new` are "" if they do not apply.  `id` orders the events
+    of the cluster and is 0 before the event is stored.  `uid` identifies the event permanently,
+    even if it is reported twice.
     """
 
     time: Moment

@@ -1,4 +1,4 @@
-"""Asking all nodes for their services: who is to be asked, and what comes of the answers."""
+"""Querying all nodes for their services: which nodes, and what their answers mean."""
 
 from __future__ import annotations
 

@@ -201,10 +201,9 @@ class TypeServices(Aggregate):
 class ClusterServices:
     """The services of the cluster at one time.
 
-    It holds only what is expected: a node on which a type is not expected has no
-    services of that type.  `failures` has the nodes that did not tell, with the
-    reason; their services are UNKNOWN.  `masters` has which node each of those that
-    told takes for the master; it is not part of what is kept.
+    It only contains what is expected: a node on which a type is not expected has no services of
+    that type.  `failures` has the nodes that did not answer, with the reason; their services are
+    UNKNOWN.  `masters` has which node each answering node considers the master; it is not stored.
     """
 
     time: Moment

@@ -1,9 +1,8 @@
-"""What a node answers to the master: the work of the restricted commands.
+"""A node's answers to the master: the work of the restricted commands.
 
-A restricted command has a name and no arguments, so there is one for each thing
-that can be asked: to start, stop or restart a type, or one of its services.  They
-are links to one script, which finds by its own name what it is to do, and are made
-from the configuration (`make_commands`).
+A restricted command has a name and no arguments, so there is one for each possible request: to
+start, stop or restart a type, or one of its services.  They are links to one script, which derives
+its task from its own name, and are created from the configuration (`make_commands`).
 """
 
 from __future__ import annotations

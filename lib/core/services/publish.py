@@ -1,9 +1,9 @@
-"""Tell events to those who listen: the journal, and the administrator's hooks.
+"""Report events to the journal and to the administrator's hooks.
 
-A hook is an executable file of root's in /etc/ganeti/gluster-events.d, run in the
-order of the names, as run-parts(8) does, with the event in its environment.  What a
-hook does or fails to do changes nothing; it has a time limit.  It is the administrator's,
-and may do what the sync may not: it runs in a unit of its own.
+A hook is an executable file of root in /etc/ganeti/gluster-events.d, run in the order of the
+names, as run-parts(8) does, with the event in its environment.  Its result changes nothing, and it
+has a time limit.  It belongs to the administrator and may do what the sync may not, so it runs in
+a systemd unit of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store of the master, as another master candidate keeps it: one file, whole or not at all."""
+"""The copy of the master's store on another master candidate: one file, always complete."""
 
 from __future__ import annotations
 

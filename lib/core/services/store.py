@@ -1,9 +1,9 @@
-"""What is known of the services, and what happened to them: SQLite on the master.
+"""The state of the services and their events: SQLite on the master.
 
-One process at a time writes (the sync); any number read.  A snapshot and the
-events that lead to it are written in one transaction, so that no event is lost or
-told twice.  What the store holds is carried to the other master candidates as a
-`dump`, which the next master loads; `Version` tells which of two is newer.
+Only one process at a time writes (the sync); any number read.  A snapshot and the events that lead
+to it are written in one transaction, so that no event is lost or reported twice.  The content of
+the store is copied to the other master candidates as a `dump`, which the next master loads;
+`Version` tells which of two is newer.
 """
 
 from __future__ import annotations

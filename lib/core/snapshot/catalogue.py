@@ -1,8 +1,8 @@
 """The snapshots of instances, as images on a volume.
 
-A snapshot of some disks of an instance is a snapshot of each one's image, of the
-same name (`names.snapshot_path`).  It is whole once every one of them has the
-attribute that tells of it, which is written when all are copied.
+A snapshot of some disks of an instance consists of a snapshot of each one's image, with the same
+name (`names.snapshot_path`).  It is complete once every image has the attribute that describes it,
+which is written after all are copied.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from ganeti_gluster import constants
 from ganeti_gluster.core import image
 from ganeti_gluster.core.copy.interface import PARTIAL
-from ganeti_gluster.core.serve.hold import held
+from ganeti_gluster.core.serve.hold import locked
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools import decode, names
 from ganeti_gluster.tools.decode import Count, Moment, Name, NotUnderstood
@@ -226,14 +226,14 @@ def remove(volume: Volume, snapshot: Snapshot, *, node: str) -> None:
     """Remove a snapshot; cut short, the rest of it is not whole and can be removed.
 
     Raises `OpenElsewhere` where an image of it is being read, or written still; for `node` see
-    `hold.held`.
+    `hold.locked`.
     """
     every = (*snapshot.images.values(), *snapshot.leftovers)
     with contextlib.ExitStack() as stack:
         # All of them first, so that one that is refused leaves the snapshot whole.
         for info in every:
             with contextlib.suppress(FileNotFoundError):
-                stack.enter_context(held(volume, info.path, node=node))
+                stack.enter_context(locked(volume, info.path, node=node))
         for info in every:
             image.remove(volume, info.path)
 

@@ -1,12 +1,11 @@
-"""The hooks that keep Ganeti's operations away from a snapshot that is being taken.
+"""The hooks that keep Ganeti's operations away from a snapshot in progress.
 
-Ganeti runs them on the instance's node once it has the instance's lock.  They
-refuse an operation while there is a worker, and take out of QEMU what a worker
-left that systemd could not clean up after.
+Ganeti runs them on the instance's node once it has the instance's lock.  They refuse an operation
+while there is a worker, and remove from QEMU what a worker left and systemd could not clean up.
 
-What ends the guest is refused only for a worker that comes forward: one that does not, or
-that has been told to end, and what cannot be taken out of a QEMU that does not answer, never
-stand between an administrator and the end of an instance.
+An operation that stops the guest is only refused while the worker makes progress.  Otherwise, or
+if the worker has been told to end, or a QEMU that does not answer cannot be cleaned up, the
+administrator can still stop the instance.
 """
 
 from __future__ import annotations

@@ -1,20 +1,18 @@
-"""What QEMU is told to show its disks as they were at one instant; data only.
+"""The commands that make QEMU offer its disks as they were at one instant; data only.
 
-For each disk a pass-through node is put between the guest's device and the
-disk's node (`top`), beside it a filter that saves what the guest is about to
-overwrite (`filter`) in a local file (`fleece`).  One `blockdev-reopen` then puts
-all filters below their pass-through nodes: QEMU holds the requests of all disks
-back for that one command, so that all disks have the same instant, the guest is
-never stopped, and nothing is half done if this process ends.  A write that was
-acknowledged before that command is in the snapshot, one that was made after it
-is not; and a write that waited for another one is never in it alone.
+For each disk a pass-through node is put between the guest's device and the disk's node (`top`),
+and next to it a filter that saves what the guest is about to overwrite (`filter`) in a local file
+(`fleece`).  One `blockdev-reopen` then puts all filters below their pass-through nodes.  QEMU
+holds back the requests of all disks during that one command, so all disks have the same instant,
+the guest is never stopped, and nothing is half done if this process ends.  A write that was
+acknowledged before that command is in the snapshot, and one that was made after it is not; a write
+that waited for another one is never in it alone.
 
-When a saved block cannot be written to the local file, or not in time, the
-filter gives up the snapshot and lets the guest's write through
-(on-cbw-error=break-snapshot).
+If a saved block cannot be written to the local file, or not in time, the filter gives up the
+snapshot and lets the guest's write pass (on-cbw-error=break-snapshot).
 
-The names of the nodes tell what they belong to, so that what a killed process
-left in a QEMU can be undone from what that QEMU itself says.
+The names of the nodes show what they belong to, so that the remains of a killed process can be
+removed with the information from QEMU itself.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The disks of a running guest as they were at one instant, for as long as needed.
 
-What the guest overwrites meanwhile is kept in a file on this node's own disk: it
-is fast, and no trouble of the volume that a copy is written to can reach the
-guest through it.  The file has no name, so that it ends with the QEMU that has
-it open and whatever else happens.
+What the guest overwrites in the meantime is saved in a file on this node's own disk.  This is
+fast, and problems of the volume that receives the copy cannot affect the guest.  The file has no
+name, so it disappears with the QEMU that has it open, whatever happens.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Images that take the places of others, all of them or none.
+"""Replacing several images by others, all of them or none.
 
-At every moment there is a whole image at each path: the old one gets a second name first,
-by which it is put back where something fails, and removed in the end, since what a rename
-replaces would leave its pieces on a sharded volume.
+At every moment there is a complete image at each path.  The old one first gets a second name, from
+which it is restored if something fails, and which is removed in the end, because renaming over an
+image would leave its shards on a sharded volume.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ganeti_gluster import errors
 from ganeti_gluster.core import image
 from ganeti_gluster.core.serve import hold
-from ganeti_gluster.core.serve.hold import Hold, held
+from ganeti_gluster.core.serve.hold import Hold, locked
 from ganeti_gluster.tools.gfapi import Volume
 
 _REPLACED = ".replaced"
@@ -92,7 +92,7 @@ def replace_all(replacements: Sequence[Replacement], node: str) -> None:
             for each in replacements:
                 each.prepare()
                 # Nor is the new one opened before it is certain that it stays.
-                stack.enter_context(held(each.volume, each.restored, node=node))
+                stack.enter_context(locked(each.volume, each.restored, node=node))
             for each in replacements:
                 each.replace()
             # Who opened an old image in spite of its lock has the only good one.

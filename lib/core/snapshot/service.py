@@ -1,10 +1,9 @@
-"""A worker as a transient unit of systemd, and the talk with it.
+"""A worker as a transient systemd unit, and the communication with it.
 
-The unit is named for the instance, so that there is one operation on its
-snapshots at a time and anybody can see that there is one.  systemd runs `undo`
-whatever way the worker ended, so that QEMU is not left with a filter that nobody
-reads.  The worker ends when its standard input does: with the process that asked,
-be it across Ganeti's ssh.
+The unit is named after the instance, so only one operation on its snapshots runs at a time, and
+everybody can see it.  systemd runs `undo` however the worker ended, so that QEMU is not left with
+a filter that nobody reads.  The worker ends when its standard input does: with the process that
+started it, even across Ganeti's SSH.
 """
 
 from __future__ import annotations

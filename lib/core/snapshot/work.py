@@ -1,4 +1,4 @@
-"""The operations on snapshots, each whole: it is done, or nothing of it is left."""
+"""The operations on snapshots: each completes, or nothing of it remains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganeti_gluster.core import image
 from ganeti_gluster.core.at_rest import NotAtRest, at_rest
 from ganeti_gluster.core.copy import Options, Progress, Source, copy
 from ganeti_gluster.core.copy.images import ImageSource, NewImage, remove_stale
-from ganeti_gluster.core.serve.hold import Hold, held
+from ganeti_gluster.core.serve.hold import Hold, locked
 from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.snapshot import catalogue, live, service
 from ganeti_gluster.core.snapshot.catalogue import About
@@ -196,7 +196,7 @@ def _closed(volume: Volume, disk: DiskRequest, guests: Guests) -> Iterator[Hold]
     """Have an image that no node has open, whatever Ganeti thinks of it, for this process."""
     with contextlib.ExitStack() as stack:
         try:
-            lock = stack.enter_context(held(volume, disk.path, node=guests.node))
+            lock = stack.enter_context(locked(volume, disk.path, node=guests.node))
         except OpenElsewhere as err:
             raise _in_use(disk) from err
         yield lock
@@ -214,7 +214,7 @@ def _kept(volume: Volume, path: str, guests: Guests) -> Iterator[Hold]:
     """Keep an image of a snapshot from being removed while it is read."""
     with contextlib.ExitStack() as stack:
         try:
-            lock = stack.enter_context(held(volume, path, node=guests.node, shared=True))
+            lock = stack.enter_context(locked(volume, path, node=guests.node, shared=True))
         except OpenElsewhere as err:
             raise GanetiGlusterError(
                 "%s is in use and may be changed or removed" % path,

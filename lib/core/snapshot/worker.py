@@ -1,4 +1,4 @@
-"""The process that carries an operation out: one line in, lines out."""
+"""The process that does an operation: one line of input, several lines of output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nodes answer to the master's question for their facts, each for itself."""
+"""The answers of nodes to the master's request for their facts, each on its own."""
 
 from __future__ import annotations
 

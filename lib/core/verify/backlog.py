@@ -1,4 +1,4 @@
-"""Since when copies wait for a heal: GlusterFS does not keep that, so this node does."""
+"""Since when heals are pending: GlusterFS does not record this, so this node does."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Look at several things at once, for a bounded time.
+"""Run several checks at once, with a time limit.
 
-Whatever hangs (a frozen glusterd, a brick that does not answer) is left behind in
-a daemon thread: the process can end with it.  libgfapi and `subprocess` release
-the interpreter while they wait.
+A check that hangs (a frozen glusterd, a brick that does not answer) is left in a daemon thread,
+and the process can end with it.  libgfapi and `subprocess` release the interpreter while they
+wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one table of all that checks can find; doc/verify.rst has it too (`make findings-doc`)."""
+"""The table of all findings, also the source of doc/verify.rst (`make findings-doc`)."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             ERROR,
             "A brick's process runs, but glusterd does not know its port, and so no client finds"
             " the brick.  GlusterFS may start a brick twice at once when a server that was cut"
-            " off is back; nothing mends that by itself.",
+            " off is back; this does not resolve by itself.",
             "on the brick's node: kill -9 %(process)s; then gluster volume start %(volume)s force",
         ),
         Code(

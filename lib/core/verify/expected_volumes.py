@@ -1,8 +1,8 @@
-"""The volumes that a node should reach, as the master told it last.
+"""The volumes that a node should reach, as the master last told it.
 
-A node that is not the master knows nothing of Ganeti's disk parameters.  The hook
-of `gnt-cluster verify` brings them in its environment, `gnt-gluster verify` copies
-this file, which has them by node; whatever looks at a node finds them here.
+A node that is not the master does not know Ganeti's disk parameters.  The hook of `gnt-cluster
+verify` passes them in its environment, and `gnt-gluster verify` copies this file, which has them
+by node; all checks of a node find them here.
 """
 
 from __future__ import annotations

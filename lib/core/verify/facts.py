@@ -1,4 +1,4 @@
-"""What is known of a node and of a volume; nodes send theirs as JSON."""
+"""The facts about a node and about a volume; nodes send theirs as JSON."""
 
 from __future__ import annotations
 

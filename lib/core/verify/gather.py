@@ -1,4 +1,4 @@
-"""Look at this node: glusterd, bricks, open images, libgfapi, exports, TLS; in bounded time."""
+"""Check this node: glusterd, bricks, open images, libgfapi, exports, TLS; with time limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look at a volume as a whole, once for the cluster; in bounded time."""
+"""Check a volume as a whole, once for the cluster; with time limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the last verification of the whole cluster found; the master keeps it."""
+"""The findings of the last verification of the whole cluster; the master stores them."""
 
 from __future__ import annotations
 

@@ -23,19 +23,19 @@ def check_volume(
     volume: VolumeFacts,
     *,
     offline: Collection[str] = (),
-    untold: Collection[str] = (),
+    silent: Collection[str] = (),
     images: ImageFacts | None = None,
     waiting: Mapping[str, float] | None = None,
     disks: Sequence[Disk] = (),
     spares: Sequence[str] = (),
 ) -> Iterator[Finding]:
-    """All that is wrong with a volume.
+    """All problems of a volume.
 
-    `offline`: nodes that Ganeti knows as offline, whose bricks nobody expects, but
-    whose absence counts for the quorum.  `untold`: nodes that work while their
-    glusterd does not, so that nobody tells of their bricks.  `waiting`: for how many
-    seconds each brick has known of a backlog.  `disks` give split-brain images their
-    instances.  `spares`: nodes of the pool that could take a brick.
+    `offline`: nodes that are marked offline in Ganeti; their bricks are not expected, but their
+    absence counts for the quorum.  `silent`: nodes that are up without their glusterd, so that
+    their bricks are unknown.  `waiting`: for how many seconds each brick has known of pending
+    heals.  `disks` give split-brain images their instances.  `spares`: nodes of the pool that
+    could take a brick.
     """
     for problem in volume.problems:
         yield Finding.of("NOT_CHECKED", volume.name, problem)
@@ -50,7 +50,7 @@ def check_volume(
             "VOLUME_STOPPED", volume.name, "it is %s" % info.state.lower(), volume=volume.name
         )
         return
-    yield from check_bricks(volume, info, offline, untold, spares)
+    yield from check_bricks(volume, info, offline, silent, spares)
     if volume.options is not None:
         yield from check_options(info, volume.options, images)
     unread = list(check_readable(volume, info, disks))
@@ -77,7 +77,7 @@ def check_bricks(
     volume: VolumeFacts,
     info: VolumeInfo,
     offline: Collection[str],
-    untold: Collection[str],
+    silent: Collection[str],
     spares: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Bricks and self-heal daemons that do not run, and sets without quorum."""
@@ -86,7 +86,7 @@ def check_bricks(
     down = volume.status.offline(info.bricks)
     lost = {(brick.server_uuid, brick.path): brick.pid for brick in volume.status.without_port}
     for brick in down:
-        if brick.server not in offline and brick.server not in untold:
+        if brick.server not in offline and brick.server not in silent:
             pid = lost.get((brick.server_uuid, brick.path))
             if pid is not None:
                 text = "it runs as process %d, and glusterd does not know its port" % pid

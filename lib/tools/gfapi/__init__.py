@@ -1,8 +1,8 @@
 """libgfapi without its traps.
 
-`connect` gives a `Volume`, its methods give `File` objects; both are context
-managers.  Importing this package neither loads libgfapi nor starts a thread;
-the first `connect` of a process does.
+`connect` returns a `Volume`, whose methods return `File` objects; both are context managers.
+Importing this package neither loads libgfapi nor starts a thread; the first `connect` of a process
+does.
 """
 
 from ganeti_gluster.tools.gfapi.connection import CONNECT_TIMEOUT, ConnectionSpec

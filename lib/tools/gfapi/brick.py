@@ -1,4 +1,4 @@
-"""A volume's bricks one by one, past the translators that make one volume of them."""
+"""The bricks of a volume one by one, without the translators that combine them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One libgfapi connection, and the process's pool of them.
 
-A connection lives as long as its process: `glfs_fini` takes some 10 s in every
-release up to GlusterFS 11.1, so it is run only when a long-lived process asks.
-Data is safe without it once a file was synced.
+A connection lives as long as its process: `glfs_fini` takes some 10 s in every release up to
+GlusterFS 11.1, so it only runs if a long-lived process requests it.  Data is safe without it once
+a file was synced.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Wait until libgfapi's own threads have nothing left to do.
 
-A call of libgfapi returns before the client has cleared its mark (the
-attribute `trusted.afr.dirty`) on the bricks: one of its threads goes on to do
-that.  A sync or close that overtakes that thread, or a process that ends before
-it, leaves the mark, and with it an image that waits for a heal it does not
-need: seen on a quarter to a half of new images on a busy machine (GlusterFS
-11.1), on one or two in a hundred with this.
+A call of libgfapi returns before the client has cleared its mark (the attribute
+`trusted.afr.dirty`) on the bricks; one of its threads does that later.  If a sync or close
+overtakes that thread, or the process ends before it, the mark remains, and with it an image that
+waits for a heal it does not need.  This was seen on a quarter to a half of new images on a busy
+machine (GlusterFS 11.1), and on one or two in a hundred with this module.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How a process that locks its memory locks what libgfapi adds to it.
 
-Ganeti's node daemon, and again the child that it forks for each request, calls
-mlockall(2) for all present and future memory.  The kernel then fills every new
-mapping at once, although a thread uses a few KiB of its 8 MiB stack: with
-libgfapi's dozen threads that is 130 MiB and some 60 ms for each request.
+Ganeti's node daemon, and again the child that it forks for each request, calls mlockall(2) for all
+present and future memory.  The kernel then fills every new mapping at once, although a thread uses
+only a few KiB of its 8 MiB stack.  With libgfapi's dozen threads this is 130 MiB and some 60 ms
+for each request.
 """
 
 from __future__ import annotations

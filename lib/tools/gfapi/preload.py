@@ -1,8 +1,8 @@
 """libgfapi and its translators in a daemon's memory, for the children that it forks.
 
-Each child would load them anew, in some 7 ms, and use them for one request.  A daemon
-outlives upgrades of GlusterFS, though, and what it has in memory fits the translators of
-its own release only.  So a child asks whether the files are still those that were loaded.
+Otherwise each child would load them, in some 7 ms, and use them for one request.  But a daemon
+survives upgrades of GlusterFS, and what it has loaded only fits the translators of its own
+release.  So a child checks whether the files are still those that were loaded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A sharded file's pieces, past the translator that makes one file of them.
+"""The shards of a file, without the translator that combines them.
 
-That translator does not tell where a file has data (ENOTSUP).  The pieces are files
-of the volume too: the first has the file's own path, number N is `/.shard/GFID.N`,
-and one that does not exist is a hole (features/shard of GlusterFS 10 and 11).
+That translator does not report where a file has data (ENOTSUP).  The shards are files of the
+volume as well: the first one has the file's own path, number N is `/.shard/GFID.N`, and a missing
+one is a hole (features/shard of GlusterFS 10 and 11).
 """
 
 from __future__ import annotations

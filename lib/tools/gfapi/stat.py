@@ -1,4 +1,4 @@
-"""What libgfapi tells about a file or a file system, as plain values."""
+"""Information of libgfapi about a file or a file system, as plain values."""
 
 from __future__ import annotations
 

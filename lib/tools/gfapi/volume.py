@@ -123,7 +123,7 @@ class Volume:
         return self._stat("glfs_stat", path)
 
     def lstat(self, path: str) -> FileStat:
-        """The stat of `path` itself, be it a symbolic link."""
+        """The stat of `path` itself, even if it is a symbolic link."""
         return self._stat("glfs_lstat", path)
 
     def _stat(self, function: str, path: str) -> FileStat:

@@ -1,4 +1,4 @@
-"""A volume as a client sees it that one brick does not answer."""
+"""A volume as seen by a client without a connection to one of the bricks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The `gluster` command, asked for XML: build the words, run, parse.
+"""The `gluster` command with XML output: build the arguments, run, parse.
 
-`Gluster` runs; the modules beside it hold what each answer says and the pure
-function that reads it (tested on answers of GlusterFS 10.3 and 11.1).
+`Gluster` runs it; the other modules define the content of each answer and the pure function that
+parses it (tested on answers of GlusterFS 10.3 and 11.1).
 """
 
 from ganeti_gluster.tools.gluster_cli.heal import BrickHeal, HealEntries

@@ -1,7 +1,7 @@
-"""What of a volume is behind on a brick, as the other bricks know it.
+"""Pending heals of a brick, as the other bricks know them.
 
-Only bricks that run are asked, and each tells what it knows of the others: a
-backlog is the largest number, not the sum.
+Only running bricks are queried, and each reports what it knows about the others: the number of
+pending heals is the largest number, not the sum.
 """
 
 from __future__ import annotations

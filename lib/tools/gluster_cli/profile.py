@@ -39,7 +39,7 @@ def is_off(reason: str) -> bool:
 
 
 def parse(answer: ET.Element) -> list[BrickProfile]:
-    """The bricks of the answer, those that told."""
+    """The bricks in the answer that reported."""
     return [
         _brick(brick, totals)
         for brick in answer.iterfind("volProfile/brick")

@@ -124,8 +124,8 @@ def execute_here(argv: Sequence[str], timeout: float) -> CommandResult:
 class Gluster:
     """The gluster command of one node, by default this one.
 
-    `patience`: seconds to go on with a glusterd that is busy.  What may be asked
-    again without harm is all that is asked here: a busy glusterd has done nothing.
+    `patience`: how many seconds to repeat the command while glusterd is busy.  Only commands that
+    can be repeated without harm are used here: a busy glusterd has done nothing.
     """
 
     execute: Execute = execute_here

@@ -11,9 +11,9 @@ from ganeti_gluster.tools.gluster_cli.volumes import VolumeBrick
 
 @dataclass(frozen=True)
 class BrickStatus:
-    """A brick's process; sizes in bytes, None where they were not asked or not told.
+    """A brick's process; sizes in bytes, None if not requested or not reported.
 
-    `online` if it runs and clients find it: they ask glusterd for its port.
+    `online` if it is running and clients find it: they ask glusterd for its port.
     """
 
     server: str

@@ -1,4 +1,4 @@
-"""How far a remove-brick or a rebalance is."""
+"""The progress of a remove-brick or a rebalance."""
 
 from __future__ import annotations
 

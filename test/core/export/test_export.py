@@ -174,8 +174,8 @@ def test_constructing_one_does_nothing(node: Node) -> None:
             "does not answer within 5 s",
         ),
         (
-            served(server_control.LOST, "another has had the image meanwhile"),
-            "its server no longer serves it: another has had the image meanwhile",
+            served(server_control.LOST, "another node has had the image in the meantime"),
+            "its server no longer serves it: another node has had the image in the meantime",
         ),
     ],
 )

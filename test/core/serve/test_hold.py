@@ -12,7 +12,7 @@ from local_volume import LocalVolume
 
 from ganeti_gluster.core.serve import hold
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
-from ganeti_gluster.core.serve.hold import LockLost, held
+from ganeti_gluster.core.serve.hold import LockLost, locked
 from ganeti_gluster.core.serve.holder import LockHolder, OpenElsewhere, node_number, work_number
 
 IMAGE = "ganeti/x.0"
@@ -50,7 +50,7 @@ def volume(tmp_path: Path) -> Any:
 
 
 def test_who_changes_an_image_has_it_alone(volume: Any) -> None:
-    with held(volume, IMAGE, node="node1"), volume.open(IMAGE, write=True) as file:
+    with locked(volume, IMAGE, node="node1"), volume.open(IMAGE, write=True) as file:
         assert file.conflicting_lock(fcntl.F_RDLCK) == (fcntl.F_WRLCK, work_number("node1"))
     with volume.open(IMAGE, write=True) as file:
         file.lock(fcntl.F_WRLCK)
@@ -58,11 +58,11 @@ def test_who_changes_an_image_has_it_alone(volume: Any) -> None:
 
 
 def test_readers_share_an_image(volume: Any) -> None:
-    with held(volume, IMAGE, node="node1", shared=True) as one:
-        with held(volume, IMAGE, node="node2", shared=True) as other:
+    with locked(volume, IMAGE, node="node1", shared=True) as one:
+        with locked(volume, IMAGE, node="node2", shared=True) as other:
             one.check()
             other.check()
-        with pytest.raises(OpenElsewhere) as caught, held(volume, IMAGE, node="node2"):
+        with pytest.raises(OpenElsewhere) as caught, locked(volume, IMAGE, node="node2"):
             pytest.fail("it is read")
     assert caught.value.holder == LockHolder(work_number("node1"), SHARED)
 
@@ -71,7 +71,7 @@ def test_an_image_that_a_node_has_open_is_refused(volume: Any, clock: Clock) -> 
     with (
         volume.elsewhere(IMAGE, node_number("node2")),
         pytest.raises(OpenElsewhere) as caught,
-        held(volume, IMAGE, node="node1", own_seconds=60),
+        locked(volume, IMAGE, node="node1", own_seconds=60),
     ):
         pytest.fail("another has it")
     assert caught.value.holder == LockHolder(node_number("node2"), EXCLUSIVE)
@@ -86,19 +86,19 @@ def test_what_this_node_had_before_it_restarted_is_waited_for(
     before = volume.open(IMAGE, write=True)
     before.lock(fcntl.F_WRLCK, pid=number)
     clock.after, clock.at = before.close, 20.0
-    with held(volume, IMAGE, node="node1", own_seconds=60):
+    with locked(volume, IMAGE, node="node1", own_seconds=60):
         assert clock.now == 20.0
     with (
         volume.elsewhere(IMAGE, number),
         pytest.raises(OpenElsewhere),
-        held(volume, IMAGE, node="node1", own_seconds=60),
+        locked(volume, IMAGE, node="node1", own_seconds=60),
     ):
         pytest.fail("it does not let go")
     assert clock.now == pytest.approx(80.0, abs=1)
 
 
 def test_a_lock_that_was_lost_is_noticed(volume: Any) -> None:
-    with held(volume, IMAGE, node="node1", shared=True) as found:
+    with locked(volume, IMAGE, node="node1", shared=True) as found:
         volume.lose(IMAGE)
         with pytest.raises(LockLost, match="a node may have opened it since"):
             found.check()
@@ -117,7 +117,7 @@ def test_an_image_that_took_the_name_meanwhile_is_locked(
 
     monkeypatch.setattr(type(volume.open(IMAGE)), "lock", replaced_meanwhile)
     monkeypatch.setattr(hold, "time", Clock())
-    with held(volume, IMAGE, node="node1") as found:
+    with locked(volume, IMAGE, node="node1") as found:
         assert found.is_at(IMAGE)
 
 
@@ -135,7 +135,7 @@ def test_other_errors_are_the_volumes(volume: Any, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOTCONN, "away")
 
     monkeypatch.setattr(type(volume.open(IMAGE)), "lock", away)
-    with pytest.raises(OSError, match="away"), held(volume, IMAGE, node="node1"):
+    with pytest.raises(OSError, match="away"), locked(volume, IMAGE, node="node1"):
         pytest.fail("nobody can lock")
 
 

@@ -36,7 +36,8 @@ def test_a_socket_without_a_server_is_left_alone(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"), [("error=the storage is away: no quorum\n", "no quorum"), ("", "it ended")]
+    ("answer", "why"),
+    [("error=the storage is unavailable: no quorum\n", "no quorum"), ("", "it ended")],
 )
 def test_a_server_that_does_not_do_it_is_an_error(
     directory: Path, serve: Serving, answer: str, why: str

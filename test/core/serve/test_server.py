@@ -294,8 +294,8 @@ def not_asked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("now", "answer", "why"),
     [
-        ({}, "error=the storage is away: x\n", "the storage is away: x"),
-        ({"state": "waiting", "why": "x"}, "", "the storage is away: x"),
+        ({}, "error=the storage is unavailable: x\n", "the storage is unavailable: x"),
+        ({"state": "waiting", "why": "x"}, "", "the storage is unavailable: x"),
         ({}, "", "its server ended"),
     ],
 )

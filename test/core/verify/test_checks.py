@@ -140,9 +140,9 @@ CLOCK = time.strftime("%H:%M:%S", time.localtime(SINCE))
             "gv0-1: its server does not answer within 5 s",
         ),
         (
-            f.ServerView("gv0-1", "lost", SINCE, "another has had the image meanwhile"),
+            f.ServerView("gv0-1", "lost", SINCE, "another node has had the image in the meantime"),
             "IMAGE_LOST",
-            "gv0-1: another has had the image meanwhile",
+            "gv0-1: another node has had the image in the meantime",
         ),
     ],
 )
@@ -154,7 +154,7 @@ def test_the_server_of_an_open_image(view: f.ServerView, code: str | None, text:
 
 
 def test_a_server_that_has_lost_its_image_is_stopped_by_its_unit() -> None:
-    lost = f.ServerView("gv0-1", "lost", 0.0, "another has had the image meanwhile")
+    lost = f.ServerView("gv0-1", "lost", 0.0, "another node has had the image in the meantime")
     (finding,) = check_servers(node(servers=(lost,)))
     assert finding.remedy.endswith("systemctl stop ganeti-gluster-image@gv0-1.service")
 
@@ -265,7 +265,7 @@ def test_the_shape_of_a_volume(replica, arbiter, expected) -> None:
 
 
 @pytest.mark.parametrize(
-    ("down", "offline", "untold", "expected"),
+    ("down", "offline", "silent", "expected"),
     [
         (["node2"], [], [], ["BRICK_DOWN"]),
         (["node2", "node3"], [], [], ["BRICK_DOWN", "BRICK_DOWN", "VOLUME_NO_QUORUM"]),
@@ -274,9 +274,9 @@ def test_the_shape_of_a_volume(replica, arbiter, expected) -> None:
         (["node2", "node3"], [], ["node3"], ["BRICK_DOWN", "VOLUME_NO_QUORUM"]),
     ],
 )
-def test_bricks_that_do_not_run(down, offline, untold, expected) -> None:
+def test_bricks_that_do_not_run(down, offline, silent, expected) -> None:
     facts = volume(status=status(*down))
-    assert codes(check_volume(facts, offline=offline, untold=untold)) == expected
+    assert codes(check_volume(facts, offline=offline, silent=silent)) == expected
 
 
 def test_a_brick_that_runs_without_a_port_is_told_with_its_process() -> None:

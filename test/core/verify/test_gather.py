@@ -109,7 +109,7 @@ def test_all_servers_of_open_images_are_asked(
             raise control.NoAnswer("its server does not answer within 5 s")
         return {
             "a": served("serving"),
-            "b": served("lost", 7.0, "another has had the image meanwhile"),
+            "b": served("lost", 7.0, "another node has had the image in the meantime"),
             "c": None,  # it has ended
         }[key]
 
@@ -120,7 +120,7 @@ def test_all_servers_of_open_images_are_asked(
         (tmp_path / (key + ".conf")).touch()
     assert look_at_servers() == (
         f.ServerView("a", "serving", image="?/?"),
-        f.ServerView("b", "lost", 7.0, "another has had the image meanwhile", "?/?"),
+        f.ServerView("b", "lost", 7.0, "another node has had the image in the meantime", "?/?"),
         f.ServerView("d", "waiting", 0.0, "its server does not answer within 5 s", "?/?"),
     )
 
