@@ -87,7 +87,17 @@ def _check_master(line: str, *, local: bool) -> None:
 
 def Main() -> int:
     """Run the command in `sys.argv`; returns its exit status."""
-    words = sys.argv[1:]
+    try:
+        status = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # As in Ganeti's commands: who reads has had enough, and is told no more at the end.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        return int(constants.EXIT_FAILURE)
+    return status
+
+
+def _run(words: list[str]) -> int:
     if words == ["--version"]:
         cli.ToStdout(
             "%s (ganeti-gluster) %s, Ganeti %s", BINARY, __version__, constants.RELEASE_VERSION
@@ -109,6 +119,8 @@ def Main() -> int:
     except NotConfirmed as err:
         cli.ToStderr("%s", err)
         return int(constants.EXIT_CONFIRMATION)
+    except BrokenPipeError:
+        raise
     except (GanetiGlusterError, OSError) as err:
         cli.ToStderr("Failure: %s", in_words(err))
         return int(constants.EXIT_FAILURE)
