@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 import sys
@@ -88,13 +90,20 @@ def _check_master(line: str, *, local: bool) -> None:
 def Main() -> int:
     """Run the command in `sys.argv`; returns its exit status."""
     try:
-        status = _run(sys.argv[1:])
+        return _run(sys.argv[1:])
+    except BrokenPipeError:
+        return int(constants.EXIT_FAILURE)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left; where nobody reads any more it goes nowhere, without a word."""
+    try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # As in Ganeti's commands: who reads has had enough, and is told no more at the end.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        return int(constants.EXIT_FAILURE)
-    return status
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:
