@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 import sys
@@ -87,7 +89,24 @@ def _check_master(line: str, *, local: bool) -> None:
 
 def Main() -> int:
     """Run the command in `sys.argv`; returns its exit status."""
-    words = sys.argv[1:]
+    try:
+        return _run(sys.argv[1:])
+    except BrokenPipeError:
+        return int(constants.EXIT_FAILURE)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left; where nobody reads any more it goes nowhere, without a word."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(words: list[str]) -> int:
     if words == ["--version"]:
         cli.ToStdout(
             "%s (ganeti-gluster) %s, Ganeti %s", BINARY, __version__, constants.RELEASE_VERSION
@@ -109,6 +128,8 @@ def Main() -> int:
     except NotConfirmed as err:
         cli.ToStderr("%s", err)
         return int(constants.EXIT_CONFIRMATION)
+    except BrokenPipeError:
+        raise
     except (GanetiGlusterError, OSError) as err:
         cli.ToStderr("Failure: %s", in_words(err))
         return int(constants.EXIT_FAILURE)

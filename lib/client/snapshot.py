@@ -306,12 +306,6 @@ def _request(
     name: str,
     disks: tuple[request.DiskRequest, ...],
 ) -> request.SnapshotRequest:
-    if instance.running is None:
-        raise errors.OpPrereqError(
-            "Node %s, the primary node of instance %s, does not answer"
-            % (instance.node, instance.name),
-            errors.ECODE_STATE,
-        )
     return request.SnapshotRequest(
         operation=operation,
         instance=instance.name,
@@ -320,7 +314,7 @@ def _request(
         disks=disks,
         disks_volume=instance.volume,
         snapshots_volume=_place(opts, instance),
-        running=instance.running,
+        running=snapshots.is_running(instance),
     )
 
 

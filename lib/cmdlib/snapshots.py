@@ -106,4 +106,15 @@ def _settled(instance: Instance, request: SnapshotRequest) -> SnapshotRequest:
             errors.ECODE_STATE,
         )
     (row,) = cli.GetClient().QueryInstances([instance.name], ["oper_state"], False)
-    return replace(request, running=bool(row[0]))
+    return replace(request, running=is_running(replace(instance, running=row[0])))
+
+
+def is_running(instance: Instance) -> bool:
+    """Whether it runs; raises OpPrereqError where its node does not tell."""
+    if instance.running is None:
+        raise errors.OpPrereqError(
+            "Node %s, the primary node of instance %s, does not answer"
+            % (instance.node, instance.name),
+            errors.ECODE_STATE,
+        )
+    return instance.running

@@ -122,6 +122,15 @@ def test_what_is_no_command_is_told_in_a_line(check: Entry, words: str, said: st
     check(words, 1, err="Failure: unknown command %s\n" % said)
 
 
+@pytest.mark.parametrize("words", ["", "pool --help", "--version", "plugin status"])
+def test_a_reader_that_has_had_enough_is_no_failure_to_tell(check: Entry, words: str) -> None:
+    cli = check.part("client.gnt_gluster").cli
+    check.replace("cmdlib.plugin_states", fetch=lambda names: {})
+    check.replace_in(cli, ToStdout=raiser(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    check.replace_in(cli, GenerateTable=lambda **table: ["Node"])
+    check(words, 1)
+
+
 def test_the_versions(check: Entry) -> None:
     text = "gnt-gluster (ganeti-gluster) %s, Ganeti 3.1.0\n" % __version__
     assert check("--version", 0, out=text) == text
