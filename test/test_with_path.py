@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import with_path
-from ganeti_gluster.core.serve.holder import OpenElsewhere
+from ganeti_gluster.core.serve.holder import OpenElsewhere, node_number
 from ganeti_gluster.core.volume import VolumeSpec
 
+NODE = "node1"
 SPEC = VolumeSpec.from_params({"host": "node1,[::1]:24008", "volume": "gv0"})
 
 
 def argv(*, locking: bool = True) -> list[str]:
     script = ["bash", "-c", "dd of=$A --"]
     return with_path.argv(
-        SPEC, "ganeti/x.0", ["A", "B"], script, number=1177, locking=locking, patience=60
+        SPEC, "ganeti/x.0", ["A", "B"], script, node=NODE, locking=locking, patience=60
     )
 
 
@@ -30,6 +31,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     class ImageInUse:
         def __init__(self, spec: VolumeSpec, path: str, patience: int) -> None:
             calls.append((spec, path, patience))
+            self.spec = spec
 
         @contextlib.contextmanager
         def with_device(self, number: int, *, locking: bool) -> Iterator[str]:
@@ -37,11 +39,23 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             yield "/dev/nbd0"
             calls.append("closed")
 
+    @contextlib.contextmanager
+    def connect(spec: VolumeSpec) -> Iterator[str]:
+        yield "volume"
+
+    @contextlib.contextmanager
+    def kept(volume: str, in_use: ImageInUse, *, node: str) -> Iterator[None]:
+        calls.append((volume, node))
+        yield
+        calls.append("given back")
+
     def run(path: str, variables: Sequence[str], command: Sequence[str]) -> int:
         calls.append((path, list(variables), list(command)))
         return 3
 
     monkeypatch.setattr(with_path, "ImageInUse", ImageInUse)
+    monkeypatch.setattr(with_path, "connect", connect)
+    monkeypatch.setattr(with_path, "kept_from_others", kept)
     monkeypatch.setattr(with_path, "_run", run)
     return calls
 
@@ -53,8 +67,10 @@ def test_the_program_reads_what_its_command_says(used: list[Any], locking: bool)
     assert with_path.main(words[4:]) == 3
     assert used == [
         (SPEC, "ganeti/x.0", 60),
-        (1177, locking),
+        (node_number(NODE), locking),
+        *([("volume", NODE)] if locking else []),
         ("/dev/nbd0", ["A", "B"], ["bash", "-c", "dd of=$A --"]),
+        *(["given back"] if locking else []),
         "closed",
     ]
 

@@ -48,7 +48,7 @@ def _copied(module: Any) -> Callable[..., Any]:
 
 
 def _script_with_path(module: Any) -> Callable[..., Any]:
-    """Run the script through the program that gives it a path.
+    """Run the script in the program that gives it a path and keeps its image from others.
 
     Ganeti's import-export daemon runs the script after the request has ended.  Ganeti then already
     begins with the next disk, for which it assembles all of them.
@@ -65,10 +65,10 @@ def _script_with_path(module: Any) -> Callable[..., Any]:
             return parts
         disk, index = ieargs
         device = module._RecursiveFindBD(disk)
-        if device is None or device.has_path_when_open:
+        if device is None:
             return parts
         from ganeti_gluster import with_path
-        from ganeti_gluster.storage import one_writer
+        from ganeti_gluster.storage import node_names, one_writer
 
         env, prefix, suffix, size = parts
         importing = mode == constants.IEM_IMPORT
@@ -83,7 +83,7 @@ def _script_with_path(module: Any) -> Callable[..., Any]:
             path,
             variables,
             ["bash", "-c", script],
-            number=one_writer.own_number(),
+            node=node_names.own(),
             locking=one_writer.enabled(device.params),
             patience=one_writer.patience(device.params),
         )

@@ -38,8 +38,8 @@ class _Request(threading.local):
     """What holds for the request that this thread serves.
 
     `created`: the devices that were made since `removing_what_is_created` was entered;
-    `paths` ends those that were made for `kernel_paths`; `keeping`: a path that an image has
-    is left to it when it is assembled.
+    `paths` ends those that were made for `kernel_paths`; `keeping`: an image that is open is
+    left as it is when it is assembled and opened.
     """
 
     created: list[GlusterStorage] | None = None
@@ -85,10 +85,10 @@ def removing_what_is_created() -> Iterator[None]:
 
 
 def keeping_paths() -> contextlib.AbstractContextManager[None]:
-    """Take no path from an image in the block.
+    """Leave images that are open as they are in the block.
 
-    For Ganeti assembles all disks of an instance to begin the import or export of
-    each, while scripts work on the paths of others.
+    For Ganeti assembles and opens all disks of an instance to begin the import or export of
+    each, while scripts work on the paths of others, which nobody may have for himself.
     """
     return _during_request(keeping=True)
 
@@ -364,7 +364,8 @@ class GlusterStorage(base.BlockDev):
 
         if self._new and force:
             return
-        one_writer.open_image(self.params, self._path, exclusive=exclusive)
+        if not (_request.keeping and self._in_use().status() is not None):
+            one_writer.open_image(self.params, self._path, exclusive=exclusive)
         self._attached = True
         if self._kernelspace:
             with _translated("give image %s a path" % self._path):
@@ -444,21 +445,18 @@ class GlusterStorage(base.BlockDev):
         has the reason.
         """
         from ganeti_gluster.core.copy import program
+        from ganeti_gluster.storage import node_names
 
         self._assert_found()
-        return program.argv(program.IMPORT, self._spec, self._path)
+        return program.argv(program.IMPORT, self._spec, self._path, node=node_names.own())
 
     def Export(self) -> list[str]:
         """The command that writes the image to its standard output."""
         from ganeti_gluster.core.copy import program
+        from ganeti_gluster.storage import node_names
 
         self._assert_found()
-        return program.argv(program.EXPORT, self._spec, self._path)
-
-    @property
-    def has_path_when_open(self) -> bool:
-        """Whether opening the disk gives it a path of the kernel."""
-        return self._kernelspace
+        return program.argv(program.EXPORT, self._spec, self._path, node=node_names.own())
 
     @property
     def place(self) -> tuple[VolumeSpec, str]:

@@ -23,14 +23,20 @@ MIGRATION_PORT = ":8102"
 
 
 @pytest.fixture
-def boot(cluster: Cluster) -> Iterator[Boot]:
-    """A guest that writes on node1, and whose migration would take a minute."""
-    boot = cluster.boot(NAME, "node1")
-    cluster.add(NAME)
+def source() -> str:
+    """The guest's node, the master."""
+    return "node1"
+
+
+@pytest.fixture
+def boot(cluster: Cluster, source: str) -> Iterator[Boot]:
+    """A guest that writes on its node, and whose migration would take a minute."""
+    boot = cluster.boot(NAME, source)
+    cluster.add(NAME, node=source)
     bandwidth(cluster, "1")
     boot.wait(lambda events: guest.last_acknowledged(events) > 5, 60, "records")
     yield boot
-    let_go_on(cluster)
+    let_go_on(cluster, source)
     boot.close()
     bandwidth(cluster, "1000")
     cluster.remove(NAME)
@@ -72,9 +78,9 @@ class Migration(threading.Thread):
         return self.result
 
 
-def let_go_on(cluster: Cluster) -> None:
+def let_go_on(cluster: Cluster, source: str) -> None:
     """Have a migration that goes on end soon; no-op where there is none any more."""
-    cluster.monitor(NAME, "migrate_set_parameter max-bandwidth 1000M")
+    cluster.monitor(NAME, "migrate_set_parameter max-bandwidth 1000M", node=source)
 
 
 def undo(cluster: Cluster) -> None:
@@ -143,7 +149,7 @@ def test_the_target_has_its_storage_back_soon_after_the_guest_came(
     boot.follow_to(cluster.testbed.node(TARGET))
     migration = Migration(cluster)
     with without_bricks(cluster):
-        let_go_on(cluster)
+        let_go_on(cluster, "node1")
         wait_for(lambda: not has_qemu(cluster, "node1"), 60, "the guest is on the target")
     ended = migration.ended()
     assert ended.exit_code == 0, ended.describe()
@@ -156,7 +162,7 @@ def test_the_target_has_no_storage_when_the_guest_comes(cluster: Cluster, boot: 
     boot.follow_to(cluster.testbed.node(TARGET))
     migration = Migration(cluster)
     with without_bricks(cluster):
-        let_go_on(cluster)
+        let_go_on(cluster, "node1")
         ended = migration.ended()
         assert ended.exit_code != 0
         assert "could not be opened in exclusive mode: the storage is unavailable" in ended.stderr
@@ -196,16 +202,47 @@ def kill_job(cluster: Cluster) -> None:
     cluster.run("gnt-job", "cancel", "--kill", "--yes-do-it", job)
 
 
-def test_a_migration_that_goes_on_without_its_job_is_finished(
-    cluster: Cluster, boot: Boot
-) -> None:
+def migrate_without_job(cluster: Cluster, boot: Boot, source: str) -> None:
+    """Have the guest go to the target, of which nobody tells Ganeti."""
     boot.follow_to(cluster.testbed.node(TARGET))
     migration = Migration(cluster)
     kill_job(cluster)
     assert migration.ended().exit_code != 0
-    let_go_on(cluster)
-    wait_for(lambda: "postmigrate" in cluster.monitor(NAME, "info status"), 60, "all is sent")
+    let_go_on(cluster, source)
+    wait_for(
+        lambda: "postmigrate" in cluster.monitor(NAME, "info status", node=source),
+        60,
+        "all is sent",
+    )
     goes_on(boot)
+
+
+@pytest.mark.parametrize("source", ["node2"])
+def test_a_source_that_lost_its_power_takes_no_image_from_the_target(
+    cluster: Cluster, boot: Boot, source: str
+) -> None:
+    migrate_without_job(cluster, boot, source)
+    cluster.testbed.kill(source)
+    cluster.testbed.boot(source)
+    # The bricks still have its own lock, beside the target's.
+    cluster.run("ganeti-watcher", "--ignore-pause", max_seconds=200)
+    start = cluster.run("gnt-instance", "start", NAME, fail=True, max_seconds=200)
+    assert "is open on node %s" % TARGET in start.stdout + start.stderr
+    assert [node for node in cluster.nodes if has_qemu(cluster, node)] == [TARGET]
+    assert disk(cluster).startswith("node %s" % TARGET)
+    goes_on(boot)
+    cluster.testbed.wait_volume()
+    undo(cluster)
+    assert disk(cluster) == "node %s (exclusive)" % TARGET
+    assert [node for node in cluster.nodes if has_qemu(cluster, node)] == [TARGET]
+    goes_on(boot)
+    guest.check_unbroken(boot.events())
+
+
+def test_a_migration_that_goes_on_without_its_job_is_finished(
+    cluster: Cluster, boot: Boot, source: str
+) -> None:
+    migrate_without_job(cluster, boot, source)
     undo(cluster)
     assert [node for node in cluster.nodes if has_qemu(cluster, node)] == [TARGET]
     assert disk(cluster) == "node %s (exclusive)" % TARGET
@@ -248,7 +285,7 @@ def test_a_brick_dies_and_the_network_fails_for_a_while(cluster: Cluster, boot: 
     finally:
         cluster.testbed.heal(TARGET)
         cluster.testbed.wait_volume()
-    let_go_on(cluster)
+    let_go_on(cluster, "node1")
     ended = migration.ended()
     goes_on(boot)
     running = [node for node in cluster.nodes if has_qemu(cluster, node)]

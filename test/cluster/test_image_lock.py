@@ -46,8 +46,9 @@ def python(cluster: Cluster, program: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def tell(cluster: Cluster, path: str) -> str:
-    return python(cluster, TELL, path, str(SIZE // MIB))
+def tell(cluster: Cluster, path: str, *, volume: str = "gv0") -> str:
+    program = TELL.replace('"gv0"', '"%s"' % volume)
+    return python(cluster, program, path, str(SIZE // MIB))
 
 
 @pytest.fixture

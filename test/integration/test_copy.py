@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -15,6 +16,8 @@ from ganeti_gluster.core import image
 from ganeti_gluster.core.copy import Options, copy, program
 from ganeti_gluster.core.copy.files import ExistingFile, FileSource, NewFile
 from ganeti_gluster.core.copy.images import ExistingImage, ImageSource, NewImage
+from ganeti_gluster.core.serve import hold
+from ganeti_gluster.core.serve.holder import OpenElsewhere, work_number
 from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
 
@@ -276,6 +279,55 @@ def test_an_image_that_is_written_over_holds_the_source_alone(sharded, single):
             assert read(volume, "target") == content
 
 
+NODE = "node7"
+
+
+def held(volume, path, *, shared):
+    """Whether this process may have an image's lock."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold.locked(volume, path, node="node8", shared=shared))
+        except OpenElsewhere as err:
+            assert err.holder.number == work_number(NODE)
+            return False
+    return True
+
+
+def test_the_program_has_the_images_lock_until_it_ends(volume, directory, spec, wait):
+    path = directory + "/image"
+    fill(volume, path)
+    for what, shares in ((program.EXPORT, True), (program.IMPORT, False)):
+        # Its other end is a pipe that nobody empties, or fills.
+        process = subprocess.Popen(
+            program.argv(what, spec, path, node=NODE),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            wait("it has the lock", lambda: not held(volume, path, shared=False))
+            assert held(volume, path, shared=True) == shares
+        finally:
+            process.kill()
+            process.communicate(timeout=60)
+        wait("the lock went with it", lambda: held(volume, path, shared=False))
+
+
+def test_the_program_leaves_alone_what_another_node_has(volume, directory, spec):
+    path = directory + "/image"
+    content = fill(volume, path)
+    with hold.locked(volume, path, node="node8"):
+        for what in (program.EXPORT, program.IMPORT):
+            done = subprocess.run(
+                program.argv(what, spec, path, node=NODE),
+                input=b"x" * SIZE,
+                capture_output=True,
+                timeout=60,
+            )
+            assert (done.returncode, done.stdout) == (1, b"")
+            assert b"Failure: image %s is open on another node" % path.encode() in done.stderr
+    assert read(volume, path) == content
+
+
 def test_the_program_streams_an_image_into_another(sharded, spec):
     with connect(sharded.spec) as volume:
         content = fill(volume, "source")
@@ -283,10 +335,10 @@ def test_the_program_streams_an_image_into_another(sharded, spec):
         with volume.open("target", write=True) as file:
             file.pwrite(b"x" * MIB, SIZE - 1)
         reader = subprocess.Popen(
-            program.argv(program.EXPORT, sharded.spec, "source"), stdout=subprocess.PIPE
+            program.argv(program.EXPORT, sharded.spec, "source", node=NODE), stdout=subprocess.PIPE
         )
         done = subprocess.run(
-            program.argv(program.IMPORT, sharded.spec, "target"),
+            program.argv(program.IMPORT, sharded.spec, "target", node=NODE),
             stdin=reader.stdout,
             capture_output=True,
             text=True,
@@ -298,7 +350,7 @@ def test_the_program_streams_an_image_into_another(sharded, spec):
         # More than there is room for is an error, as is nothing.
         for data in (b"x" * (SIZE + 2 * MIB), b""):
             done = subprocess.run(
-                program.argv(program.IMPORT, sharded.spec, "target"),
+                program.argv(program.IMPORT, sharded.spec, "target", node=NODE),
                 input=data,
                 capture_output=True,
                 timeout=60,

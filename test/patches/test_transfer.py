@@ -33,7 +33,9 @@ def module(monkeypatch):
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.convert", convert)
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.gluster", gluster)
     one_writer = ModuleType("one_writer")
-    one_writer.own_number = lambda: 1177
+    node_names = ModuleType("node_names")
+    node_names.own = lambda: "node7"
+    monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.node_names", node_names)
     one_writer.enabled = lambda params: params["locking"] == "on"
     one_writer.patience = lambda params: int(params["patience"])
     monkeypatch.setitem(sys.modules, "ganeti_gluster.storage.one_writer", one_writer)
@@ -61,10 +63,9 @@ def module(monkeypatch):
     return made
 
 
-def disk(template="gluster", *, has_path=False, locking="on"):
+def disk(template="gluster", *, locking="on"):
     device = SimpleNamespace(
         place=(SPEC, "ganeti/u.0"),
-        has_path_when_open=has_path,
         params={"locking": locking, "patience": "60"},
     )
     return SimpleNamespace(dev_type=template, device=device, uuid="u")
@@ -96,7 +97,7 @@ def test_a_script_has_a_path_as_long_as_it_runs(module):
     words = shlex.split(prefix.removesuffix(" |"))
     assert words[:4] == ["/usr/bin/python3", "-P", "-m", "ganeti_gluster.with_path"]
     assert words[6:8] == ["--host", "node1:24007,[::1]:24008"]
-    assert words[words.index("--number") + 1] == "1177"
+    assert words[words.index("--node") + 1] == "node7"
     assert words[words.index("--patience") + 1] == "60"
     assert "--no-lock" not in words
     assert words[-4:] == ["--", "bash", "-c", "( cd /os && ./script; )"]
@@ -111,9 +112,8 @@ def test_the_program_locks_the_image_unless_that_is_not_wanted(module):
     assert "--no-lock" in shlex.split(found[1].removesuffix(" |"))
 
 
-def test_a_disk_with_a_path_and_other_templates_keep_their_command(module):
-    for other in (disk(has_path=True), disk("plain")):
-        found = module._GetImportExportIoCommand(None, "export", "script", (other, 0))
-        assert found[1] == "( cd /os && ./script; ) |"
+def test_other_templates_keep_their_command(module):
+    found = module._GetImportExportIoCommand(None, "export", "script", (disk("plain"), 0))
+    assert found[1] == "( cd /os && ./script; ) |"
     found = module._GetImportExportIoCommand(None, "export", "raw", (disk(),))
     assert "with_path" not in found[1]

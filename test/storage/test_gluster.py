@@ -25,7 +25,7 @@ class Node:
     def __init__(self) -> None:
         self.size: int | None = None
         self.device: str | None = None
-        self.used = False
+        self.used = self.served = False
         self.calls: list[Any] = []
         self.failing: dict[str, Exception] = {}
 
@@ -45,6 +45,9 @@ class InUse:
         self.export = SimpleNamespace(
             device=lambda: node.device, stop=lambda: node.do("hide"), grow=lambda size: True
         )
+
+    def status(self) -> object | None:
+        return object() if self._node.served else None
 
     def size(self) -> int | None:
         return self._node.size
@@ -154,6 +157,16 @@ def test_an_image_that_was_only_made_is_opened_when_it_is_used(
     assert node.calls == []
     made.Open()
     assert node.calls == [("open", IMAGE, True)]
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_what_scripts_work_on_stays_as_it_is(
+    gluster: ModuleType, node: Node, served: bool
+) -> None:
+    node.served = served
+    with gluster.keeping_paths():
+        disk(gluster, access="kernelspace").Open()
+    assert node.calls == [*([] if served else [("open", IMAGE, True)]), "show"]
 
 
 @pytest.mark.parametrize("method", ["Close", "Shutdown"])

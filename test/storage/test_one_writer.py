@@ -200,6 +200,16 @@ def test_work_of_this_node_that_ended_with_it_is_waited_for(
     assert len(servers.opened) == 2
 
 
+def test_work_of_this_node_on_an_image_that_it_has_open_is_not_waited_for(
+    one_writer: Any, servers: Servers, on_volume: OnVolume, refused: type[Exception], clock: Clock
+) -> None:
+    servers.state = "serving"
+    servers.outcomes = [OpenElsewhere(IMAGE, LockHolder(work_number("node1"), SHARED))]
+    with pytest.raises(refused, match="node node1 for a snapshot, copy or removal"):
+        one_writer.open_image(PARAMS, IMAGE, exclusive=True)
+    assert (len(servers.opened), clock.now) == (1, 100.0)
+
+
 def test_a_lock_of_this_node_that_stays_is_an_error(
     one_writer: Any, servers: Servers, on_volume: OnVolume, refused: type[Exception]
 ) -> None:

@@ -222,8 +222,8 @@ class ExistingImage:
 
     What the source has no data for is made to read as zeroes, by writing them
     where something else is: holes and preallocated blocks stay so.  A stream may
-    be shorter than the image, whose rest is zeroed then.  No lock is taken:
-    whoever may write it is the caller's business.
+    be shorter than the image, whose rest is zeroed then.  The image's lock is the
+    caller's business.
     """
 
     zeroed = ordered = False

@@ -1,7 +1,9 @@
 """A program that streams an image: `python3 -m ganeti_gluster.core.copy.program`.
 
-    … export --volume gv0 --host node1,node2 PATH    > anywhere
-    … import --volume gv0 --host node1,node2 PATH    < anywhere
+    … export --volume gv0 --host node1,node2 --node node1 PATH    > anywhere
+    … import --volume gv0 --host node1,node2 --node node1 PATH    < anywhere
+
+It has the image's lock, for work on the node that is named, which is this one.
 
 Ganeti's `BlockDev.Export` and `Import` return this command.  It writes the image to its standard
 output, or writes its standard input over an existing image.  It prints its progress on standard
@@ -18,6 +20,7 @@ import sys
 from collections.abc import Sequence
 
 from ganeti_gluster.core import whole  # noqa: F401  # for its modules
+from ganeti_gluster.core.at_rest import alone, at_rest
 from ganeti_gluster.core.copy import Options, Progress, copy
 from ganeti_gluster.core.copy.images import ExistingImage, ImageSource
 from ganeti_gluster.core.copy.progress import EachLine
@@ -34,10 +37,10 @@ EXPORT = "export"
 IMPORT = "import"
 
 
-def argv(what: str, spec: VolumeSpec, path: str) -> list[str]:
-    """The command that exports or imports an image."""
+def argv(what: str, spec: VolumeSpec, path: str, *, node: str) -> list[str]:
+    """The command that exports or imports an image on `node`."""
     # -P: nothing is imported from the directory in which a shell starts it.
-    return [PYTHON, "-P", "-m", MODULE, what, *spec_arguments(spec), path]
+    return [PYTHON, "-P", "-m", MODULE, what, *spec_arguments(spec), "--node", node, path]
 
 
 def spec_arguments(spec: VolumeSpec) -> list[str]:
@@ -61,18 +64,19 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog=MODULE)
     parser.add_argument("what", choices=(EXPORT, IMPORT))
     add_spec_arguments(parser)
+    parser.add_argument("--node", required=True)
     parser.add_argument("path")
     options = parser.parse_args(arguments)
     try:
         with raised():
-            _run(options.what, spec_of(options), options.path)
+            _run(options.what, spec_of(options), options.path, options.node)
     except (GanetiGlusterError, OSError) as err:
         _say("Failure: %s" % in_words(err))
         return 1
     return 0
 
 
-def _run(what: str, spec: VolumeSpec, path: str) -> None:
+def _run(what: str, spec: VolumeSpec, path: str, node: str) -> None:
     log, parent = EachLine(_say), os.getppid()
 
     def progress(now: Progress) -> None:
@@ -80,8 +84,9 @@ def _run(what: str, spec: VolumeSpec, path: str) -> None:
         if os.getppid() != parent:
             raise CopyFailed("the process that started this copy has ended")
 
-    options = Options(progress=progress)
-    with connect(spec) as volume:
+    lock = at_rest if what == EXPORT else alone
+    with connect(spec) as volume, lock(volume, spec, path, node=node) as kept:
+        options = Options(progress=progress, confirm=kept.check)
         if what == EXPORT:
             with ImageSource(volume, path) as source:
                 result = copy(source, StreamTarget(sys.stdout.fileno(), "the pipe"), options)

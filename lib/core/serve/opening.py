@@ -51,8 +51,8 @@ def open_image(
     try:
         try_it()
     except OpenElsewhere as err:
-        if err.holder is None or err.holder.number not in own:
-            raise
+        if err.holder is None or err.holder.number not in own or _is_served(server):
+            raise  # what this node works on a served image began after the server
         _await_former(server, own)
         try_it()
     except LastUser as err:
@@ -68,14 +68,18 @@ def _was_open_here(server: ImageServer, number: int) -> bool:
     Where the volume does not tell, opening the image does.
     """
     try:
-        status = server.status()
-        if status is not None and status.state != control.LOST:
+        if _is_served(server):
             return False
         with connect(server.spec) as volume:
             word, left_by = word_of(volume, server.path)
     except (GanetiGlusterError, OSError):
         return False
     return bool(word) and left_by == number
+
+
+def _is_served(server: ImageServer) -> bool:
+    found = server.status()
+    return found is not None and found.state != control.LOST
 
 
 def _await_former(server: ImageServer, own: tuple[int, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ganeti_gluster.tools.gfapi.connection import pooled
+from ganeti_gluster.tools.gfapi.connection import BRICKS_TIMEOUT, CONNECT_TIMEOUT, pooled
 from ganeti_gluster.tools.gfapi.volume import Volume
 
 _CLIENT = re.compile(
@@ -19,7 +19,9 @@ _NOWHERE = "/nowhere"
 def without(volume: Volume, brick: str) -> Volume:
     """The volume without a brick, HOST:PATH, by a connection of its own."""
     graph = hide(volume.volfile(), brick)
-    return Volume(pooled(volume.target._replace(graph=graph + "\n")))
+    target = volume.target._replace(graph=graph + "\n")
+    # The host of a brick that is given up is silent, as others may be.
+    return Volume(pooled(target, timeout=CONNECT_TIMEOUT + BRICKS_TIMEOUT))
 
 
 def hide(volfile: str, brick: str) -> str:
