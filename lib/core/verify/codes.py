@@ -271,11 +271,13 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             WARNING,
             "Copies wait for a heal.  An ERROR if they have waited for more than a day.  With"
             " GlusterFS 11 a self-heal daemon may have lost the brick of its own node for good,"
-            " as after a network outage: the order to heal fails then.",
+            " as after a network outage: the order to heal fails then.  And a guest that writes"
+            " all the while may keep a lock that the heal wants.",
             "make sure that all bricks and self-heal daemons run; gluster volume heal"
             " %(volume)s info shows what is left. Where gluster volume heal %(volume)s fails: on"
             " all nodes pkill -9 -f -- '--process-name glustershd'; then gluster volume start"
-            " %(volume)s force",
+            " %(volume)s force. Where it succeeds, and the same files stay: gluster volume set"
+            " %(volume)s cluster.post-op-delay-secs 0, heal, and reset that option",
         ),
         Code(
             "SPLIT_BRAIN",

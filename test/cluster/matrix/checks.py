@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 import uuid
 
 from demolib import guest
@@ -18,8 +17,6 @@ from .world import GUEST, MASTER, PATIENCE, World
 #: Where record 0 would be on the guest's disk (qa/os/guest).
 BASE = 133120 * 512
 RECORD = 4096
-#: Seconds between two orders to heal.
-HEAL_SECONDS = 30
 
 _HOLDERS = """
 import json, os, sys
@@ -76,6 +73,7 @@ def records_of(world: World, image: str, last: int) -> None:
     found: dict[str, list[int]] = {}
 
     def whole() -> bool:
+        world.help_heal()
         for node in world.brick_nodes:
             data = world.pieces(node, image).read(RECORD * (last + 1), BASE)
             found[node] = missing(data, last)
@@ -92,25 +90,13 @@ def records_of(world: World, image: str, last: int) -> None:
 
 
 def copies(world: World) -> None:
-    """No brick waits for a heal.
-
-    GlusterFS is told to heal: what was busy when a brick came back it tries again by itself
-    after ten minutes (cluster.heal-timeout).  Where it fails to, the advice of
-    `gnt-gluster verify` (HEAL_BACKLOG) is followed.
-    """
-    argv = ["gluster", "volume", "heal", "gv0"]
+    """No brick waits for a heal."""
+    argv = ["gluster", "volume", "heal", "gv0", "statistics", "heal-count"]
     counts: list[str] = []
-    told = 0.0
 
     def healed() -> bool:
-        nonlocal told
-        if time.monotonic() > told + HEAL_SECONDS:
-            done = world.testbed.exec(MASTER, argv, timeout=60)
-            if done.exit_code != 0 and told:
-                _restart_healers(world)
-            told = time.monotonic()
-        count = [*argv, "statistics", "heal-count"]
-        done = world.testbed.exec(MASTER, count, timeout=60)
+        world.help_heal()
+        done = world.testbed.exec(MASTER, argv, timeout=60)
         lines = [line for line in done.stdout.splitlines() if line.startswith("Number of e")]
         counts[:] = [line.split()[-1] for line in lines]
         return counts == ["0"] * len(world.brick_nodes)
@@ -119,14 +105,7 @@ def copies(world: World) -> None:
         wait_for(healed, PATIENCE, "all is healed")
     except AssertionError as err:
         raise AssertionError("%s: entries by brick: %s" % (err, counts)) from err
-
-
-def _restart_healers(world: World) -> None:
-    world.notes.append("HEAL_BACKLOG")
-    for node in world.alive:
-        argv = ["pkill", "-9", "-f", "--", "--process-name glustershd"]
-        world.testbed.exec(node, argv, timeout=30)
-    world.tries("gluster", "--mode=script", "volume", "start", "gv0", "force")
+    world.end_help()
 
 
 def one_writer(world: World, images: set[str]) -> None:
@@ -155,6 +134,7 @@ def nothing_left(world: World, images: set[str], seconds: float = 120) -> None:
     left: list[str] = []
 
     def none() -> bool:
+        world.help_heal()
         left[:] = leftovers(world, images)
         return not left
 

@@ -35,7 +35,7 @@ to be true, whether the command succeeded or failed:
 - nothing is left: no image, piece or holder's word, no unit, process or export, no job, no
   lock of Ganeti's.
 
-GlusterFS 11.1 leaves two things that an administrator has to end, by the advice of
+GlusterFS 11.1 leaves three things that an administrator has to end, by the advice of
 ``gnt-gluster verify``; the cells do so, and go on:
 
 - glusterd may start a brick twice when its node was cut off, and know the port of neither
@@ -43,7 +43,9 @@ GlusterFS 11.1 leaves two things that an administrator has to end, by the advice
 - a self-heal daemon whose node was cut off tries an old port of its node's brick for ever,
   and then no order to heal that is given succeeds (``HEAL_BACKLOG``).  For release 11 resets
   the port that glusterd has named only once a connection has succeeded
-  (``rpc_clnt_notify``), where release 10 reset it with each that ended.
+  (``rpc_clnt_notify``), where release 10 reset it with each that ended;
+- a guest that writes all the while keeps the lock of its image's attributes, which a heal
+  wants at once or not at all (``HEAL_BACKLOG``; ``cluster.post-op-delay-secs`` below).
 
 The faults
 ==========
