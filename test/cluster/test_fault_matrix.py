@@ -24,7 +24,7 @@ from .matrix import checks, report
 from .matrix.faults import FAULTS, STRUCK, Fault, Missed
 from .matrix.operation import Operation
 from .matrix.operations import OPERATIONS
-from .matrix.world import GUEST, OTHER, Command, World
+from .matrix.world import GUEST, LIMIT, OTHER, Command, World
 
 #: Cheap ones that tell much, which are run with all other tests.
 SAMPLE = [
@@ -209,10 +209,12 @@ def struck_by(world: World, fault: Fault, operation: Operation, spread: float) -
     finally:
         fault.undo(world, operation)
         world.say("the fault is undone")
-    if command.is_alive():
+    if command.is_alive() or world.jobs():
         operation.let_go_on(world)
     done = command.ended()
     world.say(done.describe())
+    # A command may lose the master, while its job goes on.
+    world.until(lambda: not world.jobs(), "its job has ended", LIMIT)
     return "succeeded" if done.exit_code == 0 else "failed"
 
 
