@@ -22,7 +22,7 @@ from ganeti import errors, netutils, ssconf
 
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster, services
-from ganeti_gluster.core.services import answers, config, election, publish, replica
+from ganeti_gluster.core.services import answers, config, election, patience, publish, replica
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services import store as services_store
 from ganeti_gluster.core.services.answers import NodeAnswer
@@ -54,7 +54,10 @@ def sync() -> bool:
             os.unlink(constants.SERVICES_SYNC_WANTED)
         nodes = cluster.nodes()
         myself = netutils.Hostname.GetSysName()
-        snapshot = services.fetch(configuration.types, nodes)
+        known = patience.load()
+        snapshot = services.fetch(configuration.types, nodes, known=known, longer=store.missed())
+        known.keep([node.name for node in nodes])
+        patience.save(known)
         rival = _rival(store, snapshot, nodes, myself, history=configuration.history)
         if rival:
             with contextlib.suppress(FileNotFoundError):

@@ -2,5 +2,6 @@
 
 `model` has the entities and the algebra of statuses, `config` the master list of
 services, `systemd` and `units` a node's own view, `control` starts and stops there,
-`inquiry` puts together what all nodes tell, `events` what changed, `store` keeps it.
+`inquiry` puts together what all nodes tell, with `patience` and `misses` for those that are
+late or silent; `events` tells what changed, `store` keeps it.
 """
