@@ -6,14 +6,14 @@ To be used on the master, as root.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 
 from ganeti import errors
 
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster
-from ganeti_gluster.core.services import answers, config, control, patience
+from ganeti_gluster.core.services import answers, config, control, patience, prepared
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.inquiry import OFFLINE, Inquiry
@@ -48,13 +48,15 @@ def fetch(
     within: float = TRANSITION_SECONDS,
     known: Patience | None = None,
     longer: Collection[str] = (),
+    ready: Collection[str] = (),
 ) -> ClusterServices:
     """The services of `types` on the cluster's nodes, or on some, as the nodes tell now.
 
     All nodes are asked at once, so however many are silent, it takes `seconds` (whole
     ones), or longer where answers took long before (`known`, which learns what they take
     now): a node that does not tell until then is UNKNOWN, with the reason.  Those named in
-    `longer` have the longest time there is.  Services in transition are read again until
+    `longer` have the longest time there is, those in `ready` are asked for what their agents
+    have ready, which may be a moment old.  Services in transition are read again until
     `within` is over.  libcurl adds a second at the most.
     """
     inquiry = Inquiry(types, cluster.nodes() if nodes is None else nodes)
@@ -65,16 +67,29 @@ def fetch(
             name: MOST_SECONDS if name in longer else known.limit(name, seconds)
             for name in inquiry.to_ask
         }
-        found = cluster.ask(on_node.STATUS_COMMAND, inquiry.to_ask, seconds=limits, known=known)
-        for name, answer in found.items():
-            if not answer.reason:
-                known.answered(name, answer.seconds)
-        inquiry.take(found)
+        for command, asked in _commands_of(inquiry.to_ask, ready).items():
+            found = cluster.ask(command, asked, seconds=limits, known=known)
+            for name, answer in found.items():
+                if not answer.reason:
+                    known.answered(name, answer.seconds)
+            inquiry.take(found)
+        ready = ()
         rest = end - time.monotonic() - _PAUSE
         if not inquiry.to_ask or rest < 1:
             return inquiry.snapshot()
         time.sleep(_PAUSE)
         seconds = min(seconds, rest)
+
+
+def _commands_of(
+    addresses: Mapping[str, str], ready: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """By restricted command, the addresses of the nodes that are asked by it."""
+    found: dict[str, dict[str, str]] = {prepared.COMMAND: {}, on_node.STATUS_COMMAND: {}}
+    for name, address in addresses.items():
+        command = prepared.COMMAND if name in ready else on_node.STATUS_COMMAND
+        found[command][name] = address
+    return found
 
 
 # Starting and stopping

@@ -1,6 +1,7 @@
 """The periodic sync of the services: look, store what changed, and tell it.
 
-Runs on every node by a timer and does nothing but on the master.  The order keeps
+Each node's agent has it done every minute if the node is the master, and whoever wants events
+at once starts its unit.  The order keeps
 events from being lost or told twice: first they are stored together with what was
 seen, then the other master candidates get the store, then they are told, and last
 the others learn that they were.  Whoever is master next goes on from there.
@@ -42,8 +43,12 @@ def is_master() -> bool:
         return False  # no cluster here
 
 
-def sync() -> bool:
-    """One sync; whether there was one.  Raises GanetiGlusterError, Ganeti's errors, OSError."""
+def sync(*, prepared: bool = False) -> bool:
+    """One sync; whether there was one.  Raises GanetiGlusterError, Ganeti's errors, OSError.
+
+    With `prepared` what the nodes' agents have ready will do, but of a node that did not tell
+    the last time: it may have none.
+    """
     if not is_master():
         return False
     configuration = config.load()
@@ -55,7 +60,15 @@ def sync() -> bool:
         nodes = cluster.nodes()
         myself = netutils.Hostname.GetSysName()
         known = patience.load()
-        snapshot = services.fetch(configuration.types, nodes, known=known, longer=store.missed())
+        missed = store.missed()
+        silent = {*missed, *store.silent()}
+        snapshot = services.fetch(
+            configuration.types,
+            nodes,
+            known=known,
+            longer=missed,
+            ready=[node.name for node in nodes if node.name not in silent] if prepared else (),
+        )
         known.keep([node.name for node in nodes])
         patience.save(known)
         rival = _rival(store, snapshot, nodes, myself, history=configuration.history)
@@ -223,13 +236,13 @@ def answer_replicate() -> dict[str, object]:
     return {"format": on_node.FORMAT, "version": list(version)}
 
 
-def main() -> int:
-    """What the timer runs; the reason of a failure goes to the journal, through stderr."""
+def main(*, prepared: bool = False) -> int:
+    """A sync for a unit; the reason of a failure goes to the journal, through stderr."""
     # Ganeti's RPC logs each failure, which is an event here.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         # Again for whoever wanted one when it had begun.
-        if sync() and os.path.exists(constants.SERVICES_SYNC_WANTED):
+        if sync(prepared=prepared) and os.path.exists(constants.SERVICES_SYNC_WANTED):
             sync()
     except (GanetiGlusterError, errors.GenericError, OSError) as err:
         print("the services were not checked: %s" % in_words(err), file=sys.stderr)

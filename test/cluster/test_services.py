@@ -13,7 +13,7 @@ import pytest
 
 from testbedlib import swift, wait_for
 
-from .conftest import Cluster
+from .conftest import AGENT, Cluster
 from .packages import removed
 from .terminal import INTERRUPT, terminal
 
@@ -482,7 +482,7 @@ def test_a_master_without_power_in_the_middle_of_a_sync_loses_no_event(
         assert set(uids) <= set(services.told("node2"))
     finally:
         testbed.boot("node1")
-        cluster.run("systemctl", "stop", SYNC + ".timer")
+        cluster.run("systemctl", "stop", *AGENT)
         cluster.run("rm", HOOK)
     # Ganeti itself keeps a master from starting if the others know another one.
     wait_for(lambda: services.status()["nodes"]["node1"]["message"] == "", 60, "node1 tells")

@@ -97,6 +97,11 @@ class Store:
         kept = json.loads(self._meta("last") or "[]")
         return tuple(decode.build(ServerService, found) for found in kept)
 
+    def silent(self) -> list[str]:
+        """The nodes that are known not to tell."""
+        kept = self.kept()
+        return [] if kept is None else [str(node) for node in kept["failures"]]
+
     def missed(self) -> list[str]:
         """The nodes that did not tell at the last sync, after they had told at the one before."""
         return [str(node) for node in json.loads(self._meta("missed") or "[]")]
@@ -309,7 +314,7 @@ def connect(path: str | None = None, *, readonly: bool = True) -> Iterator[Store
     elif not os.path.exists(path):
         raise StoreError(
             "nothing is known about the services yet: %s does not exist" % path,
-            hint="the sync runs on the master: systemctl status gluster-services-sync.timer",
+            hint="the sync runs on the master: systemctl status ganeti-gluster-agent",
         )
     with _errors():
         # Autocommit: transactions are begun where they are needed.
