@@ -159,9 +159,10 @@ install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	install -D -m 755 src/image-server '$(DESTDIR)/usr/lib/ganeti-gluster/image-server'
 	install -D -m 644 debian/ganeti-gluster.ganeti-gluster-image@.service \
 	  '$(DESTDIR)/usr/lib/systemd/system/ganeti-gluster-image@.service'
-	for unit in gluster-services-sync ganeti-gluster-monitor; do for kind in service timer; do \
-	  install -D -m 644 debian/ganeti-gluster.$$unit.$$kind \
-	  '$(DESTDIR)/usr/lib/systemd/system/'$$unit.$$kind; done; done
+	install -D -m 755 lib/agent '$(DESTDIR)/usr/lib/ganeti-gluster/agent'
+	for unit in gluster-services-sync.service ganeti-gluster-monitor.service \
+	  ganeti-gluster-agent.service ganeti-gluster-agent.path; do \
+	  install -D -m 644 debian/ganeti-gluster.$$unit '$(DESTDIR)/usr/lib/systemd/system/'$$unit; done
 
 .PHONY: clean
 clean: ## remove build/, caches, our testbed, and root trees nobody uses

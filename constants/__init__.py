@@ -53,16 +53,21 @@ NODED_STATE_FILE = RUN_DIR + "/noded.json"
 NODED_PID_FILE = "/run/ganeti/ganeti-noded.pid"
 EXPORT_DIR = RUN_DIR + "/exports"
 
-# Which node is the master, as Ganeti tells each node (ssconf).
-GANETI_MASTER_NODE = "/var/lib/ganeti/ssconf_master_node"
+# What Ganeti tells each node of the cluster (ssconf), which node is the master among it.
+GANETI_SSCONF_DIR = "/var/lib/ganeti"
+GANETI_MASTER_NODE = GANETI_SSCONF_DIR + "/ssconf_master_node"
 
 # The master list of services, and what is to be known of them (lib/services).
 SERVICES_CONF = "/etc/ganeti/gluster-services.conf"
 SERVICES_DIR = "/var/lib/ganeti-gluster/services"
 SERVICES_STORE = SERVICES_DIR + "/store.db"
 SERVICES_REPLICA = SERVICES_DIR + "/replica.json"
+SERVICES_ANSWERS = SERVICES_DIR + "/answers.json"
 EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
 SERVICES_LOCK = RUN_DIR + "/services.lock"
+# What the node's agent has ready for the master, and that it runs once.
+SERVICES_PREPARED = RUN_DIR + "/services-prepared"
+AGENT_LOCK = RUN_DIR + "/agent.lock"
 SERVICES_MASTER = RUN_DIR + "/services-master"
 SERVICES_SYNC_WANTED = RUN_DIR + "/services-sync-wanted"
 # The servers of open images: what they are to serve, and the sockets at which they are asked.

@@ -14,7 +14,7 @@ PACKAGE = "ganeti_gluster"
 
 #: The package's wings by layer, the highest first; within a layer they may import each other.
 LAYERS = {
-    "edges": "client web monitoring extstorage gnt-gluster services-sync hooks scripts",
+    "edges": "client web monitoring extstorage gnt-gluster services-sync agent hooks scripts",
     "cluster logic": "cmdlib",
     "adapters to Ganeti": (
         "storage patches objects_ext plugin plugin_status hook with_path under_way"

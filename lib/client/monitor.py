@@ -15,7 +15,7 @@ WRITE_OPT = cli.cli_option(
     dest="write",
     default=False,
     action="store_true",
-    help="Write the files instead of printing, as the timer does every minute",
+    help="Write the files instead of printing, as the agent does every minute",
 )
 
 

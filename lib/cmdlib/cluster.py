@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -97,20 +97,23 @@ def ask(
     name: str,
     addresses: Mapping[str, str],
     *,
-    seconds: float,
+    seconds: float | Mapping[str, float],
     longest: int = LONGEST_ANSWER,
+    known: Container[str] = (),
 ) -> dict[str, NodeAnswer]:
     """Run a restricted command on the nodes with these `addresses`, by name, all at once.
 
-    No node takes more than `seconds` (whole ones, at least 1); one that cannot be
-    connected fails after 5.  None gives more than `longest` bytes.  Threads may call it
-    side by side.
+    No node takes more than `seconds` (whole ones, at least 1), or than its own of these; one
+    that cannot be connected fails after 5.  None gives more than `longest` bytes.  Those that
+    are `known` have answered before.  Threads may call it side by side.
     """
     if not addresses:
         return {}
     from ganeti_gluster.cmdlib import restricted  # late: Ganeti's RPC takes its time to load
 
-    return restricted.run(name, addresses, seconds=max(1, int(seconds)), longest=longest)
+    each = seconds if isinstance(seconds, Mapping) else dict.fromkeys(addresses, seconds)
+    limits = {node: max(1, int(each[node])) for node in addresses}
+    return restricted.run(name, addresses, seconds=limits, longest=longest, known=known)
 
 
 class SshChannel:

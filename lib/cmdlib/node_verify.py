@@ -9,11 +9,9 @@ from ganeti import constants as ganeti_constants
 from ganeti import ssconf
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.verify import expected_volumes
+from ganeti_gluster.core.verify import here
 from ganeti_gluster.core.verify.facts import NodeFacts
-from ganeti_gluster.core.verify.finding import Finding, ordered
-from ganeti_gluster.core.verify.gather import gather_node
-from ganeti_gluster.core.verify.node_checks import check_node
+from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.plugin_status import local_status
 from ganeti_gluster.tools import private
 
@@ -22,12 +20,10 @@ def local_facts(params: Sequence[Mapping[str, Any]] | None = None) -> NodeFacts:
     """Check this node; `params` are the volumes to reach, by default the last ones given."""
     private.directory(constants.STATE_DIR)
     myself = ssconf.GetMasterAndMyself()[1]
-    params = expected_volumes.load(myself) if params is None else expected_volumes.plain(params)
-    facts = gather_node(myself, local_status(), expected_volumes.specs(params))
-    return NodeFacts(**{**vars(facts), "told": tuple(params)})
+    return here.facts(myself, local_status(), params)
 
 
 def local_findings(facts: NodeFacts) -> list[Finding]:
     """What this node's own facts show to be wrong."""
     offline = ssconf.SimpleStore().ReadAll()[ganeti_constants.SS_OFFLINE_NODES].splitlines()
-    return ordered(check_node(facts, offline=offline))
+    return here.findings(facts, offline)

@@ -6,18 +6,19 @@ To be used on the master, as root.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 
 from ganeti import errors
 
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster
-from ganeti_gluster.core.services import answers, config, control
+from ganeti_gluster.core.services import answers, config, control, patience, prepared
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.inquiry import OFFLINE, Inquiry
 from ganeti_gluster.core.services.model import ClusterServices, Service, ServiceNode, ServiceType
+from ganeti_gluster.core.services.patience import MOST_SECONDS, Patience
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import private, systemd
 
@@ -45,22 +46,50 @@ def fetch(
     *,
     seconds: float = FETCH_SECONDS,
     within: float = TRANSITION_SECONDS,
+    known: Patience | None = None,
+    longer: Collection[str] = (),
+    ready: Collection[str] = (),
 ) -> ClusterServices:
     """The services of `types` on the cluster's nodes, or on some, as the nodes tell now.
 
     All nodes are asked at once, so however many are silent, it takes `seconds` (whole
-    ones): a node that does not tell until then is UNKNOWN, with the reason.  Services in
-    transition are read again until `within` is over.  libcurl adds a second at the most.
+    ones), or longer where answers took long before (`known`, which learns what they take
+    now): a node that does not tell until then is UNKNOWN, with the reason.  Those named in
+    `longer` have the longest time there is, those in `ready` are asked for what their agents
+    have ready, which may be a moment old.  Services in transition are read again until
+    `within` is over.  libcurl adds a second at the most.
     """
     inquiry = Inquiry(types, cluster.nodes() if nodes is None else nodes)
+    known = known or patience.load()
     end = time.monotonic() + within
     while True:
-        inquiry.take(cluster.ask(on_node.STATUS_COMMAND, inquiry.to_ask, seconds=seconds))
+        limits = {
+            name: MOST_SECONDS if name in longer else known.limit(name, seconds)
+            for name in inquiry.to_ask
+        }
+        for command, asked in _commands_of(inquiry.to_ask, ready).items():
+            found = cluster.ask(command, asked, seconds=limits, known=known)
+            for name, answer in found.items():
+                if not answer.reason:
+                    known.answered(name, answer.seconds)
+            inquiry.take(found)
+        ready = ()
         rest = end - time.monotonic() - _PAUSE
         if not inquiry.to_ask or rest < 1:
             return inquiry.snapshot()
         time.sleep(_PAUSE)
         seconds = min(seconds, rest)
+
+
+def _commands_of(
+    addresses: Mapping[str, str], ready: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """By restricted command, the addresses of the nodes that are asked by it."""
+    found: dict[str, dict[str, str]] = {prepared.COMMAND: {}, on_node.STATUS_COMMAND: {}}
+    for name, address in addresses.items():
+        command = prepared.COMMAND if name in ready else on_node.STATUS_COMMAND
+        found[command][name] = address
+    return found
 
 
 # Starting and stopping
@@ -115,7 +144,13 @@ def _run_on(
     """Run the control commands on one node, one after the other."""
     address = {node.name: node.address}
     try:
-        answer = cluster.ask(on_node.COMMANDS_COMMAND, address, seconds=FETCH_SECONDS)
+        known = patience.load()
+        answer = cluster.ask(
+            on_node.COMMANDS_COMMAND,
+            address,
+            seconds=known.limit(node.name, FETCH_SECONDS),
+            known=known,
+        )
         if answers.digests(answer[node.name]).get(type.name) != config.digest(type):
             raise GanetiGlusterError(answers.OTHER_CONFIGURATION)
     except GanetiGlusterError as err:

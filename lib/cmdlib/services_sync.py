@@ -1,9 +1,10 @@
 """The periodic sync of the services: query them, store what changed, and report it.
 
-A timer runs it on every node, and it only works on the master.  The order makes sure that no event
-is lost or reported twice: first the events are stored together with the state, then the other
-master candidates get the store, then the events are reported, and at last the others learn that
-they were.  The next master continues from there.
+The agent of each node runs it every minute if the node is the master, and whoever needs events at
+once starts its unit.  The order makes sure that no event is lost or reported twice: first the
+events are stored together with the state, then the other master candidates get the store, then
+the events are reported, and at last the others learn that they were.  The next master continues
+from there.
 
 A master that was cut off while another node took over does not know that it is no longer the
 master.  While it reaches no node that knows better, it continues.  When it does reach one, it does
@@ -22,7 +23,7 @@ from ganeti import errors, netutils, ssconf
 
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster, services
-from ganeti_gluster.core.services import answers, config, election, publish, replica
+from ganeti_gluster.core.services import answers, config, election, patience, publish, replica
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services import store as services_store
 from ganeti_gluster.core.services.answers import NodeAnswer
@@ -42,8 +43,12 @@ def is_master() -> bool:
         return False  # no cluster here
 
 
-def sync() -> bool:
-    """One sync; whether there was one.  Raises GanetiGlusterError, Ganeti's errors, OSError."""
+def sync(*, prepared: bool = False) -> bool:
+    """One sync; whether there was one.  Raises GanetiGlusterError, Ganeti's errors, OSError.
+
+    With `prepared` what the nodes' agents have ready will do, but of a node that did not tell
+    the last time: it may have none.
+    """
     if not is_master():
         return False
     configuration = config.load()
@@ -54,7 +59,18 @@ def sync() -> bool:
             os.unlink(constants.SERVICES_SYNC_WANTED)
         nodes = cluster.nodes()
         myself = netutils.Hostname.GetSysName()
-        snapshot = services.fetch(configuration.types, nodes)
+        known = patience.load()
+        missed = store.missed()
+        silent = {*missed, *store.silent()}
+        snapshot = services.fetch(
+            configuration.types,
+            nodes,
+            known=known,
+            longer=missed,
+            ready=[node.name for node in nodes if node.name not in silent] if prepared else (),
+        )
+        known.keep([node.name for node in nodes])
+        patience.save(known)
         rival = _rival(store, snapshot, nodes, myself, history=configuration.history)
         if rival:
             with contextlib.suppress(FileNotFoundError):
@@ -220,13 +236,13 @@ def answer_replicate() -> dict[str, object]:
     return {"format": on_node.FORMAT, "version": list(version)}
 
 
-def main() -> int:
-    """What the timer runs; the reason of a failure goes to the journal, through stderr."""
+def main(*, prepared: bool = False) -> int:
+    """A sync for a unit; the reason of a failure goes to the journal, through stderr."""
     # Ganeti's RPC logs each failure, which is an event here.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         # Again for whoever wanted one when it had begun.
-        if sync() and os.path.exists(constants.SERVICES_SYNC_WANTED):
+        if sync(prepared=prepared) and os.path.exists(constants.SERVICES_SYNC_WANTED):
             sync()
     except (GanetiGlusterError, errors.GenericError, OSError) as err:
         print("the services were not checked: %s" % in_words(err), file=sys.stderr)

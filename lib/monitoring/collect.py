@@ -83,10 +83,16 @@ def _runs(path: str) -> bool:
         return False
 
 
-def of_master(gluster: Gluster = LOCAL) -> tuple[dict[str, int], dict[str, list[BrickProfile]]]:
-    """Split-brain by volume, and the profiles; what cannot be had in time is left out."""
+def of_master(
+    gluster: Gluster = LOCAL, *, volumes: Sequence[VolumeInfo] | None = None
+) -> tuple[dict[str, int], dict[str, list[BrickProfile]]]:
+    """Split-brain by volume, and the profiles; what cannot be had in time is left out.
+
+    `volumes` are those of the pool, where that is known.
+    """
     try:
-        started = [volume for volume in gluster.volumes() if volume.started]
+        known = gluster.volumes() if volumes is None else volumes
+        started = [volume for volume in known if volume.started]
     except GanetiGlusterError:
         return {}, {}
     jobs: dict[str, Callable[[], Any]] = {

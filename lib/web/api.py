@@ -85,7 +85,7 @@ def metrics() -> Response:
     """The monitoring agent's measurements."""
     measured = site().board.snapshot.part("metrics").data
     if measured is None:
-        abort(404, "Nothing has been measured yet: systemctl status ganeti-gluster-monitor.timer")
+        abort(404, "Nothing has been measured yet: systemctl status ganeti-gluster-agent")
     return Response(measured, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

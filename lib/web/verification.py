@@ -20,12 +20,12 @@ def findings_facts() -> facts.Part:
 
 
 def metrics_facts(path: str) -> facts.Part:
-    """What the monitoring agent wrote last; its timer sees to it that it is new."""
+    """What the monitoring agent wrote last; which does so every minute."""
     try:
         with open(path, encoding="utf-8") as stream:
             return facts.Part(stream.read(), os.fstat(stream.fileno()).st_mtime)
     except FileNotFoundError:
         raise GanetiGlusterError(
             "nothing has been measured yet",
-            hint="systemctl status ganeti-gluster-monitor.timer",
+            hint="systemctl status ganeti-gluster-agent",
         ) from None

@@ -9,6 +9,7 @@ MILLISECONDS = ("ms", 1e3)
 SECONDS = ("s", 1.0)
 MICROSECONDS = ("us/request", 1e6)
 MEBIBYTES = ("MiB", 1 / (1 << 20))
+SECONDS_A_MINUTE = ("s/minute", 1.0)
 
 VOLUME = "gv0"
 ONE_BRICK = "gv1"
@@ -164,6 +165,17 @@ BENCHMARKS = (
         (VOLUME, RUNS),
         (Measured("live-snapshot-p99", "live-snapshot-p99", "no snapshot"),),
         runs=5,
+        quick=1,
+    ),
+    # The others leave nothing behind that a node has to do: this is an idle cluster.
+    Benchmark(
+        "idle.py",
+        ("compare", RUNS),
+        tuple(
+            Measured(name, name, "Ganeti and Gluster alone", SECONDS_A_MINUTE)
+            for name in ("idle", "idle-master")
+        ),
+        runs=6,
         quick=1,
     ),
     _switched("python-start", "no .pth file", runs=200, quick=20),

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OS_DIRECTORY = "/srv/ganeti/os"
 SERVERS = "node1,node2,node3"
 EXPORTS = "ganeti-gluster-export-*"
-TIMERS = ("gluster-services-sync.timer", "ganeti-gluster-monitor.timer")
+#: What is active on a node while the package works.
+AGENT = ("ganeti-gluster-agent.path", "ganeti-gluster-agent.service")
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def prepare(cluster: Cluster) -> None:
     What the package does every minute stands still, since it is a third of what a dozen
     nodes have to do on two cores; tests of it do it themselves.
     """
-    cluster.everywhere("systemctl", "stop", *TIMERS)
+    cluster.everywhere("systemctl", "stop", *AGENT)
     cluster.everywhere("mkdir", "-p", OS_DIRECTORY)
     cluster.everywhere("ln", "-sfn", "/src/qa/os/guest", OS_DIRECTORY + "/guest")
     cluster.run(

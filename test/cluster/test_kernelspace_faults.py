@@ -65,7 +65,7 @@ def test_a_guest_whose_image_was_taken_is_ended(
             lambda: any(event.kind == guest.LOST for event in boot.events()), 60, "it has errors"
         )
         boot.close()
-        # What the agent's timer does every minute.
+        # What the agent does every minute.
         cluster.run("systemctl", "start", "ganeti-gluster-monitor.service", node=NODE)
         wait_for(lambda: not pids(cluster, NODE, "qemu-system-x86_64"), 30, "the guest is ended")
         cluster.run("gnt-instance", "start", NAME, max_seconds=120)

@@ -12,7 +12,7 @@ import pytest
 from demolib import guest
 from testbedlib import CompletedCommand, wait_for
 
-from .conftest import TIMERS, Cluster, package
+from .conftest import AGENT, Cluster, package
 from .test_broken_migration import TARGET, bandwidth, has_stream
 from .test_image_lock import FILL, TELL, python
 from .test_snapshot import REMOVE, SOCKET, Guest
@@ -79,7 +79,7 @@ def as_before(cluster: Cluster) -> Iterator[None]:
         if done.stdout != "installed " + package().name.split("_")[1]:
             cluster.testbed.push(node, package(), "/root/again.deb")
             cluster.run("dpkg", "-i", "/root/again.deb", node=node, max_seconds=300)
-    cluster.everywhere("systemctl", "stop", *TIMERS)
+    cluster.everywhere("systemctl", "stop", *AGENT)
 
 
 def upgrade(cluster: Cluster, node: str, **options: object) -> CompletedCommand:

@@ -9,7 +9,7 @@ import pytest
 from demolib import guest
 from testbedlib import wait_for
 
-from .conftest import TIMERS, Cluster, package
+from .conftest import AGENT, Cluster, package
 
 OURS = "ganeti-gluster"
 INSTALLED = "/usr/lib/python3/dist-packages/ganeti_gluster"
@@ -130,7 +130,7 @@ def without_package(cluster: Cluster) -> Iterator[None]:
     cluster.everywhere("umount", "--all", "--types", "fuse.glusterfs")
     cluster.run("gnt-cluster", "modify", "-D", r"gluster:host=node1\,node2\,node3")
     cluster.testbed.install([package()])
-    cluster.everywhere("systemctl", "is-active", *TIMERS)
+    cluster.everywhere("systemctl", "is-active", *AGENT)
     for node in cluster.nodes:
         cluster.restart(node)
     assert cluster.status()["node1"]["noded"] == OURS

@@ -14,7 +14,7 @@ from demolib.console import Boot
 from testbedlib import wait_for
 
 from . import packages
-from .conftest import TIMERS, Cluster, package
+from .conftest import AGENT, Cluster, package
 
 NAME = "vm9"
 UPGRADE = "/root/glusterfs"
@@ -74,7 +74,7 @@ def test_the_servers_go_on_as_what_is_installed(cluster: Cluster) -> None:
         boot.close()
     finally:
         cluster.remove(NAME)
-        cluster.run("systemctl", "stop", *TIMERS)  # the package's scripts start them
+        cluster.run("systemctl", "stop", *AGENT)  # the package's scripts start them
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def test_the_servers_go_on_with_the_glusterfs_that_is_installed(cluster: Cluster
             boot.close()
         finally:
             cluster.remove(NAME)
-            cluster.run("systemctl", "stop", *TIMERS)  # the package's scripts start them
+            cluster.run("systemctl", "stop", *AGENT)  # the package's scripts start them
     cluster.run("rm", "-r", UPGRADE)
 
 

@@ -37,7 +37,7 @@ def test_a_degraded_disk_is_seen_everywhere(cluster: Cluster) -> None:
         assert (disk["instance"], disk["state"]) == (NAME, "degraded")
         states = {brick["brick"]: brick["state"] for brick in page["bricks"]}
         assert [name for name, state in states.items() if state == "down"] == [BRICK]
-        # The agent of that node, as its timer starts it.
+        # The agent of that node, as it does every minute.
         cluster.run("systemctl", "start", "ganeti-gluster-monitor.service", node="node2")
         measured = cluster.run("cat", "/var/lib/ganeti-gluster/metrics.prom", node="node2").stdout
         assert 'brick_up{volume="gv0",brick="%s"} 0\n' % BRICK in measured

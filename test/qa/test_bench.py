@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,6 +18,13 @@ QEMU_BENCH = """\
 Sending 20000 read requests, 4096 bytes each, 32 in parallel (starting at offset 0)
 Run completed in 2.373 seconds.
 """
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, which runs on nodes with its directory first on the path."""
+    monkeypatch.syspath_prepend(str(Path(catalogue.__file__).with_name("node")))
+    return importlib.import_module("idle")
 
 
 def samples(ours: list[float], peer: list[float]) -> dict[str, list[float]]:
@@ -246,3 +255,27 @@ def test_a_second_run_of_one_checkout_is_refused(
     monkeypatch.setattr(cli, "LOCK", tmp_path / "lock")
     with cli.alone(), pytest.raises(TestbedError, match="another qa/bench"), cli.alone():
         pass
+
+
+def test_what_the_package_takes_is_without_what_all_else_does(idle: ModuleType) -> None:
+    seen = {
+        figures.PEER: {"node1": [0.1, 0.3], "node2": [0.1, 0.1], "node3": [0.3, 0.1]},
+        figures.OURS: {"node1": [1.0, 1.2], "node2": [0.4, 0.5], "node3": [0.6, 0.5]},
+    }
+    found = idle.samples(seen, ["node2", "node3"])
+    assert found[figures.PEER] == pytest.approx([0.2, 0.1])
+    assert found[figures.OURS] == pytest.approx([0.35, 0.35])
+    assert idle.samples(seen, ["node1"])[figures.OURS] == pytest.approx([0.8, 1.0])
+
+
+def test_a_nodes_time_leaves_out_who_measures(idle: ModuleType, tmp_path: Path) -> None:
+    def took(group: str, seconds: float) -> None:
+        (tmp_path / group).mkdir(parents=True, exist_ok=True)
+        text = "usage_usec %d\nuser_usec 1\n" % (seconds * 1e6)
+        (tmp_path / group / "cpu.stat").write_text(text)
+
+    took(".", 10)
+    took("user.slice", 2)
+    took("system.slice/ssh.service", 0.5)
+    took("system.slice/glusterd.service", 1)
+    assert idle.used(tmp_path) == 7.5

@@ -33,12 +33,13 @@ _STATES = frozenset(ServiceStatus) - {ServiceStatus.PARTIALLY_UP}
 class NodeAnswer:
     """What a node's restricted command printed, or the `reason` why there is nothing.
 
-    `error` is that in the words of Ganeti's RPC.
+    `error` is that in the words of Ganeti's RPC, `seconds` what the answer took.
     """
 
     output: str = ""
     reason: str = ""
     error: str = ""
+    seconds: float = 0.0
 
 
 class Body:
@@ -82,22 +83,24 @@ class _Told:
     services: tuple[ServerService, ...]
 
 
-def explain(message: str, seconds: int) -> str:
+def explain(message: str, seconds: int, *, known: bool = False) -> str:
     """The reason in the node RPC's error `message`, the same for the same cause.
 
-    libcurl's own words have the milliseconds in them.  `seconds` is the time limit.
+    libcurl's own words have the milliseconds in them.  `seconds` is the time limit.  A node
+    that is `known` has answered before: it has this package.
     """
+    question = "" if known else "; is ganeti-gluster installed there?"
     message = decode.printable(message)
     match = re.match(r"Error (\d{1,9}): (.*)", message)
     if match is None:
         if re.fullmatch(r"Executing command '.*' failed", message):
-            return "its node daemon refuses; is ganeti-gluster installed there?"
+            return "its node daemon refuses" + question
         return message
     code, text = int(match.group(1)), match.group(2).strip()
     if code == _TIMED_OUT and "onnection" in text:
         return "no connection within %d s" % min(CONNECT_SECONDS, seconds)
     if code == _TIMED_OUT:
-        return "no answer within %d s; is ganeti-gluster installed there?" % seconds
+        return "no answer within %d s%s" % (seconds, question)
     if code == _NOT_TAKEN:
         return str(NotUnderstood("", "it is too long"))
     if code in _TLS:

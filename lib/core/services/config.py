@@ -63,6 +63,8 @@ SETTINGS = "settings"
 # Events that are kept, and the seconds that a hook of the administrator's may take.
 HISTORY, HISTORY_RANGE = 10000, (100, 1000000)
 HOOK_SECONDS, HOOK_SECONDS_RANGE = 20, (1, 60)
+# Seconds from the beginning of one look at the nodes to that of the next.
+INTERVAL, INTERVAL_RANGE = 60, (60, 86400)
 
 MAX_TYPES = 16
 MAX_SERVICES = 32
@@ -86,6 +88,7 @@ class ServicesConfig:
     types: tuple[ServiceType, ...] = BUILT_IN
     history: int = HISTORY
     hook_seconds: int = HOOK_SECONDS
+    interval: int = INTERVAL
 
     def type(self, name: str) -> ServiceType:
         """The type called `name`, in any case; raises `InvalidConfiguration`."""
@@ -227,6 +230,8 @@ def _settings(section: Mapping[str, str]) -> dict[str, int]:
             settings["history"] = _number(key, value, HISTORY_RANGE)
         elif key == "hook_seconds":
             settings["hook_seconds"] = _number(key, value, HOOK_SECONDS_RANGE)
+        elif key == "interval":
+            settings["interval"] = _number(key, value, INTERVAL_RANGE)
         else:
             raise ValueError("unknown line %r" % key)
     return settings

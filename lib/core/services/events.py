@@ -5,7 +5,7 @@ Nothing here reads a clock or a disk: the same two snapshots give the same event
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -114,6 +114,29 @@ def changes(old: ClusterServices, new: ClusterServices) -> list[Event]:
     for name in common:
         events += _aggregates(old, new, name)
     return sorted(events, key=lambda event: KINDS.index(event.kind))
+
+
+def news(
+    old: ClusterServices, new: ClusterServices, last: Collection[ServerService]
+) -> list[Event]:
+    """As `changes`, but that a node falls silent, or tells again, is one event of it.
+
+    `last` has what the nodes that did not tell in `old`, or do not in `new`, told last: what
+    has changed since is told when they tell again.
+    """
+    known = {(was.type, was.node, was.name): was for was in last}
+
+    def as_told(snapshot: ClusterServices) -> ClusterServices:
+        return snapshot.with_services(
+            known.get((found.type, found.node, found.name), found)
+            if found.node in snapshot.failures
+            else found
+            for found in snapshot.services
+        )
+
+    of_cluster = [event for event in changes(old, new) if event.kind == CLUSTER_STATUS]
+    others = changes(as_told(old), as_told(new))
+    return [*(event for event in others if event.kind != CLUSTER_STATUS), *of_cluster]
 
 
 def _fetching(old: ClusterServices, new: ClusterServices) -> Iterable[Event]:

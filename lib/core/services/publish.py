@@ -125,7 +125,7 @@ def hook_argv(path: str, environment: Mapping[str, str], seconds: float) -> list
             "RuntimeMaxSec=%d" % math.ceil(seconds + 1),
             "KillSignal=SIGKILL",
             # Whoever stops the sync stops what it waits for.
-            "PartOf=gluster-services-sync.service",
+            "PartOf=gluster-services-sync.service ganeti-gluster-agent.service",
         ],
     )
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.services.events import Event, changes, with_since
-from ganeti_gluster.core.services.model import ClusterServices
+from ganeti_gluster.core.services.events import Event, news, with_since
+from ganeti_gluster.core.services.misses import forgive, told_last
+from ganeti_gluster.core.services.model import ClusterServices, ServerService
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import decode, private
 from ganeti_gluster.tools.decode import Name, NotUnderstood, Serial, as_data
@@ -71,6 +72,7 @@ class _Dump:
     published: Serial
     snapshot: ClusterServices
     events: tuple[Event, ...]
+    last: tuple[ServerService, ...] = ()
 
 
 class Store:
@@ -89,6 +91,20 @@ class Store:
     def kept(self) -> Any:
         """The same as plain data."""
         return json.loads(self._meta("snapshot") or "null")
+
+    def last(self) -> tuple[ServerService, ...]:
+        """What the nodes that did not tell at the last sync told before."""
+        kept = json.loads(self._meta("last") or "[]")
+        return tuple(decode.build(ServerService, found) for found in kept)
+
+    def silent(self) -> list[str]:
+        """The nodes that are known not to tell."""
+        kept = self.kept()
+        return [] if kept is None else [str(node) for node in kept["failures"]]
+
+    def missed(self) -> list[str]:
+        """The nodes that did not tell at the last sync, after they had told at the one before."""
+        return [str(node) for node in json.loads(self._meta("missed") or "[]")]
 
     def events(
         self,
@@ -141,6 +157,7 @@ class Store:
                 "published": int(self._meta("published") or 0),
                 "snapshot": self.kept(),
                 "events": [as_data(event) for event in self.events()],
+                "last": [as_data(found) for found in self.last()],
             }
 
     # Writing
@@ -148,15 +165,21 @@ class Store:
     def record(self, new: ClusterServices, *, master: str, history: int) -> list[Event]:
         """Take `new` for what is, and return the events that lead there, now stored.
 
-        The first snapshot of all makes no events.  At most `history` events are
+        The first snapshot of all makes no events.  A node that does not tell is as it was
+        before, until it does not tell the next time either.  At most `history` events are
         kept; those that are not published yet, in any case.  Nothing else changes
         what `version` says but a change, a new master, and `published`.
         """
         with self._transaction("IMMEDIATE"):
-            old = self.snapshot()
-            new = with_since(old, new)
-            changed = [] if old is None else changes(old, new)
-            events = [self._insert(event) for event in changed]
+            old, last = self.snapshot(), self.last()
+            new, missed = forgive(old, with_since(old, new), self.missed())
+            found = []
+            if old is not None:
+                silent = told_last(old, new, last)
+                found = news(old, new, {*last, *silent})
+                self._set("last", json.dumps([as_data(each) for each in silent]))
+            self._set("missed", json.dumps(missed))
+            events = [self._insert(event) for event in found]
             term, generation = self.version()
             if self.master() != master:
                 term, generation = term + 1, generation + 1
@@ -213,6 +236,9 @@ class Store:
             self._set("published", left.published)
             self._set("logged", left.published)
             self._set("snapshot", json.dumps(left.snapshot.to_dict()))
+            self._set("last", json.dumps([as_data(each) for each in left.last]))
+            # This node has not looked itself.
+            self._set("missed", "[]")
         return True
 
     # Inside
@@ -288,7 +314,7 @@ def connect(path: str | None = None, *, readonly: bool = True) -> Iterator[Store
     elif not os.path.exists(path):
         raise StoreError(
             "nothing is known about the services yet: %s does not exist" % path,
-            hint="the sync runs on the master: systemctl status gluster-services-sync.timer",
+            hint="the sync runs on the master: systemctl status ganeti-gluster-agent",
         )
     with _errors():
         # Autocommit: transactions are begun where they are needed.

@@ -16,7 +16,9 @@ from ganeti_gluster.core.pool import profile
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
+from ganeti_gluster.core.verify import stamps
 from ganeti_gluster.core.verify.bounded import LookResult, look
+from ganeti_gluster.core.verify.keep import LONG, SHORT, Keep
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.plugin_state import PluginState
@@ -37,13 +39,18 @@ REACH_SECONDS = 12.0
 COUNT_LIMIT = 100_000
 PIECES_LIMIT = 1_000
 
-GLUSTERD_DIR = Path("/var/lib/glusterd")
+GLUSTERD_DIR = stamps.GLUSTERD_DIR
 #: Where GlusterFS looks for its keys: Debian's 11.1, and its 10.3, which takes OpenSSL's own.
 TLS_DIR = Path("/etc/ssl")
 TLS_DIR_10 = Path("/usr/lib/ssl")
 #: What is mounted where, as the system itself has it.
 SYSTEM_MOUNTS = Path("/proc/1/mountinfo")
 TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
+
+#: GlusterFS's own program, whose release counts.
+GLUSTERFS = "/usr/sbin/glusterfs"
+#: What is kept of a look, by whoever else wants it.
+VOLUMES = "volumes"
 
 _EXPORT = "ganeti-gluster-export-"
 _UNITS = (
@@ -68,20 +75,40 @@ LOCAL = Gluster(execute=quick, patience=3.0)
 
 
 def gather_node(
-    node: str, plugin: PluginState, specs: Sequence[VolumeSpec], *, seconds: float = SECONDS
+    node: str,
+    plugin: PluginState,
+    specs: Sequence[VolumeSpec],
+    *,
+    seconds: float = SECONDS,
+    keep: Keep | None = None,
 ) -> f.NodeFacts:
-    """What this node is like; `specs` are the volumes that it should reach."""
+    """What this node is like; `specs` are the volumes that it should reach.
+
+    What `keep` has of an earlier look is not asked for again while nothing tells that it is
+    another now.
+    """
+    keep = keep or Keep()
+    # Before the volumes are reached, which makes connections.
+    pool = stamps.of_glusterd()
     jobs: dict[str, Any] = {
-        "image server": server_problem,
+        "image server": lambda: keep.get(
+            "image server", stamps.of_file(PROGRAM), server_problem, seconds=SHORT, keep=_is_empty
+        ),
         "image servers": look_at_servers,
-        "GlusterFS's release": release,
-        "glusterd": look_at_glusterd,
-        "exports": look_at_exports,
+        "GlusterFS's release": lambda: keep.get(
+            "release", stamps.of_file(GLUSTERFS), release, seconds=SHORT
+        ),
+        "glusterd": lambda: look_at_glusterd(keep=keep, stamp=pool),
+        "exports": lambda: keep.get(
+            "exports", exported(), look_at_exports, seconds=SHORT, keep=_is_empty
+        ),
         "TLS": look_at_tls,
     }
     # Two groups may name a volume with different servers; both must work.
     for spec in specs:
-        jobs["volume %s" % spec.name] = lambda spec=spec: reach(spec)
+        jobs["volume %s" % spec.name] = lambda spec=spec: keep.get(
+            "reach %r" % (spec,), pool, lambda: reach(spec), seconds=SHORT, keep=_is_empty
+        )
     answers = look(jobs, seconds=seconds)
     reached, unreachable = [], {}
     for spec in specs:
@@ -106,6 +133,11 @@ def gather_node(
         problems=problems,
         **(answers["glusterd"].value or {"glusterd": f.SILENT}),
     )
+
+
+def _is_empty(value: Sequence[object]) -> bool:
+    """Whether there is nothing to say of it: what there is may be another the next moment."""
+    return not value
 
 
 def _reason(answer: LookResult) -> str:
@@ -160,18 +192,25 @@ def release() -> str:
     return match[1] if match else ""
 
 
-def look_at_glusterd(gluster: Gluster = LOCAL) -> dict[str, Any]:
+def look_at_glusterd(
+    gluster: Gluster = LOCAL, *, keep: Keep | None = None, stamp: object = None
+) -> dict[str, Any]:
     """What this node's glusterd says of the pool, as fields of `NodeFacts`.
 
-    Only questions that it answers by itself: no lock of the pool is taken.
+    Only questions that it answers by itself: no lock of the pool is taken.  What `keep` has
+    for the `stamp` is not asked for again, but the peers now and then: whether glusterd
+    answers at all shows nowhere else.
     """
+    keep = keep or Keep()
     # Together, since each takes a process some tenths of a second on a busy node.
     answers = look(
         {
-            "peers": gluster.peers,
-            "volumes": gluster.volumes,
-            "uuid": gluster.own_uuid,
-            "versions": lambda: op_versions(gluster),
+            "peers": lambda: keep.get("peers", stamp, gluster.peers, seconds=SHORT),
+            "volumes": lambda: keep.get(VOLUMES, stamp, gluster.volumes, seconds=LONG),
+            "uuid": lambda: keep.get("uuid", stamp, gluster.own_uuid, seconds=LONG),
+            "versions": lambda: keep.get(
+                "versions", stamp, lambda: op_versions(gluster), seconds=LONG
+            ),
         },
         seconds=GLUSTERD_SECONDS + LOCAL.patience,
     )
@@ -355,12 +394,17 @@ def _piece(path: str) -> str:
 # -- exports and TLS ---------------------------------------------------------
 
 
+def exported(directory: str = constants.EXPORT_DIR) -> set[str]:
+    """The exports of images here, by the files that each has."""
+    try:
+        return {name.partition(".")[0] for name in os.listdir(directory)}
+    except FileNotFoundError:
+        return set()
+
+
 def look_at_exports(directory: str = constants.EXPORT_DIR) -> tuple[f.ExportView, ...]:
     """The exports of images here, by the files and the units that each has."""
-    try:
-        keys = {name.partition(".")[0] for name in os.listdir(directory)}
-    except FileNotFoundError:
-        keys = set()
+    keys = exported(directory)
     active = active_units(systemd.ctl(*_UNITS, timeout=10).stdout)
     return tuple(f.ExportView(key, key in active) for key in sorted(keys | active))
 

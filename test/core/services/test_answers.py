@@ -232,6 +232,17 @@ def test_the_reason_has_no_milliseconds(message: str, reason: str | None) -> Non
     assert answers.explain(message, 8) == (reason or message.strip())
 
 
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("Error 28: Operation timed out after 8117 milliseconds", "no answer within 8 s"),
+        ("Executing command 'gluster-services-status' failed", "its node daemon refuses"),
+    ],
+)
+def test_a_node_that_has_answered_before_has_the_package(message: str, reason: str) -> None:
+    assert answers.explain(message, 8, known=True) == reason
+
+
 def test_a_short_limit_counts_for_the_connection_too() -> None:
     message = "Error 28: Connection timed out after 4032 milliseconds"
     assert answers.explain(message, 4) == "no connection within 4 s"

@@ -47,9 +47,9 @@ def test_a_type_of_the_administrators() -> None:
     found = parse(
         "[NFS]\ntitle = NFS on Gluster\nnodes = node1, node2\n"
         "service.rpcbind = rpcbind\nservice.ganesha = nfs-ganesha.service ganesha.nfsd\n"
-        "[settings]\nhistory = 200\nhook_seconds = 5\n"
+        "[settings]\nhistory = 200\nhook_seconds = 5\ninterval = 300\n"
     )
-    assert (found.history, found.hook_seconds) == (200, 5)
+    assert (found.history, found.hook_seconds, found.interval) == (200, 5, 300)
     nfs = found.type("NFS")
     assert nfs.services == (
         Service("rpcbind", ("rpcbind",)),
@@ -85,6 +85,10 @@ def test_the_digest_is_of_the_services_and_their_order() -> None:
         ("[GLUSTER]\ncolour = red", "section [GLUSTER]: unknown line 'colour'"),
         ("[GLUSTER]\ntitle =", "the title must be one line"),
         ("[settings]\nhistory = 1", "history must be a number from 100 to 1000000, not '1'"),
+        (
+            "[settings]\ninterval = 5",
+            "interval must be a number from 60 to 86400, not '5'",
+        ),
         ("[settings]\nhook_seconds = -5", "hook_seconds must be a number from 1 to 60, not '-5'"),
         ("[settings]\nx = 1", "section [settings]: unknown line 'x'"),
     ],

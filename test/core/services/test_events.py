@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from ganeti_gluster.core.services.events import Event, changes, with_since
+from ganeti_gluster.core.services.events import Event, changes, news, with_since
 from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
 
 R, S, P, N, U = (
@@ -82,6 +82,35 @@ def test_a_node_falls_silent_and_comes_back() -> None:
     assert [event[0] for event in brief(changes(silent, old))] == [
         "fetch-restored" if event[0] == "fetch-failed" else event[0] for event in there
     ]
+
+
+def test_a_silent_node_is_one_event_and_what_changed_meanwhile_is_told_later() -> None:
+    up = {"object": R, "proxy": R}
+    old = snapshot(1, node1=up, node2=up)
+    silent = snapshot(2, {"node2": "cut"}, node1=up, node2={"object": U, "proxy": U})
+    again = snapshot(3, {"node2": "frozen"}, node1=up, node2={"object": U, "proxy": U})
+    last = old.select(node="node2")
+    assert brief(news(old, silent, last)) == [
+        ("fetch-failed", "node2"),
+        ("cluster-status", "RUNNING", "PARTIALLY_UP"),
+    ]
+    assert news(silent, again, last) == []
+    assert brief(news(again, old, last)) == [
+        ("fetch-restored", "node2"),
+        ("cluster-status", "PARTIALLY_UP", "RUNNING"),
+    ]
+    changed = snapshot(4, node1=up, node2={"object": R, "proxy": S})
+    assert brief(news(again, changed, last)) == [
+        ("fetch-restored", "node2"),
+        ("service-status", "node2", "proxy", "RUNNING", "STOPPED"),
+        ("node-status", "node2", "RUNNING", "PARTIALLY_UP"),
+    ]
+
+
+def test_where_nobody_is_silent_the_news_are_all_changes() -> None:
+    for a, b in itertools.product(ServiceStatus, repeat=2):
+        old, new = snapshot(1, node1={"proxy": a}), snapshot(2, node1={"proxy": b})
+        assert news(old, new, ()) == changes(old, new)
 
 
 def test_a_reason_that_changes_is_no_event() -> None:

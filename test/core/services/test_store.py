@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
+from ganeti_gluster.core.services.inquiry import OFFLINE
 from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
 from ganeti_gluster.core.services.store import StoreError, Version, connect
 
@@ -80,6 +82,64 @@ def test_each_change_is_stored_once_whoever_opens_it(path: str) -> None:
         assert store.events(since=2.1) == []
         assert store.events(after=first) == []
         assert len({event.uid for event in store.events()}) == 3
+
+
+def silent(time: float, *, reason: str = "no answer within 8 s") -> ClusterServices:
+    """Two nodes, the second of which does not tell."""
+    found = at(time, R, U)
+    return dataclasses.replace(found, failures={"node2": reason})
+
+
+def test_one_missed_look_is_nothing_and_two_in_a_row_are_one_event(path: str) -> None:
+    record(path, at(1, R, R))
+    for time in (2, 4):  # with an answer in between
+        assert record(path, silent(time)) == 0
+        with connect(path) as store:
+            found = store.snapshot()
+            assert found is not None
+            assert (found.time, found.failures) == (time, {})
+            assert {each.status for each in found.services} == {R}
+        if time == 2:
+            assert record(path, at(3, R, R)) == 0
+    assert record(path, silent(5)) == 2
+    assert record(path, silent(6)) == 0
+    assert record(path, silent(7)) == 0
+    assert kinds(path) == ["fetch-failed", "cluster-status"]
+    with connect(path) as store:
+        found = store.snapshot()
+        assert found is not None
+        assert found.failures == {"node2": "no answer within 8 s"}
+        assert found.select(node="node2")[0].status is U
+    # It tells again, and that its service was stopped meanwhile.
+    assert record(path, at(8, R, S)) == 3
+    assert kinds(path)[2:] == ["fetch-restored", "service-status", "node-status"]
+
+
+def test_a_node_that_is_marked_offline_is_told_at_once(path: str) -> None:
+    record(path, at(1, R, R))
+    assert record(path, silent(2, reason=OFFLINE)) == 2
+
+
+def test_a_node_that_nothing_is_known_of_is_not_forgiven(path: str) -> None:
+    record(path, at(1, R))
+    assert record(path, silent(2)) > 0
+    with connect(path) as store:
+        found = store.snapshot()
+        assert found is not None
+        assert found.failures == {"node2": "no answer within 8 s"}
+
+
+def test_the_next_master_knows_what_a_silent_node_told_last(path: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other.db")
+    record(path, at(1, R, R))
+    record(path, silent(2))
+    record(path, silent(3))
+    assert load(other, dump(path))
+    assert dump(other) == dump(path)
+    # A miss of this node's own, and the node tells again as it was.
+    assert record(other, silent(4), master="node2") == 0
+    assert record(other, at(5, R, R), master="node2") == 2
+    assert kinds(other)[2:] == ["fetch-restored", "cluster-status"]
 
 
 def test_a_write_that_fails_leaves_snapshot_and_events_as_they_were(

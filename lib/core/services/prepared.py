@@ -1,0 +1,80 @@
+"""What the node's agent has ready for the master: the services' states, which cost nothing to ask.
+
+The restricted command `gluster-services-prepared` prints it, in a shell, as long as the agent
+lives that wrote it, has done so of late, and configuration and master are what they were; in
+any other case it looks anew.  The agent takes it away as soon as systemd tells of a change, and
+looks.  systemd tells that a moment late, so who wants to know what is now asks for
+`gluster-services-status`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ganeti_gluster import constants
+from ganeti_gluster.core.services import config
+from ganeti_gluster.core.services.config import ServicesConfig
+from ganeti_gluster.core.services.model import ServiceStatus
+from ganeti_gluster.core.verify.stamps import of_file
+from ganeti_gluster.tools import private
+
+COMMAND = "gluster-services-prepared"
+#: Seconds for which it counts after it was written; the command has the same number.
+FRESH = 150
+
+
+def stamp() -> object:
+    """What an answer depends on, beside systemd: the configuration, and who is the master."""
+    return of_file(constants.SERVICES_CONF), of_file(constants.GANETI_MASTER_NODE)
+
+
+def units(configuration: ServicesConfig) -> list[str]:
+    """The units on which an answer depends."""
+    return [
+        "%s.service" % unit
+        for found in configuration.types
+        for service in found.services
+        for unit in service.units
+    ]
+
+
+def configuration() -> ServicesConfig:
+    """This node's, the built-in one where the file is of no use: the answer says why."""
+    try:
+        return config.load()
+    except config.InvalidConfiguration:
+        return ServicesConfig()
+
+
+def settled(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer holds until systemd tells of a change."""
+    services = [found for each in answer["types"].values() for found in each["services"]]
+    return not any(
+        found["transition"] or found["status"] == ServiceStatus.UNKNOWN.value for found in services
+    )
+
+
+def head(answer: Mapping[str, Any], pid: int, *, has_configuration: bool) -> Sequence[str]:
+    """What tells whether it still counts: the agent, since when it runs, when this is written."""
+    with open("/proc/%d/stat" % pid, encoding="utf-8") as stream:
+        began = stream.read().rpartition(")")[2].split()[19]
+    with open("/proc/uptime", encoding="ascii") as stream:
+        now = stream.read().partition(".")[0]
+    return str(pid), began, now, "yes" if has_configuration else "no", answer["master"]
+
+
+def write(answer: Mapping[str, Any], path: str = constants.SERVICES_PREPARED) -> None:
+    """Have it ready; by the agent, and again at least every `FRESH` seconds."""
+    has_configuration = os.path.exists(constants.SERVICES_CONF)
+    words = head(answer, os.getpid(), has_configuration=has_configuration)
+    private.write(path, "%s\n%s\n" % (" ".join(words), json.dumps(answer)))
+
+
+def take_away(path: str = constants.SERVICES_PREPARED) -> None:
+    """Have nothing ready any more."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

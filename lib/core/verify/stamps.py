@@ -1,0 +1,74 @@
+"""What shows for next to nothing that something of a node may be another than before.
+
+glusterd answers no question for less than 50 ms of the processor, which its own command takes
+to begin.  It keeps what it knows of the pool in files; whether its peers are connected shows
+in the kernel's table of connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+GLUSTERD_DIR = Path("/var/lib/glusterd")
+GLUSTERD_PID = Path("/var/run/glusterd.pid")
+#: The kernel's tables of TCP connections.
+CONNECTIONS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+#: glusterd's port, and the state of a connection that is up, as they stand in there.
+_PORT = ":5DC7"
+_ESTABLISHED = "01"
+
+
+def of_file(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """Of a file: another one, or other contents, have another stamp; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def of_glusterd(
+    directory: Path = GLUSTERD_DIR,
+    pid: Path = GLUSTERD_PID,
+    connections: Iterable[Path] = CONNECTIONS,
+) -> object:
+    """What glusterd keeps of the pool, its process, and its connections to other members."""
+    return (
+        tuple(_files(directory)),
+        _process(pid),
+        tuple(sorted(line for path in connections for line in _peers(path))),
+    )
+
+
+def _files(directory: Path) -> Iterator[tuple[str, object]]:
+    yield "", of_file(directory / "glusterd.info")
+    for folder, name in (("peers", ""), ("vols", "info")):
+        with contextlib.suppress(OSError):
+            for entry in sorted((directory / folder).iterdir()):
+                yield str(entry), of_file(entry / name)
+
+
+def _process(path: Path) -> tuple[str, str] | None:
+    """Which process it is, and whether it stands still; None where it does not run."""
+    try:
+        pid = path.read_text(encoding="ascii").strip()
+        words = Path("/proc", pid, "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (OSError, UnicodeDecodeError):
+        return None
+    # When it began, and its state: running or waiting is the same.
+    return words[19], words[0] if words[0] in "TtZX" else "S"
+
+
+def _peers(path: Path) -> Iterator[str]:
+    """The connections of this node to the port of a glusterd: both ends, and the socket.
+
+    A member connects to each other one; those that come in are of clients as well.
+    """
+    with contextlib.suppress(OSError):
+        for line in path.read_text(encoding="ascii", errors="replace").splitlines()[1:]:
+            words = line.split()
+            if words[3] == _ESTABLISHED and words[2].endswith(_PORT):
+                yield "%s %s %s" % (words[1], words[2], words[9])
