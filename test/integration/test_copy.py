@@ -17,7 +17,7 @@ from ganeti_gluster.core.copy import Options, copy, program
 from ganeti_gluster.core.copy.files import ExistingFile, FileSource, NewFile
 from ganeti_gluster.core.copy.images import ExistingImage, ImageSource, NewImage
 from ganeti_gluster.core.serve import hold
-from ganeti_gluster.core.serve.holder import OpenElsewhere, work_number
+from ganeti_gluster.core.serve.holder import OpenElsewhere, holders_of, work_number
 from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import CopyFailed, IncompleteImage
 
@@ -304,7 +304,8 @@ def test_the_program_has_the_images_lock_until_it_ends(volume, directory, spec, 
             stdout=subprocess.PIPE,
         )
         try:
-            wait("it has the lock", lambda: not held(volume, path, shared=False))
+            # Without a try to have it, on which the program would be refused.
+            wait("it has the lock", lambda: holders_of(volume, path))
             assert held(volume, path, shared=True) == shares
         finally:
             process.kill()
