@@ -42,7 +42,7 @@ def test_one_node_tells_of_itself(cluster: Cluster) -> None:
         (["plugin", "status", "--local", "node1"], 1, "--local is for this node"),
         (["disk", "info"], 1, "Name at least one instance"),
         (["disk", "info", "novm"], 1, "novm"),
-        (["nonsense"], 1, "Usage:"),
+        (["nonsense"], 1, "unknown command 'nonsense'; see gnt-gluster --help"),
     ],
 )
 def test_a_mistake_is_told(cluster: Cluster, argv: list[str], code: int, message: str) -> None:

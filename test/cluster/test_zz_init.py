@@ -21,6 +21,9 @@ def init(parameter: str) -> list[str]:
 @pytest.fixture
 def no_cluster(cluster: Cluster) -> Iterator[None]:
     """Destroy the cluster; the testbed is as at its beginning afterwards."""
+    # A node with bricks cannot be removed.
+    cluster.run("gluster", "--mode=script", "volume", "stop", "gv0", "force")
+    cluster.run("gluster", "--mode=script", "volume", "delete", "gv0")
     for node in cluster.nodes[1:]:
         cluster.run("gnt-node", "remove", node)
     cluster.run("gnt-cluster", "destroy", "--yes-do-it")
