@@ -116,7 +116,7 @@ def plan(asked: CreateOptions, client: Any, agents: Agents, say: Say) -> Plan:
         )
     if existing:
         _check_directory(existing, asked.directory)
-        with_bricks = list(dict.fromkeys(brick.server for brick in existing.bricks))
+        with_bricks = existing.servers
         spares = [node for node in members if node not in with_bricks]
     layout = PoolLayout(
         volume=asked.volume,

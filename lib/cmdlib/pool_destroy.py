@@ -67,9 +67,7 @@ def _images(volume: VolumeInfo) -> list[str]:
     """The paths of the images on a volume."""
     if not volume.started:
         return []  # half destroyed, or stopped by somebody who knows why
-    servers = ",".join(dict.fromkeys(brick.server for brick in volume.bricks))
-    spec = VolumeSpec.from_params({"volume": volume.name, "host": servers})
-    with connect(spec) as connection:
+    with connect(VolumeSpec.from_params(volume.params)) as connection:
         return [
             info.path
             for directory in (constants.IMAGE_DIRECTORY, constants.EXT_DIRECTORY)

@@ -279,7 +279,7 @@ def _servers(managed: ManagedPool, client: Any, agents: Agents) -> list[Step]:
 
     def wanted(name: str) -> list[str]:
         volume = agents.gluster(managed.pool.anchor).volume(name)
-        return list(dict.fromkeys(brick.server for brick in volume.bricks)) if volume else []
+        return volume.servers if volume else []
 
     def step(kept: Settings) -> Step:
         group = kept.group or None

@@ -141,9 +141,8 @@ def _free(volume: VolumeInfo) -> int | None:
     """The free bytes, None of a volume that does not tell."""
     if not volume.started:
         return None
-    servers = ",".join(dict.fromkeys(brick.server for brick in volume.bricks))
     try:
-        return volumes.space(VolumeSpec.from_params({"volume": volume.name, "host": servers})).free
+        return volumes.space(VolumeSpec.from_params(volume.params)).free
     except (GanetiGlusterError, OSError):
         return None
 

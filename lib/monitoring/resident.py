@@ -41,7 +41,7 @@ from ganeti_gluster.core.verify.gather import GLUSTERFS
 from ganeti_gluster.core.verify.keep import Keep
 from ganeti_gluster.core.verify.stamps import of_file
 from ganeti_gluster.monitoring import agent
-from ganeti_gluster.tools import children, private
+from ganeti_gluster.tools import children, private, processes
 from ganeti_gluster.tools.children import Child
 from ganeti_gluster.tools.unit_signals import Signals
 
@@ -287,8 +287,7 @@ def _sync() -> bytes:
 
 def _system_runs_for() -> float:
     """Seconds since the system began; of a container, since that did."""
-    with open("/proc/1/stat", encoding="utf-8") as stream:
-        began = int(stream.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    began = int(processes.stat_of(1)[19]) / os.sysconf("SC_CLK_TCK")
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began
 
 

@@ -11,7 +11,7 @@ while an instance has disks there: `gnt-cluster modify -D`, `gnt-group modify -D
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganeti_gluster import constants
@@ -94,7 +94,9 @@ def _check(module: Any, unit: Any, after: Change) -> None:
         given = {name: each for name, each in filled.items() if each != _DEFAULT}
         return {**defaults, **given}
 
-    moved = _Moved()
+    # By the place where they are, and the volume on which they would be looked for: the
+    # images' paths with the names of their instances.
+    moved: dict[tuple[VolumeSpec, str], dict[str, str]] = {}
     for instance in unit.cfg.GetAllInstancesInfo().values():
         paths = [
             disk.logical_id[1]
@@ -104,44 +106,34 @@ def _check(module: Any, unit: Any, after: Change) -> None:
         if paths:
             node = unit.cfg.GetNodeInfo(instance.primary_node)
             group = unit.cfg.GetNodeGroup(node.group)
-            old, new = params(cluster, group.diskparams), params(*after(node, group))
-            if old[constants.PARAM_VOLUME] != new[constants.PARAM_VOLUME]:
-                moved.add(old, new, dict.fromkeys(paths, instance.name))
-    reason = moved.refusal()
-    if reason:
-        raise errors.OpPrereqError(reason, errors.ECODE_STATE)
+            old = VolumeSpec.from_params(params(cluster, group.diskparams))
+            new = str(params(*after(node, group))[constants.PARAM_VOLUME])
+            if old.name != new:
+                moved.setdefault((old, new), {}).update(dict.fromkeys(paths, instance.name))
+    for (old, new), owners in sorted(moved.items()):
+        reason = _refusal(old, new, owners)
+        if reason:
+            raise errors.OpPrereqError(reason, errors.ECODE_STATE)
 
 
-class _Moved:
-    """The images that would be looked for on other volumes, by old and new volume."""
+def _refusal(old: VolumeSpec, new: str, owners: Mapping[str, str]) -> str:
+    """Why images must not be looked for on `new`, "" where none is on the old volume.
 
-    def __init__(self) -> None:
-        self._images: dict[tuple[str, str], dict[str, str]] = {}
-        self._specs: dict[str, dict[str, Any]] = {}
-
-    def add(self, old: dict[str, Any], new: dict[str, Any], owners: dict[str, str]) -> None:
-        """Add images by the names of their instances; `old`, `new` are the parameters."""
-        names = (old[constants.PARAM_VOLUME], new[constants.PARAM_VOLUME])
-        self._images.setdefault(names, {}).update(owners)
-        self._specs[names[0]] = old
-
-    def refusal(self) -> str:
-        """Why that must not be, "" where no image is on the old volume, as after a mistake."""
-        for (old, new), owners in sorted(self._images.items()):
-            try:
-                there = presence.present(VolumeSpec.from_params(self._specs[old]), owners.keys())
-            except GanetiGlusterError as err:
-                return "It is not known whether the disks of %s are on volume %s: %s" % (
-                    *(_list(sorted({*owners.values()})), old),
-                    err,
-                )
-            if there:
-                return (
-                    "The disks of %s are on volume %s, and Ganeti would look for them on %s;"
-                    " convert these instances to another disk template first"
-                    " (gnt-instance modify -t)"
-                ) % (_list(sorted({owners[path] for path in there})), old, new)
+    That is so after a mistake, which has to be set right.
+    """
+    try:
+        there = presence.present(old, owners.keys())
+    except GanetiGlusterError as err:
+        return "It is not known whether the disks of %s are on volume %s: %s" % (
+            *(_list(sorted({*owners.values()})), old.name),
+            err,
+        )
+    if not there:
         return ""
+    return (
+        "The disks of %s are on volume %s, and Ganeti would look for them on %s;"
+        " convert these instances to another disk template first (gnt-instance modify -t)"
+    ) % (_list(sorted({owners[path] for path in there})), old.name, new)
 
 
 def _list(names: list[str]) -> str:

@@ -21,6 +21,16 @@ def command_lines() -> Iterator[tuple[int, list[bytes]]]:
         yield int(name), words
 
 
+def stat_of(pid: int) -> list[str]:
+    """The words of /proc/PID/stat after the command's name; raises OSError.
+
+    The first is the state (field 3 of proc(5)), the twentieth when the process began.
+    """
+    with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stream:
+        # The name, in brackets, may hold anything.
+        return stream.read().rpartition(")")[2].split()
+
+
 def user_of(pid: int) -> int | None:
     """The user whose rights a process has; None where there is no such process."""
     try:

@@ -74,6 +74,14 @@ def snapshot(running: Guest) -> Work:
     return Work(running.cluster, *argv, begun=lambda: partial in running.cluster.images())
 
 
+def waiting_snapshot(cluster: Cluster, running: Guest) -> Work:
+    """Begin one, and take its disk two bricks of three: what it reads waits."""
+    work = snapshot(running)
+    kill_bricks(cluster, "node1", "node3")
+    wait_for(lambda: server_state(cluster) == "waiting", 90, "requests wait")
+    return work
+
+
 def left_alone(running: Guest) -> bool:
     """Whether no worker is there, and nothing of one in QEMU and on the node."""
     try:
@@ -105,9 +113,7 @@ def test_a_brick_that_dies_while_another_heals(cluster: Cluster, running: Guest)
 def test_a_snapshot_whose_disk_waits_for_its_bricks_is_interrupted(
     cluster: Cluster, running: Guest
 ) -> None:
-    work = snapshot(running)
-    kill_bricks(cluster, "node1", "node3")
-    wait_for(lambda: server_state(cluster) == "waiting", 90, "requests wait")
+    work = waiting_snapshot(cluster, running)
     cluster.run("pkill", "-INT", "-f", "gnt-gluster disk snapshot")
     done = work.ended()
     # Still without its bricks.
@@ -122,9 +128,7 @@ def test_a_snapshot_whose_disk_waits_for_its_bricks_gives_up(
     cluster: Cluster, running: Guest
 ) -> None:
     """After five minutes; what it has in QEMU goes when the bricks are back."""
-    work = snapshot(running)
-    kill_bricks(cluster, "node1", "node3")
-    wait_for(lambda: server_state(cluster) == "waiting", 90, "requests wait")
+    work = waiting_snapshot(cluster, running)
     done = work.ended()
     assert server_state(cluster) == "waiting"
     assert done.exit_code != 0

@@ -20,7 +20,7 @@ from ganeti_gluster.core.services import config
 from ganeti_gluster.core.services.config import ServicesConfig
 from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.verify.stamps import of_file
-from ganeti_gluster.tools import private
+from ganeti_gluster.tools import private, processes
 
 COMMAND = "gluster-services-prepared"
 #: Seconds for which it counts after it was written; the command has the same number.
@@ -60,8 +60,7 @@ def settled(answer: Mapping[str, Any]) -> bool:
 
 def head(answer: Mapping[str, Any], pid: int, *, has_configuration: bool) -> Sequence[str]:
     """What tells whether it still counts: the agent, since when it runs, when this is written."""
-    with open("/proc/%d/stat" % pid, encoding="utf-8") as stream:
-        began = stream.read().rpartition(")")[2].split()[19]
+    began = processes.stat_of(pid)[19]
     with open("/proc/uptime", encoding="ascii") as stream:
         now = stream.read().partition(".")[0]
     return str(pid), began, now, "yes" if has_configuration else "no", answer["master"]

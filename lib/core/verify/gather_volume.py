@@ -192,8 +192,7 @@ def elsewhere(
     for info in gluster.volumes() if paths else ():
         if not info.started or info.name in without:
             continue
-        servers = ",".join(dict.fromkeys(brick.server for brick in info.bricks))
-        with connect(VolumeSpec.from_params({"volume": info.name, "host": servers})) as volume:
+        with connect(VolumeSpec.from_params(info.params)) as volume:
             there.update({path: info.name for path in paths if volume.access(path)})
     return there
 

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ganeti_gluster.tools import processes
+
 GLUSTERD_DIR = Path("/var/lib/glusterd")
 GLUSTERD_PID = Path("/var/run/glusterd.pid")
 #: The kernel's tables of TCP connections.
@@ -54,9 +56,8 @@ def _files(directory: Path) -> Iterator[tuple[str, object]]:
 def _process(path: Path) -> tuple[str, str] | None:
     """Which process it is, and whether it stands still; None where it does not run."""
     try:
-        pid = path.read_text(encoding="ascii").strip()
-        words = Path("/proc", pid, "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except (OSError, UnicodeDecodeError):
+        words = processes.stat_of(int(path.read_text(encoding="ascii")))
+    except (OSError, ValueError):
         return None
     # When it began, and its state: running or waiting is the same.
     return words[19], words[0] if words[0] in "TtZX" else "S"

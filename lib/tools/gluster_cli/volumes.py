@@ -51,6 +51,16 @@ class VolumeInfo:
         return self.state == STARTED
 
     @property
+    def servers(self) -> list[str]:
+        """The servers of its bricks, each once, in their order."""
+        return list(dict.fromkeys(brick.server for brick in self.bricks))
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Ganeti's disk parameters that name it."""
+        return {"volume": self.name, "host": ",".join(self.servers)}
+
+    @property
     def set_size(self) -> int:
         """The number of bricks that belong together."""
         return self.disperse or self.replica
