@@ -96,6 +96,8 @@ class Resident:
     """The loop; `kept` is what the last child that measured has left for the next."""
 
     master: bool
+    #: The descriptor of the agent's lock, which children must not keep.
+    lock: int
     kept: bytes = b""
     children: dict[str, Child] = field(default_factory=dict)
     #: When each is to be done next, by the monotonic clock.
@@ -105,7 +107,6 @@ class Resident:
     #: another since.
     answer: bytes = b""
     stamp: object = None
-    lock: int = -1
 
     def run(self) -> NoReturn:
         """Work until there is a reason to end; raises `Ended` with the exit status."""
