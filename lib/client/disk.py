@@ -127,7 +127,7 @@ def Evict(opts: Any, args: list[str]) -> int:
 
 
 def _open_on(volume: Volume, path: str) -> str:
-    """The node that has the image open and how, in words; empty where none has."""
+    """The node that has the image open and how, in words; empty if none has."""
     holder = holder_of(volume, path)
     if holder is None:
         return ""

@@ -73,7 +73,7 @@ def replacement(
     """The steps that put `new` in the place of `old`, which is dead.
 
     May be run again while they are under way, and after the old node has left the pool.
-    Raises `GanetiGlusterError` where the new node is not fit.
+    Raises `GanetiGlusterError` if the new node is not fit.
     """
     if old == new:
         raise InvalidParameter("a node cannot be replaced by itself")

@@ -83,7 +83,7 @@ def is_used(client: Any, params: dict[str, Any], group: str | None) -> bool:
 
 
 def servers_of(client: Any, volume: str, group: str | None) -> str | None:
-    """The servers that Ganeti asks for a volume; None where it uses another, or none."""
+    """The servers that Ganeti asks for a volume; None if it uses another, or none."""
     if group is None:
         params = client.QueryClusterInfo()["diskparams"].get(TEMPLATE, {})
     else:

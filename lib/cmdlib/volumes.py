@@ -73,7 +73,7 @@ def space(spec: VolumeSpec) -> Space:
 
 
 def _place(volumes: list[UsedVolume], spec: VolumeSpec) -> UsedVolume:
-    """The volume that parameters mean, with their servers; a new one where there is none."""
+    """The volume that parameters mean, with their servers; a new one if there is none."""
     for volume in volumes:
         known = volume.spec
         if known.name == spec.name and set(known.servers) & set(spec.servers):

@@ -41,7 +41,7 @@ class AtRest:
 def at_rest(volume: Volume, spec: VolumeSpec, path: str, *, node: str) -> Iterator[AtRest]:
     """Keep an image as it is in the block, for work on `node`, which is this one.
 
-    What came of it counts if `AtRest.check` says so at its end.  Raises `NotAtRest` where a
+    What came of it counts if `AtRest.check` says so at its end.  Raises `NotAtRest` if a
     process of this node has the image, and `OpenElsewhere` where another node has.
     """
     in_use = ImageInUse(spec, path, 0)
@@ -77,7 +77,7 @@ def kept_from_others(volume: Volume, in_use: ImageInUse, *, node: str) -> Iterat
 def alone(volume: Volume, spec: VolumeSpec, path: str, *, node: str) -> Iterator[Hold]:
     """Have an image for this process in the block, for work on `node`, which is this one.
 
-    The image's server here ends.  Raises `NotAtRest` where a process of this node has the image,
+    The image's server here ends.  Raises `NotAtRest` if a process of this node has the image,
     and `OpenElsewhere` where another node has.
     """
     in_use = ImageInUse(spec, path, 0)

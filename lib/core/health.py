@@ -33,7 +33,7 @@ _NO_NODE = "00000000-0000-0000-0000-000000000000"
 class ImageHealth:
     """How an image is: `detail` says it in words, and is empty if all is well.
 
-    `degraded`: not all of its bricks answer, None where the volume does not
+    `degraded`: not all of its bricks answer, None if the volume does not
     tell.  `split_brain`: its copies contradict each other.  `healing`: whether
     a copy is still behind; None, since libgfapi cannot tell.
     """

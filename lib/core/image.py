@@ -213,7 +213,7 @@ def get_info(volume: Volume, path: str) -> str:
 
 def _may_have_blocks(info: FileStat) -> bool:
     # Of an image without any nothing was ever written, but for what this client itself wrote
-    # last: of that a sharded volume tells none once it is synced, until md-cache asks anew.
+    # last: of that a sharded volume tells none once it is synced, until md-cache asks again.
     return bool(info.allocated) or time.time() - info.mtime < _STALE_SECONDS
 
 

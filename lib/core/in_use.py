@@ -51,7 +51,7 @@ class ImageInUse:
         return None if status is None or status.state == control.LOST else status
 
     def size(self) -> int | None:
-        """The image's size in bytes; None where no server knows it."""
+        """The image's size in bytes; None if no server knows it."""
         status = self.status()
         return (status.size or None) if status is not None else None
 

@@ -27,7 +27,7 @@ def present(
 ) -> set[str]:
     """Which of the images with these paths are there; none where there is no such volume.
 
-    Raises `GanetiGlusterError` where that cannot be told.
+    Raises `GanetiGlusterError` if that cannot be told.
     """
     argv = [PYTHON, "-P", "-m", MODULE, *spec_arguments(spec), *sorted(paths)]
     done = run(argv, timeout=SECONDS, check=False)

@@ -12,7 +12,7 @@ from ganeti_gluster import constants
 
 
 def lines(name: str, directory: str = constants.GANETI_SSCONF_DIR) -> list[str]:
-    """What is in one of them, a name each; nothing where there is no such file."""
+    """What is in one of them, a name each; nothing if there is no such file."""
     try:
         with open(os.path.join(directory, "ssconf_" + name), encoding="utf-8") as stream:
             return stream.read().split()

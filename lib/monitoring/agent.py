@@ -101,7 +101,7 @@ def _noded_runs() -> bool:
 
 
 def _disks() -> tuple[Disk, ...] | None:
-    """The disks of all instances; None where the master daemon does not answer."""
+    """The disks of all instances; None if the master daemon does not answer."""
     from ganeti import errors
 
     from ganeti_gluster.cmdlib import cluster_config

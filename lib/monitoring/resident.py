@@ -13,7 +13,7 @@ what a child leaves behind, or hangs in, ends with it and holds nothing else up:
 
 What it has loaded may be replaced: by an upgrade of this package, of Ganeti, or of GlusterFS.
 A master has loaded Ganeti's RPC, which other nodes do without.  So where one of these changes,
-it ends, and systemd starts it anew.
+it ends, and systemd starts it again.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Resident:
             self.due.setdefault(SERVICES, time.monotonic())
 
     def _refresh(self) -> None:
-        """Each minute: what is ready stays so, or is looked at anew."""
+        """Each minute: what is ready stays so, or is looked at again."""
         if self.signals is None or self.stamp != prepared.stamp():
             self._listen()
         elif self.answer not in (b"", _LOOKING):

@@ -109,7 +109,7 @@ class BothAsked:
         )
 
     def _outcome(self, instance: Any) -> tuple[str | None, str | None]:
-        """What the old and the new node say of the migration, None where one does not answer.
+        """What the old and the new node say of the migration, None if one does not answer.
 
         A new node that has been sent all is given time to say what became of it.
         """

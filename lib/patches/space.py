@@ -80,7 +80,7 @@ def extend_container(module: Any) -> None:
 def specs_of(volumes: list[Any], node: str) -> list[VolumeSpec]:
     """The volumes of a node among those that the master names.
 
-    Raises `GanetiGlusterError` where it names none: a master without this package
+    Raises `GanetiGlusterError` if it names none: a master without this package
     sends the path of stock Ganeti's mount.
     """
     if not all(isinstance(volume, dict) for volume in volumes):

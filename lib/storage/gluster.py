@@ -178,7 +178,7 @@ class GlusterStorage(base.BlockDev):
 
     @property
     def dev_path(self) -> str | None:
-        """The image's block device on this node, or None where there is none.
+        """The image's block device on this node, or None if there is none.
 
         With access=kernelspace there is one while the device is assembled; with
         access=userspace within `kernel_paths`.
@@ -242,7 +242,7 @@ class GlusterStorage(base.BlockDev):
     def Attach(self, **kwargs: Any) -> bool:
         """Look the image up; nothing changes.
 
-        Raises `BlockDeviceError` where the volume does not tell.
+        Raises `BlockDeviceError` if the volume does not tell.
         """
         self._attached = self._find_size() is not None
         return self._attached

@@ -45,7 +45,7 @@ def own_number() -> int:
 
 
 def open_image(params: dict[str, Any], path: str, *, exclusive: bool) -> None:
-    """Have an image served on this node; raises `ImageUnavailable` where it cannot be."""
+    """Have an image served on this node; raises `ImageUnavailable` if it cannot be."""
     try:
         opening.open_image(
             ImageServer(VolumeSpec.from_params(params), path),

@@ -63,7 +63,7 @@ class QmpMonitor(Monitor):
 
 @contextlib.contextmanager
 def connected(socket: str) -> Iterator[QmpMonitor]:
-    """The monitor behind a socket; raises `MonitorFailed` where none answers."""
+    """The monitor behind a socket; raises `MonitorFailed` if none answers."""
     connection = monitor.QmpConnection(socket)
     # Ganeti 3.1 and 3.0 have the time limit of a socket here.
     connection.sock = None

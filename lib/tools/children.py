@@ -57,7 +57,7 @@ class Child:
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> bytes | None:
-        """What it returned, None where it failed; only after its descriptor told its end."""
+        """What it returned, None if it failed; only after its descriptor told its end."""
         self.take()
         os.close(self.pipe)
         os.close(self.process)

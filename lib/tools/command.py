@@ -45,7 +45,7 @@ Run = Callable[..., CommandResult]
 class CommandFailed(GanetiGlusterError):
     """A program could not be started, took too long, wrote too much or exited with an error.
 
-    `exit_code` is None where there is none.
+    `exit_code` is None if there is none.
     """
 
     def __init__(

@@ -154,7 +154,7 @@ def locked(
 
 
 def take(descriptor: int) -> bool:
-    """Lock an open file until it is closed; False where somebody else has it locked."""
+    """Lock an open file until it is closed; False if somebody else has it locked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -32,7 +32,7 @@ def stat_of(pid: int) -> list[str]:
 
 
 def user_of(pid: int) -> int | None:
-    """The user whose rights a process has; None where there is no such process."""
+    """The user whose rights a process has; None if there is no such process."""
     try:
         with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as stream:
             lines = stream.read().splitlines()

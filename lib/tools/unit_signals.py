@@ -20,7 +20,7 @@ _SYSTEMD = (
     b"org.freedesktop.systemd1.Manager",
 )
 _MATCH = "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1%s'"
-#: Of the manager: a unit's file has been enabled or the like, or all are read anew.
+#: Of the manager: a unit's file has been enabled or the like, or all are read again.
 _OF_MANAGER = ("UnitFilesChanged", "Reloading")
 
 

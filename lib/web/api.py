@@ -90,7 +90,7 @@ def metrics() -> Response:
 
 
 def _read_order(said: Any) -> tuple[str, list[str], list[str]]:
-    """The parts of an order as it was sent; raises InvalidOrder where it is not one."""
+    """The parts of an order as it was sent; raises InvalidOrder if it is not one."""
     if not isinstance(said, dict) or not set(said) <= {"action", "nodes", "services"}:
         raise InvalidOrder("send an object with action, nodes and, optionally, services")
     verb, nodes, services = said.get("action"), said.get("nodes"), said.get("services", [])

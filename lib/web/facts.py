@@ -154,7 +154,7 @@ class Known:
         return facts.samples
 
     def host(self, node: str) -> Host | None:
-        """The services of a node, None where they are not known."""
+        """The services of a node, None if they are not known."""
         hosts = self.swift.hosts if self.swift else ()
         return next((host for host in hosts if host.node == node), None)
 

@@ -29,7 +29,7 @@ class PoolSource:
         self._asked: dict[str, float] = {}
 
     def __call__(self) -> PoolState:
-        """Ask glusterd; raises GanetiGlusterError where it does not answer."""
+        """Ask glusterd; raises GanetiGlusterError if it does not answer."""
         peers = self._gluster.peers()
         volumes = []
         for info in self._gluster.volumes():

@@ -51,7 +51,7 @@ class Stopped(Exception):
 def drop_rights(user: str) -> None:
     """Become `user`, in no group but its own, for good; no-op for who is not root.
 
-    Raises GanetiGlusterError where there is no such user.
+    Raises GanetiGlusterError if there is no such user.
     """
     if os.getuid() != 0:
         return

@@ -18,7 +18,7 @@ NO_SEEK = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
 
 
 def file_extents(file: File, size: int) -> Iterator[Extent] | None:
-    """The data of an open image of `size` bytes; None where the volume does not tell.
+    """The data of an open image of `size` bytes; None if the volume does not tell.
 
     A sharded volume does not: `image_extents` does.
     """

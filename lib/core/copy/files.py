@@ -243,7 +243,7 @@ def _size(fd: int, name: str) -> int:
 
 
 def _extents(fd: int) -> Iterator[Extent] | None:
-    """The data of a file; None where it does not tell, as a block device."""
+    """The data of a file; None if it does not tell, as a block device."""
     try:
         first: int | None = os.lseek(fd, 0, os.SEEK_DATA)
     except OSError as err:
@@ -288,7 +288,7 @@ _libc_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def _fallocate(fd: int, mode: int, offset: int, length: int) -> bool:
-    """Linux's fallocate, which Python lacks; False where this cannot be done."""
+    """Linux's fallocate, which Python lacks; False if this cannot be done."""
     if _libc_fallocate(fd, mode, offset, length) == 0:
         return True
     code = ctypes.get_errno()

@@ -42,7 +42,7 @@ class Source(Protocol):
     def extents(self) -> Iterable[Extent] | None:
         """The ranges that hold data, in order and without overlap; all else is zeroes.
 
-        None where the source does not know: it is read as a whole, and zeroes
+        None if the source does not know: it is read as a whole, and zeroes
         are found by looking.  Iterated lazily, by one thread at a time.
         """
 
@@ -110,7 +110,7 @@ class Target(Protocol):
         """Have what was written on stable storage, as `size` bytes in all."""
 
     def written(self) -> Source | None:
-        """What was written, for comparing; None where it cannot be read back."""
+        """What was written, for comparing; None if it cannot be read back."""
 
     def publish(self) -> None:
         """Give it its name; it is whole."""

@@ -67,7 +67,7 @@ class Pipeline:
     ) -> None:
         """Do it; raises the first error of a thread, when all have ended.
 
-        Raises `Stalled` where nothing moves for `patience` seconds.
+        Raises `Stalled` if nothing moves for `patience` seconds.
         """
         source = self._source
         if isinstance(source, Stream):

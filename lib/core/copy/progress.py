@@ -22,7 +22,7 @@ class Progress(NamedTuple):
 
     `done` of `total` bytes are dealt with, holes included (`total` None: not
     known); `data` of them were moved; `rate` is of these, in bytes a second;
-    `remaining` are seconds, None where they cannot be told.
+    `remaining` are seconds, None if they cannot be told.
     """
 
     phase: str
@@ -85,7 +85,7 @@ def duration(seconds: float) -> str:
 
 
 class Terminal:
-    """Keeps one line of a terminal up to date; says nothing where there is none."""
+    """Keeps one line of a terminal up to date; says nothing if there is none."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr

@@ -107,7 +107,7 @@ class Export:
     def grow(self, size: int) -> bool:
         """Have the device show that the image's server has grown it to `size` bytes.
 
-        False where it cannot: there is none, or it is qemu-nbd, whose device
+        False if it cannot: there is none, or it is qemu-nbd, whose device
         keeps its size.  Raises `ExportFailed`.
         """
         with self._locked():

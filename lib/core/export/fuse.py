@@ -104,7 +104,7 @@ def read_head(unique: int, size: int) -> bytes:
 
 
 def init(unique: int, buffer: RequestBuffer) -> bytes:
-    """The answer to INIT; raises EPROTO where the kernel is older than this protocol."""
+    """The answer to INIT; raises EPROTO if the kernel is older than this protocol."""
     major, minor, readahead, flags = _INIT_IN.unpack_from(buffer, _IN.size)
     if (major, minor) < (MAJOR, MINOR):
         raise OSError(errno.EPROTO, "the kernel speaks FUSE %d.%d only" % (major, minor))

@@ -30,7 +30,7 @@ LOOKS_BEFORE_AGAIN = 5
 LOOKS_BEFORE_LET_GO = 3
 #: Looks in a row that find nothing to heal, with files missing, before all is looked over.
 LOOKS_BEFORE_FULL = 10
-#: Seconds without progress after which the self-heal daemons are started anew, each time.
+#: Seconds without progress after which the self-heal daemons are started again, each time.
 RESTART_AFTER = (60.0, 240.0)
 #: Seconds without progress after which the heal is not waited for any longer.
 GIVE_UP_AFTER = 600.0
@@ -133,7 +133,7 @@ class Healer:
 
         One has all volumes of its node.
         """
-        # Read anew: a node may have become a member since this command began.
+        # Read again: a node may have become a member since this command began.
         pool = members.read(self.gluster, self._pool.anchor, self._pool.addresses, self._pool.told)
         nodes = [node for node in self._nodes if pool.state(node) == CONNECTED]
         ended, errors = self._agents.try_all("end-self-heal", {node: {} for node in nodes})

@@ -50,7 +50,7 @@ class PostOpDelay:
         return self
 
     def switch_off(self) -> None:
-        """Have clients keep no lock from now on; no-op where it is so, or has no sense."""
+        """Have clients keep no lock from now on; no-op if it is so, or has no sense."""
         if self._changed or not self._usable:
             return
         self._changed = True

@@ -133,7 +133,7 @@ def of_glusterd(
 ) -> VolumeState:
     """A volume from what glusterd says of it; `error` is why it did not tell its heals.
 
-    `status` has the details, and is None where it is not known.  A volume without copies
+    `status` has the details, and is None if it is not known.  A volume without copies
     has nothing to heal.
     """
     none = 0 if info.started and info.set_size == 1 else None
@@ -220,7 +220,7 @@ def _tolerated(
 def _capacity(info: VolumeInfo, bricks: Sequence[BrickState]) -> tuple[int | None, int | None]:
     """The bytes of a volume and those free: of each set what its smallest brick has.
 
-    None where a set has no brick that tells.
+    None if a set has no brick that tells.
     """
     total = free = 0
     size = info.set_size

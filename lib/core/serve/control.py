@@ -28,7 +28,7 @@ class ServerStatus:
     """What a server says of itself.
 
     `state` is SERVING, WAITING (for the storage, since `waiting`, seconds since the epoch,
-    `why`) or LOST; `mode` exclusive, shared or none; `size` in bytes, 0 where it is not
+    `why`) or LOST; `mode` exclusive, shared or none; `size` in bytes, 0 if it is not
     known yet; `block` the smallest request in bytes; `peers` the processes that are its
     clients, `users` the number of those and of former ones that may connect again; `requests`
     those that wait for room; `connected` of the volume's `bricks` are in use.
@@ -49,7 +49,7 @@ class ServerStatus:
 
 
 def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
-    """The answer of a server; empty where it ended instead.
+    """The answer of a server; empty if it ended instead.
 
     Raises `NoServer` or `NoAnswer`.
     """
@@ -73,7 +73,7 @@ def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
 
 
 def status(key: str, *, timeout: float = 5.0) -> ServerStatus | None:
-    """What a server says of itself; None where there is none.
+    """What a server says of itself; None if there is none.
 
     One that is being started again is waited for.  Raises `NoAnswer`.
     """

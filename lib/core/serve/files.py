@@ -74,7 +74,7 @@ def write(key: str, wanted: Wanted) -> None:
 
 
 def read(key: str, suffix: str) -> dict[str, str]:
-    """Names and values of a file; empty where there is none."""
+    """Names and values of a file; empty if there is none."""
     try:
         with open(path(key, suffix), encoding="utf-8", errors="replace") as stream:
             return parse(stream.read())

@@ -100,7 +100,7 @@ def locked(
 
 
 def _take(volume: Volume, file: File, kind: int, node: str, *, last: bool) -> int | None:
-    """Lock the file, which has the inode returned; None where that is worth another try.
+    """Lock the file, which has the inode returned; None if that is worth another try.
 
     Opened and locked are two steps, between which the name may become another image's.
     """

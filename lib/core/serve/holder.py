@@ -50,7 +50,7 @@ class LockHolder(NamedTuple):
 
 
 class OpenElsewhere(GanetiGlusterError):
-    """An image is open somewhere else; `holder` is None where it has just let go."""
+    """An image is open somewhere else; `holder` is None if it has just let go."""
 
     def __init__(self, path: str, holder: LockHolder | None) -> None:
         super().__init__("image %s is open on another node" % path)
@@ -88,7 +88,7 @@ def new_word() -> str:
 
 
 def word_of(volume: Volume, path: str) -> tuple[str, int]:
-    """The word on an image and the number of its node; empty and 0 where there is none."""
+    """The word on an image and the number of its node; empty and 0 if there is none."""
     try:
         text = volume.getxattr(path, WORD_ATTRIBUTE).decode("utf-8", "replace")
     except OSError as err:

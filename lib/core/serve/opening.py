@@ -17,7 +17,7 @@ from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import GanetiGlusterError
 
-#: Seconds for a server that was started again, or opens its image anew, to lock it: who has
+#: Seconds for a server that was started again, or opens its image again, to lock it: who has
 #: not by then is dead or cut off.
 RETURN_SECONDS = 10.0
 _POLL_SECONDS = 1.0

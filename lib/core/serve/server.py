@@ -26,7 +26,7 @@ START_SECONDS = 100
 STOP_SECONDS = 30
 #: Seconds for a change: a brick that falls silent holds it up for the ping-timeout.
 CHANGE_SECONDS = 60
-#: Seconds for a server that opens its image anew to do what it is asked: it replaces itself
+#: Seconds for a server that opens its image again to do what it is asked: it replaces itself
 #: for that, over and over while the storage is away, and leaves the question unanswered.
 ANEW_SECONDS = 20.0
 _ANEW_POLL = 0.1
@@ -85,7 +85,7 @@ class ImageServer:
         return "journalctl --unit=%s" % self.unit
 
     def status(self, *, timeout: float = 5.0) -> control.ServerStatus | None:
-        """What it says of itself, None where there is none; raises `NoAnswer`."""
+        """What it says of itself, None if there is none; raises `NoAnswer`."""
         return control.status(self.key, timeout=timeout)
 
     def open(
@@ -122,7 +122,7 @@ class ImageServer:
             )
 
     def change(self, mode: str) -> None:
-        """Let it share the image, or have it alone; no-op where there is none.
+        """Let it share the image, or have it alone; no-op if there is none.
 
         Raises `OpenElsewhere` or `ServerFailed`.
         """
@@ -150,7 +150,7 @@ class ImageServer:
     def close(self, *, force: bool = False) -> None:
         """Give the image back, and end; idempotent, and needs no volume.
 
-        Raises `ImageHasClients` where it has clients that do not go, unless forced.
+        Raises `ImageHasClients` if it has clients that do not go, unless forced.
         """
         if not os.path.exists(files.path(self.key, "conf")):
             return

@@ -108,7 +108,7 @@ def digest(type: ServiceType) -> str:
 
 
 def load(path: str | None = None) -> ServicesConfig:
-    """The configuration of this node; the built-in one where there is no file.
+    """The configuration of this node; the built-in one if there is no file.
 
     Raises `InvalidConfiguration`.
     """

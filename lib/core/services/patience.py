@@ -48,7 +48,7 @@ class Patience:
 
 
 def load(path: str | None = None) -> Patience:
-    """What is known of the nodes; nothing where it never was, or cannot be read."""
+    """What is known of the nodes; nothing if it never was, or cannot be read."""
     try:
         with open(path or constants.SERVICES_ANSWERS, encoding="utf-8") as stream:
             found: Mapping[str, tuple[float, ...]] = decode.value(

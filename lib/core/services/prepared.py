@@ -2,7 +2,7 @@
 
 The restricted command `gluster-services-prepared` prints it, in a shell, as long as the agent
 lives that wrote it, has done so of late, and configuration and master are what they were; in
-any other case it looks anew.  The agent takes it away as soon as systemd tells of a change, and
+any other case it looks again.  The agent takes it away as soon as systemd tells of a change, and
 looks.  systemd tells that a moment late, so who wants to know what is now asks for
 `gluster-services-status`.
 """
@@ -43,7 +43,7 @@ def units(configuration: ServicesConfig) -> list[str]:
 
 
 def configuration() -> ServicesConfig:
-    """This node's, the built-in one where the file is of no use: the answer says why."""
+    """This node's, the built-in one if the file is of no use: the answer says why."""
     try:
         return config.load()
     except config.InvalidConfiguration:

@@ -219,7 +219,7 @@ def _cpu(nanoseconds: str) -> float | None:
 
 
 def _enabled(state: str) -> bool | None:
-    """Whether a unit starts with the node; None where that is not for the unit to say."""
+    """Whether a unit starts with the node; None if that is not for the unit to say."""
     if state.startswith("enabled"):
         return True
     return False if state in ("disabled", "masked", "masked-runtime") else None

@@ -225,7 +225,7 @@ def complete(volume: Volume, disks: Mapping[int, str], about: About) -> None:
 def remove(volume: Volume, snapshot: Snapshot, *, node: str) -> None:
     """Remove a snapshot; cut short, the rest of it is not whole and can be removed.
 
-    Raises `OpenElsewhere` where an image of it is being read, or written still; for `node` see
+    Raises `OpenElsewhere` if an image of it is being read, or written still; for `node` see
     `hold.locked`.
     """
     every = (*snapshot.images.values(), *snapshot.leftovers)

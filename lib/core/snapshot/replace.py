@@ -84,7 +84,7 @@ class Replacement:
 def replace_all(replacements: Sequence[Replacement], node: str) -> None:
     """Put all new images in place of the old ones, or leave the old ones.
 
-    Raises `IncompleteImage` where the volume lets neither be done, or what is left over be
+    Raises `IncompleteImage` if the volume lets neither be done, or what is left over be
     removed.
     """
     with contextlib.ExitStack() as stack:

@@ -104,7 +104,7 @@ def clear_remains(program: Sequence[str], *, run: command.Run = command.run) -> 
     """Have systemd take out of QEMUs what ended workers left there; returns the instances.
 
     Each in the unit of the instance's worker, so that no operation begins meanwhile.  Returns
-    without waiting for them; cheap where nothing is left.  Raises `OSError` where the marks
+    without waiting for them; cheap where nothing is left.  Raises `OSError` if the marks
     cannot be read.
     """
     try:
@@ -155,7 +155,7 @@ def note_end(instance: str) -> None:
 
 
 def idle_seconds(instance: str) -> float:
-    """For how long there has been no progress; 0 where there is no mark."""
+    """For how long there has been no progress; 0 if there is no mark."""
     try:
         return max(0.0, time.time() - os.stat(mark(instance)).st_mtime)
     except FileNotFoundError:

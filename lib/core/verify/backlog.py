@@ -31,7 +31,7 @@ def update(
 
 
 def load(path: str = PATH) -> dict[str, float]:
-    """What was saved; nothing where there is none or it cannot be read."""
+    """What was saved; nothing if there is none or it cannot be read."""
     try:
         with open(path, encoding="utf-8") as stream:
             data = json.load(stream)

@@ -64,7 +64,7 @@ def master_looks(environment: Mapping[str, str], master: str) -> bool:
 
 
 def load(node: str, path: str = PATH) -> list[dict[str, Any]]:
-    """What the master told this node last; nothing where it has not."""
+    """What the master told this node last; nothing if it has not."""
     return plain(_load_all(path).get(node, ()))
 
 

@@ -49,7 +49,7 @@ class BrickPlace:
     `problem` is the error that looking at it gave; `mounted` whether it is on a
     file system that has the volume's mark; `reserve` what the volume leaves unused of
     it, in per cent.  `behind`: how many entries of other bricks it knows to wait for a
-    heal (counted up to a bound), None where it keeps no such index.  `pieces`: the GFIDs
+    heal (counted up to a bound), None if it keeps no such index.  `pieces`: the GFIDs
     of such entries that are pieces of images, each with its image's (up to a bound).
     """
 

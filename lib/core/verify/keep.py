@@ -20,7 +20,7 @@ class Keep:
     """What was found, by a name of ours: the stamp, the time and the value.
 
     A stamp is whatever can be had for next to nothing and is another one when the value is,
-    such as the times of files.  A look without a `Keep` asks everything anew.
+    such as the times of files.  A look without a `Keep` asks everything again.
     """
 
     found: dict[str, tuple[object, float, Any]] = field(default_factory=dict)

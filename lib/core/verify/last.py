@@ -28,7 +28,7 @@ def save(findings: Sequence[Finding], *, now: float, path: str = PATH) -> None:
 
 
 def load(path: str = PATH) -> tuple[float | None, tuple[Finding, ...]]:
-    """When it was, and what was found; None and nothing where it never was."""
+    """When it was, and what was found; None and nothing if it never was."""
     try:
         with open(path, encoding="utf-8") as stream:
             kept = decode.build(_Kept, json.load(stream))

@@ -54,7 +54,7 @@ def _files(directory: Path) -> Iterator[tuple[str, object]]:
 
 
 def _process(path: Path) -> tuple[str, str] | None:
-    """Which process it is, and whether it stands still; None where it does not run."""
+    """Which process it is, and whether it stands still; None if it does not run."""
     try:
         words = processes.stat_of(int(path.read_text(encoding="ascii")))
     except (OSError, ValueError):

@@ -58,7 +58,7 @@ def _locks_future() -> bool:
 
 
 def _locked() -> int:
-    """KiB of this process that are locked; 0 where that cannot be found out."""
+    """KiB of this process that are locked; 0 if that cannot be found out."""
     try:
         with open(_STATUS, encoding="ascii", errors="replace") as stream:
             return locked_kib(stream.read())

@@ -55,7 +55,7 @@ class Preloaded:
     def unload(self) -> bool:
         """Take everything out of memory, nothing of which may have been called.
 
-        False where it stays, since something else uses it.
+        False if it stays, since something else uses it.
         """
         while self._handles:
             _ctypes.dlclose(self._handles.pop()._handle)

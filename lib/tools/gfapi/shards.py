@@ -36,7 +36,7 @@ class Shards:
         self._prefix = "%s/%s." % (_DIRECTORY, uuid.UUID(bytes=gfid))
 
     def open(self, number: int) -> File | None:
-        """A piece, None where there is none."""
+        """A piece, None if there is none."""
         if number == 0:
             return self._pieces.open(self._path)
         try:
@@ -46,7 +46,7 @@ class Shards:
 
 
 def shards(volume: Volume, path: str) -> Shards | None:
-    """The pieces of a file; None where it is not divided, or the volume does not shard.
+    """The pieces of a file; None if it is not divided, or the volume does not shard.
 
     Connects a second time, without the volume's shard translator.
     """
@@ -64,7 +64,7 @@ def shards(volume: Volume, path: str) -> Shards | None:
 
 
 def without_shards(volfile: str) -> str | None:
-    """A client's graph less its shard translator; None where it has none."""
+    """A client's graph less its shard translator; None if it has none."""
     match = _TRANSLATOR.search(volfile)
     if match is None:
         return None

@@ -68,7 +68,7 @@ class Subvolume:
 
 @dataclass(frozen=True)
 class Topology:
-    """A volume's shape; `shard_size` is in bytes, None where it is not sharded."""
+    """A volume's shape; `shard_size` is in bytes, None if it is not sharded."""
 
     volume: str
     subvolumes: tuple[Subvolume, ...]

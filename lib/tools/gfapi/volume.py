@@ -247,7 +247,7 @@ class Volume:
         """The client's volume graph as text; it holds the volume's password.
 
         libgfapi lets a new connection be used a moment before it has kept that text.
-        Raises ENODATA where it does not come.
+        Raises ENODATA if it does not come.
         """
         # Asked for more bytes than there are, libgfapi copies what lies behind
         # them in memory, so the size has to be exact: it is asked for first.

@@ -51,7 +51,7 @@ class GlusterFailed(GanetiGlusterError):
     """`gluster` answered that it did not do it.
 
     `words` is the command without `gluster` and its options, `reason` what
-    glusterd said, `number` its opErrno (0 where it gave none).
+    glusterd said, `number` its opErrno (0 if it gave none).
     """
 
     def __init__(
@@ -77,7 +77,7 @@ def argv(words: Sequence[str]) -> list[str]:
 
 
 def parse(words: Sequence[str], stdout: str, stderr: str = "") -> ET.Element:
-    """The answer's root element; raises `GlusterFailed` where it says failure.
+    """The answer's root element; raises `GlusterFailed` if it says failure.
 
     Whatever follows the answer, or text that is none, is the reason.  The answer may be
     another node's: each text in it can be printed, and each number be read.
@@ -196,7 +196,7 @@ class Gluster:
         return decode.printable(" ".join((done.stdout or done.stderr).split()))
 
     def profile(self, name: str) -> list[profile.BrickProfile] | None:
-        """What each brick was asked since profiling began, None where it is off."""
+        """What each brick was asked since profiling began, None if it is off."""
         try:
             return profile.parse(self.ask(*profile.words(name)))
         except GlusterFailed as err:
