@@ -33,7 +33,7 @@ def in_words(err: Exception) -> str:
 
 
 def before(cause: BaseException | None) -> str:
-    """The beginning of a sentence that tells what went wrong first, "" if that has no words."""
+    """The beginning of a sentence about an earlier error, "" if that has no text."""
     if isinstance(cause, GanetiGlusterError):
         return "%s; and " % cause.message
     return "%s; and " % in_words(cause) if isinstance(cause, OSError) else ""

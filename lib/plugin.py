@@ -138,12 +138,12 @@ def _log_refusals() -> None:
 
 
 def extend_log(module: Any) -> None:
-    """Let `SetupLogging` also write what registration has to say.
+    """Make `SetupLogging` also write the messages of the registration.
 
     Registration happens while Ganeti's modules are imported, before a process
     has a log.  The node daemon also leaves the result where
-    `gnt-gluster plugin status` finds it, since only the daemon can tell what a
-    daemon that was started before an upgrade has loaded.
+    `gnt-gluster plugin status` finds it, since only the daemon itself knows what it has
+    loaded if it was started before an upgrade.
     """
     setup: Callable[..., Any] = module.SetupLogging
 

@@ -10,7 +10,7 @@ from ganeti_gluster.tools.decode import Name, NotUnderstood, OneOf
 OURS = "ganeti-gluster"
 STOCK = "stock"
 STOPPED = "stopped"
-# Of nodes that do not tell.
+# For nodes that do not answer.
 OFFLINE = "offline"
 UNKNOWN = "unknown"
 

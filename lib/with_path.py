@@ -28,7 +28,7 @@ from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools.processes import leave
 
 MODULE = "ganeti_gluster.with_path"
-#: Seconds for a command that was told to end.
+#: Seconds for a command to end when asked to.
 _END_SECONDS = 20
 
 

@@ -38,7 +38,7 @@ def ShowInfo(opts: Any, args: list[str]) -> int:
 
 
 def describe(disk: instance_disks.InstanceDisk) -> dict[str, Any]:
-    """One disk as plain data: sizes in bytes, `error` where the volume did not tell."""
+    """One disk as plain data: sizes in bytes, `error` if the volume did not answer."""
     result: dict[str, Any] = {
         "instance": disk.instance,
         "disk": disk.index,

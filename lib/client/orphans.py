@@ -93,7 +93,7 @@ def _print_table(opts: Any, rows: Sequence[dict[str, Any]]) -> None:
     data = [
         {
             **row,
-            # Whoever made the image has chosen its name.
+            # The name was chosen by the process that created the image.
             "path": decode.printable(row["path"], longest=names.PATH_BYTES),
             "size": utils.FormatUnit(row["size"] / MIB, "h"),
             "allocated": utils.FormatUnit(row["allocated"] / MIB, "h"),

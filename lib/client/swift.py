@@ -20,7 +20,7 @@ from ganeti_gluster.tools.decode import as_data
 # All was done, nothing was, some was.
 EXIT_DONE, EXIT_NONE, EXIT_SOME = constants.EXIT_SUCCESS, constants.EXIT_FAILURE, 3
 
-# A node that is silent is told of within 10 s of the call, whatever others do.
+# A silent node is reported within 10 s of the call, whatever the other nodes do.
 STATUS_SECONDS = 8.5
 # What a node has for its answer; a second or two are usual on a busy one.
 ANSWER_SECONDS = 6.0

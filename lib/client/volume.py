@@ -43,7 +43,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
 
 
 def status(used: volumes.UsedVolume) -> dict[str, Any]:
-    """One volume as plain data: bytes; `error` where it did not tell its space."""
+    """One volume as plain data, in bytes; `error` if its space could not be read."""
     result: dict[str, Any] = {
         "volume": used.spec.name,
         "servers": [names.server(*server) for server in used.spec.servers],

@@ -12,7 +12,7 @@ _HELP = ("-h", "--help")
 
 
 def join(words: Sequence[str], commands: Collection[str]) -> list[str]:
-    """The words with a command that has two of them as one, as Ganeti's library wants it."""
+    """The words, with a command of two words joined into one, as Ganeti's library expects."""
     if len(words) > 1 and " ".join(words[:2]) in commands:
         return [" ".join(words[:2]), *words[2:]]
     return list(words)

@@ -17,8 +17,8 @@ from ganeti_gluster.storage.disks import place
 class InstanceDisk:
     """A disk of an instance on a Gluster volume; `size` is the configured one, in MiB.
 
-    `group` is the node group of the instance's primary node.  `template` tells it from a
-    disk of the ExtStorage provider, whose volume is its own parameter.
+    `group` is the node group of the instance's primary node.  `template` distinguishes it from
+    a disk of the ExtStorage provider, whose volume is a parameter of the disk.
     """
 
     instance: str

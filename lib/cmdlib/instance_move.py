@@ -1,8 +1,8 @@
 """Whether an instance may move to this node: run by hooks, before anything moves.
 
-Ganeti runs the hooks of a migration on the master, the old and the new node, those of
-a failover on the master and the new one.  What has to be seen from the new node is
-looked at there; the others have nothing to say.
+Ganeti runs the hooks of a migration on the master, the old and the new node, and those of
+a failover on the master and the new node.  The new node checks what can only be seen from
+there.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def _check_disk(
 def _take_from_old(move: InstanceMove, offline: list[str]) -> str:
     """Take the images from a node that is not asked to stop the instance; returns why not.
 
-    Ganeti does not contact a node that is offline, and ignores one that does not answer if it is
-    told to.
+    Ganeti does not contact a node that is offline, and can be told to ignore one that does not
+    answer.
     """
     if move.old not in offline and not move.forced:
         return ""

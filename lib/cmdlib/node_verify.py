@@ -1,4 +1,4 @@
-"""What a node tells of itself: for the master's question, its hook and the agent."""
+"""A node's facts about itself: for the master's restricted command, the hook and the agent."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _MORE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class ServerState:
-    """What a server says, as in `serve.control.Status`; a newer one may tell more."""
+    """A server's status, as in `serve.control.Status`; a newer server may send more fields."""
 
     state: Annotated[str, OneOf((SERVING, WAITING, LOST))]
     waiting: Moment
@@ -31,7 +31,7 @@ class ServerState:
 
 
 def statuses(nodes: Iterable[str], channel: Channel) -> dict[str, dict[str, ServerState]]:
-    """For each node what its servers say, by key; nothing for a node that does not tell."""
+    """The status of each node's servers, by key; nothing for a node that does not answer."""
     answers = look(
         {node: partial(_ask, node, channel) for node in nodes}, seconds=_SECONDS + _MORE_SECONDS
     )

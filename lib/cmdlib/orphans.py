@@ -39,10 +39,10 @@ class Candidate:
 def find(config: ClusterConfig, client: Any = None) -> tuple[list[Candidate], int]:
     """The images that may be removed, and how many others belong to nobody but must stay.
 
-    Stay: what was written within a day, or since the oldest job began that is not
-    finished and may make disks; and what has the UUID of an instance that the
-    master daemon knows.  Raises a `GanetiGlusterError` or OSError where a volume
-    does not tell: to know nothing of an image is no reason to remove it.
+    These stay: images written within a day, or since the start of the oldest unfinished job
+    that may create disks; and images with the UUID of an instance that the master daemon
+    knows.  Raises a `GanetiGlusterError` or OSError if a volume does not answer: not to know
+    an image is no reason to remove it.
     """
     client = client or cli.GetClient()
     known = {uuid for (uuid,) in client.QueryInstances([], ["uuid"], False)} | config.instances

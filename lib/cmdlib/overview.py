@@ -145,7 +145,7 @@ def _bricks(state: VolumeState) -> list[dict[str, Any]]:
 
 
 def volume_states(seen: Look) -> dict[str, VolumeState]:
-    """The state of each volume that there is, its bricks as their nodes tell of them."""
+    """The state of each volume that exists, with its bricks as their nodes report them."""
     places = {brick.name: brick for node in seen.nodes.values() for brick in node.bricks}
     states = {}
     for name, volume in sorted(seen.volumes.items()):

@@ -8,15 +8,15 @@ from ganeti_gluster.cmdlib import cluster
 from ganeti_gluster.plugin_state import OFFLINE, parse, unanswered
 
 STATUS_COMMAND = "gluster-plugin-status"
-#: Seconds for a node to tell.
+#: Seconds for a node to answer.
 SECONDS = 60.0
 
 
 def fetch(names: list[str]) -> dict[str, dict[str, Any]]:
     """The state of the nodes of these `names`, of all for none, as `local_status` gives it.
 
-    A node that does not tell has `template` ("unknown") and `reasons` alone, and
-    so has one that Ganeti knows as offline ("offline"), which is not asked.
+    A node that does not answer has only `template` ("unknown") and `reasons`, and
+    so has a node that is marked offline ("offline"), which is not asked.
     """
     nodes = cluster.choose(cluster.nodes(), names)
     addresses = {node.name: node.address for node in nodes if not node.offline}

@@ -131,7 +131,7 @@ def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[s
 def _check_without_settings(client: Any, environment: Mapping[str, str]) -> None:
     """Refuse for the bricks of volumes that were created by hand as well.
 
-    Where no node is in a pool, or none tells, there is nothing to look at.
+    If no node is in a pool, or none answers, there is nothing to check.
     """
     try:
         pool_state.find_all(client, pool_nodes.agents())
@@ -157,7 +157,7 @@ def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[st
 def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
     """Refuse to take a live node offline while others of its sets are down already.
 
-    Of a pool that does not tell nothing is known, and then a node can be marked.
+    If the pool does not answer, nothing is known about it, and the node can be marked.
     """
     node = environment["GANETI_OP_TARGET"]
     if environment.get("GANETI_OFFLINE") != "True":

@@ -138,7 +138,7 @@ def _volume(managed: ManagedPool, agents: Agents, volume: VolumeInfo) -> dict[st
 
 
 def _free(volume: VolumeInfo) -> int | None:
-    """The free bytes, None of a volume that does not tell."""
+    """The free bytes, None for a volume that does not answer."""
     if not volume.started:
         return None
     try:
@@ -148,7 +148,7 @@ def _free(volume: VolumeInfo) -> int | None:
 
 
 def look(gluster: Gluster, volume: VolumeInfo) -> tuple[VolumeState, str]:
-    """The state of a volume as glusterd tells it, and what went wrong with that."""
+    """The state of a volume as glusterd reports it, and what went wrong with that."""
     status: VolumeStatus | None = None
     heals: list[BrickHeal] = []
     error = ""

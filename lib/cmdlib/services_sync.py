@@ -46,8 +46,8 @@ def is_master() -> bool:
 def sync(*, prepared: bool = False) -> bool:
     """One sync; whether there was one.  Raises GanetiGlusterError, Ganeti's errors, OSError.
 
-    With `prepared` what the nodes' agents have ready will do, but of a node that did not tell
-    the last time: it may have none.
+    With `prepared` the answers that the nodes' agents have prepared are enough, except for a
+    node that did not answer the last time: it may have none.
     """
     if not is_master():
         return False
@@ -160,14 +160,14 @@ def _rival(
 
 
 def take_over(store: Store, nodes: Sequence[ServiceNode], myself: str, *, history: int) -> None:
-    """Go on from the newest state that a master has left here or on another candidate.
+    """Continue from the newest state that a master has left here or on another candidate.
 
-    This node may have been the master before, with others since: that its own store
-    says so tells nothing.
+    This node may have been the master before, with other masters since, so its own store
+    proves nothing.
     """
     kept = replica.load()
     if kept is not None:
-        # One that is broken tells nothing, as one of others that has died.
+        # A broken one is ignored, like that of a candidate that has died.
         with contextlib.suppress(StoreError):
             store.load(kept)
     others = [
@@ -177,7 +177,7 @@ def take_over(store: Store, nodes: Sequence[ServiceNode], myself: str, *, histor
     ]
     addresses = {node.name: node.address for node in others}
     for answer in _dumps(addresses, history):
-        # One that has died tells nothing: then what the rest have counts.
+        # A candidate that has died has no say; the others count.
         with contextlib.suppress(GanetiGlusterError):
             store.load(replica.fetched(answer, history=history))
 
@@ -241,7 +241,7 @@ def main(*, prepared: bool = False) -> int:
     # Ganeti's RPC logs each failure, which is an event here.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
-        # Again for whoever wanted one when it had begun.
+        # Again, if another one was requested after this one had begun.
         if sync(prepared=prepared) and os.path.exists(constants.SERVICES_SYNC_WANTED):
             sync()
     except (GanetiGlusterError, errors.GenericError, OSError) as err:

@@ -22,7 +22,7 @@ from ganeti_gluster.storage import snapshot_worker
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance with gluster disks; `running` is None if its node does not tell."""
+    """An instance with gluster disks; `running` is None if its node does not answer."""
 
     name: str
     uuid: str
@@ -110,7 +110,7 @@ def _settled(instance: Instance, request: SnapshotRequest) -> SnapshotRequest:
 
 
 def is_running(instance: Instance) -> bool:
-    """Whether it runs; raises OpPrereqError if its node does not tell."""
+    """Whether it runs; raises OpPrereqError if its node does not answer."""
     if instance.running is None:
         raise errors.OpPrereqError(
             "Node %s, the primary node of instance %s, does not answer"

@@ -41,15 +41,15 @@ from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.gluster_cli.volumes import VolumeInfo
 
 COMMAND = "gluster-verify-node"
-#: Seconds for all nodes to tell.
+#: Seconds for all nodes to answer.
 NODES_SECONDS = 90.0
-#: Seconds beside, to tell nodes which volumes they should reach.
+#: Further seconds, to inform nodes which volumes they should reach.
 NODES_MORE_SECONDS = 30.0
 #: Seconds for all volumes: their state and a backlog.
 VOLUMES_SECONDS = 150.0
 
-# All that Ganeti says of a restricted command that a node does not have; what one that
-# ran had to say is told at length.
+# All that Ganeti says about a restricted command that a node does not have.  If a command ran
+# and failed, its output follows.
 _NOT_INSTALLED = "Executing command '%s' failed" % COMMAND
 
 #: Looks for further findings, by Ganeti's configuration: what other parts of the
@@ -108,7 +108,7 @@ def look_at_cluster(config: ClusterConfig | None = None) -> Look:
 def ask_nodes(config: ClusterConfig) -> Answers:
     """Each node's facts, and the reason for those that have none.
 
-    Nodes that check other volumes than they should are told the right ones, and queried again.
+    Nodes that check other volumes than they should get the right list, and are asked again.
     """
     online = [node for node in config.nodes if not node.offline]
     first = _ask(online)
@@ -125,7 +125,7 @@ def ask_nodes(config: ClusterConfig) -> Answers:
 
 def _ask(asked: Iterable[ClusterNode]) -> Answers:
     addresses = {node.name: node.address for node in asked}
-    # What is too long is for the reader of the facts to say.
+    # The reader of the facts reports an answer that is too long.
     answers = cluster.ask(COMMAND, addresses, seconds=NODES_SECONDS, longest=3 * decode.LONGEST)
     return sort({name: (not each.error, _told(each)) for name, each in answers.items()})
 
@@ -175,8 +175,8 @@ def look_elsewhere(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """The volumes of images that are not where the configuration has them, and problems.
 
-    Whoever changes the template's volume leaves images behind; they must not be taken for
-    lost.  Where nothing is missing nothing is asked.
+    A change of the template's volume leaves images behind, and they must not be reported as
+    lost.  If nothing is missing, nothing is asked.
     """
     missing = {
         disk.path: disk.volume
@@ -254,11 +254,11 @@ def _listings(config: ClusterConfig) -> dict[str, Callable[[], Any]]:
 
 
 def may_be_behind(volume: str, nodes: Mapping[str, NodeFacts]) -> bool:
-    """Whether something may wait for a heal: a brick's index says so, or none tells.
+    """Whether a heal may be pending: a brick's index says so, or no index could be read.
 
-    A copy that is behind is in the index of each of the others.  `heal info` alone
-    is no sign: it also lists what somebody writes, and for minutes what a process
-    wrote last that ended.
+    A stale copy is in the index of each of the other bricks.  `heal info` alone is no
+    sign: it also lists files that are being written, and for minutes the last writes of
+    a process that has ended.
     """
     bricks = [brick for node in nodes.values() for brick in node.bricks if brick.volume == volume]
     return not bricks or any(brick.behind != 0 for brick in bricks)
@@ -293,7 +293,7 @@ def _waiting(volumes: Mapping[str, VolumeFacts]) -> dict[str, float]:
 
 
 def check_cluster(seen: Look) -> list[Finding]:
-    """What is wrong; also kept for whoever wants to know it later."""
+    """What is wrong; it is also stored, for the web page and the metrics."""
     findings = ordered(_check(seen))
     try:
         last.save(findings, now=time.time())

@@ -1,10 +1,10 @@
 """The hook of `gnt-cluster verify`.
 
-It runs on every node of a group.  The master's looks at the whole cluster; the others
-leave it to that one, and tell of themselves only where the master is not asked.  Ganeti
-shows a hook's output only if it failed, in one line with its line ends escaped.  Where
-the plugin is in the job (`patches.cluster_verify`), which shows in the environment, the hook hands
-it the findings and succeeds; else it prints them and fails for an ERROR.
+It runs on every node of a group.  On the master it checks the whole cluster; on other nodes it
+reports their own findings only if the master is not verified.  Ganeti shows a hook's output
+only if it failed, in one line with its line ends escaped.  If the plugin is in the job
+(`patches.cluster_verify`), which the environment shows, the hook passes the findings to it and
+succeeds; otherwise it prints them, and fails for an ERROR.
 """
 
 from __future__ import annotations

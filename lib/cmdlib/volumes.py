@@ -63,7 +63,7 @@ def combine(
 
 
 def space(spec: VolumeSpec) -> Space:
-    """The room of a volume, as its clients have it; every command tells of this one.
+    """The space of a volume, as its clients have it; every command shows this figure.
 
     Bricks have more than that: what `storage.reserve` keeps.  Raises a `GanetiGlusterError`
     or OSError.

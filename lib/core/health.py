@@ -1,8 +1,8 @@
 """The state of an image as this client sees it on its volume.
 
 Which bricks answer is read from virtual attributes and compared with the
-volume's topology.  What still has to be healed is not readable through
-libgfapi: `gluster volume heal VOLUME info` tells that.
+volume's topology.  Pending heals cannot be read through libgfapi; for these see
+`gluster volume heal VOLUME info`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _NO_NODE = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True)
 class ImageHealth:
-    """How an image is: `detail` says it in words, and is empty if all is well.
+    """The health of an image: `detail` describes it, and is empty if all is well.
 
-    `degraded`: not all of its bricks answer, None if the volume does not
-    tell.  `split_brain`: its copies contradict each other.  `healing`: whether
-    a copy is still behind; None, since libgfapi cannot tell.
+    `degraded`: not all of its bricks answer; None if that is unknown.  `split_brain`: its
+    copies contradict each other.  `healing`: whether a copy is still stale; None, because
+    libgfapi does not report it.
     """
 
     degraded: bool | None

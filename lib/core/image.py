@@ -33,7 +33,7 @@ INFO_XATTR = "user.ganeti.info"
 INFO_BYTES = 2048
 
 _PARENT_ATTEMPTS = 3
-# Longer than the second for which md-cache keeps what it was told.
+# Longer than the second for which md-cache keeps attributes.
 _STALE_SECONDS = 5.0
 
 
@@ -87,8 +87,8 @@ def remove(volume: Volume, path: str, *, last_name: bool = False) -> bool:
     """Remove an image; False if there was none.
 
     All its space is free when this returns, and a brick that loses its power does not bring
-    the image back.  `last_name`: it has no other, though this client may for a moment still
-    be told of one that is gone.
+    the image back.  `last_name`: the image has no other name, even if this client still sees
+    one for a moment.
     """
     try:
         info = volume.lstat(names.image_path(path))

@@ -128,8 +128,8 @@ def grow(
 ) -> None:
     """Grow an image to `size` bytes, by its server where it is open here, else `on_volume`.
 
-    `tell` has QEMU show the size to its guest.  Ganeti opens the disks of an instance that
-    is stopped as well; blocks are set aside for those, and not for a running guest.
+    `tell` has QEMU show the size to its guest.  Ganeti also opens the disks of a stopped
+    instance; blocks are preallocated for those, but not for a running guest.
     """
     now = image.size()
     if now is None or (preallocated and not image.has_user()):

@@ -1,7 +1,7 @@
 """Which of some images are on a volume: `python3 -m ganeti_gluster.core.presence`.
 
-Asked of a process of its own, for whoever may fork later: libgfapi's threads do not
-outlive that.
+It is a separate process, for callers that may fork later: libgfapi's threads do not
+survive a fork.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SECONDS = 30.0
 def present(
     spec: VolumeSpec, paths: Collection[str], *, run: command.Run = command.run
 ) -> set[str]:
-    """Which of the images with these paths are there; none where there is no such volume.
+    """Which of the images with these paths exist; none if there is no such volume.
 
-    Raises `GanetiGlusterError` if that cannot be told.
+    Raises `GanetiGlusterError` if that cannot be found out.
     """
     argv = [PYTHON, "-P", "-m", MODULE, *spec_arguments(spec), *sorted(paths)]
     done = run(argv, timeout=SECONDS, check=False)

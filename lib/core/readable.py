@@ -30,7 +30,7 @@ def unreadable(
 
 
 def _offsets(volume: Volume, path: str, size: int, whole: Collection[str]) -> Iterable[int]:
-    # libgfapi tells no graph of a connection that was given one.
+    # libgfapi returns no graph for a connection that was given one.
     if not whole or str(uuid.UUID(bytes=volume.gfid(path))) not in whole:
         return (0,)
     step = topology.parse(volume.volfile()).shard_size

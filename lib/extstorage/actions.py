@@ -53,13 +53,13 @@ def remove(request: ExtStorageRequest) -> None:
 
 
 def attach(request: ExtStorageRequest) -> None:
-    """Say how the image is reached: a device of the kernel, or a URI for QEMU.
+    """Print how the image is accessed: a kernel device, or a URI for QEMU.
 
-    The device can be used while the image is open; a snapshot, which no virtual machine
-    runs on, is opened for it.  Nothing is said of an image that is not there.  For Ganeti
-    an attachment that fails is a disk that does not exist: it would forget an image whose
-    volume cannot be reached for the moment.  So that is told on stderr alone, and the
-    next action fails with the reason.
+    The device can be used while the image is open; a snapshot, on which no virtual machine
+    runs, is opened for it.  Nothing is printed for an image that does not exist.  Ganeti takes
+    a failed attachment for a disk that does not exist, and would forget an image whose volume
+    is unreachable for a moment.  So that is only reported on stderr, and the next action
+    fails with the reason.
     """
     path, uri = "", ""
     used = _in_use(request)

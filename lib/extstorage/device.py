@@ -14,7 +14,7 @@ import stat
 from ganeti_gluster import constants
 from ganeti_gluster.tools import private
 
-#: No driver has this number: whoever opens it is told that there is no such device.
+#: No driver has this number: opening it fails with "no such device".
 _NOTHING = os.makedev(0, 0)
 
 

@@ -71,7 +71,7 @@ class ExtStorageRequest:
 
     @property
     def in_userspace(self) -> bool:
-        """Whether QEMU reaches the image itself, and nothing else wants it."""
+        """Whether QEMU accesses the image itself, and nothing else needs a device."""
         return self.access == USERSPACE and not self.is_snapshot
 
     @property

@@ -40,9 +40,9 @@ FRESH = 90.0
 
 
 def collect(keep: Keep | None = None) -> Collected:
-    """Look at this node; takes some 40 s at most.
+    """Check this node; takes about 40 s at most.
 
-    What `keep` has of the look before, and nothing tells to be another now, is taken over.
+    Previous results in `keep` are reused if nothing shows that they have changed.
     """
     keep = keep or Keep()
     start = time.monotonic()
@@ -116,7 +116,7 @@ def _disks() -> tuple[Disk, ...] | None:
 def exposition() -> str:
     """The metrics of this node in Prometheus's text format.
 
-    What the agent left, if that is new, so that whoever asks often costs nothing.
+    If the agent wrote them recently, these are returned, so that frequent requests cost nothing.
     """
     try:
         if time.time() - os.stat(METRICS_FILE).st_mtime < FRESH:

@@ -86,7 +86,7 @@ def _runs(path: str) -> bool:
 def of_master(
     gluster: Gluster = LOCAL, *, volumes: Sequence[VolumeInfo] | None = None
 ) -> tuple[dict[str, int], dict[str, list[BrickProfile]]]:
-    """Split-brain by volume, and the profiles; what cannot be had in time is left out.
+    """Split-brain by volume, and the profiles; what is not available in time is left out.
 
     `volumes` are those of the pool, where that is known.
     """

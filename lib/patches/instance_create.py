@@ -94,7 +94,7 @@ def _disk(module: Any, logical_id: Any) -> Any:
 
 def _rename(module: Any, lu: Any, disks: list[Any]) -> None:
     """Give the images the names that Ganeti generated; what was renamed goes back on failure."""
-    # Late: it is imported by whoever runs a job.
+    # Late: every job imports this module.
     from ganeti.rpc import node as rpc
 
     wanted = [disk[module.constants.IDISK_ADOPT] for disk in lu.disks]

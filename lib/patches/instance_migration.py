@@ -247,7 +247,7 @@ def extend_hypervisor(hypervisor: Any) -> None:
             ):
                 raise
             return objects.MigrationStatus(status=constants.HV_MIGRATION_CANCELLED)
-        # Only a source tells how much it has sent.
+        # Only a source reports how much it has sent.
         is_source = status.transferred_ram is not None
         if status.status != constants.HV_MIGRATION_COMPLETED:
             return status

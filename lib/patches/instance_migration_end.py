@@ -21,12 +21,12 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-#: Seconds for a new node that has been sent the whole guest to say what became of it.
+#: Seconds for the new node, once it has received the whole guest, to report its state.
 OUTCOME_SECONDS = 60.0
 _POLL_SECONDS = 1.0
 
-#: In the place of Ganeti's `live`, which KVM's code has no use for, this tells an old node
-#: that the new one's QEMU has been asked, does not go on with the guest, and was ended.
+#: Used instead of Ganeti's `live`, which the KVM code ignores: it informs the old node that the
+#: new node's QEMU was asked, does not continue the guest, and was ended.
 NOT_THERE = "the new node does not resume the guest"
 
 _AGAIN = "; check QEMU on both nodes, and run gnt-instance migrate --cleanup again"
@@ -109,9 +109,9 @@ class BothAsked:
         )
 
     def _outcome(self, instance: Any) -> tuple[str | None, str | None]:
-        """What the old and the new node say of the migration, None if one does not answer.
+        """The state of the migration on the old and the new node, None if one does not answer.
 
-        A new node that has been sent all is given time to say what became of it.
+        A new node that has received everything gets time to report its state.
         """
         completed = self._constants.HV_MIGRATION_COMPLETED
         definite = (completed, self._constants.HV_MIGRATION_CANCELLED)

@@ -25,8 +25,8 @@ from ganeti_gluster.core.volume import connect
 from ganeti_gluster.errors import CopyFailed, TookTooLong
 from ganeti_gluster.storage import node_names, one_writer
 
-#: Ganeti's master waits 3600 s (`RPC_TMO_SLOW`), and then removes the new disk,
-#: whoever still writes to it.
+#: Ganeti's master waits 3600 s (`RPC_TMO_SLOW`), and then removes the new disk, even if a
+#: process still writes to it.
 SECONDS = 3480.0
 
 

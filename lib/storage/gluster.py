@@ -157,12 +157,11 @@ class GlusterStorage(base.BlockDev):
 
     @property
     def attached(self) -> bool:
-        """Whether the image is there, looked up when first asked.
+        """Whether the image exists, looked up when first used.
 
-        True as well where that cannot be found out, since Ganeti takes a device
-        that is not attached for one that does not exist: removing an instance
-        while its volume cannot be reached would forget its image.  Whatever is
-        then done with the device tells what is wrong.
+        Also true if that cannot be found out: Ganeti takes a device that is not attached for
+        one that does not exist, and would forget an image when its instance is removed while
+        the volume is unreachable.  The next operation on the device reports the error.
         """
         if self._attached is None:
             try:
@@ -242,7 +241,7 @@ class GlusterStorage(base.BlockDev):
     def Attach(self, **kwargs: Any) -> bool:
         """Look the image up; nothing changes.
 
-        Raises `BlockDeviceError` if the volume does not tell.
+        Raises `BlockDeviceError` if the volume does not answer.
         """
         self._attached = self._find_size() is not None
         return self._attached
@@ -481,11 +480,11 @@ class GlusterStorage(base.BlockDev):
             image.set_info(volume, path, text)
 
     def GetSyncStatus(self) -> Any:
-        """The image's state, as the volume itself sees it from this node.
+        """The image's state on its volume, as seen from this node.
 
-        Degraded is an image of which a copy is missing or waits for a heal; it
-        can be used all the same.  The local disk is faulty where it cannot:
-        split-brain; and unknown where the volume does not tell.
+        An image is degraded if a copy is missing or needs a heal; it can be used all the same.
+        The local disk is faulty if the image cannot be used (split-brain), and unknown if the
+        volume does not answer.
         """
         degraded, ldisk = self._state()
         device = self.dev_path

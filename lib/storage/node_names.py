@@ -1,4 +1,4 @@
-"""The cluster's nodes by name, as Ganeti tells each node in its ssconf files."""
+"""The names of the cluster's nodes, from the ssconf files that Ganeti writes on each node."""
 
 from __future__ import annotations
 

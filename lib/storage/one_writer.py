@@ -25,7 +25,7 @@ from ganeti_gluster.tools.gfapi import Volume
 
 
 class ImageUnavailable(errors.BlockDeviceError, GanetiGlusterError):
-    """An image cannot be had: for the node daemon an error of Ganeti's, for others of ours."""
+    """An image cannot be used: an error of Ganeti's for the node daemon, of ours for others."""
 
 
 def enabled(params: dict[str, Any]) -> bool:

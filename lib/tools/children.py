@@ -57,7 +57,7 @@ class Child:
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> bytes | None:
-        """What it returned, None if it failed; only after its descriptor told its end."""
+        """What it returned, None if it failed; only after its descriptor has shown its end."""
         self.take()
         os.close(self.pipe)
         os.close(self.process)
@@ -106,7 +106,7 @@ def _work(name: str, work: Callable[[], bytes], writer: int, closed: Iterable[in
 
 
 def wait(children: Iterable[Child], others: Iterable[tuple[int, int]], until: float) -> None:
-    """Wait until one of them, or another descriptor (with its events), has something to tell."""
+    """Wait for output or the end of one of them, or for another descriptor (with its events)."""
     poll = select.poll()
     for descriptor, events in others:
         poll.register(descriptor, events)

@@ -125,7 +125,7 @@ def _no_number(text: str) -> NoReturn:
 def build(kind: type[T], data: object, where: str = "") -> T:
     """A dataclass from plain data, as `asdict` and JSON make it; raises `NotUnderstood`.
 
-    Fields that it does not have are left out: a newer release may tell more.
+    Unknown fields are left out: a newer release may send more.
     """
     if not isinstance(data, Mapping):
         _wrong(where, "an object", data)

@@ -1,6 +1,6 @@
 """The package's directories, files and locks: only created here, and only for root.
 
-Anybody who can open a file can lock it as well, and whoever waits for that lock waits for them.
+Anybody who can open a file can also lock it, and keep others waiting for that lock.
 If something exists already, from a previous release or with a changed mode, it is corrected
 whenever it is used.
 """
@@ -87,7 +87,7 @@ def open_file(path: str, flags: int) -> int:
     """
     if flags & os.O_CREAT:
         _make_place(path)
-    # A pipe would hold up whoever opens it.
+    # Opening a pipe would block.
     always = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags | always, FILE_MODE)

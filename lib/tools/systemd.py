@@ -44,10 +44,9 @@ _CLOSED = (
 # Its image is at the server's socket: it needs no network, and has none.
 _SERVED_BY_SOCKET = ("RestrictAddressFamilies=AF_UNIX", "PrivateNetwork=yes", "IPAddressDeny=any")
 
-#: A worker of snapshots, which needs Ganeti's files and QEMU's monitor whoever they belong
-#: to; a port of its own below 1024, which bricks ask of a client they trust; and these
-#: places: its own, those that Ganeti's hypervisor sees to whenever it is asked, and
-#: libgfapi's logs.
+#: A worker of snapshots.  It needs Ganeti's files and QEMU's monitor, whoever owns them; a port
+#: below 1024, which bricks require of a trusted client; and these directories: its own, those
+#: that Ganeti's hypervisor creates whenever it is used, and libgfapi's logs.
 SNAPSHOT_WORKER = (
     *_CLOSED,
     "PrivateDevices=yes",
@@ -59,9 +58,9 @@ SNAPSHOT_WORKER = (
     "ReadWritePaths=-/run/ganeti/kvm-hypervisor -/var/log/glusterfs",
 )
 
-#: An exporter by FUSE and a loop device, which mounts the one and makes the other, tells
-#: the kernel that memory is written back through it, and opens a socket that is QEMU's
-#: user's.  Its mount is in a namespace that nobody else sees: no `df` or backup of the node
+#: An exporter with FUSE and a loop device.  It mounts the one and creates the other, informs
+#: the kernel that memory is written back through it, and opens a socket that belongs to
+#: QEMU's user.  Its mount is in a private namespace, so that no `df` or backup of the node
 #: can get stuck in it.
 LOOP_EXPORTER = (
     *_CLOSED,

@@ -1,7 +1,7 @@
 """systemd's signals that units have changed, by libsystemd's D-Bus.
 
-What has changed is not read here: whoever hears that something has asks systemd for it.
-Nothing here waits for an answer, neither of systemd nor of the bus.
+The change itself is not read here; the caller asks systemd for it.  Nothing here waits for an
+answer, neither from systemd nor from the bus.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def object_path(unit: str) -> str:
 
 
 def matches(units: Iterable[str]) -> list[str]:
-    """The rules for the signals that tell of a change of these units (as "x.service")."""
+    """The rules for the signals about changes of these units (as "x.service")."""
     return [
         *((_MATCH % "") + ",member='%s'" % member for member in _OF_MANAGER),
         *(_MATCH % object_path(unit) for unit in units),
@@ -57,7 +57,7 @@ class Signals:
         self._try(self._library.sd_bus_open_system(ctypes.byref(self._bus)))
         for rule in self._rules:
             self._call(_BUS, b"AddMatch", b"s", rule.encode())
-        # systemd tells nobody where nobody has asked for it.
+        # systemd only sends signals if somebody has subscribed.
         self._call(_SYSTEMD, b"Subscribe", b"")
 
     def close(self) -> None:

@@ -106,7 +106,7 @@ def guard() -> Response | None:
 
 
 def _refuse_other_names() -> None:
-    """Refuse whoever takes this machine's loopback for another host.
+    """Refuse requests that reach this machine's loopback address by another host's name.
 
     A site may have its own name resolve to a loopback address, and then its pages count
     for a browser as those of the same site as this one's.

@@ -73,7 +73,7 @@ class GanetiAccounts:
         entry = self._load().get(user)
         verifier = auth.HttpServerRequestAuthentication()
         verifier.AUTH_REALM = REALM
-        # An unknown user takes the same way, for the time it takes to tell nothing.
+        # The same is done for an unknown user, so that the time reveals nothing.
         expected = entry.password if entry else "{HA1}" + secrets.token_hex(16)
         try:
             right = verifier.VerifyBasicAuthPassword(None, user, password, expected)

@@ -33,7 +33,7 @@ class Order:
 
 @dataclass
 class Action:
-    """An order that was accepted; `error` tells why it ended without its outcomes."""
+    """An order that was accepted; `error` is the reason if it ended without outcomes."""
 
     id: int
     order: Order

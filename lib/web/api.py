@@ -103,7 +103,7 @@ def _read_order(said: Any) -> tuple[str, list[str], list[str]]:
 
 
 def plain(action: Action) -> dict[str, Any]:
-    """An action as the API tells it."""
+    """An action as the API returns it."""
     return {
         "id": action.id,
         "action": action.order.verb,

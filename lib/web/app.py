@@ -14,8 +14,8 @@ from ganeti_gluster.web.site import Site, attach, site
 #: No form of the page and no call of the API is longer, in bytes.
 MAX_BODY = 64 * 1024
 
-# There is no HSTS header: Ganeti's certificate signs itself, and a browser that is told
-# to insist would no longer let anybody in.
+# There is no HSTS header: Ganeti's certificate is self-signed, and with HSTS a browser would
+# not let anybody continue.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"

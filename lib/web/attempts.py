@@ -74,7 +74,7 @@ class Attempts:
                 self._counters.popitem(last=False)
 
     def succeeded(self, user: str, address: str) -> None:
-        """Forget a user's failures from an address, which keeps its own, whoever logs in."""
+        """Forget a user's failures from an address; those of the address itself are kept."""
         with self._lock:
             self._counters.pop(_user_key(user, address), None)
 

@@ -111,7 +111,7 @@ class Background:
         started = self._clock()
         try:
             answer = source.ask()
-            # What is told was true when it was asked for, not when it arrived.
+            # The answer was true when it was requested, not when it arrived.
             return answer if isinstance(answer, Part) else Part(answer, started)
         except GanetiGlusterError as err:
             return Part(error=str(err))
@@ -123,7 +123,7 @@ class Background:
         with self._lock:
             if self._stop.is_set():
                 return
-            # What has not changed is not told again, only that it is still so.
+            # Unchanged facts are not sent again, only that they are still valid.
             same = part.data is not None and part.data == self._told.get(name)
             if part.data is not None:
                 self._told[name] = part.data

@@ -164,7 +164,7 @@ class WebConnection(HTTPConnection):  # type: ignore[misc]  # cheroot has no typ
         return bool(super().communicate())
 
     def end(self) -> None:
-        """Have whoever reads it next find its end, and close it."""
+        """Close it; the next read finds its end."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 

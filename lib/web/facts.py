@@ -50,7 +50,7 @@ class ClusterFacts:
 
 @dataclass(frozen=True)
 class ShownEvent(Event):
-    """An event with its time, its type's title for people, and a line that tells it."""
+    """An event with its time, the title of its type, and one line of text."""
 
     at: Moment = 0.0
     title: str = ""

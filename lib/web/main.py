@@ -43,7 +43,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
     GanetiGlusterError.
     """
     _log_to_stderr()
-    # Before anything else: whoever had the port meanwhile would be taken for the page.
+    # Before anything else: another process on this port would be taken for the page.
     listening = bind(listen)
     try:
         if wait:

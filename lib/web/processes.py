@@ -29,7 +29,7 @@ from ganeti_gluster.web.orders import LOOK, MAX_LINE, OUTCOME, Orders
 
 #: Seconds that the other process has to take a line, or to end.
 _PATIENCE = 30.0
-# Seconds in which one that is ending may tell its own status.
+# Seconds for a process that is ending to report its own status.
 _TICK = 0.2
 _MASTER_EVERY = 5.0
 # Bytes of a line for a terminal.

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class CannotListen(GanetiGlusterError):
-    """The address cannot be had, or the certificate not be used."""
+    """The address or the certificate cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def tls_context(certificate: str) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate)
     except OSError as err:
-        # What OpenSSL says of a file is for whoever knows its sources.
+        # OpenSSL's messages about a file only help those who know its sources.
         wrong = isinstance(err, ssl.SSLError)
         reason = "it does not have a certificate and its key as PEM" if wrong else err.strerror
         raise CannotListen(
@@ -93,7 +93,7 @@ def tls_context(certificate: str) -> ssl.SSLContext:
 def bind(listen: Listen) -> socket.socket:
     """A socket that listens there; raises CannotListen.
 
-    It is nobody else's from then on, whoever serves it.
+    From then on no other process can have it.
     """
     family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
     try:

@@ -115,5 +115,5 @@ def _key(cookie: str) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two secrets are equal, in a time that does not tell how far they are."""
+    """Whether two secrets are equal, in a time that does not depend on their contents."""
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))

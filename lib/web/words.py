@@ -79,7 +79,7 @@ def verdict_word(verdict: Condition) -> Word:
 
 
 def outcome(one: Outcome) -> str:
-    """What there is to say of what became of a service."""
+    """The text about the outcome for a service."""
     return one.message or ("already done" if one.result == UNCHANGED else "")
 
 

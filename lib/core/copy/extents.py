@@ -13,14 +13,14 @@ from ganeti_gluster.tools.gfapi import File, Volume
 if TYPE_CHECKING:
     from ganeti_gluster.tools.gfapi.shards import Shards
 
-#: What a volume answers that cannot tell where data is.
+#: The answers of a volume that does not know where data is.
 NO_SEEK = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
 
 
 def file_extents(file: File, size: int) -> Iterator[Extent] | None:
-    """The data of an open image of `size` bytes; None if the volume does not tell.
+    """The data of an open image of `size` bytes; None if the volume does not know.
 
-    A sharded volume does not: `image_extents` does.
+    A sharded volume does not; use `image_extents`.
     """
     try:
         file.seek_data(0)
@@ -70,15 +70,15 @@ def shard_extents(pieces: Shards, offset: int, end: int) -> Iterator[Extent]:
 
 
 def extents_between(file: File, offset: int, end: int) -> Iterator[Extent]:
-    """The data between two offsets of a file that tells where it has data."""
+    """The data between two offsets of a file that supports SEEK_DATA."""
     return _extents(file, 0, end, offset)
 
 
 def _extents(file: File, start: int, length: int, place: int = 0) -> Iterator[Extent]:
     """The data in the first `length` bytes of a file from `place` on; they lie at `start`.
 
-    Holes within a `PIECE` are not looked for: it is read as one, and a question costs
-    a tenth of that.  What the file does not tell is data.
+    Holes within a `PIECE` are not searched: it is read as a whole, and a query costs a tenth
+    of that.  Anything that the file does not report as a hole is data.
     """
     while place < length:
         try:

@@ -243,7 +243,7 @@ def _size(fd: int, name: str) -> int:
 
 
 def _extents(fd: int) -> Iterator[Extent] | None:
-    """The data of a file; None if it does not tell, as a block device."""
+    """The data of a file; None if that is unknown, as for a block device."""
     try:
         first: int | None = os.lseek(fd, 0, os.SEEK_DATA)
     except OSError as err:

@@ -22,7 +22,8 @@ from ganeti_gluster.tools.gfapi import File, Volume
 ROOM = 1 << 30
 #: Bytes of a hole that are looked at in one step.
 _STEP = 1 << 20
-#: What O_DIRECT wants offsets and lengths to be multiples of, with disks' largest sectors.
+#: O_DIRECT requires offsets and lengths that are multiples of this, on disks with the largest
+#: sectors.
 _ALIGNMENT = 4096
 
 

@@ -14,8 +14,8 @@ from ganeti_gluster.core.copy.pieces import Piece, pieces
 from ganeti_gluster.core.copy.zeroes import data_runs, is_zero
 from ganeti_gluster.errors import CopyFailed, GanetiGlusterError
 
-#: Seconds in which threads have to end that were told to.  A call into a volume
-#: that lost its bricks can take its ping-timeout, and some more.
+#: Seconds for threads to end when asked to.  A call to a volume that lost its bricks can take
+#: its ping-timeout and a little more.
 JOIN_SECONDS = 180.0
 
 _ZEROES = memoryview(bytes(PIECE))

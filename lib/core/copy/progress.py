@@ -18,11 +18,11 @@ WINDOW = 10.0
 
 
 class Progress(NamedTuple):
-    """A moment of a copy.
+    """How far a copy is.
 
-    `done` of `total` bytes are dealt with, holes included (`total` None: not
-    known); `data` of them were moved; `rate` is of these, in bytes a second;
-    `remaining` are seconds, None if they cannot be told.
+    `done` of `total` bytes are finished, holes included (`total` None: not known); `data` of
+    them were transferred, at `rate` bytes per second; `remaining` is in seconds, None if it
+    cannot be estimated.
     """
 
     phase: str

@@ -80,7 +80,7 @@ class StreamTarget:
         return None
 
     def publish(self) -> None:
-        """Nothing: whoever reads it sees the end when this process ends."""
+        """Nothing: the reader sees the end when this process ends."""
 
     def abort(self) -> bool:
         return False

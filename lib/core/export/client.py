@@ -1,8 +1,8 @@
 """A connection to an image's server, by NBD on its unix socket, which is made again.
 
 A server may be killed, restarted or upgraded at any time, and it ends all connections
-when its image grows.  Whoever asks through a `NbdConnection` does not notice: what was not
-answered is asked once more, of the next server, for as long as the `Outage` allows.
+when its image grows.  The user of an `NbdConnection` does not notice: requests that were not
+answered are repeated to the next server, for as long as the `Outage` allows.
 """
 
 from __future__ import annotations

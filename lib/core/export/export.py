@@ -1,13 +1,12 @@
 """The life of an image's block device on this node: start, find, grow, end.
 
-There is one export of an image on a node: its unit's name follows from the
-image, and systemd starts no second one of a name.  An export has what the image's
-server on this node gives it: whoever starts one opens the image before, and whether
-it may be open here is decided there.
+There is one export of an image on a node: the name of its unit follows from the image, and
+systemd does not start a second unit of that name.  An export gets its data from the image's
+server on this node.  So the image is opened first, and that decides whether it may be open here.
 
-Nothing in this module touches an exported device or file itself: whatever may
-wait for the volume is done by a child that is left behind when it takes too
-long, so that a frozen volume never holds up the node daemon.
+This module never accesses an exported device or file itself.  Anything that may wait for the
+volume is done by a child process, which is left behind when it takes too long, so that a frozen
+volume never blocks the node daemon.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Export:
 
     @property
     def journal(self) -> str:
-        """How an administrator reads what the exporter had to say."""
+        """The command that shows the exporter's messages, for an administrator."""
         return "journalctl --unit=%s" % self.unit
 
     def device(self) -> str | None:

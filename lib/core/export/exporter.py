@@ -1,13 +1,13 @@
 """The program that makes an image a block device, for as long as it runs.
 
-It serves the image as a FUSE file in its own mount namespace, and puts a loop device on
-that.  What the image has it asks the image's server, by NBD.  It tells systemd when the
-device is there.  On SIGTERM it flushes the image and releases the device.
+It serves the image as a FUSE file in its own mount namespace, with a loop device on top.  It
+gets the data from the image's server, by NBD.  It notifies systemd when the device exists.  On
+SIGTERM it flushes the image and releases the device.
 
-libnbd's own `nbdfuse` makes such a file as well, but does not outlive the server: where a
-connection breaks with a request under way the whole process ends, and the file with it
+libnbd's own `nbdfuse` creates such a file as well, but does not survive the server: if a
+connection breaks during a request, the whole process ends, and the file with it
 (libnbd 1.14, fuse/operations.c).  A server may be killed or upgraded, and drops its
-clients when the image grows; whoever has the device open must not notice.
+clients when the image grows; the users of the device must not notice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ganeti_gluster.tools import command, private
 from ganeti_gluster.tools.systemd import notify
 
 LOSETUP_SECONDS = 30
-#: Seconds in which the image's server has to tell the size, at first and when it has grown.
+#: Seconds for the image's server to report the size, at first and after a growth.
 SIZE_SECONDS = 20
 #: Seconds for which a device that somebody still has open is served after the end.
 RELEASE_SECONDS = 5.0

@@ -144,5 +144,5 @@ def attributes(unique: int, size: int) -> bytes:
 
 
 def statfs(unique: int) -> bytes:
-    """The answer to STATFS: of the space there is nothing to say."""
+    """The answer to STATFS, with no figures for the space."""
     return answer(unique, _STATFS_OUT.pack(0, 0, 0, 0, 0, _PAGE, 255, _PAGE, *(0,) * 7))

@@ -28,7 +28,7 @@ def refresh_argv(device: str) -> list[str]:
 
 
 def identity(device: str) -> str:
-    """A text that tells this use of a device from every other: `loop5 1234`."""
+    """A text that identifies this use of a device: `loop5 1234`."""
     name = os.path.basename(device)
     return "%s %s" % (name, _read(name, "diskseq") or "-")
 

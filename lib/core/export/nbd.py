@@ -41,10 +41,10 @@ def devices() -> list[str]:
 
 
 def free_device(run: command.Run, *, after: str | None = None) -> str | None:
-    """The first nbd device (behind `after`) that nobody serves, None if there is none.
+    """The first nbd device after `after` that nobody serves, None if there is none.
 
-    Loads the driver where there is no device at all.  Another program may take
-    the device at any time: only who serves it then tells.
+    Loads the driver if there is no device at all.  Another program may take the device at any
+    time, so check afterwards who serves it.
     """
     candidates = devices()
     if not candidates and after is None:

@@ -1,4 +1,4 @@
-"""The image behind a server's socket, as the FUSE server wants it."""
+"""The image behind a server's socket, with the interface that the FUSE server needs."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ EXPORTER_PROPERTIES = ("Type=notify", "NotifyAccess=main", *systemd.LOOP_EXPORTE
 def exporter_argv(volume: str, image: str, path: str, socket_path: str, seconds: int) -> list[str]:
     """This package's exporter of the image that is served at a socket, with its file at `path`.
 
-    The volume and the image are for whoever reads a list of processes.
+    The volume and the image are only there to be seen in a list of processes.
     """
     return [
         sys.executable or "/usr/bin/python3",

@@ -20,7 +20,7 @@ VOLUMES = Path("/var/lib/glusterd/vols")
 _GRAPHS = ("trusted-%s.tcp-fuse.vol", "%s.tcp-fuse.vol")
 _PENDING = "trusted.afr."
 _PENDING_OPTION = "afr-pending-xattr"
-#: Files of the index that are looked at: more tell nothing new.
+#: Files of the index that are examined: more show nothing new.
 LIMIT = 20_000
 
 

@@ -34,7 +34,7 @@ class BrickMove:
 
     @property
     def new(self) -> str:
-        """The new brick as gluster wants it."""
+        """The new brick as the gluster command expects it."""
         return "%s:%s" % (self.node, self.path)
 
 

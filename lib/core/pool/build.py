@@ -52,7 +52,7 @@ class PoolLayout:
 
     @property
     def bricks(self) -> list[str]:
-        """The bricks as gluster wants them."""
+        """The bricks as the gluster command expects them."""
         return list(self.existing) or ["%s:%s" % (node, self.brick) for node in self.nodes]
 
     @property
@@ -252,8 +252,8 @@ def _sees(peers: Sequence[Peer], name: str) -> bool:
 def join(agents: Agents, members: Sequence[str], say: Say) -> None:
     """Make one trusted pool of the members, and wait until all see all.
 
-    The first one probes the others; a second one then probes the first, since only a
-    probe by its name tells the others that name.
+    The first one probes the others; a second one then probes the first, because the others
+    learn its name only from a probe by that name.
     """
     first = members[0]
     known = agents.gluster(first).peers()

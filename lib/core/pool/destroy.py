@@ -73,12 +73,11 @@ def steps(
 ) -> list[Step]:
     """In an order in which each step is found again: the volume goes after its bricks.
 
-    `nodes` are the cluster's.  `leave` has Ganeti use the volume no more, and `unused`
-    raises `VolumeInUse` if it is in use all the same: it is asked first, since whoever wants the
-    volume destroyed may have thought about it for long; after `leave`, which does not keep
-    Ganeti from making disks there by the ExtStorage provider, nor where gluster is its
-    only template; and once more when nobody can write there, after which there is no way
-    back.
+    `nodes` are the cluster's.  `leave` makes Ganeti stop using the volume, and `unused` raises
+    `VolumeInUse` if it is in use all the same.  It is called three times: first, because the
+    administrator may have taken long to confirm; after `leave`, which does not prevent new
+    disks by the ExtStorage provider, or if gluster is the only template; and when nobody can
+    write there any more, after which there is no way back.
     """
     gluster = agents.gluster(pool.anchor)
 

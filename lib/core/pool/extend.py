@@ -16,10 +16,10 @@ from ganeti_gluster.tools.gluster_cli import Gluster, VolumeInfo
 def next_set(
     pool: Pool, volume: VolumeInfo, *, spares: Sequence[str], nodes: Sequence[str], directory: str
 ) -> list[str]:
-    """The bricks of a further set, as gluster wants them; [] if there are not enough spares.
+    """The bricks of a further set, as the gluster command expects them; [] without enough spares.
 
-    An arbiter keeps names alone: it goes to the member that has the fewest, so that
-    two spare nodes make a set.
+    An arbiter only stores names, so it goes to the member with the fewest of them, and two
+    spare nodes are enough for a set.
     """
     data = volume.set_size - volume.arbiter
     if len(spares) < data:

@@ -86,7 +86,7 @@ class CandidateFacts:
     device: DeviceFacts | None = None
 
     def wiped(self, directory: str, *, wipe: bool) -> tuple[str, ...]:
-        """What its device holds that would be lost, for whoever says so."""
+        """What would be lost on its device, for a message."""
         return self.device.wiped(directory) if self.device and wipe else ()
 
     @classmethod

@@ -26,7 +26,7 @@ COUNT_SECONDS = 1800.0
 #: Looks after which the heal is started again: the self-heal daemon passes over what a
 #: guest has locked just then, and would come back to it after ten minutes only.
 LOOKS_BEFORE_AGAIN = 5
-#: Looks in a row that find the same backlog before writers are told to keep no locks.
+#: Checks in a row that find the same backlog before writers have to release their locks.
 LOOKS_BEFORE_LET_GO = 3
 #: Looks in a row that find nothing to heal, with files missing, before all is looked over.
 LOOKS_BEFORE_FULL = 10
@@ -42,9 +42,9 @@ class HealStuck(GanetiGlusterError):
 
 @dataclass(frozen=True)
 class Backlog:
-    """How much is behind, None if nobody tells; the bricks that do not tell.
+    """How much waits for a heal, None if no brick answers; and the bricks that do not answer.
 
-    `healing`: what is being healed just now, or locked otherwise.
+    `healing`: what is being healed at this moment, or locked otherwise.
     """
 
     left: int | None
@@ -53,7 +53,7 @@ class Backlog:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be healed, as all bricks tell."""
+        """Whether all bricks answer that nothing is to be healed."""
         return self.left == 0 and not self.unknown
 
     def __str__(self) -> str:
@@ -150,7 +150,7 @@ class Healer:
 
     def start(self, volume: str, *, full: bool = False) -> None:
         """Have what is behind healed, or all of the volume looked over."""
-        # A self-heal daemon that hangs does not answer it; what is told is not needed.
+        # A self-heal daemon that hangs does not answer; its answer is not needed.
         try:
             self.gluster.start_heal(volume, full=full)
         except CommandFailed as err:
@@ -271,7 +271,7 @@ def is_sharded(volume: VolumeInfo | None) -> bool:
 
 
 def backlog(gluster: Gluster, volume: str) -> Backlog:
-    """What is to be healed, as far as bricks tell."""
+    """What is to be healed, according to the bricks that answer."""
     try:
         counts = gluster.heal_counts(volume, timeout=HEAL_SECONDS)
     except (GlusterFailed, CommandFailed):

@@ -22,7 +22,7 @@ class Pool:
 
     A node of Ganeti is found in it by its name, its addresses or another name for them, and
     from then on by the UUID of its glusterd, since a peer and a brick's server may have been
-    named in any way.  `told` are the UUIDs that other nodes have told of themselves.
+    named in any way.  `told` are the UUIDs that other nodes have reported for themselves.
     """
 
     anchor: str

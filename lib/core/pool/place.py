@@ -23,8 +23,8 @@ from ganeti_gluster.tools import command, decode, names, private, systemd
 #: The label of a file system that was made for bricks; XFS has room for 12 bytes.
 LABEL = "gnt-gluster"
 FILE_SYSTEM = "xfs"
-#: Where it is noted that a device is being formatted, since one whose formatting was
-#: interrupted cannot be told from one that holds something.
+#: Records that a device is being formatted: after an interruption it looks like a device that
+#: holds data.
 STATE_DIRECTORY = Path(constants.STATE_DIR)
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 UNIT_MODE = 0o644

@@ -27,7 +27,7 @@ SWITCH_SECONDS = 8.0
 
 
 class PostOpDelay:
-    """A context in which clients may be told to release locks at once.
+    """A context in which clients can be made to release locks at once.
 
     It restores the option at its end.  If the option is 0 at the beginning, a killed command left
     it so, and it is reset.

@@ -29,8 +29,8 @@ class Option:
     values (in normal form) that can lose data, `danger_below` and `danger_above` the
     numbers below and above which they do; any other difference is a question of speed
     or convenience.
-    `fixed`: not to be changed while there are images.  `source` is where it is told
-    that data can be lost: an address, or a page of this package's documentation.
+    `fixed`: not to be changed while there are images.  `source` documents how data can be
+    lost: an address, or a page of this package's documentation.
     """
 
     name: str
@@ -327,10 +327,10 @@ def set_words(options: Sequence[Option]) -> list[str]:
 def differences(
     options: Sequence[Option], actual: Mapping[str, str], *, copies: int = 1
 ) -> list[Difference]:
-    """Where a volume's options in force are not those wanted; dangerous ones first.
+    """The options of a volume that differ from the profile; dangerous ones first.
 
-    `actual` is what `volume get VOLUME all` tells, defaults included; `copies` is how many
-    bricks a set of the volume has, an arbiter among them.
+    `actual` is the answer to `volume get VOLUME all`, defaults included; `copies` is the number
+    of bricks in a set of the volume, including an arbiter.
     """
     differing = [
         Difference(
@@ -369,7 +369,7 @@ def lacks_majority(actual: Mapping[str, str], copies: int) -> bool:
 
 
 def _value(option: Option, actual: Mapping[str, str]) -> str:
-    """What is told of an option, with the count that a fixed quorum has."""
+    """An option's value for a message, with the count of a fixed quorum."""
     value = actual.get(option.name, "")
     if option.name == QUORUM_TYPE and normal(value) == "fixed":
         count = actual.get(QUORUM_COUNT, "")

@@ -74,7 +74,7 @@ class Shape:
         return self.replica > 1
 
     def words(self) -> list[str]:
-        """The shape as `gluster volume create` wants it."""
+        """The shape as `gluster volume create` expects it."""
         if self.disperse:
             return ["disperse", str(self.disperse), "redundancy", str(self.redundancy)]
         if not self.replicated:

@@ -50,7 +50,7 @@ class BrickState:
 
     @property
     def name(self) -> str:
-        """As the gluster command wants it."""
+        """As the gluster command expects it."""
         return "%s:%s" % (self.node, self.path)
 
     @property
@@ -131,7 +131,7 @@ class PoolState:
 def of_glusterd(
     info: VolumeInfo, status: VolumeStatus | None, heals: Sequence[BrickHeal], *, error: str = ""
 ) -> VolumeState:
-    """A volume from what glusterd says of it; `error` is why it did not tell its heals.
+    """A volume as glusterd describes it; `error` is why its heals are unknown.
 
     `status` has the details, and is None if it is not known.  A volume without copies
     has nothing to heal.
@@ -218,9 +218,9 @@ def _tolerated(
 
 
 def _capacity(info: VolumeInfo, bricks: Sequence[BrickState]) -> tuple[int | None, int | None]:
-    """The bytes of a volume and those free: of each set what its smallest brick has.
+    """The bytes of a volume and its free bytes: the smallest brick of each set counts.
 
-    None if a set has no brick that tells.
+    None if no brick of a set answers.
     """
     total = free = 0
     size = info.set_size

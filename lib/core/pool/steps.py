@@ -76,10 +76,9 @@ def run(steps: Sequence[Step], say: Say) -> None:
 def wait(
     what: str, problem: Callable[[], str], *, seconds: float, say: Say = lambda line: None
 ) -> None:
-    """Look until `problem` says none; raises `NotInTime` with the last one.
+    """Check until `problem` returns none; raises `NotInTime` with the last one.
 
-    An answer that cannot be had is a problem like others.  A problem that changed is
-    said.
+    A missing answer is a problem like others.  Each change of the problem is shown.
     """
     end = time.monotonic() + seconds
     said = ""

@@ -100,17 +100,17 @@ def word_of(volume: Volume, path: str) -> tuple[str, int]:
 
 
 def holder_of(volume: Volume, path: str) -> LockHolder | None:
-    """Who has the image open, as far as locks tell; ENOENT if there is none."""
+    """Who has the image open, according to its locks; ENOENT if there is no image."""
     with volume.open(path, write=True) as file:
         file.set_lock_owner(new_owner())
         return holder_in(volume, file, fcntl.F_WRLCK)
 
 
 def holders_of(volume: Volume, path: str) -> set[LockHolder]:
-    """All who have the image open, as far as each brick tells; ENOENT if there is none.
+    """All who have the image open, according to each brick; ENOENT if there is no image.
 
-    A brick names one of several, so that a lock that is about to go hides another's there;
-    it goes from one brick after the other.
+    A brick names one of several holders, so a lock that is about to be released hides another
+    one there.  It is released on one brick after the other.
     """
     with volume.open(path, write=True) as file:
         file.set_lock_owner(new_owner())

@@ -1,6 +1,6 @@
-"""Opening an image for this node, where nobody may have said that it had ended.
+"""Opening an image for this node when its previous user may not have closed it.
 
-The one way to a server for whoever wants to use an image.
+This is the only way to get a server for an image.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def open_image(
 
 
 def _was_open_here(server: ImageServer, number: int) -> bool:
-    """Whether this node had the image for itself and has not closed it; it restarted then.
+    """Whether this node had the image exclusively and has not closed it; then it restarted.
 
-    Where the volume does not tell, opening the image does.
+    If the volume does not answer, opening the image will fail anyway.
     """
     try:
         if _is_served(server):

@@ -23,10 +23,10 @@ class OwnerNotSet(GanetiGlusterError):
 
 
 def give(sockets: Iterable[str], uid: int) -> None:
-    """Let processes of a user connect to servers, by their sockets; nobody else's may any more.
+    """Let only the processes of a user (and root) connect to servers at these sockets.
 
-    A socket without a server is left to whoever connects to it.  Raises `OwnerNotSet` or
-    `NoAnswer`.
+    For a socket without a server nothing is done; connecting to it fails.  Raises
+    `OwnerNotSet` or `NoAnswer`.
     """
     keys = {os.path.basename(path).removesuffix(".nbd") for path in sockets}
     if uid:

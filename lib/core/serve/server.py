@@ -30,7 +30,7 @@ CHANGE_SECONDS = 60
 #: for that, over and over while the storage is away, and leaves the question unanswered.
 ANEW_SECONDS = 20.0
 _ANEW_POLL = 0.1
-#: Seconds more than the server's own that QEMU waits for it, so that the server tells.
+#: Seconds that QEMU waits longer than the server itself, so that the server's error arrives.
 CLIENT_SECONDS = 60
 
 #: How the reason begins for which a server could not begin (src/storage.c).
@@ -81,7 +81,7 @@ class ImageServer:
 
     @property
     def journal(self) -> str:
-        """How an administrator reads what it had to say."""
+        """The command that shows its messages, for an administrator."""
         return "journalctl --unit=%s" % self.unit
 
     def status(self, *, timeout: float = 5.0) -> control.ServerStatus | None:
@@ -243,7 +243,7 @@ class ImageServer:
         return ServerFailed(what % (self.path, self.spec.name, reason), hint=hint)
 
     def _why(self, reason: str) -> tuple[str, str]:
-        """The reason and what to do; libgfapi itself tells little of why it does not connect."""
+        """The reason and what to do; libgfapi itself says little about a failed connection."""
         if reason.startswith(_NOT_CONNECTED):
             try:
                 connect(self.spec)

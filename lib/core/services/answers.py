@@ -77,7 +77,7 @@ class Body:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a node tells of a type."""
+    """A node's answer about a type."""
 
     digest: Name
     services: tuple[ServerService, ...]

@@ -119,10 +119,10 @@ def changes(old: ClusterServices, new: ClusterServices) -> list[Event]:
 def news(
     old: ClusterServices, new: ClusterServices, last: Collection[ServerService]
 ) -> list[Event]:
-    """As `changes`, but that a node falls silent, or tells again, is one event of it.
+    """As `changes`, but a node that becomes silent, or answers again, is one event.
 
-    `last` has what the nodes that did not tell in `old`, or do not in `new`, told last: what
-    has changed since is told when they tell again.
+    `last` has the last answers of the nodes that are silent in `old` or `new`: changes since
+    then are reported when they answer again.
     """
     known = {(was.type, was.node, was.name): was for was in last}
 
@@ -144,7 +144,7 @@ def _fetching(old: ClusterServices, new: ClusterServices) -> Iterable[Event]:
         if node not in old.failures:
             yield Event(new.time, FETCH_FAILED, node=node, message=_message(reason))
     for node in sorted(old.failures):
-        # A node that has left the cluster does not tell again.
+        # A node that has left the cluster does not answer again.
         if node not in new.failures and node in new.nodes():
             yield Event(new.time, FETCH_RESTORED, node=node)
 

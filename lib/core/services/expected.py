@@ -12,9 +12,9 @@ from ganeti_gluster.core.verify.finding import Finding
 def findings(
     snapshot: ClusterServices, types: Iterable[ServiceType], *, offline: Collection[str]
 ) -> Iterable[Finding]:
-    """One finding for each node and type with `verify` of which not all runs.
+    """One finding for each node and each type with `verify` whose services do not all run.
 
-    Nodes that are `offline` are left out.  A node that does not tell is a warning:
+    Nodes that are `offline` are left out.  A node that does not answer is a warning:
     its services may well run.
     """
     for type in types:

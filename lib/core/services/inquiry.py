@@ -21,10 +21,10 @@ OFFLINE = "marked offline in Ganeti"
 
 
 class Inquiry:
-    """What nodes tell of `types`, in one round or several.
+    """The nodes' answers about `types`, in one round or several.
 
-    `to_ask` has the addresses of those that are to be asked next, by name: at first all
-    on which a type is expected, later those with services on their way to another state.
+    `to_ask` has the addresses of the nodes to ask next, by name: at first all on which a type
+    is expected, later those with services in transition.
     """
 
     def __init__(self, types: Sequence[ServiceType], nodes: Sequence[ServiceNode]) -> None:
@@ -43,7 +43,7 @@ class Inquiry:
                 told = answers.parse_status(answer, name, self._types)
                 self._masters[name], self._told[name] = answers.master(answer), told
             except GanetiGlusterError as err:
-                # What it told a moment ago counts: there was less time for this answer.
+                # Its answer of a moment ago counts: there was less time for this one.
                 if name not in self._told:
                     self._failures[name] = str(err)
         self.to_ask = {name: at for name, at in self.to_ask.items() if self._moves(name)}

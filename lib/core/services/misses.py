@@ -1,4 +1,4 @@
-"""Nodes that do not tell: the first time in a row nothing has happened yet."""
+"""Nodes that do not answer: one missed answer is not an event yet."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ganeti_gluster.core.services.model import ClusterServices, ServerService
 def forgive(
     old: ClusterServices | None, new: ClusterServices, missed: Collection[str]
 ) -> tuple[ClusterServices, list[str]]:
-    """`new`, where nodes that have missed this look alone are as in `old`; and which they are.
+    """`new`, but with nodes that missed only this sync as in `old`; and the names of these nodes.
 
-    `missed` are those of the look before.  A node that nothing is known of, and one that is
-    offline, is not forgiven.
+    `missed` are those that missed the previous sync.  Nodes that are offline, or of which
+    nothing is known, are not forgiven.
     """
     if old is None:
         return new, []
@@ -37,7 +37,7 @@ def forgive(
 def told_last(
     old: ClusterServices, new: ClusterServices, last: Collection[ServerService]
 ) -> tuple[ServerService, ...]:
-    """What the nodes that do not tell in `new` told last; `last` is that for `old`."""
+    """The last answers of the nodes that are silent in `new`; `last` has those for `old`."""
     return tuple(
         found
         for node in new.failures

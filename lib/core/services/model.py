@@ -63,8 +63,8 @@ _CHAIN = (
 def aggregate(statuses: Iterable[ServiceStatus]) -> ServiceStatus:
     """The status of several together.
 
-    UNKNOWN for none at all.  That is an answer, not a member: whoever puts groups
-    together leaves empty ones out.
+    UNKNOWN for none at all.  That is an answer, not a member: leave empty groups out when
+    groups are combined.
     """
     distinct = set(statuses)
     if distinct == {ServiceStatus.RUNNING}:

@@ -1,7 +1,7 @@
-"""How long the master waits for a node: longer for one whose answers took long before.
+"""How long the master waits for a node: longer if its previous answers took long.
 
-A constant is too short for a machine on which dozens of processes wait, and too long for
-whoever waits in front of a terminal for a node that never answers.
+A constant is too short for a machine with dozens of waiting processes, and too long for an
+administrator at a terminal when a node never answers.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What the node's agent has ready for the master: the services' states, which cost nothing to ask.
+"""The answer that a node's agent has prepared for the master: the states of the services.
 
-The restricted command `gluster-services-prepared` prints it, in a shell, as long as the agent
-lives that wrote it, has done so of late, and configuration and master are what they were; in
-any other case it looks again.  The agent takes it away as soon as systemd tells of a change, and
-looks.  systemd tells that a moment late, so who wants to know what is now asks for
-`gluster-services-status`.
+The restricted command `gluster-services-prepared`, a shell script, prints it if the agent that
+wrote it is alive and wrote it recently, and if the configuration and the master have not changed;
+otherwise it reads the states itself.  The agent removes the answer when systemd reports a change,
+and reads the states again.  systemd reports changes with a short delay, so
+`gluster-services-status` is there for exact answers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def units(configuration: ServicesConfig) -> list[str]:
 
 
 def configuration() -> ServicesConfig:
-    """This node's, the built-in one if the file is of no use: the answer says why."""
+    """This node's configuration; the built-in one if its file is invalid (the answer says so)."""
     try:
         return config.load()
     except config.InvalidConfiguration:
@@ -51,7 +51,7 @@ def configuration() -> ServicesConfig:
 
 
 def settled(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer holds until systemd tells of a change."""
+    """Whether an answer is valid until systemd reports a change."""
     services = [found for each in answer["types"].values() for found in each["services"]]
     return not any(
         found["transition"] or found["status"] == ServiceStatus.UNKNOWN.value for found in services
@@ -59,7 +59,7 @@ def settled(answer: Mapping[str, Any]) -> bool:
 
 
 def head(answer: Mapping[str, Any], pid: int, *, has_configuration: bool) -> Sequence[str]:
-    """What tells whether it still counts: the agent, since when it runs, when this is written."""
+    """What its validity depends on: the agent, its start, the time of writing, and so on."""
     began = processes.stat_of(pid)[19]
     with open("/proc/uptime", encoding="ascii") as stream:
         now = stream.read().partition(".")[0]

@@ -31,7 +31,7 @@ MESSAGE_ID = "5e1e0f5c0f0b4e0c9d0a7f1a3f6d2b84"
 #: How the units of hooks begin.
 HOOK_UNIT = "gluster-services-hook"
 
-# How long one sync tells events at most; the next one goes on with the rest.
+# The longest time for which one sync reports events; the next one continues with the rest.
 PUBLISH_SECONDS = 30.0
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -124,7 +124,7 @@ def hook_argv(path: str, environment: Mapping[str, str], seconds: float) -> list
         properties=[
             "RuntimeMaxSec=%d" % math.ceil(seconds + 1),
             "KillSignal=SIGKILL",
-            # Whoever stops the sync stops what it waits for.
+            # Stopping the sync also stops the hooks that it waits for.
             "PartOf=gluster-services-sync.service ganeti-gluster-agent.service",
         ],
     )
@@ -153,7 +153,8 @@ def run_hook(
             start_new_session=True,
         )
     except (OSError, ValueError) as err:
-        # A ValueError is for what no environment can have: the rest must be told all the same.
+        # A ValueError is raised for a value that no environment can have; the remaining events
+        # must be reported all the same.
         return "cannot be started: %s" % (getattr(err, "strerror", None) or err)
     try:
         output, _ = process.communicate(timeout=seconds)
@@ -180,11 +181,11 @@ def publish(
     clock: Callable[[], float] = time.monotonic,
     **sinks: Any,
 ) -> None:
-    """Tell each event to the journal and to every hook, and then that it is `told`.
+    """Report each event to the journal and to every hook, and then call `told`.
 
-    That it is `logged` is said before the hooks, which take their time: the journal
-    does not get an event twice, up to `last_logged`, because they were interrupted.
-    Stops when the time is over; what is not told yet is for the next call.
+    `logged` is called before the hooks, which may take long: so the journal does not get an
+    event (up to `last_logged`) twice when they are interrupted.  Stops when the time is over;
+    the remaining events are for the next call.
     """
     journal = sinks.get("journal", to_journal)
     warn = sinks.get("warn", lambda text: log(syslog.LOG_WARNING, text))

@@ -93,17 +93,17 @@ class Store:
         return json.loads(self._meta("snapshot") or "null")
 
     def last(self) -> tuple[ServerService, ...]:
-        """What the nodes that did not tell at the last sync told before."""
+        """The last answers of the nodes that were silent at the last sync."""
         kept = json.loads(self._meta("last") or "[]")
         return tuple(decode.build(ServerService, found) for found in kept)
 
     def silent(self) -> list[str]:
-        """The nodes that are known not to tell."""
+        """The nodes that are known to be silent."""
         kept = self.kept()
         return [] if kept is None else [str(node) for node in kept["failures"]]
 
     def missed(self) -> list[str]:
-        """The nodes that did not tell at the last sync, after they had told at the one before."""
+        """The nodes that were silent at the last sync, but had answered at the one before."""
         return [str(node) for node in json.loads(self._meta("missed") or "[]")]
 
     def events(
@@ -134,11 +134,11 @@ class Store:
         return self._meta("master") or ""
 
     def unpublished(self) -> list[Event]:
-        """Events that have not been told to the journal and the hooks, in their order."""
+        """Events that have not been reported to the journal and the hooks, in their order."""
         return self.events(after=int(self._meta("published") or 0))
 
     def last_logged(self) -> int:
-        """The id of the last event that this node has told to its journal."""
+        """The id of the last event in this node's journal."""
         return int(self._meta("logged") or 0)
 
     def copies(self) -> dict[str, Version]:
@@ -163,12 +163,11 @@ class Store:
     # Writing
 
     def record(self, new: ClusterServices, *, master: str, history: int) -> list[Event]:
-        """Take `new` for what is, and return the events that lead there, now stored.
+        """Store `new` as the current state, and return the events that lead to it, now stored.
 
-        The first snapshot of all makes no events.  A node that does not tell is as it was
-        before, until it does not tell the next time either.  At most `history` events are
-        kept; those that are not published yet, in any case.  Nothing else changes
-        what `version` says but a change, a new master, and `published`.
+        The very first snapshot causes no events.  A node that is silent once keeps its previous
+        state.  At most `history` events are kept, and all that are not published yet.
+        `version` only changes with the state, with a new master, and by `published`.
         """
         with self._transaction("IMMEDIATE"):
             old, last = self.snapshot(), self.last()
@@ -193,7 +192,7 @@ class Store:
         return events
 
     def published(self, event: Event) -> None:
-        """Remember that this event, and all before it, have been told."""
+        """Remember that this event and all before it have been reported."""
         with self._transaction("IMMEDIATE"):
             self._set("published", event.id)
             self._set("generation", self.version().generation + 1)

@@ -111,7 +111,7 @@ class Systemd:
 
 
 def show_words(units: Sequence[str]) -> list[str]:
-    """What has systemctl tell the properties of units, one block each, in their order."""
+    """The arguments of systemctl that print the properties of units, one block each, in order."""
     return [
         "show",
         "--no-pager",
@@ -135,8 +135,8 @@ def state(
 ) -> UnitState:
     """The state that systemd's properties of a unit stand for.
 
-    `clock` is what to add to systemd's monotonic seconds for the time of day,
-    `has_file` tells whether there is a unit's file behind a mask.
+    Add `clock` to systemd's monotonic seconds to get the time of day; `has_file` says whether
+    a masked unit has a file.
     """
     load, active = properties.get("LoadState", ""), properties.get("ActiveState", "")
     if not load or not active:
@@ -219,7 +219,7 @@ def _cpu(nanoseconds: str) -> float | None:
 
 
 def _enabled(state: str) -> bool | None:
-    """Whether a unit starts with the node; None if that is not for the unit to say."""
+    """Whether a unit starts with the node; None if that does not depend on the unit."""
     if state.startswith("enabled"):
         return True
     return False if state in ("disabled", "masked", "masked-runtime") else None

@@ -48,10 +48,10 @@ class IncompleteSnapshot(GanetiGlusterError):
 
 @dataclass(frozen=True)
 class About:
-    """What the images of a snapshot tell of it.
+    """The description of a snapshot, which each of its images carries.
 
-    `taken` is in seconds since the epoch, `disks` the indices of all its disks,
-    `live` whether the guest ran, `rotated` whether it gives way to newer ones.
+    `taken` is in seconds since the epoch, `disks` are the indices of all its disks,
+    `live` is whether the guest ran, `rotated` whether newer snapshots replace it.
     """
 
     instance: Name
@@ -64,9 +64,9 @@ class About:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot on a volume: `images` by disk index, `about` None if none of them tells.
+    """A snapshot on a volume: `images` by disk index; `about` is None if none describes it.
 
-    `leftovers` are the images that never became whole; `size` and `allocated` are
+    `leftovers` are the images that were never completed; `size` and `allocated` are in
     bytes.
     """
 
@@ -110,7 +110,7 @@ def check_name(name: object) -> str:
 
 
 def default_name(moment: float) -> str:
-    """A name that tells when, and sorts by it: `20261121-090805`, in UTC."""
+    """A name made from the time, which sorts by it: `20261121-090805`, in UTC."""
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(moment))
 
 
@@ -258,7 +258,7 @@ def _about(volume: Volume, path: str) -> About | None:
 
 
 def parse(value: bytes) -> About | None:
-    """What an image's attribute tells; None for what this version cannot read."""
+    """The description in an image's attribute; None if this version cannot read it."""
     try:
         return decode.build(About, decode.plain(value.rstrip(b"\0")))
     except NotUnderstood:

@@ -42,9 +42,9 @@ def check(program: Sequence[str], instance: str) -> None:
 
 
 def clear_the_way(program: Sequence[str], instance: str) -> None:
-    """As `check`, for an operation that ends the guest: `Closed` for a worker that goes on.
+    """As `check`, for an operation that ends the guest: `Closed` if a worker makes progress.
 
-    Any other is told to end.
+    Any other worker is ended.
     """
     if not os.path.exists(service.mark(instance)):
         return

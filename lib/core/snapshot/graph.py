@@ -232,8 +232,8 @@ def undo(
     others = [export for export in exports if reveal(str(export["id"])) is None]
     commands = []
     if not others:
-        # It waits for the clients, which deleting an export does not; and QEMU has
-        # one server, of which nothing else tells that it runs.
+        # It waits for the clients, unlike the deletion of an export; and QEMU has only one
+        # server, and no other way to show that it runs.
         commands.append(Command("nbd-server-stop", {}))
     commands += _delete(names, _VIEW)
     tops = [name for name in names if name.startswith(_TOP)]

@@ -168,7 +168,7 @@ def clear(monitor: Monitor) -> bool:
         left = graph.ours(_nodes(monitor))
         if not left:
             return True
-        # An export that was told to end lets go of its node a little later.
+        # An export releases its node a little after it was asked to end.
         if time.monotonic() > deadline:
             raise LeftInQemu(
                 "QEMU keeps %s: %s" % (", ".join(left), "; ".join(failures) or "no reason given"),

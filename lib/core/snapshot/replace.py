@@ -52,7 +52,7 @@ class Replacement:
             hold.remove(self.volume, self.replaced, node=node)
 
     def prepare(self) -> None:
-        """Give the old image its second name, and the new one what the old one tells."""
+        """Give the old image its second name, and the new one the old one's attributes."""
         info = image.get_info(self.volume, self.path)
         if info:
             image.set_info(self.volume, self.restored, info)

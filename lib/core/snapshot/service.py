@@ -36,7 +36,7 @@ from ganeti_gluster.tools.decode import NotUnderstood
 
 #: The unit of an instance's worker.
 UNIT = "ganeti-gluster-snapshot-%s.service"
-#: Seconds between two lines of a worker that has nothing else to say.
+#: Seconds between two lines of a worker that has no other message.
 HEARTBEAT = 5.0
 #: Seconds without a line after which a worker, or the way to it, counts as dead.
 SILENCE = 60.0
@@ -45,9 +45,9 @@ SILENCE = 60.0
 STUCK_SECONDS = 300
 #: Seconds without progress after which a worker ends, whatever it waits for.
 DEAD_SECONDS = 600
-#: Seconds that a worker has to undo what it did, when it is told to end.
+#: Seconds for a worker to undo its work when it has to end.
 END_SECONDS = 150
-#: Seconds for which whoever asked waits for that; the worker goes on by itself afterwards.
+#: Seconds for which the caller waits for that; afterwards the worker continues alone.
 LEAVE_SECONDS = 20
 _ASK_SECONDS = 10
 # Bytes of a line, of which a worker says a few hundred.
@@ -134,7 +134,7 @@ def is_busy(instance: str, *, run: command.Run = command.run) -> bool:
 
 
 def is_going_on(instance: str, *, run: command.Run = command.run) -> bool:
-    """Whether there is a worker of the instance on this node that has not been told to end."""
+    """Whether the instance has a worker on this node that was not asked to end."""
     return _state(instance, run) in ("active", "activating", "reloading")
 
 

@@ -63,7 +63,7 @@ class Guests(Protocol):
 
 
 class Report(Protocol):
-    """Whoever wants to know how it goes."""
+    """Receives the progress."""
 
     def message(self, text: str) -> None:
         """Something was begun."""
@@ -73,7 +73,7 @@ class Report(Protocol):
 
 
 def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
-    """Carry a request out and tell what came of it; raises a `GanetiGlusterError`."""
+    """Carry out a request and return its result; raises a `GanetiGlusterError`."""
     return _OPERATIONS[request.operation](request, guests, report)
 
 
@@ -168,7 +168,7 @@ def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[s
         pairs = [(disk, _image_of(snapshot, disk.index)) for disk in request.disks]
         for disk, info in pairs:
             _check_size(target, disk, info)
-        # Whoever starts the instance meanwhile, here or elsewhere, is refused.
+        # Meanwhile the instance cannot be started, here or elsewhere.
         locks = [stack.enter_context(_closed(target, disk, guests)) for disk, _ in pairs]
         image.check_free_space(target, sum(info.allocated for _, info in pairs))
         replacements = [
@@ -294,7 +294,7 @@ def _sources(request: SnapshotRequest, guests: Guests, volume: Volume) -> Iterat
 def _resting(
     request: SnapshotRequest, guests: Guests, volume: Volume
 ) -> Iterator[list[Callable[[], None]]]:
-    """Keep all disks of a stopped instance as they are; whoever starts it is refused."""
+    """Keep all disks of a stopped instance unchanged; it cannot be started meanwhile."""
     with contextlib.ExitStack() as stack:
         checks = []
         for disk in request.disks:

@@ -23,7 +23,7 @@ _REPORT_SECONDS = 1.0
 
 
 class Abandoned(GanetiGlusterError):
-    """Whoever asked for the operation is gone."""
+    """The process that requested the operation is gone."""
 
 
 def run(instance: str, guests: work.Guests) -> int:
@@ -85,7 +85,7 @@ def _unmark(instance: str) -> None:
 
 
 def _await_end(speaker: _Speaker) -> None:
-    """Notice that whoever asked is gone."""
+    """Notice that the requesting process is gone."""
     sys.stdin.read()
     speaker.abandoned = True
     if not speaker.ended.wait(service.END_SECONDS):

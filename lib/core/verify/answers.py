@@ -11,9 +11,9 @@ from ganeti_gluster.tools.decode import NotUnderstood, printable
 
 @dataclass(frozen=True)
 class Answers:
-    """The facts of the nodes that told, and the reasons for those that have none.
+    """The facts of the nodes that answered, and the reasons for the others.
 
-    Those in `silent` told nothing, what those in `strange` told is not understood.
+    Nodes in `silent` did not answer; the answers of those in `strange` are not understood.
     """
 
     nodes: Mapping[str, NodeFacts]

@@ -15,9 +15,9 @@ PATH = constants.STATE_DIR + "/backlog.json"
 def update(
     known: Mapping[str, float], bricks: Iterable[BrickHeal], *, now: float
 ) -> dict[str, float]:
-    """The time at which each brick's backlog was first seen; `known` is as it was before.
+    """The time at which each brick's backlog was first seen; `known` is the previous result.
 
-    A brick that did not tell keeps what is known of it.
+    A brick that did not answer keeps its time.
     """
     since = dict(known)
     for brick in bricks:

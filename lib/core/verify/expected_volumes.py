@@ -1,4 +1,4 @@
-"""The volumes that a node should reach, as the master last told it.
+"""The volumes that a node should reach, according to the master's last message.
 
 A node that is not the master does not know Ganeti's disk parameters.  The hook of `gnt-cluster
 verify` passes them in its environment, and `gnt-gluster verify` copies this file, which has them
@@ -64,7 +64,7 @@ def master_looks(environment: Mapping[str, str], master: str) -> bool:
 
 
 def load(node: str, path: str = PATH) -> list[dict[str, Any]]:
-    """What the master told this node last; nothing if it has not."""
+    """The master's last message; nothing if there was none."""
     return plain(_load_all(path).get(node, ()))
 
 
@@ -78,11 +78,11 @@ def _load_all(path: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def save(node: str, params: Sequence[Mapping[str, Any]], path: str = PATH) -> None:
-    """Keep what this node was told."""
+    """Store the master's message on this node."""
     save_all({**_load_all(path), node: list(params)}, path)
 
 
 def save_all(params: Mapping[str, Sequence[Mapping[str, Any]]], path: str = PATH) -> None:
-    """Keep what each node is told; no write where nothing changed."""
+    """Store the message for each node; nothing is written if nothing changed."""
     if _load_all(path) != params:
         private.write_json(path, params)

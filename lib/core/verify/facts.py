@@ -178,7 +178,7 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """One volume as its servers tell of it; None for what they did not tell.
+    """One volume according to its servers; None for what they did not report.
 
     `unreadable` has the reason for each image of an instance that cannot be read, though
     enough bricks answer.

@@ -82,10 +82,10 @@ def gather_node(
     seconds: float = SECONDS,
     keep: Keep | None = None,
 ) -> f.NodeFacts:
-    """What this node is like; `specs` are the volumes that it should reach.
+    """The facts about this node; `specs` are the volumes that it should reach.
 
-    What `keep` has of an earlier look is not asked for again while nothing tells that it is
-    another now.
+    Results of an earlier check in `keep` are reused as long as nothing shows that they have
+    changed.
     """
     keep = keep or Keep()
     # Before the volumes are reached, which makes connections.
@@ -136,7 +136,7 @@ def gather_node(
 
 
 def _is_empty(value: Sequence[object]) -> bool:
-    """Whether there is nothing to say of it: what there is may be another the next moment."""
+    """Whether the result is empty; only that is kept, anything else may change any moment."""
     return not value
 
 
@@ -224,7 +224,7 @@ def look_at_glusterd(
         return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
     except (GanetiGlusterError, TimeoutError) as err:
         return {"glusterd": f.SILENT, "glusterd_reason": str(err)}
-    # A glusterd that has just started, or a peer of which is not settled, refuses to say.
+    # A glusterd that has just started, or has a peer in transition, refuses to answer.
     versions = answers["versions"].value or (0, 0)
     return {
         "glusterd": f.RUNNING,

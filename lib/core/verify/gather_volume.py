@@ -75,10 +75,10 @@ def choose(spec: VolumeSpec) -> Gluster:
 def gather_volume(
     spec: VolumeSpec, *, backlog: bool, choose: Callable[[VolumeSpec], Gluster] = choose
 ) -> f.VolumeFacts:
-    """What the servers tell of a volume.
+    """The facts about a volume from its servers.
 
-    `backlog`: whether a brick knows something to be behind, or that is not known;
-    only then it is asked what, which can take long.
+    `backlog`: whether a brick knows of a pending heal, or that is not known; only then the
+    entries are asked for, which can take long.
     """
     try:
         gluster = choose(spec)
@@ -186,7 +186,7 @@ def elsewhere(
     """Which of these images are on this pool's other started volumes: volumes by path.
 
     `without`: the volumes where they were looked for.  Raises a `GanetiGlusterError` or
-    OSError where that cannot be told.
+    OSError if that cannot be found out.
     """
     there = {}
     for info in gluster.volumes() if paths else ():
@@ -198,7 +198,7 @@ def elsewhere(
 
 
 def gfids(volume: Volume, paths: Iterable[str]) -> Mapping[str, str]:
-    """The GFIDs of images, without those that cannot be had."""
+    """The GFIDs of images, without those that cannot be read."""
     known = {}
     for path in paths:
         try:

@@ -21,7 +21,7 @@ def facts(
     *,
     keep: Keep | None = None,
 ) -> NodeFacts:
-    """Look at this node; `params` are the volumes it should reach, by default as told last."""
+    """Check this node; `params` are the volumes to reach, by default the master's last list."""
     params = expected_volumes.load(node) if params is None else expected_volumes.plain(params)
     found = gather_node(node, plugin, expected_volumes.specs(params), keep=keep)
     return NodeFacts(**{**vars(found), "told": tuple(params)})

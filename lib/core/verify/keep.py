@@ -1,4 +1,4 @@
-"""What a look at a node found before, kept for as long as nothing tells that it has changed."""
+"""Results of earlier checks of a node, kept as long as nothing shows that they have changed."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:
     if noded in (_OURS, _STOPPED, None) and not plugin.get("noded_reasons"):
         return
     for reason in plugin.get("noded_reasons", ()) or ["its template is stock Ganeti's"]:
-        # Where new processes are stock for the same reason it is nothing new; and that
-        # it does not run is for Ganeti to say.
+        # If new processes are stock for the same reason, that is reported already; and Ganeti
+        # itself reports a node daemon that does not run.
         if noded != _STOPPED and reason not in reasons:
             yield Finding.of("NODED_STALE", node, str(reason).split("; ")[0])
 

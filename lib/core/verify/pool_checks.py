@@ -10,7 +10,7 @@ from ganeti_gluster.core.verify.finding import Finding
 
 
 def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
-    """What the facts of all nodes that told show when laid side by side."""
+    """What a comparison of the facts of all nodes shows."""
     yield from _differing(
         "PLUGIN_VERSION",
         "the package's version",

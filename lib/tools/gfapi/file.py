@@ -202,7 +202,7 @@ class File:
 
         `length` 0 is to the end of the file.  Without `wait` a lock that
         another connection holds is EAGAIN at once.  The lock ends with this
-        process at the latest.  `pid` is a number that others are told of the
+        process at the latest.  `pid` is the number that others see for the
         holder; it need not be a process's.
         """
         import fcntl

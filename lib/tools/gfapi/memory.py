@@ -47,7 +47,7 @@ def lock_as_used() -> bool:
 
 
 def _locks_future() -> bool:
-    # The kernel does not tell, but a new mapping shows it.
+    # The kernel does not report it, but a new mapping shows it.
     before = _locked()
     if before == 0:
         return False

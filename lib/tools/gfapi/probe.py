@@ -114,10 +114,10 @@ def _try(server: Address, timeout: float) -> str | None:
 
 
 def _ask(connection: socket.socket) -> str | None:
-    """Whether a process behind the connection is alive.
+    """Whether a live process is behind the connection.
 
-    A frozen one's kernel accepts for it, so it has to answer.  Whatever comes is
-    an answer, an end as well: one that wants TLS ends what is none.
+    The kernel accepts connections for a frozen process, so it has to answer.  Anything
+    counts as an answer, including an end: a server that requires TLS ends other connections.
     """
     try:
         connection.sendall(_REQUEST)

@@ -100,7 +100,7 @@ class Topology:
 def parse(volfile: str) -> Topology:
     """The topology a volfile describes; raises ValueError for any other text.
 
-    Kept, since whoever looks at many images of a volume has one text for all.
+    Cached, because a look at many images of a volume has the same text for all.
     """
     graph = {translator.name: translator for translator in translators(volfile)}
     used = {child for translator in graph.values() for child in translator.children}

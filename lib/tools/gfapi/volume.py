@@ -28,7 +28,7 @@ class DirectoryEntry(NamedTuple):
     """A name in a directory and its stat.
 
     Bytes of the name that are not UTF-8 are escaped as `os.fsdecode` does;
-    `readable` tells that there are none.
+    `readable` says that there are none.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Volume:
         return self._file("glfs_creat", path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
 
     def open(self, path: str, *, write: bool = False, direct: bool = False) -> File:
-        """Open an existing file; libgfapi follows symbolic links whatever it is told.
+        """Open an existing file; libgfapi always follows symbolic links.
 
         `direct` is O_DIRECT: on a volume with `performance.strict-o-direct` the
         client keeps no copy of what is read or written.

@@ -19,7 +19,7 @@ _GARBAGE = re.compile(r"totalNumberOfEntries\d+$")
 
 @dataclass(frozen=True)
 class BrickHeal:
-    """What one brick knows of entries to heal; the counts are None if it did not tell."""
+    """What one brick knows of entries to heal; the counts are None if it did not answer."""
 
     brick: str
     connected: bool
@@ -35,7 +35,7 @@ class HealEntries:
     """The entries that one brick knows: paths on the volume, or `<gfid:…>`.
 
     A shard is `/.shard/GFID.N`; `gfids` has the GFIDs in the same order.  `count` is
-    None if the brick did not tell.
+    None if the brick did not answer.
     """
 
     brick: str

@@ -1,8 +1,7 @@
 """Run `gluster` and judge its answer by what is in it, not by its exit status.
 
-`gluster` exits with 0 for much that failed (opRet -1 in the XML), and says
-"success" for some of what did not happen: whoever changes something reads the
-state back afterwards.
+`gluster` exits with 0 for much that failed (opRet -1 in the XML), and says "success" for
+some changes that did not happen.  So after each change the state is read back.
 """
 
 from __future__ import annotations
@@ -184,10 +183,10 @@ class Gluster:
         return heal.parse_entries(self.ask(*heal.split_brain_words(name), timeout=timeout))
 
     def start_heal(self, name: str, *, full: bool = False) -> str:
-        """Have what is behind healed now; the reason if glusterd says that it cannot.
+        """Start a heal now; returns the reason if glusterd refuses.
 
-        It cannot tell by XML, and it says no where a brick of the volume is down, though
-        the other ones heal then.  What it does not begin, the self-heal daemon does.
+        glusterd has no XML for it, and refuses if a brick of the volume is down, although the
+        others are healed then.  The self-heal daemon starts what glusterd does not.
         """
         words = ["gluster", "--mode=script", "volume", "heal", name, *(["full"] if full else [])]
         done = self.execute(words, TIMEOUT)

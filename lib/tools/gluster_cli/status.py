@@ -30,7 +30,7 @@ class BrickStatus:
     file_system: str = ""
 
     def __str__(self) -> str:
-        """As the gluster command wants it."""
+        """As the gluster command expects it."""
         return "%s:%s" % (self.server, self.path)
 
 

@@ -22,7 +22,7 @@ class VolumeBrick:
     arbiter: bool = False
 
     def __str__(self) -> str:
-        """As the gluster command wants it."""
+        """As the gluster command expects it."""
         return "%s:%s" % (self.server, self.path)
 
 
