@@ -89,6 +89,10 @@ fmt: venv ## put the sources into the house format
 findings-doc: ## doc/verify.rst from the table of what verification finds
 	@$(PYTHON) .ci/findings-doc
 
+.PHONY: completion
+completion: venv ## debian/ganeti-gluster.bash-completion from the tables of commands
+	@$(VENV) .ci/completion
+
 .PHONY: test
 test: venv ## the unit tests, anywhere by anyone; ARGS="-k name" for pytest
 	$(VENV) -m pytest test --ignore=test/integration --ignore=test/cluster $(ARGS)
