@@ -37,7 +37,7 @@ DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib cons
 DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
 
 # Python programs without a suffix, which ruff cannot tell by their names.
-SCRIPTS = $(shell grep -lsE '^\#!.*python' lib/* qa/* test/* hooks/*/* extstorage/*/* .ci/* \
+SCRIPTS = $(shell grep -lsE '^\#!.*python' lib/* qa/* test/* hooks/*/* extstorage/*/* .ci/* debian/tests/* \
   | grep -v '\.py$$')
 SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*/(ba)?sh' debian/* test/* qa/* qa/*/* qa/os/*/* \
   hooks/*/* extstorage/*/* .ci/*)
