@@ -89,6 +89,13 @@ fmt: venv ## put the sources into the house format
 findings-doc: ## doc/verify.rst from the table of what verification finds
 	@$(PYTHON) .ci/findings-doc
 
+.PHONY: doc
+doc: ## the manual in build/doc, from doc/, without a warning
+	@mkdir -p build
+	@flock build/.doc-venv.lock .ci/make-venv $(PYTHON) build/doc-venv requirements-doc.txt
+	build/doc-venv/bin/python -m sphinx -q -E -n -W --keep-going -d build/doc-cache doc build/doc
+	@echo "build/doc/index.html"
+
 .PHONY: completion
 completion: venv ## debian/ganeti-gluster.bash-completion from the tables of commands
 	@$(VENV) .ci/completion
