@@ -17,6 +17,7 @@ from ganeti_gluster.client import (
     copy,
     disk,
     monitor,
+    node,
     orphans,
     plugin,
     pool,
@@ -39,6 +40,7 @@ CommandFunction = Callable[[Any, list[str]], int]
 commands = {
     **plugin.COMMANDS,
     **pool.COMMANDS,
+    **node.COMMANDS,
     **disk.COMMANDS,
     **snapshot.COMMANDS,
     **copy.COMMANDS,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from ganeti import cli, utils
 
-from ganeti_gluster.client.options import JSON_OPT, confirm
+from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.stepwise import Say, carry_out
 from ganeti_gluster.cmdlib import (
     cluster,
     pool_create,
@@ -153,7 +153,7 @@ def Create(opts: Any, args: list[str]) -> int:
             )
         return planned.steps
 
-    return _change(opts, plan, "Continue?", done=_READY % asked.volume)
+    return carry_out(opts, plan, "Continue?", done=_READY % asked.volume)
 
 
 def Destroy(opts: Any, args: list[str]) -> int:
@@ -171,7 +171,7 @@ def Destroy(opts: Any, args: list[str]) -> int:
         return todo
 
     question = "All images on volume %s will be lost. Destroy it?" % name
-    return _change(opts, plan, question, done="Volume %s has been destroyed." % name)
+    return carry_out(opts, plan, question, done="Volume %s has been destroyed." % name)
 
 
 def Evacuate(opts: Any, args: list[str]) -> int:
@@ -183,7 +183,7 @@ def Evacuate(opts: Any, args: list[str]) -> int:
     def plan() -> list[steps.Step]:
         return pool_evacuate.evacuation(node, client, pool_nodes.agents(), Say, target=target)
 
-    return _change(opts, plan, "Move all bricks away from %s?" % node)
+    return carry_out(opts, plan, "Move all bricks away from %s?" % node)
 
 
 def Replace(opts: Any, args: list[str]) -> int:
@@ -199,7 +199,9 @@ def Replace(opts: Any, args: list[str]) -> int:
             old, new, client, pool_nodes.agents(), Say, force=opts.force, wipe=opts.wipe
         )
 
-    return _change(opts, plan, "All data in the bricks of %s will be given up. Replace it?" % old)
+    return carry_out(
+        opts, plan, "All data in the bricks of %s will be given up. Replace it?" % old
+    )
 
 
 def _full_name(client: Any, name: str) -> str:
@@ -217,7 +219,7 @@ def Rebalance(opts: Any, args: list[str]) -> int:
             name, client, pool_nodes.agents(), Say, move_data=opts.move_data, force=opts.force
         )
 
-    return _change(opts, plan, "Rebalance volume %s?" % name)
+    return carry_out(opts, plan, "Rebalance volume %s?" % name)
 
 
 def Modify(opts: Any, args: list[str]) -> int:
@@ -229,25 +231,6 @@ def Modify(opts: Any, args: list[str]) -> int:
         cli.ToStdout("%s", line)
     if not opts.dry_run and changed != kept:
         pool_use.write_settings(client, changed)
-    return 0
-
-
-def _change(
-    opts: Any, plan: Callable[[], list[steps.Step]], question: str, *, done: str = ""
-) -> int:
-    """Show the steps, ask, and take them if they are still the same then."""
-    with pool_nodes.exclusive():
-        todo = plan()
-        ShowPlan(todo)
-        if opts.dry_run:
-            return 0
-        if confirm(opts, question, otherwise="Nothing was changed"):
-            # The answer may have taken hours: what is refused is looked for once more.
-            shown, todo = todo, plan()
-            steps.check_same(shown, todo)
-        steps.run(todo, Say)
-        if done:
-            cli.ToStdout("%s", done)
     return 0
 
 
@@ -282,7 +265,7 @@ def _print_nodes(opts: Any, state: dict[str, Any]) -> None:
         rows.append(
             [
                 node["name"],
-                "offline" if node["offline"] else "online",
+                _ganeti(node),
                 node["peer"],
                 " ".join(bricks) or "-",
             ]
@@ -295,6 +278,13 @@ def _print_nodes(opts: Any, state: dict[str, Any]) -> None:
         data=rows,
     ):
         cli.ToStdout("%s", line)
+
+
+def _ganeti(node: dict[str, Any]) -> str:
+    """How Ganeti has a node, in a word."""
+    if node["offline"]:
+        return "offline"
+    return "maintenance" if node["maintenance"] else "online"
 
 
 def _print_volume(volume: dict[str, Any]) -> None:
@@ -315,19 +305,6 @@ def _print_volume(volume: dict[str, Any]) -> None:
         lines.append(("error", volume["error"]))
     for name, value in lines:
         cli.ToStdout("  %-14s %s", name + ":", value)
-
-
-def ShowPlan(todo: list[steps.Step]) -> None:
-    """Print the steps, and which of them are done already."""
-    cli.ToStdout("Steps:")
-    for step in todo:
-        cli.ToStdout("  [%s] %s", "done" if step.done() else "    ", step.text)
-
-
-def Say(line: str) -> None:
-    """A line of progress, for the terminal and for the log."""
-    cli.ToStdout("%s", line)
-    pool_nodes.logger().info("%s", line.strip())
 
 
 COMMANDS = {

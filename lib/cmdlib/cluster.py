@@ -59,6 +59,11 @@ def nodes(client: Any = None) -> list[ClusterNode]:
     return sorted(members, key=lambda node: node.name)
 
 
+def free_memory(client: Any) -> dict[str, int]:
+    """The free memory of each node in MiB, 0 where it does not tell."""
+    return {name: free or 0 for name, free in client.QueryNodes([], ["name", "mfree"], False)}
+
+
 def choose(nodes: Sequence[ClusterNode], names: Sequence[str]) -> list[ClusterNode]:
     """Those of `nodes` that are called `names`, all for none.
 

@@ -16,6 +16,7 @@ from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.pool.shape import Shape
 from ganeti_gluster.core.pool.state import VolumeState, of_glusterd
+from ganeti_gluster.core.verify.maintenance import TAG
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import (
@@ -107,6 +108,7 @@ def _node(managed: ManagedPool, node: ClusterNode) -> dict[str, Any]:
     return {
         "name": node.name,
         "offline": node.offline,
+        "maintenance": TAG in node.tags,
         "peer": managed.pool.state(node.name),
         "bricks": [str(brick) for _, brick in managed.pool.bricks_on(node.name)],
     }

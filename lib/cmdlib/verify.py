@@ -32,6 +32,7 @@ from ganeti_gluster.core.verify.facts import (
 )
 from ganeti_gluster.core.verify.finding import Finding, ordered
 from ganeti_gluster.core.verify.image_checks import check_exports, check_images
+from ganeti_gluster.core.verify.maintenance import check_maintenance
 from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.core.verify.volume_checks import check_volume
@@ -361,6 +362,7 @@ def provided(config: ClusterConfig) -> Iterable[Finding]:
     """What other parts of the package find, also where Gluster has no images."""
     for volume, reason in config.refused_pools.items():
         yield Finding.of("POOL_SETTINGS", volume, reason, volume=volume)
+    yield from check_maintenance({node.name: node.tags for node in config.nodes})
     for provider in PROVIDERS:
         yield from provider(config)
 

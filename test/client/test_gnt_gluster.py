@@ -26,6 +26,7 @@ COMMANDS = {
     "pool rebalance": "gv0",
     "pool modify": "gv0",
     "pool status": "",
+    "node maintenance": "node1 on",
     "disk info": "vm1",
     "disk evict": "vm1",
     "disk snapshot": "vm1",
@@ -67,6 +68,7 @@ WRONG_NUMBERS = [
     ("pool modify", "1 argument(s)"),
     ("pool modify a b", "1 argument(s)"),
     ("pool replace a", "2 argument(s)"),
+    ("node maintenance node1", "2 argument(s)"),
     ("disk evict", "1 argument(s)"),
     ("disk evict a b", "1 argument(s)"),
     ("disk snapshot", "1 argument(s)"),
@@ -192,7 +194,7 @@ def test_values_that_an_option_does_not_take(check: Entry, words: str, said: str
 ON_MASTER_ALONE = [
     command
     for command in COMMANDS
-    if command.split()[0] in ("pool", "disk", "volume", "verify", "status")
+    if command.split()[0] in ("pool", "node", "disk", "volume", "verify", "status")
     or command in ("plugin status",)
     or (command.split()[0] in ("swift", "services") and not command.endswith("events"))
 ]

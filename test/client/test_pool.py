@@ -385,7 +385,10 @@ VOLUME = {
 def test_the_exit_status_tells_whether_the_pool_is_well(
     master: Entry, peer: str, volume: dict[str, Any], status: int, out: str
 ) -> None:
-    node = {"name": "node1", "offline": False, "peer": peer, "bricks": ["node1:/b"]}
+    node = {
+        **{"name": "node1", "offline": False, "maintenance": False},
+        **{"peer": peer, "bricks": ["node1:/b"]},
+    }
     state = {"nodes": [node], "volumes": [{**VOLUME, **volume}], "others": []}
     master.replace("cmdlib.pool_state", find_all=lambda client, agents: [])
     master.replace("cmdlib.pool_state", describe=lambda pools, agents: state)

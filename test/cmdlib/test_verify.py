@@ -75,3 +75,12 @@ def test_a_node_that_is_offline_is_not_asked(
     )
     verify.ask_nodes(part("cluster_config").load())
     assert names == ["node1", "node3"]
+
+
+def test_a_node_in_maintenance_is_not_forgotten(verify: Any, part: Part, master: Master) -> None:
+    master.nodes["node2"]["tags"] = ["gluster:maintenance"]
+    found = list(verify.provided(part("cluster_config").load()))
+    assert [str(each) for each in found if each.code == "NODE_MAINTENANCE"] == [
+        "WARNING: NODE_MAINTENANCE: node2: it is in maintenance; when it is back: gnt-gluster node"
+        " maintenance node2 off"
+    ]

@@ -40,9 +40,9 @@ ERRORS = {
 
 
 class Argument:
-    """How many words there may be of a kind."""
+    """How many words there may be of a kind; the choices are for a shell to complete."""
 
-    def __init__(self, min: int = 0, max: int | None = None) -> None:
+    def __init__(self, min: int = 0, max: int | None = None, choices: Sequence[str] = ()) -> None:
         self.min = min
         self.max = max
 
@@ -65,6 +65,7 @@ _ONE = [Argument(min=1, max=1)]
 #: What tables of commands are made of.
 NAMES: dict[str, Any] = {
     "cli_option": CliOption,
+    "ArgChoice": Argument,
     "ArgInstance": Argument,
     "ArgNode": Argument,
     "ArgUnknown": Argument,

@@ -23,7 +23,10 @@ def ops() -> dict[str, Callable[..., Op]]:
         # Some opcodes have a field called kind.
         return lambda **fields: Op(kind, **{"of" if k == "kind" else k: fields[k] for k in fields})
 
-    names = ("ClusterSetParams", "GroupSetParams", "TagsSet", "TagsDel", "InstanceQueryData")
+    names = (
+        *("ClusterSetParams", "GroupSetParams", "NodeSetParams", "TagsSet", "TagsDel"),
+        *("InstanceQueryData", "InstanceMigrate", "InstanceFailover"),
+    )
     return {"Op%s" % name: maker(name) for name in names}
 
 
@@ -37,6 +40,7 @@ class Master:
             "ipolicy": {"disk-templates": ["drbd", "plain"]},
             "diskparams": {},
             "hvparams": {},
+            "default_iallocator": "hail",
         }
         #: By group: its own parameters of disks and its own policy.
         self.groups: dict[str, dict[str, Any]] = {"default": {"params": {}, "policy": {}}}
@@ -70,6 +74,7 @@ class Master:
             "group": "default",
             "vm_capable": True,
             "role": "C",
+            "mfree": 1024,
         }
         return {**usual, **fields}
 
@@ -173,8 +178,24 @@ class Master:
             else:
                 group["policy"][name] = value
 
-    def _TagsSet(self, of: str, tags: Sequence[str]) -> None:
-        self.tags |= set(tags)
+    def _TagsSet(self, of: str, tags: Sequence[str], name: str = "") -> None:
+        if of == "node":
+            self.nodes[name]["tags"] = [*self.nodes[name]["tags"], *tags]
+        else:
+            self.tags |= set(tags)
 
-    def _TagsDel(self, of: str, tags: Sequence[str]) -> None:
-        self.tags -= set(tags)
+    def _TagsDel(self, of: str, tags: Sequence[str], name: str = "") -> None:
+        if of == "node":
+            left = [tag for tag in self.nodes[name]["tags"] if tag not in tags]
+            assert len(left) + len(tags) == len(self.nodes[name]["tags"])
+            self.nodes[name]["tags"] = left
+        else:
+            self.tags -= set(tags)
+
+    def _NodeSetParams(self, node_name: str, drained: bool, auto_promote: bool = False) -> None:
+        self.nodes[node_name]["role"] = "D" if drained else "C"
+
+    def _InstanceMigrate(self, instance_name: str, target_node: str | None = None) -> None:
+        self.instances[instance_name]["pnode"] = target_node or "node1"
+
+    _InstanceFailover = _InstanceMigrate

@@ -64,6 +64,10 @@ class GlusterPool:
         self.facts: dict[str, CandidateFacts] = {}
         #: Where something of the volume is left in the place of a brick.
         self.left: set[str] = set()
+        #: Nodes without a running glusterd.
+        self.stopped: set[str] = set()
+        #: How many files each brick is behind with, as a node knows.
+        self.behind: dict[str, dict[str, int]] = {}
         #: The commands and the verbs, as they came.
         self.asked: list[str] = []
         #: What `gluster` says instead of an answer, by the beginning of the command.
@@ -77,7 +81,7 @@ class GlusterPool:
         found = _Gluster(self, node)
         if node in self.dead:
             found.refusal = "SSH does not reach it"
-        elif node not in self.members:
+        elif node not in self.members or node in self.stopped:
             found.refusal = "no glusterd answers"
         return found
 
@@ -106,7 +110,7 @@ class GlusterPool:
             raise GanetiGlusterError("SSH does not reach it: no route")
         self.asked.append("%s %s" % (verb, node))
         done: dict[str, Callable[[], Any]] = {
-            "behind": dict,
+            "behind": lambda: self.behind.get(node, {}),
             "discard": lambda: self.left.discard(node) or True,
             "end-connections": lambda: None,
             "look": lambda: self.look(node, given.get("device", "")),
@@ -115,6 +119,7 @@ class GlusterPool:
             "prepare": lambda: self.ready.add(node) or True,
             "reach": lambda: "no route" if given["server"] in self.dead else "",
             "ready": lambda: node in self.ready,
+            "start-glusterd": lambda: self.stopped.discard(node),
             "unreadable": list,
         }
         return done[verb]()
@@ -146,7 +151,13 @@ class GlusterPool:
     def peers(self, node: str) -> list[Peer]:
         """The members as this one sees them."""
         return [
-            Peer("uuid-%s" % name, (name,), name not in self.dead, 3, "Peer in Cluster")
+            Peer(
+                "uuid-%s" % name,
+                (name,),
+                name not in self.dead | self.stopped,
+                3,
+                "Peer in Cluster",
+            )
             for name in self.members
             if name != node
         ]

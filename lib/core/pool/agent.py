@@ -33,6 +33,8 @@ MODULE = "ganeti_gluster.core.pool.agent"
 PYTHON = "/usr/bin/python3"
 #: Seconds for short commands of the system.
 SHORT = 20.0
+#: Seconds for glusterd to start.
+START_SECONDS = 80.0
 PROBE_TEXT = b"ganeti-gluster was here\n"
 
 
@@ -152,6 +154,11 @@ def reach(*, server: str) -> str:
     return _reach([server])[server]
 
 
+def start_glusterd() -> None:
+    """Start this node's glusterd where it does not run; its bricks start with it."""
+    systemd.ctl("start", "glusterd.service", timeout=START_SECONDS)
+
+
 def end_connections(*, servers: Sequence[str]) -> None:
     """See `connections.end`."""
     connections.end(servers)
@@ -188,6 +195,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "end-self-heal": end_self_heal,
     "reach": reach,
     "end-connections": end_connections,
+    "start-glusterd": start_glusterd,
     "try-volume": try_volume,
 }
 

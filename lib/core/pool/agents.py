@@ -31,6 +31,7 @@ RESULTS: dict[str, Any] = {
     "end-self-heal": int,
     "reach": Sentence,
     "end-connections": None,
+    "start-glusterd": None,
     "try-volume": None,
 }
 

@@ -111,8 +111,8 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "GLUSTERD_SILENT",
             ERROR,
             "glusterd on a node does not answer in time.",
-            "see /var/log/glusterfs/glusterd.log there; systemctl restart glusterd leaves the"
-            " bricks running",
+            "see /var/log/glusterfs/glusterd.log there; then systemctl restart glusterd, which"
+            " with Debian's unit restarts the bricks of the node as well, so that a heal follows",
         ),
         Code(
             "PEER_REJECTED",
@@ -164,6 +164,13 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "The cluster's tags that say how a volume's pool is kept are not valid, so they"
             " are ignored when a node is added.",
             "gnt-gluster pool modify --brick-dir DIRECTORY %(volume)s",
+        ),
+        Code(
+            "NODE_MAINTENANCE",
+            WARNING,
+            "A node is in maintenance, so nothing is placed on it, and no other node of its brick"
+            " sets may be taken away.",
+            "when it is back: gnt-gluster node maintenance %(node)s off",
         ),
     ),
     "Volumes and bricks": (
