@@ -337,11 +337,15 @@ class _Moves(Operation):
             world.attach(self.wanted)
 
     def is_done(self, world: World) -> bool:
-        return world.where() == [self.wanted]
+        # QEMU moves a guest by itself where the job has ended, and Ganeti does not know it then.
+        argv = ("gnt-instance", "list", "--no-headers", "-o", "pnode", GUEST)
+        known = world.cluster.run(*argv).stdout.strip()
+        return world.where() == [self.wanted] == [known]
 
     def check(self, world: World) -> set[str]:
         running = world.where()
         assert running == [self.wanted], "the guest is on %s, not %s" % (running, self.wanted)
+        assert self.is_done(world), "Ganeti does not know that the guest is on %s" % self.wanted
         world.home = self.wanted
         return self.images(world)
 
