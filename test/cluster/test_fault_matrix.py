@@ -173,7 +173,7 @@ def run(world: World, fault: Fault, operation: Operation) -> str:
         checks.nothing_left(world, operation.images(world) | operation.residue(world))
         if not operation.is_done(world):
             again = Command(world.cluster, operation.argv(world)).ended()
-            assert again.exit_code == 0, "not again: %s" % again.describe()
+            assert operation.succeeded(again), "not again: %s" % again.describe()
     images = operation.check(world)
     world.goes_on()
     world.say("the operation is checked")
@@ -215,7 +215,7 @@ def struck_by(world: World, fault: Fault, operation: Operation, spread: float) -
     world.say(done.describe())
     # A command may lose the master, while its job goes on.
     world.until(lambda: not world.jobs(), "its job has ended", LIMIT)
-    return "succeeded" if done.exit_code == 0 else "failed"
+    return "succeeded" if operation.succeeded(done) else "failed"
 
 
 def test_what_is_struck_and_what_is_sampled_is_in_the_matrix() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from testbedlib import CompletedCommand
+
 from .world import World
 
 
@@ -40,6 +42,10 @@ class Operation:
 
     def let_go_on(self, world: World) -> None:
         """Have it end soon, once the fault is undone."""
+
+    def succeeded(self, done: CompletedCommand) -> bool:
+        """Whether the command says that it has done all."""
+        return done.exit_code == 0
 
     def check_failed(self, world: World) -> None:
         """What is true where it has failed."""
