@@ -14,10 +14,13 @@ from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core import image
 from ganeti_gluster.core.serve.hold import locked
 from ganeti_gluster.core.serve.holder import OpenElsewhere
+from ganeti_gluster.core.snapshot.replace import remove_remains
 from ganeti_gluster.core.verify.gather_volume import gather_images
 from ganeti_gluster.core.verify.image_checks import YOUNG, orphans
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.storage import node_names
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.gfapi import Volume
 
 #: The kinds of jobs that make, copy or take away disks.
 _WORDS = ("INSTANCE_", "BACKUP_", "GROUP_", "NODE_EVACUATE", "NODE_MIGRATE")
@@ -92,13 +95,23 @@ def remove(candidate: Candidate) -> bool:
 
     Raises a `GanetiGlusterError` or OSError.
     """
-    path = candidate.image.path
+    path, own = candidate.image.path, node_names.own()
     with connect(candidate.spec) as volume, contextlib.ExitStack() as stack:
+        instead = names.replaced_image(path)
+        if candidate.leftover and instead is not None:
+            return _is_still(volume, candidate) and remove_remains(
+                volume, path, instead, node=own, nodes=node_names.every()
+            )
         try:
-            stack.enter_context(locked(volume, path, node=node_names.own()))
-            now = image.stat(volume, path)
+            stack.enter_context(locked(volume, path, node=own))
         except (FileNotFoundError, OpenElsewhere):
             return False
-        if (now.mtime, now.size) != (candidate.image.mtime, candidate.image.size):
-            return False
-        return image.remove(volume, path)
+        return _is_still(volume, candidate) and image.remove(volume, path)
+
+
+def _is_still(volume: Volume, candidate: Candidate) -> bool:
+    try:
+        now = image.stat(volume, candidate.image.path)
+    except FileNotFoundError:
+        return False
+    return (now.mtime, now.size) == (candidate.image.mtime, candidate.image.size)

@@ -40,6 +40,8 @@ PATIENCE = 900
 
 #: What is between an image's path and the name of its snapshot.
 SNAPSHOT_MARK = ".snap."
+#: What is added to an image's path for the one that is to replace it, and for the old one.
+RESTORED, REPLACED = ".restored", ".replaced"
 #: The snapshot that Ganeti asks for without a name, to make a backup of it.
 BACKUP_SNAPSHOT = "ganeti-backup"
 
@@ -108,6 +110,14 @@ def split_snapshot_path(path: str) -> tuple[str, str] | None:
     if not mark or not image or not re.fullmatch(_SNAPSHOT_NAME, name):
         return None
     return image, name
+
+
+def replaced_image(path: str) -> str | None:
+    """The image to whose place the one at `path` comes or came from, None for any other path."""
+    for mark in (RESTORED, REPLACED):
+        if path.endswith(mark):
+            return path.removesuffix(mark)
+    return None
 
 
 def volume_name(name: object) -> str:

@@ -128,9 +128,15 @@ def of_volume() -> list[Fault]:
     ]
 
 
+def leftovers(image: str) -> list[str]:
+    """What copies and restorations leave beside an image that are killed."""
+    return [image + mark for mark in (".partial", ".restored", ".replaced")]
+
+
 def of_images(image: str) -> list[Fault]:
     """Images that are not as the configuration says, and such that it does not know."""
     orphan = "ganeti/00000000-0000-0000-0000-000000000000.0"
+    left = leftovers(image)
     return [
         Fault(
             "node1",
@@ -144,13 +150,14 @@ def of_images(image: str) -> list[Fault]:
         ),
         Fault(
             "node1",
-            "cd %s; for f in %s %s.partial; do truncate -s 1M $f; touch -d '%s' $f; done;"
-            " touch ganeti/new; touch \"$(printf 'ganeti/\\377')\"" % (MOUNT, orphan, image, OLD),
-            "cd %s; rm -f %s %s.partial ganeti/new \"$(printf 'ganeti/\\377')\""
-            % (MOUNT, orphan, image),
+            "cd %s; for f in %s %s; do truncate -s 1M $f; touch -d '%s' $f; done;"
+            " touch ganeti/new; touch \"$(printf 'ganeti/\\377')\""
+            % (MOUNT, orphan, " ".join(left), OLD),
+            "cd %s; rm -f %s %s ganeti/new \"$(printf 'ganeti/\\377')\""
+            % (MOUNT, orphan, " ".join(left)),
             {
                 ("WARNING", "IMAGE_ORPHAN", orphan),
-                ("WARNING", "LEFTOVER", image + ".partial"),
+                *(("WARNING", "LEFTOVER", path) for path in left),
                 ("WARNING", "NAME_UNREADABLE", "gv0"),
             },
         ),
@@ -174,11 +181,12 @@ def test_a_warning_does_not_fail_and_orphans_are_removed_when_asked(
         done = cluster.run("gnt-cluster", "verify", max_seconds=180)
         assert "WARNING: node node1: IMAGE_ORPHAN: %s: " % orphan in done.stdout
         shown = json.loads(cluster.run(*command, "--dry-run", "--json").stdout)
-        wanted = {(orphan, "orphan"), (image + ".partial", "leftover")}
+        left = leftovers(image)
+        wanted = {(orphan, "orphan"), *((path, "leftover") for path in left)}
         assert {(row["path"], row["kind"]) for row in shown} == wanted
         done = cluster.run(*command, stdin=b"n\n", fail=True)
         assert orphan in done.stdout
-        assert set(cluster.images()) == before | {orphan, image + ".partial", "ganeti/new"}
+        assert set(cluster.images()) == before | {orphan, *left, "ganeti/new"}
         done = cluster.run(*command, "-f")
         assert "1 more belong to no instance" in done.stderr
         assert set(cluster.images()) == before | {"ganeti/new"}

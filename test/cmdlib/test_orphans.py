@@ -39,6 +39,7 @@ class Orphans:
         self.gone = False
         self.unreachable: Exception | None = None
         self.removed: list[str] = []
+        self.under_way = False
 
     @property
     def image(self) -> ImageInfo:
@@ -66,6 +67,12 @@ class Orphans:
         self.removed.append(path)
         return True
 
+    def remove_remains(self, volume: object, path: str, instead: str, **of: object) -> bool:
+        assert (instead, of) == (ORPHAN, {"node": "node1", "nodes": ["node1", "node2"]})
+        if not self.under_way:
+            self.removed.append(path)
+        return not self.under_way
+
     def find(self) -> tuple[list[str], int]:
         found, kept = self.module.find(self.config.load())
         return [each.image.path for each in found], kept
@@ -85,7 +92,8 @@ def orphans(part: Part, master: Master, monkeypatch: pytest.MonkeyPatch) -> Orph
         ("gather_images", found.gather),
         ("locked", found.locked),
         ("time", SimpleNamespace(time=lambda: NOW)),
-        ("node_names", SimpleNamespace(own=lambda: "node1")),
+        ("node_names", SimpleNamespace(own=lambda: "node1", every=lambda: ["node1", "node2"])),
+        ("remove_remains", found.remove_remains),
     ):
         monkeypatch.setattr(found.module, name, value)
     monkeypatch.setattr(found.module.image, "get_info", lambda volume, path: "vm9")
@@ -165,3 +173,14 @@ def test_one_that_is_not_is_left(orphans: Orphans, change: str) -> None:
         orphans.gone = True
     assert not orphans.module.remove(candidate)
     assert orphans.removed == []
+
+
+@pytest.mark.parametrize("mark", [".restored", ".replaced"])
+@pytest.mark.parametrize("under_way", [False, True])
+def test_what_a_restoration_left_is_removed(orphans: Orphans, mark: str, under_way: bool) -> None:
+    # The name begins with the UUID of an instance, which keeps any other image.
+    orphans.master.add_instance("vm1", {"logical_id": ["gluster", ORPHAN]}, uuid=UUID)
+    orphans.path, orphans.under_way = ORPHAN + mark, under_way
+    assert orphans.find() == ([ORPHAN + mark], 0)
+    assert orphans.remove() != under_way
+    assert orphans.removed == ([] if under_way else [ORPHAN + mark])

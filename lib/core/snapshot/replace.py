@@ -8,16 +8,15 @@ image would leave its shards on a sharded volume.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ganeti_gluster import errors
 from ganeti_gluster.core import image
 from ganeti_gluster.core.serve import hold
 from ganeti_gluster.core.serve.hold import Hold, locked
+from ganeti_gluster.core.serve.holder import OpenElsewhere, node_number
+from ganeti_gluster.tools import names
 from ganeti_gluster.tools.gfapi import Volume
-
-_REPLACED = ".replaced"
-_RESTORED = ".restored"
 
 
 class Replacement:
@@ -36,12 +35,12 @@ class Replacement:
     @property
     def restored(self) -> str:
         """Where the new image is made."""
-        return self.path + _RESTORED
+        return self.path + names.RESTORED
 
     @property
     def replaced(self) -> str:
         """The second name of the old one."""
-        return self.path + _REPLACED
+        return self.path + names.REPLACED
 
     def clear(self, node: str) -> None:
         """Remove what a restoration left that was cut short; raises `OpenElsewhere`."""
@@ -139,3 +138,35 @@ def _finish_all(replacements: Sequence[Replacement]) -> None:
             hint="restore it again when volume %s is healthy, which removes %s"
             % (each.volume.name, each.replaced),
         ) from error
+
+
+def remove_remains(
+    volume: Volume, path: str, instead: str, *, node: str, nodes: Iterable[str]
+) -> bool:
+    """Remove what a restoration of the image `instead` left at `path`; False if it may go on.
+
+    For `node` see `hold.locked`; `nodes` are all whose servers may have the image.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(volume, instead, node=node))
+        except FileNotFoundError:
+            pass
+        except OpenElsewhere as err:
+            # An image that a server has is not being restored.
+            if err.holder is None or err.holder.number not in map(node_number, nodes):
+                return False
+        try:
+            if _same(volume, path, instead):
+                volume.unlink(path)
+                return True
+            return hold.remove(volume, path, node=node)
+        except (FileNotFoundError, OpenElsewhere):
+            return False
+
+
+def _same(volume: Volume, path: str, other: str) -> bool:
+    try:
+        return volume.lstat(path).inode == volume.lstat(other).inode
+    except FileNotFoundError:
+        return False

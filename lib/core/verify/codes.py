@@ -342,7 +342,7 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
         Code(
             "LEFTOVER",
             WARNING,
-            "An unfinished copy, or a snapshot for a backup, is more than a day old.",
+            "An unfinished copy or restore, or a snapshot for a backup, is more than a day old.",
             "gnt-gluster disk remove-orphans shows such images and removes them",
         ),
         Code(

@@ -12,7 +12,7 @@ from ganeti_gluster.core.verify.codes import WARNING
 from ganeti_gluster.core.verify.facts import Disk, ImageFacts, NodeFacts
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.core.verify.volume_checks import duration
-from ganeti_gluster.tools.names import BACKUP_SNAPSHOT, split_snapshot_path
+from ganeti_gluster.tools.names import BACKUP_SNAPSHOT, replaced_image, split_snapshot_path
 
 #: Seconds for which an image without an instance may be one in the making.
 YOUNG = 24 * 3600.0
@@ -95,15 +95,18 @@ def orphans(facts: ImageFacts, wanted: Collection[str]) -> list[Orphan]:
     """The images that no disk in the configuration names, snapshots of such included.
 
     A snapshot of an instance's disk belongs to the instance; but one that Ganeti
-    made to take a backup, and a copy that never became whole, are left over.
+    made to take a backup, a copy that never became whole, and what a restoration
+    that was cut short had beside the disk, are left over.
     """
     result = []
     for image in facts.images:
         if image.path in wanted:
             continue
         split = split_snapshot_path(image.path)
-        leftover = image.path.endswith(PARTIAL) or (
-            split is not None and split[1] == BACKUP_SNAPSHOT
+        leftover = (
+            image.path.endswith(PARTIAL)
+            or (split is not None and split[1] == BACKUP_SNAPSHOT)
+            or replaced_image(image.path) in wanted
         )
         if leftover or split is None or split[0] not in wanted:
             result.append(Orphan(image, leftover))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from ganeti_gluster.core.serve import holder
 from ganeti_gluster.core.serve.files import EXCLUSIVE, SHARED
 from ganeti_gluster.core.serve.holder import node_number, work_number
 from ganeti_gluster.core.snapshot import catalogue, request, work
+from ganeti_gluster.core.snapshot import replace as replace_
 from ganeti_gluster.core.snapshot.request import DiskRequest, SnapshotRequest
 from ganeti_gluster.core.volume import VolfileServer, VolumeSpec
 from ganeti_gluster.errors import CopyFailed, GanetiGlusterError, IncompleteImage
@@ -256,6 +257,45 @@ def test_what_a_restoration_left_that_was_killed_goes(volume: Any) -> None:
     work.do(asked(request.RESTORE), Guests(), Report())
     assert [volume.read(path) for path in PATHS] == [SAVED, SAVED]
     assert volume.names() == ALL
+
+
+def remains(volume: Any, mark: str) -> bool:
+    instead = PATHS[0]
+    return replace_.remove_remains(
+        volume, instead + mark, instead, node="node1", nodes=["node1", "node2"]
+    )
+
+
+@pytest.mark.parametrize("mark", [".restored", ".replaced"])
+@pytest.mark.parametrize("number", [None, OTHER, node_number("node1")])
+def test_what_a_restoration_left_goes_without_another_one_whoever_runs_the_guest(
+    volume: Any, mark: str, number: int | None
+) -> None:
+    volume.write(PATHS[0] + mark, SAVED)
+    with volume.elsewhere(PATHS[0], number) if number else nullcontext():
+        assert remains(volume, mark)
+        assert volume.names() == ALL
+        assert not remains(volume, mark)  # there is none
+        volume.link(PATHS[0], PATHS[0] + mark)
+        assert remains(volume, mark)
+    assert volume.names() == ALL
+    assert volume.read(PATHS[0]) == OLD
+
+
+def test_nor_does_it_stay_where_the_image_is_gone(volume: Any) -> None:
+    volume.rename(PATHS[0], PATHS[0] + ".replaced")
+    assert remains(volume, ".replaced")
+    assert PATHS[0] + ".replaced" not in volume.names()
+
+
+@pytest.mark.parametrize("number", [work_number("node2"), work_number("node1"), 77])
+def test_what_a_restoration_has_that_may_go_on_stays(volume: Any, number: int) -> None:
+    volume.write(PATHS[0] + ".restored", SAVED)
+    with volume.elsewhere(PATHS[0], number):
+        assert not remains(volume, ".restored")
+    with volume.elsewhere(PATHS[0] + ".restored", number):
+        assert not remains(volume, ".restored")
+    assert volume.names() == sorted([*ALL, PATHS[0] + ".restored"])
 
 
 # -- take -------------------------------------------------------------------------------
