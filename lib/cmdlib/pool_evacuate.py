@@ -39,7 +39,7 @@ def evacuation(
     mover = BrickMover(agents, managed.pool, managed.names(), say)
     steps: list[Step] = []
     taken: set[tuple[str, str]] = set()
-    for volume, brick in managed.pool.bricks_on(node):
+    for volume, brick in mover.dead_first(managed.pool.bricks_on(node)):
         brick_moves.need_copies(volume, brick)
         kept = managed.settings.get(volume.name)
         directory = kept.directory if kept else brick_moves.directory_of(brick)

@@ -122,6 +122,13 @@ def behind(*, brick: str, volume: str) -> dict[str, int]:
     return blame.behind(brick, volume)
 
 
+def versions(
+    *, brick: str, after: str = "", gfids: Sequence[str] | None = None
+) -> dict[str, list[int]]:
+    """See `blame.versions`."""
+    return blame.versions(brick, after=after, gfids=gfids)
+
+
 def unreadable_without(*, volume: str, servers: Sequence[str], without: str) -> list[str]:
     """The images that a client cannot read which does not know a brick, HOST:PATH."""
     params = {"volume": volume, "host": ",".join(servers)}
@@ -184,6 +191,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "discard": discard,
     "count": count,
     "behind": behind,
+    "versions": versions,
     "unreadable": unreadable_without,
     "end-self-heal": end_self_heal,
     "reach": reach,

@@ -27,6 +27,7 @@ RESULTS: dict[str, Any] = {
     "discard": bool,
     "count": dict[Name, Count],
     "behind": dict[str, Count],
+    "versions": dict[Name, list[Count]],
     "unreadable": list[Sentence],
     "end-self-heal": int,
     "reach": Sentence,

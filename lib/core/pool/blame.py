@@ -1,15 +1,17 @@
-"""Which bricks need a heal, as another brick of their set knows it.
+"""Which bricks need a heal.  Unlike `heal info` this shows which of the bricks it is.
 
-A brick that is up while another one misses a write records that on the file, in an attribute for
-the other brick (`trusted.afr.VOLUME-client-N`), and links the file in its index.  Unlike `heal
-info` this shows which brick needs the heal.  Runs on the brick's node.
+A brick that is up while another one misses a write links the file in its index.  In a replicated
+set it also records on the file who missed the write, in an attribute for the other brick
+(`trusted.afr.VOLUME-client-N`).  In a disperse set each brick has the version of the file that it
+has (`trusted.ec.version`), which grows.  Runs on the brick's node.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ganeti_gluster.errors import GanetiGlusterError
@@ -22,6 +24,9 @@ _PENDING = "trusted.afr."
 _PENDING_OPTION = "afr-pending-xattr"
 #: Files of the index that are examined: more show nothing new.
 LIMIT = 20_000
+#: Files whose versions are asked for at once, in what a command line can take.
+PAGE = 2000
+_VERSION = "trusted.ec.version"
 
 
 def behind(brick: str, volume: str) -> dict[str, int]:
@@ -32,11 +37,36 @@ def behind(brick: str, volume: str) -> dict[str, int]:
     names = attributes(_graph(volume))
     counts: dict[str, int] = {}
     for gfid in itertools.islice(_index(brick), LIMIT):
-        path = os.path.join(brick, ".glusterfs", gfid[:2], gfid[2:4], gfid)
-        for name in _blamed(path):
+        for name in _blamed(_path(brick, gfid)):
             if name in names:
                 counts[names[name]] = counts.get(names[name], 0) + 1
     return counts
+
+
+def versions(
+    brick: str, *, after: str = "", gfids: Sequence[str] | None = None
+) -> dict[str, list[int]]:
+    """The versions of files of a disperse set on the brick at `brick`, by GFID.
+
+    Of `gfids`, or else of the next `PAGE` in the brick's index `after` one.  Each is of the data
+    and of the attributes; files that the brick does not have are left out.  Raises OSError.
+    """
+    if gfids is None:
+        gfids = sorted(gfid for gfid in _index(brick) if gfid > after)
+    found: dict[str, list[int]] = {}
+    for gfid in gfids:
+        if len(found) == PAGE:
+            break
+        try:
+            value = os.getxattr(_path(brick, gfid), _VERSION)
+        except FileNotFoundError:
+            continue
+        except OSError as err:
+            if err.errno != errno.ENODATA:
+                raise
+            value = bytes(16)  # made, and not written since
+        found[gfid] = [int.from_bytes(value[:8], "big"), int.from_bytes(value[8:16], "big")]
+    return found
 
 
 def attributes(graph: str) -> dict[str, str]:
@@ -60,6 +90,10 @@ def _graph(volume: str) -> str:
         if path.exists():
             return path.read_text(encoding="utf-8", errors="surrogateescape")
     raise GanetiGlusterError("glusterd has no graph of volume %s in %s" % (volume, VOLUMES))
+
+
+def _path(brick: str, gfid: str) -> str:
+    return os.path.join(brick, ".glusterfs", gfid[:2], gfid[2:4], gfid)
 
 
 def _index(brick: str) -> Iterator[str]:

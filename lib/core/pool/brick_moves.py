@@ -128,6 +128,17 @@ class BrickMover:
     def _gluster(self) -> Gluster:
         return self._agents.gluster(self._pool.anchor)
 
+    def dead_first(
+        self, bricks: Sequence[tuple[VolumeInfo, VolumeBrick]]
+    ) -> list[tuple[VolumeInfo, VolumeBrick]]:
+        """The bricks, those first that do not run: a refusal then comes before anything moves."""
+
+        def runs(pair: tuple[VolumeInfo, VolumeBrick]) -> bool:
+            volume, brick = pair
+            return volume.started and not self._gluster.status(volume.name).offline([brick])
+
+        return sorted(bricks, key=runs)
+
     def steps(self, move: BrickMove, *, heal_first: bool) -> list[Step]:
         """Move one brick; `heal_first`: its node answers, and what it has is waited for."""
         steps = []

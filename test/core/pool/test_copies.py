@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ class Agents:
 
     def __init__(self, blames: dict[str, dict[str, int]], unreadable: list[str] | None = None):
         self.blames, self.unreadable = blames, unreadable or []
+        #: The versions that each node's brick has, of all in its index.
+        self.versions: dict[str, dict[str, list[int]]] = {}
+        self.between = lambda: None
         self.asked: list[Any] = []
         self.down: set[str] = set()
         self.starts = True
@@ -55,11 +59,27 @@ class Agents:
         if verb == "behind":
             assert arguments["brick"] == PATH
             return {"%s:%s" % (to, PATH): n for to, n in self.blames.get(node, {}).items()}
+        if verb == "versions":
+            return self._versions(node, **arguments)
         if verb == "unreadable":
             assert arguments["without"] == "node2:" + PATH
             assert "node2" not in arguments["servers"]
             return self.unreadable
         return {"files": 7}
+
+    def _versions(
+        self, node: str, *, brick: str, timeout: float, after: str = "", gfids: Any = None
+    ) -> Any:
+        assert brick == PATH
+        if gfids is None:
+            gfids = sorted(gfid for gfid in self.versions.get(node, {}) if gfid > after)[:2]
+        found = {
+            gfid: self.versions[node][gfid]
+            for gfid in gfids
+            if gfid in self.versions.get(node, {})
+        }
+        self.between()
+        return found
 
     def gluster(self, node: str) -> Any:
         return self
@@ -139,10 +159,49 @@ def test_an_image_that_cannot_be_read_without_it_stays_on_it() -> None:
         need(Agents({}, images))
 
 
-def test_a_disperse_set_blames_nobody_and_is_read() -> None:
-    agents = Agents({"node1": {"node3": 1}})
+@pytest.mark.parametrize(
+    ("versions", "late"),
+    [
+        # away while the guest wrote, and back
+        ({"node1": {"a": [3, 1], "b": [3, 1]}, "node3": {"a": [9, 1], "b": [9, 1]}}, "node1 2"),
+        # its file was made meanwhile, or has other attributes
+        ({"node3": {"a": [0, 0], "b": [7, 7]}, "node1": {"b": [7, 6]}}, "node1 2"),
+        # away one after the other; more than are told at once
+        (
+            {
+                "node1": {"a": [5, 1], "b": [5, 1], "c": [5, 1], "d": [4, 1]},
+                "node3": {"a": [5, 1], "b": [4, 1], "c": [5, 1], "d": [5, 1]},
+            },
+            "node1 1, node3 1",
+        ),
+    ],
+)
+def test_the_versions_in_a_disperse_set_tell_what_is_behind(
+    versions: dict[str, dict[str, list[int]]], late: str
+) -> None:
+    agents = Agents({})
+    agents.versions = versions
+    with pytest.raises(NotWhole, match="the remaining bricks are not healed") as caught:
+        need(agents, shape(disperse=3))
+    said = [each.split() for each in late.split(", ")]
+    assert ", ".join("%s:%s (%s files)" % (node, PATH, n) for node, n in said) in str(caught.value)
+    assert "start node node2" in caught.value.hint
+
+
+def test_what_is_written_and_removed_in_a_disperse_set_is_not_behind() -> None:
+    agents = Agents({})
+    files = {"node1": {"a": [1, 1], "c": [1, 1]}, "node3": {"a": [1, 1], "b": [1, 1]}}
+    agents.versions = files
+
+    def go_on() -> None:
+        for node, number in files.items():
+            files[node]["a"] = [number["a"][0] + 1, 1]
+            files[node].pop("b", None)
+        files["node3"]["c"] = [1, 1]
+
+    agents.between = go_on
     need(agents, shape(disperse=3))
-    assert agents.asked == [("node1", "unreadable")]
+    assert agents.asked[-1] == ("node1", "unreadable")
 
 
 def test_a_brick_that_nobody_can_ask_is_not_relied_on() -> None:
@@ -169,6 +228,14 @@ def test_a_brick_is_not_moved_while_the_others_are_behind(monkeypatch: pytest.Mo
     with pytest.raises(MoveRefused, match="is not moved: the remaining bricks are not healed"):
         move.do()
     assert not [words for words in agents.asked if "replace-brick" in str(words)]
+
+
+def test_a_brick_that_does_not_run_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    agents = Agents({})
+    agents.down = {"node2"}
+    bricks = [(shape(), brick(node)) for node in NODES]
+    ordered = mover(agents, monkeypatch).dead_first(bricks)
+    assert [one.server for _, one in ordered] == ["node2", "node1", "node3"]
 
 
 @pytest.mark.parametrize("starts", [True, False])
@@ -233,3 +300,33 @@ def test_who_is_behind_is_read_from_the_files_in_the_index(
     assert blame.behind(str(tmp_path / "brick"), "gv0") == {names[second]: 2, names[third]: 1}
     with pytest.raises(GanetiGlusterError, match="no graph of volume gv1"):
         blame.behind(str(tmp_path / "brick"), "gv1")
+
+
+def test_the_versions_of_a_bricks_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = tmp_path / ".glusterfs/indices/xattrop"
+    index.mkdir(parents=True)
+    there = {
+        "aa01": bytes(7) + b"\5" + bytes(7) + b"\1",
+        "aa03": None,
+        "aa04": bytes(7) + b"\2" + bytes(8),
+    }
+    for gfid in ("aa01", "aa02", "aa03", "aa04", "xattrop-base"):
+        (index / gfid).touch()
+
+    def get(path: str, name: str) -> bytes:
+        gfid = os.path.basename(path)
+        assert path == str(tmp_path / ".glusterfs" / gfid[:2] / gfid[2:4] / gfid)
+        if gfid not in there:
+            raise FileNotFoundError(path)
+        value = there[gfid]
+        if value is None:
+            raise OSError(errno.ENODATA, "none")
+        return value
+
+    monkeypatch.setattr(blame.os, "getxattr", get)
+    monkeypatch.setattr(blame, "PAGE", 2)
+    brick = str(tmp_path)
+    assert blame.versions(brick) == {"aa01": [5, 1], "aa03": [0, 0]}
+    assert blame.versions(brick, after="aa03") == {"aa04": [2, 0]}
+    assert blame.versions(brick, after="aa04") == {}
+    assert blame.versions(brick, gfids=["aa04", "aa02"]) == {"aa04": [2, 0]}
