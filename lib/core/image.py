@@ -33,8 +33,6 @@ INFO_XATTR = "user.ganeti.info"
 INFO_BYTES = 2048
 
 _PARENT_ATTEMPTS = 3
-# Longer than the second for which md-cache keeps attributes.
-_STALE_SECONDS = 5.0
 
 
 class ImageInfo(NamedTuple):
@@ -87,8 +85,8 @@ def remove(volume: Volume, path: str, *, last_name: bool = False) -> bool:
     """Remove an image; False if there was none.
 
     All its space is free when this returns, and a brick that loses its power does not bring
-    the image back.  `last_name`: the image has no other name, even if this client still sees
-    one for a moment.
+    the image back.  `last_name`: it has no other, though this client may for a moment still
+    be told of one that is gone.
     """
     try:
         info = volume.lstat(names.image_path(path))
@@ -96,8 +94,7 @@ def remove(volume: Volume, path: str, *, last_name: bool = False) -> bool:
             file = None
             with contextlib.suppress(OSError):  # what cannot be opened can be removed
                 file = stack.enter_context(volume.open(path)) if info.is_file else None
-            single = info.links == 1 or last_name
-            if info.is_file and single and _may_have_blocks(info):
+            if info.is_file and (info.links == 1 or last_name):
                 _empty(volume, path)
             volume.unlink(path)
             if file is not None:
@@ -211,16 +208,11 @@ def get_info(volume: Volume, path: str) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _may_have_blocks(info: FileStat) -> bool:
-    # Of an image without any nothing was ever written, but for what this client itself wrote
-    # last: of that a sharded volume tells none once it is synced, until md-cache asks again.
-    return bool(info.allocated) or time.time() - info.mtime < _STALE_SECONDS
-
-
 def _empty(volume: Volume, path: str) -> None:
     # On a sharded volume unlink only takes the first piece; the others are
     # deleted later by the same client, if it lives so long: a process that ends
-    # would leave them for ever, with no name.  Truncation deletes them at once.
+    # would leave them for ever, with no name.  Truncation deletes them at once.  An image
+    # without any blocks has pieces too: a guest that trims its new disk makes empty ones.
     with contextlib.suppress(OSError):
         volume.truncate(path, 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 
 import pytest
 
@@ -166,6 +167,19 @@ def test_what_was_written_the_moment_before_leaves_no_piece_behind(own, sharded)
         file.fsync()
     assert len(sharded.shards()) == 15
     assert image.remove(own, "fresh")
+    assert sharded.shards() == []
+
+
+def test_pieces_without_blocks_do_not_stay(own, sharded, run_program, wait):
+    # A guest that trims its new disk makes them, though nothing was ever written.
+    image.create(own, "trimmed", 64 * MIB)
+    with own.open("trimmed", write=True) as file:
+        file.discard(20 * MIB, 8 * MIB)
+        file.fsync()
+    assert len(sharded.shards()) == 2
+    wait("it is not new", lambda: time.time() > image.stat(own, "trimmed").mtime + 6)
+    done = run_program("image.remove(connect(sys.argv[1]), 'trimmed')", sharded.name)
+    assert done.returncode == 0, done.stderr
     assert sharded.shards() == []
 
 
