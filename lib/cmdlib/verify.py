@@ -123,10 +123,15 @@ def ask_nodes(config: ClusterConfig) -> Answers:
     return first.updated(_ask(stale))
 
 
-def _ask(asked: Iterable[ClusterNode]) -> Answers:
+def facts_of(nodes: Iterable[ClusterNode], *, seconds: float) -> Mapping[str, NodeFacts]:
+    """The facts of those nodes that give them in time, whatever they were told to look at."""
+    return _ask((node for node in nodes if not node.offline), seconds=seconds).nodes
+
+
+def _ask(asked: Iterable[ClusterNode], *, seconds: float = NODES_SECONDS) -> Answers:
     addresses = {node.name: node.address for node in asked}
     # What is too long is for the reader of the facts to say.
-    answers = cluster.ask(COMMAND, addresses, seconds=NODES_SECONDS, longest=3 * decode.LONGEST)
+    answers = cluster.ask(COMMAND, addresses, seconds=seconds, longest=3 * decode.LONGEST)
     return sort({name: (not each.error, _told(each)) for name, each in answers.items()})
 
 
@@ -331,6 +336,12 @@ def _check(seen: Look) -> Iterable[Finding]:
             waiting=seen.waiting,
             disks=config.disks,
             spares=spares(config, volume, seen.nodes),
+            unsound={
+                brick.name
+                for node in seen.nodes.values()
+                for brick in node.bricks
+                if not brick.sound
+            },
         )
         if images is not None:
             yield from check_images(
