@@ -15,6 +15,7 @@ from ganeti_gluster.cmdlib import (
     pool_destroy,
     pool_evacuate,
     pool_modify,
+    pool_new_disk,
     pool_nodes,
     pool_rebalance,
     pool_state,
@@ -22,7 +23,7 @@ from ganeti_gluster.cmdlib import (
 )
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.pool import members, settings, steps
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools import names
 
 VOLUME_OPT = cli.cli_option(
@@ -193,6 +194,10 @@ def Replace(opts: Any, args: list[str]) -> int:
     new = cluster.find(nodes, args[1]).name
     # It may have left Ganeti's cluster already, dead as it is.
     old = next((node.name for node in nodes if node.is_called(args[0])), args[0])
+    if old == new:
+        return _renew(opts, client, new)
+    if opts.brick_device:
+        raise InvalidParameter("--brick-device is only for a disk that was replaced in its node")
 
     def plan() -> list[steps.Step]:
         return pool_evacuate.replacement(
@@ -202,6 +207,22 @@ def Replace(opts: Any, args: list[str]) -> int:
     return carry_out(
         opts, plan, "All data in the bricks of %s will be given up. Replace it?" % old
     )
+
+
+def _renew(opts: Any, client: Any, node: str) -> int:
+    """Fill the bricks of a node on its new disk; 0 only if they are complete."""
+
+    def plan() -> list[steps.Step]:
+        return pool_new_disk.renewal(
+            node,
+            client,
+            pool_nodes.agents(),
+            Say,
+            device=opts.brick_device or "",
+            wipe=opts.wipe,
+        )
+
+    return _change(opts, plan, "Fill the bricks of %s on its new disk from the others?" % node)
 
 
 def _full_name(client: Any, name: str) -> str:
@@ -348,9 +369,10 @@ COMMANDS = {
     "pool replace": (
         Replace,
         [cli.ArgNode(min=2, max=2)],
-        [WIPE_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [BRICK_DEVICE_OPT, WIPE_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<old-node> <new-node>",
-        "Replace a dead node by another, and wait until its bricks are healed",
+        "Replace a dead node by another, or by itself with a new disk, and wait until its bricks"
+        " are healed",
     ),
     "pool rebalance": (
         Rebalance,

@@ -156,7 +156,7 @@ def look(gluster: Gluster, volume: VolumeInfo) -> tuple[VolumeState, str]:
     error = ""
     try:
         if volume.started:
-            status = gluster.status(volume.name, detail=True)
+            status = gluster.status(volume.name)
             if volume.set_size > 1:
                 heals = gluster.heal_counts(volume.name, timeout=HEAL_SECONDS)
     except GlusterFailed as err:

@@ -124,10 +124,15 @@ def ask_nodes(config: ClusterConfig) -> Answers:
     return first.updated(_ask(stale))
 
 
-def _ask(asked: Iterable[ClusterNode]) -> Answers:
+def facts_of(nodes: Iterable[ClusterNode], *, seconds: float) -> Mapping[str, NodeFacts]:
+    """The facts of those nodes that give them in time, whatever they were told to look at."""
+    return _ask((node for node in nodes if not node.offline), seconds=seconds).nodes
+
+
+def _ask(asked: Iterable[ClusterNode], *, seconds: float = NODES_SECONDS) -> Answers:
     addresses = {node.name: node.address for node in asked}
     # The reader of the facts reports an answer that is too long.
-    answers = cluster.ask(COMMAND, addresses, seconds=NODES_SECONDS, longest=3 * decode.LONGEST)
+    answers = cluster.ask(COMMAND, addresses, seconds=seconds, longest=3 * decode.LONGEST)
     return sort({name: (not each.error, _told(each)) for name, each in answers.items()})
 
 
@@ -332,6 +337,12 @@ def _check(seen: Look) -> Iterable[Finding]:
             waiting=seen.waiting,
             disks=config.disks,
             spares=spares(config, volume, seen.nodes),
+            unsound={
+                brick.name
+                for node in seen.nodes.values()
+                for brick in node.bricks
+                if not brick.sound
+            },
         )
         if images is not None:
             yield from check_images(

@@ -6,15 +6,16 @@ data.  Each source may hang; background.py makes sure that nobody waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganeti import cli
 
-from ganeti_gluster.cmdlib import cluster_config
+from ganeti_gluster.cmdlib import cluster, cluster_config, verify
 from ganeti_gluster.cmdlib import services as cluster_services
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.services.control import Outcome
+from ganeti_gluster.core.verify.facts import NodeFacts
 from ganeti_gluster.monitoring.agent import METRICS_FILE
 from ganeti_gluster.tools.gluster_cli import Gluster
 from ganeti_gluster.web import facts
@@ -30,6 +31,8 @@ POOL_EVERY = 30.0
 SERVICES_EVERY = 5.0
 FINDINGS_EVERY = 10.0
 METRICS_EVERY = 15.0
+#: Seconds for the nodes to tell of their bricks and open images.
+NODES_SECONDS = 15.0
 
 _ROLES = {
     "M": "master",
@@ -63,6 +66,11 @@ def _node(node: ClusterNode) -> facts.ShownNode:
     return facts.ShownNode(node.name, role, node.offline, node.group or "?")
 
 
+def node_facts() -> Mapping[str, NodeFacts]:
+    """What the nodes say of themselves, those that answer in time."""
+    return verify.facts_of(cluster.nodes(), seconds=NODES_SECONDS)
+
+
 def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
     """Start, stop or restart; see `orders.obey`, which has looked at the names."""
     cluster_services.run(
@@ -84,7 +92,7 @@ def sources() -> list[FactSource]:
 
     return [
         FactSource("cluster", cluster_facts, every=CLUSTER_EVERY),
-        FactSource("pool", PoolSource(Gluster()), every=POOL_EVERY, extra=pool_extra),
+        FactSource("pool", PoolSource(Gluster(), node_facts), every=POOL_EVERY, extra=pool_extra),
         FactSource("swift", services_facts, every=SERVICES_EVERY),
         FactSource("events", events_facts, every=SERVICES_EVERY),
         FactSource("findings", findings_facts, every=FINDINGS_EVERY),

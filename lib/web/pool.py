@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ganeti_gluster.core.pool.state import PeerState, PoolState, of_glusterd
+from ganeti_gluster.core.verify.facts import NodeFacts
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import BrickHeal, Gluster, VolumeInfo, VolumeStatus
 from ganeti_gluster.web import facts
@@ -13,17 +14,31 @@ from ganeti_gluster.web import facts
 #: Heals are asked for less often than the rest, in seconds: it is slow, and costs the
 #: bricks something.
 HEALS_EVERY = 120.0
+#: So are the nodes for what they alone know: each looks at its bricks and its open images.
+NODES_EVERY = 120.0
 #: The charts' points: so far apart, so many.
 SAMPLE_EVERY = 300.0
 MAX_SAMPLES = 288
 
 
 class PoolSource:
-    """The pool as this node's glusterd sees it; remembers the heals between two questions."""
+    """The pool as this node's glusterd and the nodes themselves see it.
 
-    def __init__(self, gluster: Gluster, *, clock: Callable[[], float] = time.monotonic) -> None:
+    `nodes` asks these.  Remembers their facts and the heals between two questions.
+    """
+
+    def __init__(
+        self,
+        gluster: Gluster,
+        nodes: Callable[[], Mapping[str, NodeFacts]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._gluster = gluster
+        self._nodes = nodes
         self._clock = clock
+        self._known: Mapping[str, NodeFacts] = {}
+        self._nodes_asked: float | None = None
         self._heals: dict[str, list[BrickHeal]] = {}
         self._heals_error: dict[str, str] = {}
         self._asked: dict[str, float] = {}
@@ -31,11 +46,18 @@ class PoolSource:
     def __call__(self) -> PoolState:
         """Ask glusterd; raises GanetiGlusterError if it does not answer."""
         peers = self._gluster.peers()
+        self._ask_nodes()
+        spaces = {
+            brick.name: (brick.size, brick.free)
+            for node in self._known.values()
+            for brick in node.bricks
+            if brick.sound
+        }
         volumes = []
         for info in self._gluster.volumes():
             status = VolumeStatus(info.name, (), ())
             if info.started:
-                status = self._gluster.status(info.name, detail=True)
+                status = self._gluster.status(info.name)
                 self._ask_heals(info)
             volumes.append(
                 of_glusterd(
@@ -43,9 +65,16 @@ class PoolSource:
                     status,
                     self._heals.get(info.name, []),
                     error=self._heals_error.get(info.name, ""),
+                    spaces=spaces,
                 )
             )
         return PoolState(tuple(map(PeerState.of, peers)), tuple(volumes))
+
+    def _ask_nodes(self) -> None:
+        now = self._clock()
+        if self._nodes_asked is None or now - self._nodes_asked >= NODES_EVERY:
+            self._nodes_asked = now
+            self._known = self._nodes()
 
     def _ask_heals(self, info: VolumeInfo) -> None:
         now = self._clock()

@@ -25,6 +25,7 @@ QUESTIONS = {
     "pool destroy gv0": "All images on volume gv0 will be lost. Destroy it?",
     "pool evacuate node1": "Move all bricks away from node1?",
     "pool replace node1 node2": "All data in the bricks of node1 will be given up. Replace it?",
+    "pool replace node1 node1": "Fill the bricks of node1 on its new disk from the others?",
     "pool rebalance gv0": "Rebalance volume gv0?",
 }
 #: node2 is offline; node3 has a longer name.
@@ -47,6 +48,7 @@ class Plan:
         check.replace("cmdlib.pool_create", plan=lambda *args: self.of_create())
         check.replace("cmdlib.pool_destroy", plan=lambda *args, force: (self.steps(), self.left))
         check.replace("cmdlib.pool_evacuate", evacuation=self.steps, replacement=self.steps)
+        check.replace("cmdlib.pool_new_disk", renewal=self.steps)
         check.replace("cmdlib.pool_rebalance", steps=self.steps)
 
     def steps(self, *args: object, **named: object) -> list[Step]:
@@ -246,7 +248,11 @@ def test_what_is_no_name_of_a_volume(master: Entry, command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("replace node1 node1", "a node cannot be replaced by itself"),
+        ("replace node1 node1", "node node1 has no bricks"),
+        (
+            "replace --brick-device=/dev/vdc node3 node1",
+            "--brick-device is only for a disk that was replaced in its node",
+        ),
         ("replace node1 node2", "node node2 is offline in Ganeti"),
     ],
 )

@@ -236,15 +236,13 @@ class _Gluster:
     def volume(self, name: str) -> VolumeInfo | None:
         return next((found for found in self.volumes() if found.name == name), None)
 
-    def status(self, name: str, *, detail: bool = False) -> VolumeStatus:
+    def status(self, name: str) -> VolumeStatus:
         self._pool.command(("volume", "status", name))
         found = self.volume(name)
         return VolumeStatus(
             name,
             tuple(
-                BrickStatus(
-                    b.server, b.path, b.server_uuid, str(b) not in self._pool.down, 1, 1, 100, 60
-                )
+                BrickStatus(b.server, b.path, b.server_uuid, str(b) not in self._pool.down, 1, 1)
                 for b in (found.bricks if found else ())
                 if b.server not in self._pool.dead
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from ganeti_gluster.core.pool.state import PoolState, of_glusterd
 from ganeti_gluster.core.services import config, store
 from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
+from ganeti_gluster.core.verify.facts import BrickPlace, NodeFacts
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.command import CommandResult
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
     BrickStatus,
@@ -45,7 +48,7 @@ class FakeGluster(Gluster):
     def volumes(self) -> list[VolumeInfo]:
         return [INFO]
 
-    def status(self, name: str, *, detail: bool = False) -> VolumeStatus:
+    def status(self, name: str) -> VolumeStatus:
         return STATUS
 
     def heal_counts(self, name: str, *, timeout: float = 0) -> list[BrickHeal]:
@@ -58,7 +61,7 @@ class FakeGluster(Gluster):
 def test_heals_are_asked_for_now_and_then_only() -> None:
     now = 0.0
     FakeGluster.asked = 0
-    source = pool.PoolSource(FakeGluster(), clock=lambda: now)
+    source = pool.PoolSource(FakeGluster(), dict, clock=lambda: now)
     for now in (0.0, 1.0, pool.HEALS_EVERY - 1):  # noqa: B007  # the clock
         assert source().volumes[0].heals == 7
     assert FakeGluster.asked == 1
@@ -69,6 +72,45 @@ def test_heals_are_asked_for_now_and_then_only() -> None:
     assert volume.problems == (
         "It is not known what needs healing: gluster volume heal: too busy",
     )
+
+
+def test_the_page_asks_glusterd_for_nothing_that_makes_it_grow() -> None:
+    """`volume status … detail` does; the nodes tell the space of their bricks instead."""
+    data = Path(__file__).parents[1] / "tools" / "gluster_cli" / "data" / "11.1"
+    now = 0.0
+    asked: list[tuple[str, ...]] = []
+    rounds: list[float] = []
+
+    def execute(argv: Sequence[str], timeout: float) -> CommandResult:
+        words = tuple(argv[3:])
+        asked.append(words)
+        if "heal" in words:
+            return CommandResult(tuple(argv), 0, "", "")
+        name = "-".join(words[:2])
+        text = (data / (name + ".xml")).read_text(encoding="utf-8")
+        return CommandResult(tuple(argv), 0, text, "")
+
+    def nodes() -> dict[str, NodeFacts]:
+        rounds.append(now)
+        brick = BrickPlace("gv0", brick_name, "/b", size=9, free=4)
+        return {"node1": NodeFacts("node1", {}, bricks=(brick,))}
+
+    gluster = Gluster(execute)
+    info = next(each for each in gluster.volumes() if each.name == "gv0")
+    brick_name = str(info.bricks[0])
+    asked.clear()
+    source = pool.PoolSource(gluster, nodes, clock=lambda: now)
+    for now in range(0, 241, 30):  # noqa: B007  # the clock
+        volume = next(each for each in source().volumes if each.name == "gv0")
+    assert (volume.bricks[0].total, volume.bricks[0].free) == (9, 4)
+    assert rounds == [0, 120, 240]
+    assert not any("detail" in words for words in asked)
+    assert {words[:2] for words in asked} == {
+        ("peer", "status"),
+        ("volume", "info"),
+        ("volume", "status"),
+        ("volume", "heal"),
+    }
 
 
 def test_the_history_is_thinned_and_bounded() -> None:

@@ -109,6 +109,11 @@ def prepare(*, directory: str, device: str, wipe: bool) -> bool:
     return place.prepare(directory, device, wipe=wipe)
 
 
+def release(*, directory: str) -> bool:
+    """See `place.release`."""
+    return place.release(directory)
+
+
 def discard(*, brick: str, volume: str, volume_id: str) -> bool:
     """See `discarding.discard`."""
     return discarding.discard(brick, volume, volume_id, Gluster())
@@ -195,6 +200,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "place": look_at_place,
     "ready": ready,
     "prepare": prepare,
+    "release": release,
     "discard": discard,
     "count": count,
     "behind": behind,

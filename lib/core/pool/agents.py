@@ -24,6 +24,7 @@ RESULTS: dict[str, Any] = {
     "place": PlaceFacts,
     "ready": bool,
     "prepare": bool,
+    "release": bool,
     "discard": bool,
     "count": dict[Name, Count],
     "behind": dict[str, Count],

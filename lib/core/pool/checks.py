@@ -78,6 +78,8 @@ def check(
         if not seen.device or seen.device.mounted_at == seen.place.path:
             problems += _place(node, seen.place, volume, volume_id)
     problems += _sizes({node: facts[node] for node in bricks})
+    with_bricks = [node for node, seen in facts.items() if seen.place.volume_id]
+    problems += _sectors({node: facts[node] for node in dict.fromkeys([*with_bricks, *bricks])})
     return problems
 
 
@@ -180,6 +182,11 @@ def _strangers(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
             )
 
 
+def of_device(node: str, seen: CandidateFacts, *, wipe: bool) -> list[Problem]:
+    """What is wrong with the device that a node is to have its bricks on."""
+    return list(_device(node, seen.device, seen, wipe=wipe)) if seen.device else []
+
+
 def _device(
     node: str, device: DeviceFacts, seen: CandidateFacts, *, wipe: bool
 ) -> Iterator[Problem]:
@@ -198,7 +205,7 @@ def _device(
             node,
             "%s contains files, which mounting %s there would hide"
             % (seen.place.path, device.path),
-            "choose another --brick-dir",
+            "move them away, or choose another --brick-dir",
         )
     elif device.signatures and not (device.ours or device.interrupted or wipe):
         yield Problem(
@@ -253,6 +260,23 @@ def _place(node: str, place: PlaceFacts, volume: str, volume_id: str) -> Iterato
             "%s is not empty: %s" % (brick, ", ".join(place.entries)),
             "choose another directory",
         )
+
+
+def _sectors(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:
+    """Requests that fit the smaller sectors would fail on the bricks with the larger ones."""
+    sectors = {
+        node: seen.device.sector if seen.device else seen.place.sector
+        for node, seen in facts.items()
+    }
+    told = {node: size for node, size in sectors.items() if size}
+    for node, size in told.items():
+        if size > min(told.values()):
+            yield Problem(
+                node,
+                "its disk has sectors of %d bytes, while others have %d"
+                % (size, min(told.values())),
+                "use disks with the same sectors for all bricks",
+            )
 
 
 def _sizes(facts: Mapping[str, CandidateFacts]) -> Iterator[Problem]:

@@ -15,7 +15,9 @@ class PlaceFacts:
 
     Sizes are bytes.  `volume_id` is of the brick's directory, `inside` a directory
     above it that is a brick itself.  `entries` are a few names that the brick's
-    directory holds, without Gluster's own.
+    directory holds, without Gluster's own; `served`: a brick's process has had it before.
+    `mount` is where the file system is mounted, `broken` the error that looking at it gave.
+    `sector` is the smallest request that its device takes, 0 where that is not known.
     """
 
     path: str
@@ -31,6 +33,10 @@ class PlaceFacts:
     volume_id: str = ""
     entries: tuple[str, ...] = ()
     inside: str = ""
+    served: bool = False
+    mount: str = ""
+    broken: Sentence = ""
+    sector: Count = 0
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class DeviceFacts:
     """The block device that is to be formatted; `signatures` say what is on it.
 
     `mounted_at` is where its file system is mounted; `busy`: something else has it.
-    `ours`: it was formatted for this purpose; `interrupted`: that did not end.
+    `ours`: it was formatted for this purpose; `interrupted`: that did not end.  `sector` is
+    the smallest request that it takes, in bytes, 0 where that is not known.
     """
 
     path: str
@@ -50,6 +57,7 @@ class DeviceFacts:
     busy: bool = False
     ours: bool = False
     interrupted: bool = False
+    sector: Count = 0
 
     def wiped(self, directory: str) -> tuple[str, ...]:
         """What is on it that would be lost if it became the file system at `directory`."""

@@ -167,7 +167,13 @@ class Healer:
         volume = self.gluster.volume(name)
         if volume is None:
             raise GanetiGlusterError("volume %s no longer exists" % name)
-        (brick,) = [each for each in volume.bricks if str(each) == "%s:%s" % (node, path)]
+        # The server of a brick may be called otherwise than the node.
+        brick = next(
+            each
+            for each in volume.bricks
+            if each.path == path
+            and (each.server == node or self._pool.node_of(each, self._nodes) == node)
+        )
         for other in volume.set_of(brick):
             server = self._pool.node_of(other, self._nodes)
             if other != brick and server:

@@ -32,10 +32,15 @@ UNIT_MODE = 0o644
 VOLUME_ID = "trusted.glusterfs.volume-id"
 #: glusterfs's own directories in a brick.
 _GLUSTERS_OWN = (".glusterfs", ".glusterfs-anonymous-inode-", ".trashcan")
+#: What a brick's process makes before anything else.
+_STORE = ".glusterfs"
 _SHOWN_ENTRIES = 5
 
 SHORT = 30.0
 FORMAT_SECONDS = 600.0
+#: Where udev listens, while it runs.
+UDEV = Path("/run/udev/control")
+BLOCK_DEVICES = Path("/sys/dev/block")
 
 _OURS = "# Written by gnt-gluster pool: the file system of this node's bricks.\n"
 UNIT = (
@@ -75,27 +80,52 @@ class Signature(NamedTuple):
 
 
 def look(directory: str, volume: str) -> PlaceFacts:
-    """The facts about `directory`, and about the brick of `volume` in it."""
-    if not os.path.isdir(directory):
+    """The facts about `directory`, and about the brick of `volume` in it.
+
+    Of a file system that gives errors there is little more than the error.
+    """
+    try:
+        return _look(directory, volume)
+    except OSError as err:
+        mount = _mount_of(directory)
+        return PlaceFacts(
+            directory,
+            exists=True,
+            source=mount.get("source", ""),
+            mount=mount.get("target", ""),
+            broken=err.strerror or str(err),
+        )
+
+
+def _look(directory: str, volume: str) -> PlaceFacts:
+    brick = os.path.join(directory, volume)
+    try:
+        here = os.stat(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return PlaceFacts(directory)
+    if not stat.S_ISDIR(here.st_mode):
         return PlaceFacts(directory)
     mount = _mount_of(directory)
     space = os.statvfs(directory)
-    brick = os.path.join(directory, volume)
+    mark = volume_id(brick)
     return PlaceFacts(
         path=directory,
         exists=True,
-        own_file_system=os.stat(directory).st_dev != os.stat("/").st_dev,
+        own_file_system=here.st_dev != os.stat("/").st_dev,
         file_system=mount.get("fstype", ""),
         source=mount.get("source", ""),
         read_only=bool(space.f_flag & os.ST_RDONLY),
         size=space.f_frsize * space.f_blocks,
         free=space.f_frsize * space.f_bavail,
-        holds_something=bool(os.listdir(directory)),
+        holds_something=_holds_something(directory),
         brick_exists=os.path.lexists(brick),
-        volume_id=volume_id(brick),
+        volume_id=mark,
         # Names may hold anything; these are for people.
         entries=tuple(map(decode.printable, entries(brick)[:_SHOWN_ENTRIES])),
         inside=next((str(path) for path in Path(brick).parents if volume_id(str(path))), ""),
+        served=os.path.lexists(os.path.join(brick, _STORE)),
+        mount=mount.get("target", ""),
+        sector=sector(here.st_dev),
     )
 
 
@@ -119,6 +149,7 @@ def look_at_device(device: str, directory: str) -> DeviceFacts:
         busy=not mounted_at and _is_busy(device),
         ours=len(signatures) == 1 and signatures[0].ours,
         interrupted=_is_noted(directory, device, signatures),
+        sector=sector(info.st_rdev),
     )
 
 
@@ -140,10 +171,10 @@ def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
         return changed
     if facts.mounted_at or facts.busy:
         raise PlaceRefused("%s is in use%s" % (device, _at(facts.mounted_at)))
-    if os.path.isdir(directory) and os.listdir(directory):
+    if os.path.isdir(directory) and _holds_something(directory):
         raise PlaceRefused(
             "%s contains files, which a mount would hide" % directory,
-            hint="choose another --brick-dir",
+            hint="move them away, or choose another --brick-dir",
         )
     if facts.signatures and not (facts.ours or facts.interrupted or wipe):
         raise PlaceRefused(
@@ -158,6 +189,30 @@ def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
         raise PlaceRefused("%s is not mounted at %s, for an unknown reason" % (device, directory))
     _note(directory).unlink(missing_ok=True)
     return True
+
+
+def release(directory: str) -> bool:
+    """Unmount a file system that gives errors, for another one; whether there was one.
+
+    One that gives none is never unmounted.  Raises `PlaceRefused` or `CommandFailed`.
+    """
+    names.directory(directory)
+    if not look(directory, "").broken:
+        return False
+    systemd.ctl("stop", systemd.mount_unit(directory, timeout=SHORT), timeout=SHORT)
+    broken = look(directory, "").broken
+    if broken:
+        raise PlaceRefused("%s cannot be unmounted: %s" % (directory, broken))
+    return True
+
+
+def sector(device: int) -> int:
+    """The logical sectors' bytes of a block device by its number, 0 where nothing tells."""
+    place = BLOCK_DEVICES / ("%d:%d" % (os.major(device), os.minor(device)))
+    for queue in (place / "queue", place / ".." / "queue"):  # a partition has its disk's
+        with contextlib.suppress(OSError, ValueError):
+            return int((queue / "logical_block_size").read_text(encoding="ascii"))
+    return 0
 
 
 def count(brick: str) -> dict[str, int]:
@@ -186,6 +241,11 @@ def entries(brick: str) -> list[str]:
         return [name for name in sorted(os.listdir(brick)) if not name.startswith(_GLUSTERS_OWN)]
     except OSError:
         return []
+
+
+def _holds_something(directory: str) -> bool:
+    """Whether there is more in it than empty directories; raises OSError."""
+    return bool(os.listdir(directory)) and any(files for _, _, files in os.walk(directory))
 
 
 def _format(device: str, directory: str) -> None:
@@ -248,12 +308,25 @@ def _enable_mount(directory: str, device: str) -> bool:
 
 
 def _lasting_name(device: str) -> str:
-    """A name of the device that stays when disks are found in another order."""
-    done = command.run(
-        ["blkid", "-p", "-o", "value", "-s", "UUID", device], timeout=SHORT, check=False
+    """A name of the device that stays when disks are found in another order: `UUID=`.
+
+    systemd has the path for it from udev, which hears of a new file system a moment later.
+    Without udev, as in a container, there is no such path, and the device's own name is as
+    lasting as any.  Raises `PlaceRefused` or `CommandFailed`.
+    """
+    if not UDEV.exists():
+        return device
+    command.run(
+        ["udevadm", "trigger", "--action=change", "--settle", device], timeout=SHORT, check=False
     )
-    lasting = "/dev/disk/by-uuid/%s" % done.stdout.strip()
-    return lasting if done.stdout.strip() and os.path.exists(lasting) else device
+    done = command.run(["blkid", "-p", "-o", "value", "-s", "UUID", device], timeout=SHORT)
+    uuid = done.stdout.strip()
+    if not uuid or not os.path.exists("/dev/disk/by-uuid/%s" % uuid):
+        raise PlaceRefused(
+            "udev has no /dev/disk/by-uuid/%s for %s" % (uuid, device),
+            hint="see udevadm info %s" % device,
+        )
+    return "UUID=%s" % uuid
 
 
 def _mount_of(path: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ganeti_gluster.tools import decode
@@ -129,12 +129,18 @@ class PoolState:
 
 
 def of_glusterd(
-    info: VolumeInfo, status: VolumeStatus | None, heals: Sequence[BrickHeal], *, error: str = ""
+    info: VolumeInfo,
+    status: VolumeStatus | None,
+    heals: Sequence[BrickHeal],
+    *,
+    error: str = "",
+    spaces: Mapping[str, tuple[int, int]] | None = None,
 ) -> VolumeState:
     """A volume as glusterd describes it; `error` is why its heals are unknown.
 
-    `status` has the details, and is None if it is not known.  A volume without copies
-    has nothing to heal.
+    `status` is None if it is not known.  `spaces`: the size and the free bytes of bricks'
+    file systems, by the bricks' names, as their nodes report them.  A volume without copies has
+    nothing to heal.
     """
     none = 0 if info.started and info.set_size == 1 else None
     processes = {(one.server_uuid, one.path): one for one in status.bricks} if status else {}
@@ -143,6 +149,7 @@ def of_glusterd(
     for brick in info.bricks:
         process = processes.get((brick.server_uuid, brick.path))
         count = counts.get(str(brick))
+        total, free = (spaces or {}).get(str(brick), (None, None))
         bricks.append(
             BrickState(
                 node=brick.server,
@@ -151,8 +158,8 @@ def of_glusterd(
                 if status is None and info.started
                 else bool(process and process.online),
                 arbiter=brick.arbiter,
-                total=process.size_total if process else None,
-                free=process.size_free if process else None,
+                total=total,
+                free=free,
                 heals=count.total if count else none,
                 split_brain=count.split_brain if count else None,
             )

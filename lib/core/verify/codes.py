@@ -231,14 +231,31 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "BRICK_UNREADABLE",
             ERROR,
             "A brick's file system gives errors.",
-            "see the kernel's log on the node; repair or replace the disk, then the brick",
+            "see the kernel's log on the node and repair the file system; or replace the disk,"
+            " and then: gnt-gluster pool replace %(node)s %(node)s",
+        ),
+        Code(
+            "BRICK_EMPTY",
+            ERROR,
+            "The file system that is mounted in the place of a brick is empty, as after a disk"
+            " was replaced.  Starting the brick by force does not bring it back.",
+            "gnt-gluster pool replace %(node)s %(node)s fills it from the other bricks",
         ),
         Code(
             "BRICK_NOT_MOUNTED",
             ERROR,
             "A brick's file system is not mounted, or another one is mounted in its place."
             "  Never force-start the brick in this state.",
-            "mount it on the node, then: gluster volume start %(volume)s force",
+            "mount it on the node, then: gluster volume start %(volume)s force; if the disk was"
+            " replaced by an empty one: gnt-gluster pool replace %(node)s %(node)s",
+        ),
+        Code(
+            "BRICK_SECTORS",
+            WARNING,
+            "A brick is on a disk with larger sectors than other bricks of its volume.  Requests"
+            " of guests that fit only the smaller ones fail on it, so it needs a heal again and"
+            " again.",
+            "move the brick to a disk with sectors of %(bytes)d bytes",
         ),
         Code(
             "BRICK_READ_ONLY",

@@ -47,7 +47,9 @@ class BrickPlace:
     """A brick of this node on its file system; sizes in bytes.
 
     `problem` is the error that looking at it gave; `mounted` whether it is on a
-    file system that has the volume's mark; `reserve` what the volume leaves unused of
+    file system that has the volume's mark; `empty`: a file system is mounted there that has
+    nothing on it yet; `sector` the smallest request that its device takes, 0 where that is
+    not known; `reserve` what the volume leaves unused of
     it, in per cent.  `behind`: how many entries of other bricks it knows to wait for a
     heal (counted up to a bound), None if it keeps no such index.  `pieces`: the GFIDs
     of such entries that are pieces of images, each with its image's (up to a bound).
@@ -58,7 +60,9 @@ class BrickPlace:
     path: str
     problem: Sentence = ""
     mounted: bool = True
+    empty: bool = False
     read_only: bool = False
+    sector: Count = 0
     size: Count = 0
     free: Count = 0
     inodes: Count = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.pool import profile
+from ganeti_gluster.core.pool import place, profile
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
@@ -60,6 +60,8 @@ _UNITS = (
     "--no-legend",
     _EXPORT + "*.service",
 )
+# Of ext4.
+_LOST_AND_FOUND = "lost+found"
 # Of a file on a brick: its parent's GFID, a slash and its name.
 _GFID2PATH = "trusted.gfid2path."
 _RELEASE = re.compile(r"^glusterfs (\S+)", re.MULTILINE)
@@ -300,10 +302,10 @@ def reserve(volume: VolumeInfo) -> float:
 def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) -> f.BrickPlace:
     """One brick's directory; a dead disk gives an error in `problem`."""
     try:
-        os.stat(path)
+        status = os.stat(path)
         space = os.statvfs(path)
     except FileNotFoundError:
-        return f.BrickPlace(volume, name, path, problem="", mounted=False)
+        return f.BrickPlace(volume, name, path, mounted=False, empty=is_on_empty(path))
     except OSError as err:
         return f.BrickPlace(volume, name, path, problem=err.strerror or str(err))
     try:
@@ -317,6 +319,8 @@ def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) ->
         # A directory without the volume's mark is the empty mount point, or a disk that
         # is not the brick's.
         mounted=mine,
+        empty=not mine and is_on_empty(path),
+        sector=place.sector(status.st_dev),
         read_only=bool(space.f_flag & os.ST_RDONLY) and is_read_only(path),
         size=space.f_blocks * space.f_frsize,
         free=space.f_bavail * space.f_frsize,
@@ -326,6 +330,26 @@ def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) ->
         behind=count_behind(path),
         pieces=pieces_behind(path),
     )
+
+
+def is_on_empty(path: str) -> bool:
+    """Whether a file system is mounted for a brick, and has nothing but its directory yet.
+
+    That is for a brick without the volume's mark, at the brick's own place or at that above it.
+    """
+    above = os.path.dirname(path)
+    for directory in (path, above):
+        if not os.path.ismount(directory):
+            continue
+        try:
+            inside = set(os.listdir(directory)) - {_LOST_AND_FOUND}
+            if directory == above and os.path.basename(path) in inside:
+                inside.remove(os.path.basename(path))
+                inside.update(os.listdir(path))
+        except OSError:
+            return False
+        return not inside
+    return False
 
 
 def is_read_only(path: str, mounts: Path = SYSTEM_MOUNTS) -> bool:

@@ -91,7 +91,7 @@ def gather_volume(
         return f.VolumeFacts(spec.name, info)
     jobs: dict[str, Callable[[], Any]] = {
         "options": lambda: gluster.options(spec.name),
-        "status": lambda: gluster.status(spec.name, detail=False),
+        "status": lambda: gluster.status(spec.name),
     }
     answers = look(jobs, seconds=STATUS_SECONDS)
     if backlog and has_copies(info):

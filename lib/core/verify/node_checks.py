@@ -34,7 +34,7 @@ def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[
     yield from check_servers(node)
     yield from check_glusterd(node, offline)
     for brick in node.bricks:
-        yield from check_brick(brick)
+        yield from check_brick(brick, node.node)
     for volume, reason in sorted(node.unreachable.items()):
         yield Finding.of("VOLUME_UNREACHABLE", node.node, "volume %s: %s" % (volume, reason))
     for export in node.exports:
@@ -114,18 +114,18 @@ def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Find
             )
 
 
-def check_brick(brick: f.BrickPlace) -> Iterator[Finding]:
-    """The file system under a brick."""
+def check_brick(brick: f.BrickPlace, node: str) -> Iterator[Finding]:
+    """The file system under a brick of a node."""
+    names: dict[str, Any] = {"volume": brick.volume, "node": node}
     if brick.problem:
-        yield Finding.of("BRICK_UNREADABLE", brick.name, brick.problem)
+        yield Finding.of("BRICK_UNREADABLE", brick.name, brick.problem, **names)
+        return
+    if brick.empty:
+        yield Finding.of("BRICK_EMPTY", brick.name, "its file system is empty", **names)
         return
     if not brick.mounted:
-        yield Finding.of(
-            "BRICK_NOT_MOUNTED",
-            brick.name,
-            "its directory is missing, or lacks the volume's mark",
-            volume=brick.volume,
-        )
+        text = "its directory is missing, or lacks the volume's mark"
+        yield Finding.of("BRICK_NOT_MOUNTED", brick.name, text, **names)
         return
     if brick.read_only:
         yield Finding.of("BRICK_READ_ONLY", brick.name, "its file system is read-only")

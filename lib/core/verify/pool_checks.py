@@ -23,6 +23,7 @@ def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
     )
     yield from check_op_version(nodes)
     yield from check_membership(nodes)
+    yield from check_sectors(nodes)
     yield from check_tls(nodes)
 
 
@@ -58,6 +59,23 @@ def check_membership(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
             if name in known:
                 text += ", which knows the node by UUID %s" % known[name]
             yield Finding.of("NODE_OUTSIDE_POOL", name, text, node=name)
+
+
+def check_sectors(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """Bricks of a volume on disks with different sectors."""
+    volumes: dict[str, list[f.BrickPlace]] = {}
+    for node in nodes.values():
+        for brick in node.bricks:
+            if brick.sound and brick.sector:
+                volumes.setdefault(brick.volume, []).append(brick)
+    for bricks in volumes.values():
+        least = min(brick.sector for brick in bricks)
+        for brick in bricks:
+            if brick.sector > least:
+                text = "its disk has sectors of %d bytes, while others have %d"
+                yield Finding.of(
+                    "BRICK_SECTORS", brick.name, text % (brick.sector, least), bytes=least
+                )
 
 
 def check_tls(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ def check_volume(
     waiting: Mapping[str, float] | None = None,
     disks: Sequence[Disk] = (),
     spares: Sequence[str] = (),
+    unsound: Collection[str] = (),
 ) -> Iterator[Finding]:
     """All problems of a volume.
 
@@ -35,7 +36,8 @@ def check_volume(
     absence counts for the quorum.  `silent`: nodes that are up without their glusterd, so that
     their bricks are unknown.  `waiting`: for how many seconds each brick has known of pending
     heals.  `disks` give split-brain images their instances.  `spares`: nodes of the pool that
-    could take a brick.
+    could take a brick.  `unsound`: bricks without a sound file system, which is a finding of
+    its own.
     """
     for problem in volume.problems:
         yield Finding.of("NOT_CHECKED", volume.name, problem)
@@ -50,7 +52,7 @@ def check_volume(
             "VOLUME_STOPPED", volume.name, "it is %s" % info.state.lower(), volume=volume.name
         )
         return
-    yield from check_bricks(volume, info, offline, silent, spares)
+    yield from check_bricks(volume, info, offline, silent, spares, unsound)
     if volume.options is not None:
         yield from check_options(info, volume.options, images)
     unread = list(check_readable(volume, info, disks))
@@ -79,6 +81,7 @@ def check_bricks(
     offline: Collection[str],
     silent: Collection[str],
     spares: Sequence[str] = (),
+    unsound: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Bricks and self-heal daemons that do not run, and sets without quorum."""
     if volume.status is None:
@@ -86,6 +89,9 @@ def check_bricks(
     down = volume.status.offline(info.bricks)
     lost = {(brick.server_uuid, brick.path): brick.pid for brick in volume.status.without_port}
     for brick in down:
+        # What starts a brick does not help where its file system is not there.
+        if str(brick) in unsound:
+            continue
         if brick.server not in offline and brick.server not in silent:
             pid = lost.get((brick.server_uuid, brick.path))
             if pid is not None:

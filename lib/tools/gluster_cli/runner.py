@@ -166,12 +166,9 @@ class Gluster:
         """Every option of a volume with its value in force, defaults too."""
         return volumes.parse_options(self.ask(*volumes.get_words(name)))
 
-    def status(self, name: str, *, detail: bool = False) -> status.VolumeStatus:
-        """The processes of a started volume; `detail` adds the bricks' file systems.
-
-        The answer leaves out the bricks of servers that are not connected.
-        """
-        answer = self.ask(*status.words(name, detail=detail))
+    def status(self, name: str) -> status.VolumeStatus:
+        """The processes of a started volume, without those of servers that are not connected."""
+        answer = self.ask(*status.words(name))
         return status.parse(answer, name)
 
     def heal_counts(self, name: str, *, timeout: float = TIMEOUT) -> list[heal.BrickHeal]:

@@ -1,4 +1,9 @@
-"""The processes of a volume, and the file systems its bricks are on."""
+"""The processes of a volume.
+
+`volume status VOLUME detail` would tell of the bricks' file systems as well, but makes glusterd
+grow with each answer, up to the end of memory (public reports).  So it is never asked: each node
+looks at the file systems of its own bricks (`core.verify.gather`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from ganeti_gluster.tools.gluster_cli.volumes import VolumeBrick
 
 @dataclass(frozen=True)
 class BrickStatus:
-    """A brick's process; sizes in bytes, None if not requested or not reported.
+    """A brick's process.
 
     `online` if it is running and clients find it: they ask glusterd for its port.
     """
@@ -22,12 +27,6 @@ class BrickStatus:
     online: bool
     port: int | None
     pid: int | None
-    size_total: int | None = None
-    size_free: int | None = None
-    inodes_free: int | None = None
-    device: str = ""
-    mount_options: str = ""
-    file_system: str = ""
 
     def __str__(self) -> str:
         """As the gluster command expects it."""
@@ -67,9 +66,9 @@ class VolumeStatus:
         return [brick for brick in expected if (brick.server_uuid, brick.path) not in running]
 
 
-def words(volume: str, *, detail: bool = False) -> tuple[str, ...]:
+def words(volume: str) -> tuple[str, ...]:
     """The question."""
-    return ("volume", "status", volume, *(("detail",) if detail else ()))
+    return ("volume", "status", volume)
 
 
 def parse(answer: ET.Element, name: str) -> VolumeStatus:
@@ -101,12 +100,6 @@ def _brick(node: ET.Element) -> BrickStatus:
         online=node.findtext("status") == "1" and _number(node, "port") is not None,
         port=_number(node, "port"),
         pid=_number(node, "pid"),
-        size_total=_number(node, "sizeTotal"),
-        size_free=_number(node, "sizeFree"),
-        inodes_free=_number(node, "inodesFree"),
-        device=node.findtext("device", ""),
-        mount_options=node.findtext("mntOptions", ""),
-        file_system=node.findtext("fsName", ""),
     )
 
 

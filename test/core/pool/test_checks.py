@@ -19,6 +19,7 @@ PLACE = PlaceFacts(
     file_system="xfs",
     size=8 << 30,
     free=8 << 30,
+    sector=512,
 )
 
 
@@ -111,6 +112,10 @@ def device(**changed):
         (
             device(signatures=("ext4",)),
             "node2: /dev/vdb contains data: ext4; use --wipe to format",
+        ),
+        (
+            place(sector=4096),
+            "node2: its disk has sectors of 4096 bytes, while others have 512; use disks with the",
         ),
         ({**device(), "has_mkfs": False}, "node2: mkfs.xfs is missing; apt-get install xfsprogs"),
         (
@@ -217,3 +222,13 @@ def test_the_others_join_the_one_that_has_volumes():
     facts["node3"] = dataclasses.replace(facts["node3"], volumes=("old",))
     assert checks.anchor(facts, "node1") == "node3"
     assert checks.check(facts, bricks=NODES, volume="gv0") == []
+
+
+def test_a_node_that_takes_a_brick_has_the_sectors_of_those_that_have_one():
+    facts = {node: well(node) for node in NODES}
+    with_brick = dataclasses.replace(PLACE, volume_id="v")
+    facts["node1"] = dataclasses.replace(facts["node1"], place=with_brick)
+    facts["node3"] = dataclasses.replace(facts["node3"], **place(sector=4096))
+    (problem,) = checks.check(facts, bricks=["node3"], volume="gv0", plugin="1")
+    assert str(problem).startswith("node3: its disk has sectors of 4096 bytes, while others have")
+    assert checks.check(facts, bricks=["node2"], volume="gv0", plugin="1") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -32,6 +33,7 @@ class Node:
         self.commands: list[str] = []
         self.mounted_at = ""
         self.fails = ""
+        self.uuid = ""
 
     def run(self, argv, *, timeout, check=True) -> CommandResult:
         self.commands.append(argv[0] if argv[0] != "systemctl" else " ".join(argv[:2]))
@@ -47,6 +49,8 @@ class Node:
             output = json.dumps({"signatures": found})
         elif argv[0] == "systemd-escape":
             output = "bricks.mount\n"
+        elif argv[0] == "blkid":
+            output = self.uuid + "\n"
         return CommandResult(tuple(argv), 0, output, "")
 
     def look(self, device: str, directory: str) -> DeviceFacts:
@@ -70,6 +74,7 @@ def node(tmp_path, monkeypatch) -> Node:
     monkeypatch.setattr(constants, "STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(place, "STATE_DIRECTORY", tmp_path / "state")
     monkeypatch.setattr(place, "UNIT_DIRECTORY", found.units)
+    monkeypatch.setattr(place, "UDEV", tmp_path / "udev")
     monkeypatch.setattr(place.command, "run", found.run)
     monkeypatch.setattr(place, "look_at_device", found.look)
     monkeypatch.setattr(place, "_identity", lambda device: "%s 7:77 1" % device)
@@ -160,3 +165,95 @@ def test_a_path_is_in_its_unit_as_it_is(node: Node, tmp_path: Path) -> None:
     node.directory = str(tmp_path / "100%Host")
     node.prepare()
     assert "Where=%s/100%%%%Host\n" % tmp_path in node.unit.read_text()
+
+
+def test_it_is_mounted_by_its_uuid(node: Node, tmp_path: Path, monkeypatch) -> None:
+    """The kernel may call a disk otherwise at the next boot."""
+    (tmp_path / "udev").touch()
+    node.uuid = "0f6f8d2c"
+    monkeypatch.setattr(
+        place.os.path, "exists", lambda path: path == "/dev/disk/by-uuid/%s" % node.uuid
+    )
+    node.prepare()
+    assert "What=UUID=0f6f8d2c\n" in node.unit.read_text()
+    # Another disk at the same place.
+    node.uuid, node.mounted_at, node.signatures = "77aa", "", []
+    node.prepare()
+    assert "What=UUID=77aa\n" in node.unit.read_text()
+    assert DEVICE not in node.unit.read_text()
+
+
+@pytest.mark.parametrize("uuid", ["", "0f6f8d2c"])
+def test_it_is_not_mounted_by_the_kernel_s_name(node: Node, tmp_path: Path, uuid: str) -> None:
+    (tmp_path / "udev").touch()
+    node.uuid = uuid
+    with pytest.raises(PlaceRefused, match="udev has no /dev/disk/by-uuid/%s for /dev/loo" % uuid):
+        node.prepare()
+    assert not node.unit.exists()
+
+
+def test_where_there_is_no_udev_the_device_has_one_name(node: Node) -> None:
+    node.prepare()
+    assert "What=%s\n" % DEVICE in node.unit.read_text()
+
+
+@pytest.mark.parametrize("name", ["gv0", "gv0/ganeti"])
+def test_a_mount_may_hide_empty_directories_only(node: Node, name: str) -> None:
+    os.makedirs(os.path.join(node.directory, name))
+    assert node.prepare() is True
+    node.mounted_at = ""
+    Path(node.directory, name, "image").touch()
+    with pytest.raises(PlaceRefused, match="contains files, which a mount would hide"):
+        node.prepare()
+
+
+class Broken:
+    """A directory whose file system gives errors until it is unmounted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+        self.directory = str(root)
+        self.broken = self.ends = True
+        self.commands: list[list[str]] = []
+        monkeypatch.setattr(place.command, "run", self.run)
+        real = os.listdir
+        monkeypatch.setattr(
+            place.os, "listdir", lambda path: self.fail() if self.broken else real(path)
+        )
+
+    def run(self, argv, *, timeout, check=True) -> CommandResult:
+        if argv[0] == "systemctl":
+            self.commands.append(list(argv))
+            self.broken = not self.ends
+        output = {"findmnt": "{}", "systemd-escape": "b.mount\n"}.get(argv[0], "")
+        return CommandResult(tuple(argv), 0, output, "")
+
+    def fail(self) -> list[str]:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_file_system_that_gives_errors_is_unmounted(monkeypatch, tmp_path: Path) -> None:
+    node = Broken(monkeypatch, tmp_path)
+    assert place.look(node.directory, "gv0").broken == "Input/output error"
+    assert place.release(node.directory) is True
+    assert node.commands == [["systemctl", "stop", "b.mount"]]
+    assert place.release(node.directory) is False
+    assert len(node.commands) == 1
+
+
+def test_one_that_stays_is_told(monkeypatch, tmp_path: Path) -> None:
+    node = Broken(monkeypatch, tmp_path)
+    node.ends = False
+    with pytest.raises(PlaceRefused, match="cannot be unmounted: Input/output error"):
+        place.release(node.directory)
+
+
+@pytest.mark.parametrize("below", ["", "sdb1"])
+def test_the_sectors_of_a_device_and_of_a_partition(monkeypatch, tmp_path: Path, below) -> None:
+    disk = tmp_path / "disk"
+    (disk / "queue").mkdir(parents=True)
+    (disk / "queue/logical_block_size").write_text("4096\n")
+    (disk / "sdb1").mkdir()
+    (tmp_path / "8:17").symlink_to(disk / below)
+    monkeypatch.setattr(place, "BLOCK_DEVICES", tmp_path)
+    assert place.sector(os.makedev(8, 17)) == 4096
+    assert place.sector(os.makedev(0, 5)) == 0

@@ -28,7 +28,14 @@ def info(count: int, *, replica: int = 1, arbiter: int = 0, state: str = "Starte
     return VolumeInfo("gv0", "u", state, kind, replica, arbiter, 0, 0, bricks, {})
 
 
-def status(found: VolumeInfo, *, down: tuple[str, ...] = (), free: int = 6) -> VolumeStatus:
+def spaces(found: VolumeInfo, *, free: int = 6) -> dict[str, tuple[int, int]]:
+    """What the nodes tell of their bricks' file systems."""
+    return {
+        str(brick): (8 * GIB, (free - number) * GIB) for number, brick in enumerate(found.bricks)
+    }
+
+
+def status(found: VolumeInfo, *, down: tuple[str, ...] = ()) -> VolumeStatus:
     bricks = tuple(
         BrickStatus(
             brick.server,
@@ -37,10 +44,8 @@ def status(found: VolumeInfo, *, down: tuple[str, ...] = (), free: int = 6) -> V
             brick.server not in down,
             1,
             1,
-            8 * GIB,
-            (free - number) * GIB,
         )
-        for number, brick in enumerate(found.bricks)
+        for brick in found.bricks
     )
     return VolumeStatus(found.name, bricks, ())
 
@@ -51,7 +56,7 @@ def heal(node: str, total: int | None, split_brain: int | None = 0) -> BrickHeal
 
 def test_a_sound_volume_is_healthy_and_as_large_as_its_smallest_brick() -> None:
     found = info(3, replica=3)
-    volume = of_glusterd(found, status(found), [heal("node1", 0)])
+    volume = of_glusterd(found, status(found), [heal("node1", 0)], spaces=spaces(found))
 
     assert volume.verdict is Condition.HEALTHY
     assert (volume.total, volume.free) == (8 * GIB, 4 * GIB)
@@ -60,16 +65,16 @@ def test_a_sound_volume_is_healthy_and_as_large_as_its_smallest_brick() -> None:
 
 def test_sets_add_up_and_arbiters_do_not_count() -> None:
     found = info(6, replica=3, arbiter=1)
-    volume = of_glusterd(found, status(found, free=8), [])
+    volume = of_glusterd(found, status(found), [], spaces=spaces(found, free=8))
 
     assert (volume.total, volume.free) == (16 * GIB, (7 + 4) * GIB)
 
 
 def test_a_set_that_does_not_tell_leaves_the_size_unknown() -> None:
     found = info(2)
-    one = VolumeStatus("gv0", status(found).bricks[:1], ())
+    one = {"node1:/b": (8 * GIB, 6 * GIB)}
 
-    assert of_glusterd(found, one, []).total is None
+    assert of_glusterd(found, status(found), [], spaces=one).total is None
 
 
 def test_a_brick_that_does_not_run_degrades_its_volume() -> None:

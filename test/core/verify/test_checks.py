@@ -181,6 +181,7 @@ def test_peers_as_one_node_sees_them() -> None:
     [
         ({"problem": "Input/output error", "mounted": False}, 5, [("BRICK_UNREADABLE", ERROR)]),
         ({"mounted": False}, 5, [("BRICK_NOT_MOUNTED", ERROR)]),
+        ({"mounted": False, "empty": True}, 5, [("BRICK_EMPTY", ERROR)]),
         ({"read_only": True}, 5, [("BRICK_READ_ONLY", ERROR)]),
         ({"free": 14}, 5, [("BRICK_FULL", WARNING)]),
         ({"free": 5}, 1, [("BRICK_FULL", ERROR)]),
@@ -192,7 +193,15 @@ def test_peers_as_one_node_sees_them() -> None:
 def test_a_brick_on_its_file_system(changed, reserve, expected) -> None:
     good = f.BrickPlace("gv0", "node1:/b", "/b", size=100, free=50, inodes=100, inodes_free=50)
     brick = dataclasses.replace(good, reserve=reserve, **changed)
-    assert [(x.code, x.severity) for x in check_brick(brick)] == expected
+    assert [(x.code, x.severity) for x in check_brick(brick, "node1")] == expected
+
+
+@pytest.mark.parametrize("changed", [{"problem": "Input/output error"}, {"mounted": False}])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_brick_whose_disk_was_replaced_names_the_command(changed, empty) -> None:
+    place = f.BrickPlace("gv0", "node1-gl:/b", "/b", empty=empty)
+    (finding,) = check_brick(dataclasses.replace(place, **changed), "node1")
+    assert "gnt-gluster pool replace node1 node1" in finding.remedy
 
 
 @pytest.mark.parametrize(
@@ -246,6 +255,22 @@ def test_nodes_that_trust_different_authorities() -> None:
     assert [(x.code, x.object) for x in check_pool(nodes)] == [("TLS_INCONSISTENT", "node3")]
 
 
+def test_sectors_compared() -> None:
+    def with_sector(name: str, size: int) -> f.NodeFacts:
+        place = f.BrickPlace("gv0", name + ":/b", "/b", sector=size)
+        other = f.BrickPlace("gv1", name + ":/c", "/c", sector=4096)
+        return node(name, bricks=(place, other))
+
+    nodes = {name: with_sector(name, 512) for name in ("node1", "node2")}
+    assert codes(check_pool(nodes)) == []
+    nodes["node3"] = with_sector("node3", 0)  # not known
+    assert codes(check_pool(nodes)) == []
+    nodes["node3"] = with_sector("node3", 4096)
+    (finding,) = check_pool(nodes)
+    assert (finding.code, finding.object) == ("BRICK_SECTORS", "node3:/b")
+    assert "sectors of 512 bytes" in finding.remedy
+
+
 def test_a_volume_that_is_missing_or_stopped() -> None:
     assert codes(check_volume(volume(info=None))) == ["VOLUME_MISSING"]
     silent = volume(info=None, problems=("volume gv0: no glusterd answers",))
@@ -277,6 +302,13 @@ def test_the_shape_of_a_volume(replica, arbiter, expected) -> None:
 def test_bricks_that_do_not_run(down, offline, silent, expected) -> None:
     facts = volume(status=status(*down))
     assert codes(check_volume(facts, offline=offline, silent=silent)) == expected
+
+
+def test_a_brick_without_its_file_system_is_not_advised_to_be_started() -> None:
+    facts = volume(status=status("node2", "node3"))
+    found_here = list(check_volume(facts, unsound=["node2:/b"]))
+    assert codes(found_here) == ["BRICK_DOWN", "VOLUME_NO_QUORUM"]
+    assert found_here[0].object == "node3:/b"
 
 
 def test_a_brick_that_runs_without_a_port_is_told_with_its_process() -> None:

@@ -54,6 +54,18 @@ def test_a_glusterd_that_does_not_tell_its_op_version_is_there_all_the_same() ->
     assert [peer.name for peer in told["peers"]] == ["node2", "node3"]
 
 
+def test_a_node_asks_glusterd_only_what_it_answers_by_itself() -> None:
+    """All nodes ask at the same time: `volume status` would lock the pool, and ask all others."""
+    asked = []
+
+    def execute(argv: Sequence[str], _timeout: float) -> CommandResult:
+        asked.append(" ".join(argv[3:]))
+        return CommandResult(tuple(argv), 0, ANSWERS[" ".join(argv[3:5])], "")
+
+    look_at_glusterd(Gluster(execute, patience=0))
+    assert sorted(asked) == ["peer status", "pool list", "volume get all all", "volume info"]
+
+
 @pytest.mark.parametrize("words", ["peer_status", "volume_info", "pool_list"])
 def test_a_glusterd_that_does_not_tell_the_rest_is_not(words: str) -> None:
     told = look_at_glusterd(glusterd(**{words: REFUSED}))
@@ -139,6 +151,30 @@ def test_a_brick_is_not_read_only_because_this_process_may_not_write(
     monkeypatch.setattr(gather, "is_read_only", lambda path: bool(seen.append(path)))
     assert look_at_brick("gv0", "n:/x", str(tmp_path)).read_only is False
     assert seen == [str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "inside", "expected"),
+    [
+        (["above"], [], True),
+        (["above"], ["above/lost+found"], True),
+        (["above"], ["above/b"], True),
+        (["above"], ["above/b", "above/b/ganeti"], False),
+        (["above"], ["above/other"], False),
+        (["above", "above/b"], ["above/other", "above/b"], True),
+        ([], ["above/b"], False),
+        ([""], [], False),
+    ],
+)
+def test_an_empty_file_system_is_told_from_one_that_is_not_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts, inside, expected
+) -> None:
+    mounted = {str(tmp_path / name) for name in mounts}
+    monkeypatch.setattr(os.path, "ismount", lambda path: path in mounted)
+    for name in ["above", *inside]:
+        (tmp_path / name).mkdir()
+    place = look_at_brick("gv0", "n:/x", str(tmp_path / "above/b"))
+    assert (place.mounted, place.empty) == (False, expected)
 
 
 ROOT_MOUNT = "20 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro"

@@ -79,15 +79,6 @@ def test_the_processes_of_a_volume(answer):
     assert status.parse(answer("volume-status"), "other").bricks == ()
 
 
-def test_the_file_systems_of_bricks(answer):
-    found = status.parse(answer("volume-status-detail"), "gv0").bricks[0]
-    assert found.file_system == "xfs"
-    assert found.device.startswith("/dev/loop")
-    assert found.size_total is not None and found.size_free is not None
-    assert 8 << 30 > found.size_total > found.size_free > 7 << 30
-    assert found.mount_options.startswith("rw,noatime")
-
-
 def test_a_brick_of_which_glusterd_has_no_port_is_not_online(answer):
     given = answer("volume-status")
     node = next(node for node in given.iter("node") if node.findtext("path", "").startswith("/"))
