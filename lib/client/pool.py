@@ -222,7 +222,7 @@ def _renew(opts: Any, client: Any, node: str) -> int:
             wipe=opts.wipe,
         )
 
-    return _change(opts, plan, "Fill the bricks of %s on its new disk from the others?" % node)
+    return carry_out(opts, plan, "Fill the bricks of %s on its new disk from the others?" % node)
 
 
 def _full_name(client: Any, name: str) -> str:
