@@ -35,7 +35,7 @@ from ganeti_gluster.core.verify.image_checks import check_exports, check_images
 from ganeti_gluster.core.verify.maintenance import check_maintenance
 from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool
-from ganeti_gluster.core.verify.volume_checks import check_volume
+from ganeti_gluster.core.verify.volume_checks import check_self_heal, check_volume
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import in_words
 from ganeti_gluster.tools import decode
@@ -344,6 +344,7 @@ def _check(seen: Look) -> Iterable[Finding]:
                 if not brick.sound
             },
         )
+        yield from check_self_heal(volume, seen.nodes)
         if images is not None:
             yield from check_images(
                 images,

@@ -13,6 +13,7 @@ from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core import this_node
+from ganeti_gluster.core.pool import heal_watch
 from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.verify import here, last
 from ganeti_gluster.core.verify.facts import Disk
@@ -143,10 +144,12 @@ def clear_up() -> None:
 
 
 def write_files(seen: Collected) -> Collected:
-    """Replace the files, each as a whole."""
+    """Replace the files, each as a whole; note what the self-heal daemon lacks."""
     text = metrics.exposition(metrics.families(seen))
     private.write(METRICS_FILE, text)
     private.write_json(REPORT_FILE, report.report(seen))
+    healer = seen.facts.self_heal
+    heal_watch.note(healer is not None and healer.missing > 0, now=seen.time)
     if os.path.isdir(TEXTFILE_DIR):
         # The exporter reads it as another user; it holds no secret.
         private.write(os.path.join(TEXTFILE_DIR, TEXTFILE), text, mode=0o644)

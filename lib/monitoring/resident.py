@@ -8,6 +8,7 @@ what a child leaves behind, or hangs in, ends with it and holds nothing else up:
   another now, which it keeps for the next child, as bytes, without looking into them;
 - clearing up where images are open, or snapshots were taken: guests whose images other nodes
   have are ended, and what ended workers of snapshots left is taken away;
+- a restart of the self-heal daemon, where that has lost a brick for good (`heal_watch`);
 - the states of the services, when systemd tells that one has changed, for the master's question;
 - on the master, the sync of the services.
 
@@ -33,10 +34,12 @@ from typing import NoReturn
 
 from ganeti_gluster import constants
 from ganeti_gluster.core import this_node
+from ganeti_gluster.core.pool import heal_watch
 from ganeti_gluster.core.serve import files
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services import prepared
 from ganeti_gluster.core.services.systemd import Systemd
+from ganeti_gluster.core.verify import expected_volumes
 from ganeti_gluster.core.verify.gather import GLUSTERFS
 from ganeti_gluster.core.verify.keep import Keep
 from ganeti_gluster.core.verify.stamps import of_file
@@ -51,6 +54,7 @@ BOOT_SECONDS = 60.0
 #: Seconds that each piece of work may take.
 MEASURE_SECONDS = 90.0
 CLEAR_SECONDS = 60.0
+HEAL_SECONDS = 600.0
 SERVICES_SECONDS = 20.0
 SYNC_SECONDS = 300.0
 #: Seconds after a look at the services before the next: a service that fails again and again
@@ -58,6 +62,7 @@ SYNC_SECONDS = 300.0
 PAUSE = 2.0
 
 MEASURE, CLEAR, SERVICES, SYNC = "measure", "clear up", "services", "sync"
+HEAL = "self-heal daemon"
 
 #: What systemd starts again; see the unit's RestartForceExitStatus.
 ANEW = 75
@@ -127,6 +132,8 @@ class Resident:
                 self._refresh()
                 if files.served() or _snapshots():
                     self._begin(CLEAR, _clear_up, CLEAR_SECONDS)
+                if heal_watch.is_due():
+                    self._begin(HEAL, _repair_self_heal, HEAL_SECONDS)
             if self._is_due(MEASURE):
                 self._begin(MEASURE, lambda: _measure(self.kept), MEASURE_SECONDS, EVERY)
             if self._is_due(SYNC):
@@ -268,6 +275,12 @@ def _snapshots() -> bool:
 
 def _clear_up() -> bytes:
     agent.clear_up()
+    return b""
+
+
+def _repair_self_heal() -> bytes:
+    ours = {spec.name for spec in expected_volumes.specs(expected_volumes.load(this_node.name()))}
+    heal_watch.Repair(ours, lambda text: print(text, file=sys.stderr)).run()
     return b""
 
 

@@ -14,11 +14,16 @@ def command_lines() -> Iterator[tuple[int, list[bytes]]]:
         if not name.isdecimal():
             continue
         try:
-            with open("/proc/%s/cmdline" % name, "rb") as stream:
-                words = stream.read().split(b"\0")
+            words = command_line(int(name))
         except OSError:  # it has ended
             continue
         yield int(name), words
+
+
+def command_line(pid: int) -> list[bytes]:
+    """A process's command line, split into words; raises OSError where there is none."""
+    with open("/proc/%d/cmdline" % pid, "rb") as stream:
+        return stream.read().split(b"\0")
 
 
 def stat_of(pid: int) -> list[str]:

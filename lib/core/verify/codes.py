@@ -228,6 +228,16 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "gluster volume start %(volume)s force",
         ),
         Code(
+            "HEAL_DAEMON_DISCONNECTED",
+            ERROR,
+            "The self-heal daemon of a node has no connection to a brick that is up: nothing is"
+            " healed there.  GlusterFS 11 may try an old port of the brick for ever, as after a"
+            " network outage.  The monitoring agent of the node restarts the daemon after two"
+            " minutes, unless a brick does not run (doc/pool.rst).",
+            "on the node: pkill -9 -f -- '--process-name glustershd'; then gluster volume start"
+            " %(volume)s force, and the same for the other volumes with bricks there",
+        ),
+        Code(
             "BRICK_UNREADABLE",
             ERROR,
             "A brick's file system gives errors.",
@@ -293,15 +303,12 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
         Code(
             "HEAL_BACKLOG",
             WARNING,
-            "Copies wait for a heal.  An ERROR if they have waited for more than a day.  With"
-            " GlusterFS 11 a self-heal daemon may have lost the brick of its own node for good,"
-            " as after a network outage: the order to heal fails then.  And a guest that writes"
-            " all the while may keep a lock that the heal wants.",
-            "make sure that all bricks and self-heal daemons run; gluster volume heal"
-            " %(volume)s info shows what is left. Where gluster volume heal %(volume)s fails: on"
-            " all nodes pkill -9 -f -- '--process-name glustershd'; then gluster volume start"
-            " %(volume)s force. Where it succeeds, and the same files stay: gluster volume set"
-            " %(volume)s cluster.post-op-delay-secs 0, heal, and reset that option",
+            "Copies wait for a heal.  An ERROR if they have waited for more than a day.  A guest"
+            " that writes all the while may keep a lock that the heal wants.",
+            "make sure that all bricks and self-heal daemons run, and are connected"
+            " (HEAL_DAEMON_DISCONNECTED); gluster volume heal %(volume)s info shows what is"
+            " left. Where the same files stay: gluster volume set %(volume)s"
+            " cluster.post-op-delay-secs 0, heal, and reset that option",
         ),
         Code(
             "SPLIT_BRAIN",

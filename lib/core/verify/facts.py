@@ -85,6 +85,17 @@ class BrickPlace:
 
 
 @dataclass(frozen=True)
+class SelfHeal:
+    """A node's self-heal daemon: the ports of bricks that it is connected to, one for each.
+
+    `missing`: how many it lacks of the bricks on servers that are connected.
+    """
+
+    ports: tuple[Count, ...]
+    missing: Count = 0
+
+
+@dataclass(frozen=True)
 class ExportView:
     """A block device of the kernel for an image: its key, and whether its exporter runs."""
 
@@ -125,7 +136,8 @@ class NodeFacts:
 
     `plugin` is what `plugin_status.local_status` gives.  `unreachable` has the
     reason for each volume that libgfapi could not reach from here, `reached` the
-    others.  `problems` is what could not be found out.
+    others.  `self_heal` is None without such a daemon.  `problems` is what could not be
+    found out.
     """
 
     node: Name
@@ -141,6 +153,7 @@ class NodeFacts:
     op_version: Count = 0
     max_op_version: Count = 0
     bricks: tuple[BrickPlace, ...] = ()
+    self_heal: SelfHeal | None = None
     reached: tuple[Name, ...] = ()
     unreachable: Mapping[Name, Sentence] = field(default_factory=dict)
     exports: tuple[ExportView, ...] = ()

@@ -7,12 +7,14 @@ import hashlib
 import itertools
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.pool import place, profile
+from ganeti_gluster.core.pool import place, profile, self_heal
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
@@ -35,6 +37,8 @@ SECONDS = 20.0
 GLUSTERD_SECONDS = 8.0
 #: Seconds to connect to a volume and look at its root.
 REACH_SECONDS = 12.0
+#: Seconds for a self-heal daemon to be connected to a brick that has just come up.
+SETTLE_SECONDS = 6.0
 #: Up to how many entries of a brick's index are counted, and looked at.
 COUNT_LIMIT = 100_000
 PIECES_LIMIT = 1_000
@@ -89,6 +93,8 @@ def gather_node(
     Results of an earlier check in `keep` are reused as long as nothing shows that they have
     changed.
     """
+    # Whoever looks again and again sees what lasts.
+    settle = SETTLE_SECONDS if keep is None else 0.0
     keep = keep or Keep()
     # Before the volumes are reached, which makes connections.
     pool = stamps.of_glusterd()
@@ -112,6 +118,12 @@ def gather_node(
             "reach %r" % (spec,), pool, lambda: reach(spec), seconds=SHORT, keep=_is_empty
         )
     answers = look(jobs, seconds=seconds)
+    told = answers["glusterd"].value or {"glusterd": f.SILENT}
+    if told["glusterd"] == f.RUNNING:
+        volumes = keep.value(VOLUMES) or ()
+        heals = partial(look_at_self_heal, volumes, told["uuid"], told["peers"], settle=settle)
+        answers.update(look({"self-heal daemon": heals}, seconds=SETTLE_SECONDS + 2))
+        told["self_heal"] = answers["self-heal daemon"].value
     reached, unreachable = [], {}
     for spec in specs:
         reason = _reason(answers.pop("volume %s" % spec.name, LookResult(value="")))
@@ -133,7 +145,7 @@ def gather_node(
         exports=answers["exports"].value or (),
         tls=answers["TLS"].value or f.TlsFiles(),
         problems=problems,
-        **(answers["glusterd"].value or {"glusterd": f.SILENT}),
+        **told,
     )
 
 
@@ -275,6 +287,25 @@ def is_member(directory: Path = GLUSTERD_DIR) -> bool:
         except OSError:
             continue
     return False
+
+
+def look_at_self_heal(
+    volumes: Sequence[VolumeInfo], uuid: str, peers: Sequence[f.PeerView], *, settle: float = 0.0
+) -> f.SelfHeal | None:
+    """The self-heal daemon's connections to bricks; None where it does not run.
+
+    If it lacks some it is looked at again for `settle` seconds.
+    """
+    absent = {peer.uuid for peer in peers if not peer.connected}
+    expected = self_heal.expected(volumes, uuid, absent)
+    end = time.monotonic() + settle
+    while True:
+        ports = self_heal.ports()
+        if ports is None:
+            return None
+        if len(ports) >= expected or time.monotonic() + 1 > end:
+            return f.SelfHeal(ports, max(0, expected - len(ports)))
+        time.sleep(1)
 
 
 # -- bricks ------------------------------------------------------------------

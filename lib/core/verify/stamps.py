@@ -12,15 +12,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ganeti_gluster.tools import processes
+from ganeti_gluster.tools import names, processes, tcp
 
 GLUSTERD_DIR = Path("/var/lib/glusterd")
 GLUSTERD_PID = Path("/var/run/glusterd.pid")
-#: The kernel's tables of TCP connections.
-CONNECTIONS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-#: glusterd's port, and the state of a connection that is up, as they stand in there.
-_PORT = ":5DC7"
-_ESTABLISHED = "01"
 
 
 def of_file(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
@@ -35,13 +30,13 @@ def of_file(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
 def of_glusterd(
     directory: Path = GLUSTERD_DIR,
     pid: Path = GLUSTERD_PID,
-    connections: Iterable[Path] = CONNECTIONS,
+    connections: Iterable[Path] = tcp.TABLES,
 ) -> object:
     """What glusterd keeps of the pool, its process, and its connections to other members."""
     return (
         tuple(_files(directory)),
         _process(pid),
-        tuple(sorted(line for path in connections for line in _peers(path))),
+        tuple(sorted(_peers(connections))),
     )
 
 
@@ -63,13 +58,11 @@ def _process(path: Path) -> tuple[str, str] | None:
     return words[19], words[0] if words[0] in "TtZX" else "S"
 
 
-def _peers(path: Path) -> Iterator[str]:
+def _peers(tables: Iterable[Path]) -> Iterator[str]:
     """The connections of this node to the port of a glusterd: both ends, and the socket.
 
     A member connects to each other one; those that come in are of clients as well.
     """
-    with contextlib.suppress(OSError):
-        for line in path.read_text(encoding="ascii", errors="replace").splitlines()[1:]:
-            words = line.split()
-            if words[3] == _ESTABLISHED and words[2].endswith(_PORT):
-                yield "%s %s %s" % (words[1], words[2], words[9])
+    for each in tcp.established(tables):
+        if each.remote_port == names.DEFAULT_PORT:
+            yield "%s %s %s" % (each.local, each.remote, each.inode)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from ganeti_gluster.core.pool import profile
+from ganeti_gluster.core.pool import profile, self_heal
 from ganeti_gluster.core.pool.state import lost_sets
 from ganeti_gluster.core.verify.codes import ERROR, WARNING
-from ganeti_gluster.core.verify.facts import SHARD_GFID, Disk, ImageFacts, VolumeFacts
+from ganeti_gluster.core.verify.facts import SHARD_GFID, Disk, ImageFacts, NodeFacts, VolumeFacts
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
@@ -121,6 +121,22 @@ def check_bricks(
                     "volume %s: the self-heal daemon is not running" % info.name,
                     volume=info.name,
                 )
+
+
+def check_self_heal(volume: VolumeFacts, nodes: Mapping[str, NodeFacts]) -> Iterator[Finding]:
+    """Self-heal daemons that run, and have no connection to a brick that is up."""
+    if volume.info is None or volume.status is None:
+        return
+    for name, node in sorted(nodes.items()):
+        if node.self_heal is None or not self_heal.served([volume.info], node.uuid):
+            continue
+        for brick in self_heal.lacking(volume.status.bricks, node.self_heal.ports):
+            yield Finding.of(
+                "HEAL_DAEMON_DISCONNECTED",
+                name,
+                "volume %s: the self-heal daemon has no connection to %s" % (volume.name, brick),
+                volume=volume.name,
+            )
 
 
 def _named(info: VolumeInfo, uuid: str, otherwise: str) -> str:

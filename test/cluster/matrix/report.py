@@ -40,10 +40,11 @@ GlusterFS 11.1 leaves three things that an administrator has to end, by the advi
 
 - glusterd may start a brick twice when its node was cut off, and know the port of neither
   (``BRICK_NO_PORT``);
-- a self-heal daemon whose node was cut off tries an old port of its node's brick for ever,
-  and then no order to heal that is given succeeds (``HEAL_BACKLOG``).  For release 11 resets
-  the port that glusterd has named only once a connection has succeeded
-  (``rpc_clnt_notify``), where release 10 reset it with each that ended;
+- a self-heal daemon may try an old port of a brick for ever, and then no order to heal that is
+  given succeeds (``HEAL_DAEMON_DISCONNECTED``).  For release 11 resets the port that glusterd has
+  named only once a connection has succeeded (``rpc_clnt_notify``), where release 10 reset it
+  with each that ended.  The node's monitoring agent restarts such a daemon after two minutes
+  (doc/pool.rst); the cells do not wait for that;
 - a guest that writes all the while keeps the lock of its image's attributes, which a heal
   wants at once or not at all (``HEAL_BACKLOG``; ``cluster.post-op-delay-secs`` below).
 

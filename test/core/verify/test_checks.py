@@ -33,7 +33,12 @@ from ganeti_gluster.core.verify.node_checks import (
     check_servers,
 )
 from ganeti_gluster.core.verify.pool_checks import check_pool
-from ganeti_gluster.core.verify.volume_checks import check_volume, duration, image_of
+from ganeti_gluster.core.verify.volume_checks import (
+    check_self_heal,
+    check_volume,
+    duration,
+    image_of,
+)
 from ganeti_gluster.tools.decode import NotUnderstood, as_data
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
@@ -338,6 +343,28 @@ def test_a_self_heal_daemon_that_does_not_run() -> None:
     daemon = Daemon("Self-heal Daemon", "localhost", "uuid-node1", False)
     (finding,) = check_volume(volume(status=status(daemons=(daemon,))))
     assert (finding.code, finding.object) == ("HEAL_DAEMON_DOWN", "node1")
+
+
+def test_a_self_heal_daemon_without_a_connection_to_a_brick_that_is_up() -> None:
+    bricks = [
+        dataclasses.replace(each, port=50000 + number)
+        for number, each in enumerate(status("node3").bricks, 1)
+    ]
+    facts = volume(status=dataclasses.replace(status(), bricks=tuple(bricks)))
+    nodes = {
+        "node1": node("node1", uuid="uuid-node1", self_heal=f.SelfHeal((50001, 50002))),
+        "node2": node("node2", uuid="uuid-node2", self_heal=f.SelfHeal((50001, 49999), 1)),
+        "node3": node("node3", uuid="uuid-node3"),  # it does not run
+        "node4": node("node4", uuid="uuid-node4", self_heal=f.SelfHeal(())),  # it has no brick
+    }
+    (finding,) = check_self_heal(facts, nodes)
+    assert (finding.code, finding.object, finding.text) == (
+        "HEAL_DAEMON_DISCONNECTED",
+        "node2",
+        "volume gv0: the self-heal daemon has no connection to node2:/b",
+    )
+    (told,) = [f.NodeFacts.from_dict(json.loads(json.dumps(nodes["node2"].to_dict())))]
+    assert told.self_heal == nodes["node2"].self_heal
 
 
 def images(*paths: str, **values) -> f.ImageFacts:
