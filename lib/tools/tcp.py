@@ -1,4 +1,8 @@
-"""The kernel's tables of TCP connections, which cost next to nothing to read."""
+"""The kernel's tables of TCP connections.
+
+To read them takes some milliseconds, however few there are: the kernel looks into each of its
+buckets.  So whoever wants them twice reads them once.
+"""
 
 from __future__ import annotations
 

@@ -65,11 +65,15 @@ def process(pids: Path = PIDS) -> int | None:
 
 
 def ports(
-    pids: Path = PIDS, proc: Path = PROC, tables: Iterable[Path] = tcp.TABLES
+    connections: Iterable[tcp.Established] | None = None,
+    *,
+    pids: Path = PIDS,
+    proc: Path = PROC,
 ) -> tuple[int, ...] | None:
     """The ports of bricks to which this node's has connections, one for each; None without it.
 
-    Raises OSError where that cannot be seen.
+    `connections` are this node's, where whoever asks has read them already.  Raises OSError
+    where that cannot be seen.
     """
     pid = process(pids)
     if pid is None:
@@ -84,7 +88,7 @@ def ports(
     return tuple(
         sorted(
             each.remote_port
-            for each in tcp.established(tables)
+            for each in (tcp.established() if connections is None else connections)
             if each.remote_port != names.DEFAULT_PORT and "socket:[%s]" % each.inode in sockets
         )
     )

@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ganeti_gluster.core.verify.keep import LONG, SHORT, Keep
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.plugin_state import PluginState
-from ganeti_gluster.tools import command, systemd
+from ganeti_gluster.tools import command, systemd, tcp
 from ganeti_gluster.tools.command import CommandFailed, CommandResult
 from ganeti_gluster.tools.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
 from ganeti_gluster.tools.gluster_cli.peers import REJECTED
@@ -97,7 +97,8 @@ def gather_node(
     settle = SETTLE_SECONDS if keep is None else 0.0
     keep = keep or Keep()
     # Before the volumes are reached, which makes connections.
-    pool = stamps.of_glusterd()
+    connections = tuple(tcp.established())
+    pool = stamps.of_glusterd(connections=connections)
     jobs: dict[str, Any] = {
         "image server": lambda: keep.get(
             "image server", stamps.of_file(PROGRAM), server_problem, seconds=SHORT, keep=_is_empty
@@ -121,8 +122,10 @@ def gather_node(
     told = answers["glusterd"].value or {"glusterd": f.SILENT}
     if told["glusterd"] == f.RUNNING:
         volumes = keep.value(VOLUMES) or ()
-        heals = partial(look_at_self_heal, volumes, told["uuid"], told["peers"], settle=settle)
-        answers.update(look({"self-heal daemon": heals}, seconds=SETTLE_SECONDS + 2))
+        job = partial(
+            look_at_self_heal, volumes, told["uuid"], told["peers"], connections, settle=settle
+        )
+        answers.update(look({"self-heal daemon": job}, seconds=SETTLE_SECONDS + 2))
         told["self_heal"] = answers["self-heal daemon"].value
     reached, unreachable = [], {}
     for spec in specs:
@@ -290,22 +293,29 @@ def is_member(directory: Path = GLUSTERD_DIR) -> bool:
 
 
 def look_at_self_heal(
-    volumes: Sequence[VolumeInfo], uuid: str, peers: Sequence[f.PeerView], *, settle: float = 0.0
+    volumes: Sequence[VolumeInfo],
+    uuid: str,
+    peers: Sequence[f.PeerView],
+    connections: Iterable[tcp.Established] | None,
+    *,
+    settle: float = 0.0,
 ) -> f.SelfHeal | None:
     """The self-heal daemon's connections to bricks; None where it does not run.
 
-    If it lacks some it is looked at again for `settle` seconds.
+    `connections` are this node's.  If the daemon lacks some it is looked at again for `settle`
+    seconds.
     """
     absent = {peer.uuid for peer in peers if not peer.connected}
     expected = self_heal.expected(volumes, uuid, absent)
     end = time.monotonic() + settle
     while True:
-        ports = self_heal.ports()
+        ports = self_heal.ports(connections)
         if ports is None:
             return None
         if len(ports) >= expected or time.monotonic() + 1 > end:
             return f.SelfHeal(ports, max(0, expected - len(ports)))
         time.sleep(1)
+        connections = None
 
 
 # -- bricks ------------------------------------------------------------------

@@ -30,9 +30,14 @@ def of_file(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
 def of_glusterd(
     directory: Path = GLUSTERD_DIR,
     pid: Path = GLUSTERD_PID,
-    connections: Iterable[Path] = tcp.TABLES,
+    connections: Iterable[tcp.Established] | None = None,
 ) -> object:
-    """What glusterd keeps of the pool, its process, and its connections to other members."""
+    """What glusterd keeps of the pool, its process, and its connections to other members.
+
+    `connections` are this node's, where whoever asks has read them already.
+    """
+    if connections is None:
+        connections = tcp.established()
     return (
         tuple(_files(directory)),
         _process(pid),
@@ -58,11 +63,11 @@ def _process(path: Path) -> tuple[str, str] | None:
     return words[19], words[0] if words[0] in "TtZX" else "S"
 
 
-def _peers(tables: Iterable[Path]) -> Iterator[str]:
+def _peers(connections: Iterable[tcp.Established]) -> Iterator[str]:
     """The connections of this node to the port of a glusterd: both ends, and the socket.
 
     A member connects to each other one; those that come in are of clients as well.
     """
-    for each in tcp.established(tables):
+    for each in connections:
         if each.remote_port == names.DEFAULT_PORT:
             yield "%s %s %s" % (each.local, each.remote, each.inode)

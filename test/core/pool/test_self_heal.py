@@ -13,6 +13,7 @@ import pytest
 
 from ganeti_gluster.core.pool import heal_watch, self_heal
 from ganeti_gluster.core.pool.heal_watch import Repair, Watch
+from ganeti_gluster.tools import tcp
 from ganeti_gluster.tools.command import CommandResult
 from ganeti_gluster.tools.gluster_cli import (
     BrickStatus,
@@ -43,9 +44,14 @@ def test_the_daemon_is_found_by_glusterds_file_and_its_ports_by_its_sockets(
 ) -> None:
     pids, proc, table = tmp_path / "shd", tmp_path / "proc", tmp_path / "tcp"
     (pids / "gv0").mkdir(parents=True)
-    assert self_heal.ports(pids, proc, [table]) is None
+
+    def ports() -> tuple[int, ...] | None:
+        connections = tcp.established([table, tmp_path / "none"])
+        return self_heal.ports(connections, pids=pids, proc=proc)
+
+    assert ports() is None
     (pids / "gv0" / "gv0-shd.pid").write_text("%d\n" % os.getpid())
-    assert self_heal.ports(pids, proc, [table]) is None  # another process has its number
+    assert ports() is None  # another process has its number
     daemon = [b"/usr/sbin/glusterfs", b"--process-name", b"glustershd"]
     monkeypatch.setattr(self_heal, "command_line", lambda pid: daemon)
     descriptors = proc / str(os.getpid()) / "fd"
@@ -59,7 +65,7 @@ def test_the_daemon_is_found_by_glusterds_file_and_its_ports_by_its_sockets(
         + LINE % ("0B0200C0:D9F7", "02", 13)  # not up yet
         + LINE % ("0B0200C0:D9F8", "01", 14)  # another process's
     )
-    assert self_heal.ports(pids, proc, [table, tmp_path / "none"]) == (0xD9F6,)
+    assert ports() == (0xD9F6,)
 
 
 def test_a_brick_lacks_a_connection_if_nothing_is_connected_to_its_port() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ganeti_gluster.core.verify import gather, stamps
 from ganeti_gluster.core.verify.keep import LONG, SHORT, Keep
+from ganeti_gluster.tools import tcp
 from ganeti_gluster.tools.command import CommandResult
 from ganeti_gluster.tools.gluster_cli import Gluster
 
@@ -97,11 +98,11 @@ def test_the_stamp_of_glusterd(tmp_path: Path) -> None:
         path.write_text("x")
     pid.write_text("%d\n" % os.getpid())
     table.write_text(TABLE)
-    seen = [stamps.of_glusterd(tmp_path, pid, [table, tmp_path / "none"])]
 
     def now() -> object:
-        return stamps.of_glusterd(tmp_path, pid, [table, tmp_path / "none"])
+        return stamps.of_glusterd(tmp_path, pid, tcp.established([table, tmp_path / "none"]))
 
+    seen = [now()]
     assert now() == seen[0]
     # What comes in is of clients as well, and what is not up yet is nothing.
     table.write_text(TABLE.replace("0B0200C0:BFFF 01", "0B0200C0:C000 01"))
