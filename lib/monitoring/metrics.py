@@ -93,6 +93,14 @@ def _of_node(seen: Collected) -> Iterator[Family]:
     for peer in facts.peers:
         peers.add(peer.sound, peer=peer.name)
     yield peers
+    healer = Family(
+        "self_heal_missing_connections",
+        GAUGE,
+        "Connections that the self-heal daemon lacks to bricks on servers that are connected.",
+    )
+    if facts.self_heal is not None:
+        healer.add(facts.self_heal.missing)
+    yield healer
     reach = Family(
         "volume_reachable", GAUGE, "Whether libgfapi can reach a volume from this node."
     )
