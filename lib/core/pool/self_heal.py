@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ganeti_gluster.tools.processes import command_lines
 
-_NAME = [b"--process-name", b"glustershd"]
+NAME = [b"--process-name", b"glustershd"]
 
 
 def end() -> int:
@@ -29,6 +29,6 @@ def end() -> int:
 def _processes() -> Iterator[int]:
     for pid, words in command_lines():
         if os.path.basename(words[0]) == b"glusterfs" and any(
-            words[at : at + 2] == _NAME for at in range(len(words))
+            words[at : at + 2] == NAME for at in range(len(words))
         ):
             yield pid

@@ -388,8 +388,24 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "TLS_FILES",
             ERROR,
             "A node uses TLS for Gluster but lacks files for it.",
-            "put glusterfs.pem, glusterfs.key and glusterfs.ca into its /etc/ssl (with"
-            " GlusterFS 10 of Debian 12 into /usr/lib/ssl)",
+            "gnt-gluster pool modify --tls on VOLUME gives each node what it lacks, or put"
+            " glusterfs.pem, glusterfs.key and glusterfs.ca into its /etc/ssl (with GlusterFS 10"
+            " of Debian 12 into /usr/lib/ssl)",
+        ),
+        Code(
+            "TLS_CERTIFICATE",
+            ERROR,
+            "A node's certificate for Gluster cannot be used: it has ended, does not belong to the"
+            " key, or is of an authority that the node does not trust.  Connections that exist"
+            " stay; new ones fail.  A WARNING if only its common name is not the node's.",
+            "gnt-gluster pool modify --tls on VOLUME; where certificates were given, put new files"
+            " in their places first (doc/security.rst)",
+        ),
+        Code(
+            "TLS_EXPIRES",
+            WARNING,
+            "A node's certificate for Gluster ends within 30 days.  An ERROR if it ends within 7.",
+            "gnt-gluster pool renew-certificates VOLUME",
         ),
         Code(
             "TLS_INCONSISTENT",

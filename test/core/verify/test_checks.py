@@ -28,6 +28,7 @@ from ganeti_gluster.core.verify.gather import (
 from ganeti_gluster.core.verify.image_checks import check_images, orphans
 from ganeti_gluster.core.verify.node_checks import (
     check_brick,
+    check_certificate,
     check_node,
     check_plugin,
     check_servers,
@@ -269,6 +270,25 @@ def test_sectors_compared() -> None:
     (finding,) = check_pool(nodes)
     assert (finding.code, finding.object) == ("BRICK_SECTORS", "node3:/b")
     assert "sectors of 512 bytes" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("tls", "found"),
+    [
+        ({"ends": 100 * DAY}, []),
+        ({"ends": 20 * DAY}, [(WARNING, "TLS_EXPIRES", "the certificate ends on 1970-01-21")]),
+        ({"ends": 5 * DAY}, [(ERROR, "TLS_EXPIRES", "the certificate ends on 1970-01-06")]),
+        ({"problem": "it has expired"}, [(ERROR, "TLS_CERTIFICATE", "it has expired")]),
+        (
+            {"ends": 100 * DAY, "name": "other"},
+            [(WARNING, "TLS_CERTIFICATE", "the certificate's name is other")],
+        ),
+    ],
+)
+def test_certificates(tls: dict, found: list) -> None:
+    facts = node(tls=f.TlsFiles(True, **{"name": "node1", **tls}))
+    seen = check_certificate(facts, now=0.0)
+    assert [(each.severity, each.code, each.text) for each in seen] == found
 
 
 def test_a_volume_that_is_missing_or_stopped() -> None:
