@@ -60,6 +60,7 @@ _UNITS = (
 _LOST_AND_FOUND = "lost+found"
 # Of a file on a brick: its parent's GFID, a slash and its name.
 _GFID2PATH = "trusted.gfid2path."
+_CHECKSUM = re.compile(r"^info=(\d+)$", re.MULTILINE)
 _RELEASE = re.compile(r"^glusterfs (\S+)", re.MULTILINE)
 
 
@@ -229,6 +230,7 @@ def look_at_glusterd(
         "uuid": uuid,
         "peers": tuple(map(peer_view, peers)),
         "volumes": tuple(volume.name for volume in volumes),
+        "checksums": checksums() if any(peer.state == REJECTED for peer in peers) else {},
         "op_version": versions[0],
         "max_op_version": versions[1],
         "bricks": tuple(look_at_bricks(volumes, uuid)),
@@ -239,6 +241,16 @@ def _value(answer: LookResult) -> Any:
     if answer.error:
         raise answer.error
     return answer.value
+
+
+def checksums(directory: Path = GLUSTERD_DIR) -> dict[str, str]:
+    """The checksum of each volume's configuration, as glusterd keeps it."""
+    found = {}
+    for path in sorted(directory.glob("vols/*/cksum")):
+        match = _CHECKSUM.search(path.read_text(encoding="ascii", errors="replace"))
+        if match:
+            found[path.parent.name] = match[1]
+    return found
 
 
 def op_versions(gluster: Gluster) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from ganeti_gluster.core.verify.node_checks import (
     check_plugin,
     check_servers,
 )
-from ganeti_gluster.core.verify.pool_checks import check_pool
+from ganeti_gluster.core.verify.pool_checks import check_configuration, check_pool
 from ganeti_gluster.core.verify.volume_checks import check_volume, duration, image_of
 from ganeti_gluster.tools.decode import NotUnderstood, as_data
 from ganeti_gluster.tools.gluster_cli import (
@@ -248,6 +248,25 @@ def test_a_node_that_was_installed_anew_is_told_by_which_uuid_the_pool_knows_it(
     (finding,) = check_pool(nodes)
     assert (finding.code, finding.object) == ("NODE_OUTSIDE_POOL", "node2")
     assert "by UUID uuid-node2" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("sums", "wrong"),
+    [
+        (["1", "1", "2"], ["node3"]),
+        (["1", "2", "1", "3"], []),
+        (["1", "2"], []),
+        (["1", "1", "1"], []),
+    ],
+)
+def test_the_node_with_another_configuration_than_most(sums, wrong) -> None:
+    nodes = {
+        "node%d" % i: node("node%d" % i, checksums={"gv0": each}) for i, each in enumerate(sums, 1)
+    }
+    found = list(check_configuration(nodes))
+    assert [each.object for each in found] == wrong
+    text = "its configuration of volume gv0 differs from that on node1, node2"
+    assert {each.text for each in found} <= {text}
 
 
 def test_nodes_that_trust_different_authorities() -> None:
