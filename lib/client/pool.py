@@ -19,6 +19,7 @@ from ganeti_gluster.cmdlib import (
     pool_nodes,
     pool_rebalance,
     pool_state,
+    pool_tls,
     pool_use,
 )
 from ganeti_gluster.constants import MIB
@@ -108,6 +109,21 @@ WIPE_OPT = cli.cli_option(
     help="Format the devices even if they contain data, which is lost",
 )
 
+TLS_OPT = cli.cli_option(
+    "--tls",
+    dest="tls",
+    action="store_true",
+    default=False,
+    help="Encrypt all connections of the pool and of its volumes",
+)
+TLS_SWITCH_OPT = cli.cli_option(
+    "--tls",
+    dest="tls",
+    choices=["on", "off"],
+    default=None,
+    metavar="on|off",
+    help="Encrypt all connections of the pool and of its volumes, or none",
+)
 TO_OPT = cli.cli_option(
     "--to",
     dest="target_node",
@@ -243,16 +259,43 @@ def Rebalance(opts: Any, args: list[str]) -> int:
     return carry_out(opts, plan, "Rebalance volume %s?" % name)
 
 
+_ON_OFF = (
+    "Glusterd and the bricks of all volumes of the pool are restarted everywhere, and guests wait"
+    " for their disks. Continue?"
+)
+
+
 def Modify(opts: Any, args: list[str]) -> int:
-    """Change how a volume's pool is kept, and print how it is kept then."""
+    """Change how a volume's pool is kept, and print how it is kept then; or switch TLS."""
     name = names.volume_name(args[0])
     client = cli.GetClient()
+    if opts.tls is not None:
+        if opts.brick_dir or opts.brick_device or opts.on_node_add:
+            raise InvalidParameter("--tls cannot be combined with other options")
+        make = pool_tls.encrypting if opts.tls == "on" else pool_tls.plaining
+        return carry_out(
+            opts,
+            lambda: make(name, client, pool_nodes.agents(), Say),
+            _ON_OFF,
+            done="TLS is %s." % opts.tls,
+        )
     kept, changed = pool_modify.change(name, client, pool_nodes.agents(), opts)
     for line in pool_modify.describe(kept, changed):
         cli.ToStdout("%s", line)
     if not opts.dry_run and changed != kept:
         pool_use.write_settings(client, changed)
     return 0
+
+
+def RenewCertificates(opts: Any, args: list[str]) -> int:
+    """Give all nodes new certificates; 0 only if all processes of the pool use them."""
+    name = names.volume_name(args[0])
+    client = cli.GetClient()
+    return carry_out(
+        opts,
+        lambda: pool_tls.renewing(name, client, pool_nodes.agents(), Say),
+        "Renew the certificates, and restart glusterd and bricks on one node after the other?",
+    )
 
 
 def ShowStatus(opts: Any, args: list[str]) -> int:
@@ -345,6 +388,7 @@ COMMANDS = {
             ON_NODE_ADD_OPT,
             NO_CONFIGURE_OPT,
             WIPE_OPT,
+            TLS_OPT,
             cli.DRY_RUN_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
@@ -384,9 +428,24 @@ COMMANDS = {
     "pool modify": (
         Modify,
         [cli.ArgUnknown(min=1, max=1)],
-        [BRICK_DIR_OPT, BRICK_DEVICE_OPT, ON_NODE_ADD_OPT, cli.DRY_RUN_OPT],
+        [
+            BRICK_DIR_OPT,
+            BRICK_DEVICE_OPT,
+            ON_NODE_ADD_OPT,
+            TLS_SWITCH_OPT,
+            cli.DRY_RUN_OPT,
+            cli.CONFIRM_OPT,
+            cli.FORCE_OPT,
+        ],
         "<volume>",
-        "Change what happens to a volume when a node is added",
+        "Change what happens to a volume when a node is added, or switch TLS on or off",
+    ),
+    "pool renew-certificates": (
+        RenewCertificates,
+        [cli.ArgUnknown(min=1, max=1)],
+        [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        "<volume>",
+        "Give all nodes new TLS certificates, and restart what uses them",
     ),
     "pool status": (
         ShowStatus,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganeti_gluster import __version__
-from ganeti_gluster.cmdlib import cluster, pool_nodes, pool_use
+from ganeti_gluster.cmdlib import cluster, pool_nodes, pool_tls, pool_use
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.pool import checks
 from ganeti_gluster.core.pool.agents import Agents
@@ -17,7 +17,7 @@ from ganeti_gluster.core.pool.checks import Problem
 from ganeti_gluster.core.pool.facts import CandidateFacts
 from ganeti_gluster.core.pool.settings import JOIN, Settings
 from ganeti_gluster.core.pool.shape import Shape, whole_sets
-from ganeti_gluster.core.pool.steps import Say, Step
+from ganeti_gluster.core.pool.steps import Say, Step, run
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools import names
 from ganeti_gluster.tools.command import CommandFailed
@@ -41,6 +41,7 @@ class CreateOptions:
     configure: bool = True
     wipe: bool = False
     force: bool = False
+    tls: bool = False
 
 
 @dataclass
@@ -82,6 +83,7 @@ def order(opts: Any) -> CreateOptions:
         configure=opts.configure,
         wipe=opts.wipe,
         force=opts.force,
+        tls=opts.tls,
     )
     # Before anything is formatted by what could not be kept then.
     _settings(asked).tags()
@@ -148,6 +150,8 @@ def plan(asked: CreateOptions, client: Any, agents: Agents, say: Say) -> Plan:
     problems += _of_shape(asked)
     problems += _of_ganeti(asked)
     steps = [*Build(layout, agents, say).steps(), *_ganeti_steps(asked, layout, client)]
+    if asked.tls:
+        steps.append(_tls_step(asked.volume, client, agents, say))
     return Plan(layout, steps, facts, problems)
 
 
@@ -249,6 +253,15 @@ def _ganeti_steps(asked: CreateOptions, layout: PoolLayout, client: Any) -> list
         )
     )
     return steps
+
+
+def _tls_step(volume: str, client: Any, agents: Agents, say: Say) -> Step:
+    """All that `pool modify --tls on` does; what that is can be seen only when all is built."""
+    return Step(
+        "TLS for all connections of the pool",
+        lambda: False,
+        lambda: run(pool_tls.encrypting(volume, client, agents, say), say),
+    )
 
 
 def _settings(asked: CreateOptions) -> Settings:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ganeti_gluster import __version__
-from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_use
+from ganeti_gluster.cmdlib import pool_nodes, pool_state, pool_tls, pool_use
 from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import brick_moves, build, checks, members, silent
 from ganeti_gluster.core.pool.agents import Agents
@@ -96,7 +96,7 @@ def replacement(
     steps: list[Step] = []
     if bricks:
         directories = {volume.name: _directory(managed, volume, brick) for volume, brick in bricks}
-        steps += _prepare(managed, agents, new, bricks, directories, say, wipe=wipe)
+        steps += _prepare(managed, client, agents, new, bricks, directories, say, wipe=wipe)
         for volume, brick in bricks:
             brick_moves.need_copies(volume, brick)
             if brick.server_uuid and managed.pool.uuid(new) in {
@@ -182,6 +182,7 @@ def _discarded(
 
 def _prepare(
     managed: ManagedPool,
+    client: Any,
     agents: Agents,
     node: str,
     bricks: list[tuple[VolumeInfo, VolumeBrick]],
@@ -194,15 +195,14 @@ def _prepare(
     steps: list[Step] = []
     for volume, _ in bricks:
         kept = managed.settings.get(volume.name)
-        steps += admission(
-            managed, agents, node, kept or Settings(volume.name, directories[volume.name]), say,
-            wipe=wipe,
-        )  # fmt: skip
+        own = kept or Settings(volume.name, directories[volume.name])
+        steps += admission(managed, client, agents, node, own, say, wipe=wipe)
     return list({step.text: step for step in steps}.values())
 
 
 def admission(
     managed: ManagedPool,
+    client: Any,
     agents: Agents,
     node: str,
     kept: Settings,
@@ -262,6 +262,7 @@ def admission(
                 ),
             )
         )
+    steps += pool_tls.joining(managed, node, client, agents)
     all_members = [managed.pool.anchor]
     all_members += [name for name in (*connected, node) if name != managed.pool.anchor]
     steps.append(

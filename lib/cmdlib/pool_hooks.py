@@ -68,7 +68,7 @@ def node_added(client: Any, kept: dict[str, Settings], environment: Mapping[str,
                 say("%s already has bricks" % node)
                 _start_bricks(agents, managed, node)
                 continue
-            steps.run(pool_evacuate.admission(managed, agents, node, one, say), say)
+            steps.run(pool_evacuate.admission(managed, client, agents, node, one, say), say)
             managed = pool_state.find_volume(client, agents, one.volume)
             extended = one.node_add == EXTEND and _extend(client, agents, managed, one)
             if not extended:

@@ -231,6 +231,11 @@ def link(target: str, path: str) -> None:
     os.replace(new, path)
 
 
+def move(path: str, target: str) -> None:
+    """Put a file in the place of another one: a reader sees the old or the new one."""
+    os.replace(path, target)
+
+
 def sync_directory(path: str) -> None:
     """Have the names in a directory on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -27,6 +27,12 @@ QUESTIONS = {
     "pool replace node1 node2": "All data in the bricks of node1 will be given up. Replace it?",
     "pool replace node1 node1": "Fill the bricks of node1 on its new disk from the others?",
     "pool rebalance gv0": "Rebalance volume gv0?",
+    "pool modify --tls=on gv0": "Glusterd and the bricks of all volumes of the pool are restarted"
+    " everywhere, and guests wait for their disks. Continue?",
+    "pool modify --tls=off gv0": "Glusterd and the bricks of all volumes of the pool are restarted"
+    " everywhere, and guests wait for their disks. Continue?",
+    "pool renew-certificates gv0": "Renew the certificates, and restart glusterd and bricks on one"
+    " node after the other?",
 }
 #: node2 is offline; node3 has a longer name.
 NODES = [
@@ -50,6 +56,9 @@ class Plan:
         check.replace("cmdlib.pool_evacuate", evacuation=self.steps, replacement=self.steps)
         check.replace("cmdlib.pool_new_disk", renewal=self.steps)
         check.replace("cmdlib.pool_rebalance", steps=self.steps)
+        check.replace(
+            "cmdlib.pool_tls", encrypting=self.steps, plaining=self.steps, renewing=self.steps
+        )
 
     def steps(self, *args: object, **named: object) -> list[Step]:
         return [Step(self.text, lambda: self.done, self.do)]
@@ -147,6 +156,12 @@ def test_one_command_at_a_time(check: Entry, tmp_path: Path, command: str) -> No
     with private.locked(lock):
         said = "another command is changing the pool; wait until it has finished"
         check(command, 1, err="Failure: %s\n" % said)
+
+
+def test_tls_is_switched_alone(check: Entry, plan: Plan) -> None:
+    said = "Failure: --tls cannot be combined with other options\n"
+    check("pool modify --tls=on --on-node-add=off gv0", 1, err=said)
+    check("pool modify --yes --tls=off gv0", 0, out="TLS is off.\n")
 
 
 # -- create ------------------------------------------------------------------

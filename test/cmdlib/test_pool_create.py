@@ -31,6 +31,7 @@ OPTIONS = {
     "on_node_add": None,
     "configure": True,
     "wipe": False,
+    "tls": False,
     "force": False,
 }
 

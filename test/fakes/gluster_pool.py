@@ -10,6 +10,7 @@ from typing import Any
 from ganeti_gluster import __version__
 from ganeti_gluster.core.pool.agents import AgentFailed
 from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
+from ganeti_gluster.core.pool.tls import NodeTls
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
@@ -68,6 +69,8 @@ class GlusterPool:
         self.stopped: set[str] = set()
         #: How many files each brick is behind with, as a node knows.
         self.behind: dict[str, dict[str, int]] = {}
+        #: What each node has of TLS.
+        self.tls: dict[str, NodeTls] = {}
         #: The commands and the verbs, as they came.
         self.asked: list[str] = []
         #: What `gluster` says instead of an answer, by the beginning of the command.
@@ -91,6 +94,15 @@ class GlusterPool:
         if errors:
             raise AgentFailed("cannot %s" % verb, errors)
         return answers[node]
+
+    def all(
+        self, verb: str, arguments: Mapping[str, Mapping[str, Any]], *, timeout: float = 60
+    ) -> dict[str, Any]:
+        """Have nodes do something, all of them."""
+        answers, errors = self.try_all(verb, arguments)
+        if errors:
+            raise AgentFailed("cannot %s" % verb, errors)
+        return answers
 
     def try_all(
         self, verb: str, arguments: Mapping[str, Mapping[str, Any]], *, timeout: float = 60
@@ -120,9 +132,27 @@ class GlusterPool:
             "reach": lambda: "no route" if given["server"] in self.dead else "",
             "ready": lambda: node in self.ready,
             "start-glusterd": lambda: self.stopped.discard(node),
+            "tls": lambda: self.tls.get(node, NodeTls(problem="missing: /etc/ssl/glusterfs.pem")),
+            "request-certificate": lambda: ["request of %s" % given["name"]],
+            "install-certificate": lambda: self._install(node, **given),
+            "restart-glusterd": lambda: self._restart(node, **given),
+            "renew-clients": lambda: None,
+            "try-volume": lambda: None,
             "unreadable": list,
         }
         return done[verb]()
+
+    def _install(self, node: str, certificate: str, authorities: str) -> None:
+        """A certificate is "NAME ENDS" here, and the authorities are their own digest."""
+        name, ends = certificate.split()
+        before = self.tls.get(node, NodeTls())
+        self.tls[node] = NodeTls(before.management, "", name, float(ends), authorities, stale=True)
+
+    def _restart(self, node: str, management: bool | None = None) -> None:
+        before = self.tls.get(node, NodeTls())
+        wanted = before.management if management is None else management
+        self.tls[node] = replace(before, management=wanted, stale=False)
+        self.stopped.discard(node)
 
     def look(self, node: str, device: str = "") -> CandidateFacts:
         """What a node says of itself."""
@@ -177,6 +207,8 @@ class GlusterPool:
             self._add(words[2], words[3:])
         if words[:2] == ("volume", "start"):
             self.down.clear()
+        if words[:2] in (("volume", "set"), ("volume", "reset")):
+            self._set(words[1], words[2], words[3:])
         return "<cliOutput><opRet>0</opRet></cliOutput>"
 
     def _replace(self, name: str, old: str, new: str) -> None:
@@ -189,6 +221,15 @@ class GlusterPool:
             else found
             for found in self.there
         ]
+
+    def _set(self, verb: str, name: str, words: tuple[str, ...]) -> None:
+        (found,) = [each for each in self.there if each.name == name]
+        options = dict(found.options)
+        if verb == "set":
+            options.update(zip(words[::2], words[1::2], strict=True))
+        else:
+            del options[words[0]]
+        self.there[self.there.index(found)] = replace(found, options=options)
 
     def _add(self, name: str, bricks: tuple[str, ...]) -> None:
         self.there = [

@@ -16,12 +16,11 @@ from ganeti_gluster.core.pool.healing import HEAL_SECONDS
 from ganeti_gluster.core.pool.members import CONNECTED, Pool
 from ganeti_gluster.core.pool.state import lost_sets
 from ganeti_gluster.core.pool.steps import Say, Step, wait
+from ganeti_gluster.core.pool.tls import UNIT_SECONDS
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandFailed
 from ganeti_gluster.tools.gluster_cli import GlusterFailed, VolumeBrick, VolumeInfo
 
-#: Seconds for a glusterd that is started.
-START_SECONDS = 90
 _SERVER_QUORUM = "cluster.server-quorum-type"
 SELF_HEAL = "Self-heal Daemon"
 
@@ -139,7 +138,7 @@ def glusterd_step(agents: Agents, pool: Pool, node: str, nodes: Sequence[str]) -
     """glusterd runs on a node, and all members are connected with it."""
 
     def start() -> None:
-        agents.one(node, "start-glusterd", timeout=START_SECONDS)
+        agents.one(node, "start-glusterd", timeout=2 * UNIT_SECONDS)
         wait("pool", lambda: apart(agents, pool, node, nodes), seconds=PEER_SECONDS)
 
     def runs() -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ganeti_gluster import __version__, constants
 from ganeti_gluster.core import image, readable
-from ganeti_gluster.core.pool import blame, connections, place, self_heal
+from ganeti_gluster.core.pool import blame, connections, place, self_heal, tls
 from ganeti_gluster.core.pool import discard as discarding
 from ganeti_gluster.core.pool.facts import CandidateFacts
 from ganeti_gluster.core.volume import VolumeSpec, connect
@@ -33,8 +33,6 @@ MODULE = "ganeti_gluster.core.pool.agent"
 PYTHON = "/usr/bin/python3"
 #: Seconds for short commands of the system.
 SHORT = 20.0
-#: Seconds for glusterd to start.
-START_SECONDS = 80.0
 PROBE_TEXT = b"ganeti-gluster was here\n"
 
 
@@ -168,7 +166,38 @@ def reach(*, server: str) -> str:
 
 def start_glusterd() -> None:
     """Start this node's glusterd where it does not run; its bricks start with it."""
-    systemd.ctl("start", "glusterd.service", timeout=START_SECONDS)
+    tls.start_unit()
+
+
+def look_at_tls() -> dict[str, Any]:
+    """See `tls.look`."""
+    return dataclasses.asdict(tls.look())
+
+
+def request_certificate(*, name: str) -> list[str]:
+    """The lines of `tls.request`."""
+    return tls.request(name).splitlines()
+
+
+def install_certificate(*, certificate: str, authorities: str) -> None:
+    """See `tls.install`."""
+    tls.install(certificate, authorities)
+
+
+def restart_glusterd(*, management: bool | None = None) -> None:
+    """Stop all of Gluster that serves on this node, and start it with TLS, without, or as before.
+
+    What was stopped is started even if only a part of it ended.
+    """
+    try:
+        tls.stop()
+    finally:
+        tls.start(management=management)
+
+
+def renew_clients() -> None:
+    """See `tls.renew_clients`."""
+    tls.renew_clients()
 
 
 def end_connections(*, servers: Sequence[str]) -> None:
@@ -210,6 +239,11 @@ VERBS: dict[str, Callable[..., Any]] = {
     "reach": reach,
     "end-connections": end_connections,
     "start-glusterd": start_glusterd,
+    "tls": look_at_tls,
+    "request-certificate": request_certificate,
+    "install-certificate": install_certificate,
+    "restart-glusterd": restart_glusterd,
+    "renew-clients": renew_clients,
     "try-volume": try_volume,
 }
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ganeti_gluster.core.pool import agent
 from ganeti_gluster.core.pool.facts import CandidateFacts, PlaceFacts
+from ganeti_gluster.core.pool.tls import NodeTls
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.command import CommandFailed, CommandResult
@@ -34,6 +35,11 @@ RESULTS: dict[str, Any] = {
     "reach": Sentence,
     "end-connections": None,
     "start-glusterd": None,
+    "tls": NodeTls,
+    "request-certificate": list[Sentence],
+    "install-certificate": None,
+    "restart-glusterd": None,
+    "renew-clients": None,
     "try-volume": None,
 }
 

@@ -25,7 +25,7 @@ PROC = Path("/proc")
 #: The options that keep it from healing a volume, by the kind of the volume's sets.
 _SWITCHES = {False: "cluster.self-heal-daemon", True: "cluster.disperse-self-heal-daemon"}
 
-_NAME = [b"--process-name", b"glustershd"]
+NAME = [b"--process-name", b"glustershd"]
 
 
 def end() -> int:
@@ -50,7 +50,7 @@ def _processes() -> Iterator[int]:
 
 def _is_daemon(words: Sequence[bytes]) -> bool:
     return os.path.basename(words[0]) == b"glusterfs" and any(
-        list(words[at : at + 2]) == _NAME for at in range(len(words))
+        list(words[at : at + 2]) == NAME for at in range(len(words))
     )
 
 

@@ -117,10 +117,20 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
         Code(
             "PEER_REJECTED",
             ERROR,
-            "A node's glusterd has rejected another one, because they disagree about the volumes.",
-            "compare gluster volume info on both; on the node that is wrong, stop glusterd,"
-            " move /var/lib/glusterd/vols away and start glusterd, which then copies the"
-            " other's",
+            "A node's glusterd has rejected another one, because they disagree about the volumes"
+            ' ("Cksums of volume differ" in glusterd\'s log), as may happen after an upgrade of'
+            " some nodes.  If most nodes agree, VOLUME_CONFIG names the others.",
+            "see VOLUME_CONFIG; without it, compare /var/lib/glusterd/vols/VOLUME/info of the"
+            " nodes, and do what VOLUME_CONFIG says on the node that is wrong",
+        ),
+        Code(
+            "VOLUME_CONFIG",
+            ERROR,
+            "A node's glusterd has another configuration of a volume than most nodes, so it is"
+            " rejected, and its bricks do not run.",
+            "on the node: systemctl stop glusterd; mv /var/lib/glusterd/vols /root/vols.old;"
+            " systemctl start glusterd. It copies the others' configuration then and starts the"
+            " bricks, whose data is not touched, and a heal follows",
         ),
         Code(
             "PEER_DISCONNECTED",
@@ -395,8 +405,24 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "TLS_FILES",
             ERROR,
             "A node uses TLS for Gluster but lacks files for it.",
-            "put glusterfs.pem, glusterfs.key and glusterfs.ca into its /etc/ssl (with"
-            " GlusterFS 10 of Debian 12 into /usr/lib/ssl)",
+            "gnt-gluster pool modify --tls on VOLUME gives each node what it lacks, or put"
+            " glusterfs.pem, glusterfs.key and glusterfs.ca into its /etc/ssl (with GlusterFS 10"
+            " of Debian 12 into /usr/lib/ssl)",
+        ),
+        Code(
+            "TLS_CERTIFICATE",
+            ERROR,
+            "A node's certificate for Gluster cannot be used: it has ended, does not belong to the"
+            " key, or is of an authority that the node does not trust.  Connections that exist"
+            " stay; new ones fail.  A WARNING if only its common name is not the node's.",
+            "gnt-gluster pool modify --tls on VOLUME; where certificates were given, put new files"
+            " in their places first (doc/security.rst)",
+        ),
+        Code(
+            "TLS_EXPIRES",
+            WARNING,
+            "A node's certificate for Gluster ends within 30 days.  An ERROR if it ends within 7.",
+            "gnt-gluster pool renew-certificates VOLUME",
         ),
         Code(
             "TLS_INCONSISTENT",

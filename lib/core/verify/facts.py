@@ -10,7 +10,15 @@ from ganeti_gluster.core.image import ImageInfo
 from ganeti_gluster.core.pool.state import BrickState
 from ganeti_gluster.plugin_state import PluginState
 from ganeti_gluster.tools import decode
-from ganeti_gluster.tools.decode import Between, Count, Name, NotUnderstood, OneOf, Sentence
+from ganeti_gluster.tools.decode import (
+    Between,
+    Count,
+    Moment,
+    Name,
+    NotUnderstood,
+    OneOf,
+    Sentence,
+)
 from ganeti_gluster.tools.gfapi.stat import Space
 from ganeti_gluster.tools.gluster_cli import BrickHeal, VolumeInfo, VolumeStatus
 
@@ -122,12 +130,16 @@ class TlsFiles:
     """Gluster's TLS on a node: `management` if glusterd uses it, and the files.
 
     `missing` are those of the three files that are not there, `authorities` is the
-    digest of the trusted ones.
+    digest of the trusted ones.  `problem` is why the certificate cannot be used; `name` is its
+    common name, and `ends` when it ends.
     """
 
     management: bool = False
     missing: tuple[str, ...] = ()
     authorities: str = ""
+    problem: Sentence = ""
+    name: Name = ""
+    ends: Moment = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,8 @@ class NodeFacts:
     `plugin` is what `plugin_status.local_status` gives.  `unreachable` has the
     reason for each volume that libgfapi could not reach from here, `reached` the
     others.  `self_heal` is None without such a daemon.  `problems` is what could not be
-    found out.
+    found out.  `checksums` are those of volumes' configurations, by volume, if a peer is
+    rejected: glusterd compares them.
     """
 
     node: Name
@@ -152,6 +165,7 @@ class NodeFacts:
     volumes: tuple[Name, ...] = ()
     op_version: Count = 0
     max_op_version: Count = 0
+    checksums: Mapping[Name, Name] = field(default_factory=dict)
     bricks: tuple[BrickPlace, ...] = ()
     self_heal: SelfHeal | None = None
     reached: tuple[Name, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.pool import place, profile, self_heal
+from ganeti_gluster.core.pool import place, profile, self_heal, tls
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
@@ -44,12 +43,9 @@ COUNT_LIMIT = 100_000
 PIECES_LIMIT = 1_000
 
 GLUSTERD_DIR = stamps.GLUSTERD_DIR
-#: Where GlusterFS looks for its keys: Debian's 11.1, and its 10.3, which takes OpenSSL's own.
-TLS_DIR = Path("/etc/ssl")
-TLS_DIR_10 = Path("/usr/lib/ssl")
+TLS_DIRS = tuple(map(Path, tls.DIRECTORIES))
 #: What is mounted where, as the system itself has it.
 SYSTEM_MOUNTS = Path("/proc/1/mountinfo")
-TLS_FILES = ("glusterfs.pem", "glusterfs.key", "glusterfs.ca")
 
 #: GlusterFS's own program, whose release counts.
 GLUSTERFS = "/usr/sbin/glusterfs"
@@ -68,6 +64,7 @@ _UNITS = (
 _LOST_AND_FOUND = "lost+found"
 # Of a file on a brick: its parent's GFID, a slash and its name.
 _GFID2PATH = "trusted.gfid2path."
+_CHECKSUM = re.compile(r"^info=(\d+)$", re.MULTILINE)
 _RELEASE = re.compile(r"^glusterfs (\S+)", re.MULTILINE)
 
 
@@ -111,7 +108,7 @@ def gather_node(
         "exports": lambda: keep.get(
             "exports", exported(), look_at_exports, seconds=SHORT, keep=_is_empty
         ),
-        "TLS": look_at_tls,
+        "TLS": lambda: keep.get("TLS", tls_stamp(), look_at_tls, seconds=SHORT),
     }
     # Two groups may name a volume with different servers; both must work.
     for spec in specs:
@@ -248,6 +245,7 @@ def look_at_glusterd(
         "uuid": uuid,
         "peers": tuple(map(peer_view, peers)),
         "volumes": tuple(volume.name for volume in volumes),
+        "checksums": checksums() if any(peer.state == REJECTED for peer in peers) else {},
         "op_version": versions[0],
         "max_op_version": versions[1],
         "bricks": tuple(look_at_bricks(volumes, uuid)),
@@ -258,6 +256,16 @@ def _value(answer: LookResult) -> Any:
     if answer.error:
         raise answer.error
     return answer.value
+
+
+def checksums(directory: Path = GLUSTERD_DIR) -> dict[str, str]:
+    """The checksum of each volume's configuration, as glusterd keeps it."""
+    found = {}
+    for path in sorted(directory.glob("vols/*/cksum")):
+        match = _CHECKSUM.search(path.read_text(encoding="ascii", errors="replace"))
+        if match:
+            found[path.parent.name] = match[1]
+    return found
 
 
 def op_versions(gluster: Gluster) -> tuple[int, int]:
@@ -481,17 +489,24 @@ def active_units(listed: str) -> set[str]:
 
 
 def look_at_tls(
-    glusterd: Path = GLUSTERD_DIR, directories: tuple[Path, ...] = (TLS_DIR, TLS_DIR_10)
+    glusterd: Path = GLUSTERD_DIR, directories: tuple[Path, ...] = TLS_DIRS
 ) -> f.TlsFiles:
-    """Gluster's TLS here; of the files themselves only a digest leaves the node."""
-    existing = [path for path in directories if (path / TLS_FILES[0]).is_file()]
+    """Gluster's TLS here; of the files themselves only a digest and dates leave the node."""
+    existing = [path for path in directories if (path / tls.CERTIFICATE).is_file()]
     directory = existing[0] if existing else directories[0]
+    management = (glusterd / "secure-access").exists()
+    missing = tuple(name for name in tls.FILES if not (directory / name).is_file())
     try:
-        authorities = hashlib.sha256((directory / TLS_FILES[2]).read_bytes()).hexdigest()
+        authorities = tls.digest((directory / tls.AUTHORITIES).read_bytes())
     except OSError:
         authorities = ""
-    return f.TlsFiles(
-        management=(glusterd / "secure-access").exists(),
-        missing=tuple(name for name in TLS_FILES if not (directory / name).is_file()),
-        authorities=authorities,
-    )
+    if missing or not management:
+        return f.TlsFiles(management, missing, authorities)
+    found, problem = tls.examine(*(str(directory / name) for name in tls.FILES))
+    return f.TlsFiles(management, missing, authorities, problem, found.name, found.ends)
+
+
+def tls_stamp() -> object:
+    """What shows that something of TLS is another now."""
+    paths = [path / name for path in TLS_DIRS for name in tls.FILES]
+    return [stamps.of_file(path) for path in (GLUSTERD_DIR / "secure-access", *paths)]

@@ -16,6 +16,9 @@ from ganeti_gluster.core.verify.finding import Finding
 NEARLY_FULL = 85
 #: What is left, in per cent, from which it is an error, whatever the reserve.
 NOTHING_LEFT = 5
+#: Days that a certificate is still valid, from which this is told, as with Ganeti's own.
+TLS_WARNING, TLS_ERROR = 30, 7
+_DAY = 86400
 
 _OURS = "ganeti-gluster"
 _STOPPED = "stopped"
@@ -46,8 +49,28 @@ def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[
             )
     if node.tls.management and node.tls.missing:
         yield Finding.of("TLS_FILES", node.node, "missing: %s" % ", ".join(node.tls.missing))
+    elif node.tls.management:
+        yield from check_certificate(node, now=time.time())
     for problem in node.problems:
         yield Finding.of("NOT_CHECKED", node.node, problem)
+
+
+def check_certificate(node: f.NodeFacts, *, now: float) -> Iterator[Finding]:
+    """Whether the node's certificate can be used, and for how long."""
+    tls = node.tls
+    if tls.problem:
+        yield Finding.of("TLS_CERTIFICATE", node.node, tls.problem)
+        return
+    if tls.name and tls.name != node.node:
+        text = "the certificate's name is %s" % tls.name
+        yield Finding.of("TLS_CERTIFICATE", node.node, text, severity=WARNING)
+    left = (tls.ends - now) / _DAY
+    if tls.ends and left < TLS_WARNING:
+        day = time.strftime("%Y-%m-%d", time.gmtime(tls.ends))
+        severity = ERROR if left < TLS_ERROR else WARNING
+        yield Finding.of(
+            "TLS_EXPIRES", node.node, "the certificate ends on %s" % day, severity=severity
+        )
 
 
 def check_plugin(node: str, plugin: Mapping[str, Any]) -> Iterator[Finding]:

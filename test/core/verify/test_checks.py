@@ -28,11 +28,12 @@ from ganeti_gluster.core.verify.gather import (
 from ganeti_gluster.core.verify.image_checks import check_images, orphans
 from ganeti_gluster.core.verify.node_checks import (
     check_brick,
+    check_certificate,
     check_node,
     check_plugin,
     check_servers,
 )
-from ganeti_gluster.core.verify.pool_checks import check_pool
+from ganeti_gluster.core.verify.pool_checks import check_configuration, check_pool
 from ganeti_gluster.core.verify.volume_checks import (
     check_self_heal,
     check_volume,
@@ -254,6 +255,25 @@ def test_a_node_that_was_installed_anew_is_told_by_which_uuid_the_pool_knows_it(
     assert "by UUID uuid-node2" in finding.text
 
 
+@pytest.mark.parametrize(
+    ("sums", "wrong"),
+    [
+        (["1", "1", "2"], ["node3"]),
+        (["1", "2", "1", "3"], []),
+        (["1", "2"], []),
+        (["1", "1", "1"], []),
+    ],
+)
+def test_the_node_with_another_configuration_than_most(sums, wrong) -> None:
+    nodes = {
+        "node%d" % i: node("node%d" % i, checksums={"gv0": each}) for i, each in enumerate(sums, 1)
+    }
+    found = list(check_configuration(nodes))
+    assert [each.object for each in found] == wrong
+    text = "its configuration of volume gv0 differs from that on node1, node2"
+    assert {each.text for each in found} <= {text}
+
+
 def test_nodes_that_trust_different_authorities() -> None:
     tls = [f.TlsFiles(True, (), digest) for digest in ("a", "a", "b")]
     nodes = {"node%d" % i: node("node%d" % i, tls=each) for i, each in enumerate(tls, 1)}
@@ -274,6 +294,25 @@ def test_sectors_compared() -> None:
     (finding,) = check_pool(nodes)
     assert (finding.code, finding.object) == ("BRICK_SECTORS", "node3:/b")
     assert "sectors of 512 bytes" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("tls", "found"),
+    [
+        ({"ends": 100 * DAY}, []),
+        ({"ends": 20 * DAY}, [(WARNING, "TLS_EXPIRES", "the certificate ends on 1970-01-21")]),
+        ({"ends": 5 * DAY}, [(ERROR, "TLS_EXPIRES", "the certificate ends on 1970-01-06")]),
+        ({"problem": "it has expired"}, [(ERROR, "TLS_CERTIFICATE", "it has expired")]),
+        (
+            {"ends": 100 * DAY, "name": "other"},
+            [(WARNING, "TLS_CERTIFICATE", "the certificate's name is other")],
+        ),
+    ],
+)
+def test_certificates(tls: dict, found: list) -> None:
+    facts = node(tls=f.TlsFiles(True, **{"name": "node1", **tls}))
+    seen = check_certificate(facts, now=0.0)
+    assert [(each.severity, each.code, each.text) for each in seen] == found
 
 
 def test_a_volume_that_is_missing_or_stopped() -> None:

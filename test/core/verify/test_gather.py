@@ -16,6 +16,7 @@ from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify import gather
 from ganeti_gluster.core.verify.gather import (
+    checksums,
     is_read_only,
     look_at_brick,
     look_at_glusterd,
@@ -206,3 +207,10 @@ def test_whether_the_system_has_a_brick_read_only(
     escaped = str(place).replace(" ", "\\040")
     mounts.write_text("\n".join([ROOT_MOUNT, *(line % escaped for line in lines), ""]))
     assert is_read_only(str(place / "brick"), mounts) is expected
+
+
+def test_the_checksums_of_volumes(tmp_path: Path) -> None:
+    for name, text in (("gv0", "info=123\n"), ("gv1", "quota=1\n")):
+        (tmp_path / "vols" / name).mkdir(parents=True)
+        (tmp_path / "vols" / name / "cksum").write_text(text)
+    assert checksums(tmp_path) == {"gv0": "123"}
