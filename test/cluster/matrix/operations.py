@@ -284,6 +284,10 @@ class Convert(Operation):
     def argv(self, world: World) -> list[str]:
         return ["gnt-instance", "modify", "-t", "file", OTHER]
 
+    def residue(self, world: World) -> set[str]:
+        # What was not converted is as it was.
+        return set() if self.is_done(world) else {self.image}
+
     def _files(self, world: World) -> list[Path]:
         return list(world.inside("node2", "%s/%s" % (FILES, OTHER)).glob("*"))
 
