@@ -40,8 +40,8 @@ def RemoveOrphans(opts: Any, args: list[str]) -> int:
         _print_table(opts, rows)
     if kept:
         cli.ToStderr(
-            "%d more belong to no instance, but are less than a day old or newer than an"
-            " unfinished job",
+            "%d more belong to no instance, but are less than a day old, newer than an"
+            " unfinished job, or named after an instance that exists",
             kept,
         )
     if not candidates or opts.dry_run:

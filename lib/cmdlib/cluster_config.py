@@ -26,7 +26,8 @@ class ClusterConfig:
 
     `params` are the parameters of volumes by node group: those of the gluster
     template, where it is enabled and allowed or used, and those of disks of the ExtStorage
-    provider.  `instances` are the UUIDs of all, `pools` how volumes' pools are kept,
+    provider.  `instances` are the UUIDs of all, `detached` the images of disks that no
+    instance has but Ganeti keeps, on whatever volume, `pools` how volumes' pools are kept,
     `refused_pools` why that is not valid of some.
     """
 
@@ -38,6 +39,7 @@ class ClusterConfig:
     instances: frozenset[str]
     pools: Mapping[str, Settings] = field(default_factory=dict)
     refused_pools: Mapping[str, str] = field(default_factory=dict)
+    detached: frozenset[str] = frozenset()
 
     @property
     def used(self) -> bool:
@@ -97,6 +99,7 @@ def load(client: Any = None) -> ClusterConfig:
         instances=frozenset(data["instances"]),
         pools=settings.parse(tags),
         refused_pools=settings.refused(tags),
+        detached=frozenset(_detached_in(data)),
     )
 
 
@@ -105,6 +108,15 @@ def read() -> dict[str, Any]:
     with open(pathutils.CLUSTER_CONF_FILE, encoding="utf-8") as stream:
         data: dict[str, Any] = json.load(stream)
     return data
+
+
+def _detached_in(data: Mapping[str, Any]) -> Iterator[str]:
+    """The images of disks that were detached from their instances."""
+    attached = {uuid for each in data["instances"].values() for uuid in each.get("disks", ())}
+    for uuid, disk in data["disks"].items():
+        where = place(disk, {}) if uuid not in attached else None
+        if where is not None:
+            yield where[1]
 
 
 class _Found(NamedTuple):

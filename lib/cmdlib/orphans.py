@@ -44,8 +44,8 @@ def find(config: ClusterConfig, client: Any = None) -> tuple[list[Candidate], in
 
     These stay: images written within a day, or since the start of the oldest unfinished job
     that may create disks; and images with the UUID of an instance that the master daemon
-    knows.  Raises a `GanetiGlusterError` or OSError if a volume does not answer: not to know
-    an image is no reason to remove it.
+    knows.  The image of a detached disk is not among them.  Raises a `GanetiGlusterError` or
+    OSError if a volume does not answer: not to know an image is no reason to remove it.
     """
     client = client or cli.GetClient()
     known = {uuid for (uuid,) in client.QueryInstances([], ["uuid"], False)} | config.instances
@@ -53,6 +53,7 @@ def find(config: ClusterConfig, client: Any = None) -> tuple[list[Candidate], in
     result, kept = [], 0
     for spec in config.specs:
         wanted = {disk.path for disk in config.disks if disk.volume == spec.name}
+        wanted |= config.detached
         facts = gather_images(spec)
         with connect(spec) as volume:
             for orphan in orphans(facts, wanted):

@@ -352,6 +352,7 @@ def _check(seen: Look) -> Iterable[Finding]:
                 now=time.time(),
                 volume_whole=_is_whole(volume.info),
                 elsewhere=seen.elsewhere,
+                detached=config.detached,
             )
     yield from check_exports(list(seen.nodes.values()), export_keys(config.specs, config.disks))
 

@@ -174,6 +174,8 @@ def run(world: World, fault: Fault, operation: Operation) -> str:
         if not operation.is_done(world):
             again = Command(world.cluster, operation.argv(world)).ended()
             assert operation.succeeded(again), "not again: %s" % again.describe()
+    elif first != "succeeded":
+        operation.done_after_all(world)
     images = operation.check(world)
     world.goes_on()
     world.say("the operation is checked")

@@ -149,6 +149,13 @@ def test_an_instance_s_disk_is_no_orphan(orphans: Orphans) -> None:
     assert orphans.find() == ([], 0)
 
 
+def test_a_detached_disk_is_none_either(orphans: Orphans) -> None:
+    # Ganeti keeps it, to be attached again, though its instance is gone.
+    orphans.master.add_instance("vm1", {"logical_id": ["gluster", ORPHAN]})
+    del orphans.master.config["instances"]["u-vm1"], orphans.master.instances["vm1"]
+    assert orphans.find() == ([], 0)
+
+
 def test_to_know_nothing_is_no_reason(orphans: Orphans) -> None:
     orphans.unreachable = VolumeUnreachable("volume gv0 cannot be reached", volume="gv0")
     with pytest.raises(VolumeUnreachable):

@@ -378,7 +378,8 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "IMAGE_ORPHAN",
             WARNING,
             "An image belongs to no instance of this cluster.",
-            "gnt-gluster disk remove-orphans shows such images and removes them",
+            "gnt-gluster disk remove-orphans shows such images and removes them, but for those"
+            " that are named after an instance that exists",
         ),
         Code(
             "LEFTOVER",

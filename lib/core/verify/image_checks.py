@@ -33,11 +33,13 @@ def check_images(
     now: float,
     volume_whole: bool = True,
     elsewhere: Mapping[str, str] | None = None,
+    detached: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Images and disks of one volume laid side by side; `now` in seconds since the epoch.
 
     Where the volume is not whole an image that does not show is not missing.  `elsewhere`:
-    the volumes on which images are that lack here, by their paths.
+    the volumes on which images are that lack here, by their paths.  `detached`: the images of
+    disks that Ganeti keeps without an instance.
     """
     other = elsewhere or {}
     there = {image.path: image for image in facts.images}
@@ -52,7 +54,7 @@ def check_images(
         elif volume_whole:
             text = "%s is not on volume %s" % (disk.title, facts.volume)
             yield Finding.of("IMAGE_MISSING", path, text)
-    for orphan in orphans(facts, wanted):
+    for orphan in orphans(facts, {*wanted, *detached}):
         if now - orphan.image.mtime < YOUNG:
             continue
         if orphan.leftover:

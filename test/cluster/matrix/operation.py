@@ -53,6 +53,9 @@ class Operation:
     def tidy(self, world: World) -> None:
         """What the documentation has an administrator do before the command is given again."""
 
+    def done_after_all(self, world: World) -> None:
+        """Look at what stays where all was done, but the command failed."""
+
     def residue(self, world: World) -> set[str]:
         """The images that the documentation lets stay until the command is given again."""
         return set()

@@ -280,9 +280,14 @@ class Convert(Operation):
     def prepare(self, world: World) -> None:
         self.image = world.make_other()
         self.before = world.fill(self.image, world.seed)
+        self.kept: set[str] = set()
 
     def argv(self, world: World) -> list[str]:
         return ["gnt-instance", "modify", "-t", "file", OTHER]
+
+    def residue(self, world: World) -> set[str]:
+        # What was not converted is as it was.
+        return self.kept if self.is_done(world) else {self.image}
 
     def _files(self, world: World) -> list[Path]:
         return list(world.inside("node2", "%s/%s" % (FILES, OTHER)).glob("*"))
@@ -299,7 +304,11 @@ class Convert(Operation):
             world.cluster.run("rm", "-r", "%s/%s" % (FILES, OTHER), node="node2")
             world.notes.append("rm of Ganeti's file")
         if self.is_done(world):
-            _remove_orphans(world, {world.image})
+            self.done_after_all(world)
+
+    def done_after_all(self, world: World) -> None:
+        # An old image may stay until the instance is removed (doc/backup.rst).
+        self.kept = {self.image} & world.on_brick(MASTER)
 
     def is_done(self, world: World) -> bool:
         return _is_other(world, "file")
@@ -308,10 +317,12 @@ class Convert(Operation):
         assert self.is_done(world), "%s is not in files" % OTHER
         (path,) = self._files(world)
         assert _digest_of(path) == self.before, "the file has other bytes than the image had"
-        return {world.image}
+        return {world.image, *self.kept}
 
     def undo(self, world: World) -> None:
         _forget_other(world)
+        if self.kept:
+            _remove_orphans(world, self.images(world))
 
 
 def _digest_of(path: Path) -> str:

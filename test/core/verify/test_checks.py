@@ -527,6 +527,8 @@ def test_images_beside_the_configuration() -> None:
     assert (moved.code, moved.severity) == ("IMAGE_ELSEWHERE", ERROR)
     assert moved.text == "vm1 disk/1 is on volume gv1, not on gv0"
     assert "gluster:volume back to gv1" in moved.remedy and "recreate" in moved.remedy
+    kept = check_images(facts, disks, now=10 * DAY, detached=["ganeti/orphan"])
+    assert codes(kept) == ["IMAGE_SIZE", "IMAGE_MISSING", "LEFTOVER"]
     # What is young may be in the making; what does not show on half a volume is not gone.
     young = check_images(facts, disks, now=DAY / 2, volume_whole=False)
     assert codes(young) == ["IMAGE_SIZE"]
