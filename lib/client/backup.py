@@ -18,7 +18,7 @@ from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.backup import check, manifest, places, prune
 from ganeti_gluster.core.backup.lock import locked
 from ganeti_gluster.core.backup.manifest import Manifest
-from ganeti_gluster.core.backup.repository import Listing, Repository
+from ganeti_gluster.core.backup.repository import BackupListing, Repository
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.snapshot import catalogue
 from ganeti_gluster.core.snapshot.request import SnapshotRequest
@@ -194,7 +194,7 @@ def _describe(backup: Manifest) -> dict[str, Any]:
     return {**described, "size": backup.size, "data": backup.data, "new": backup.new}
 
 
-def _print_table(opts: Any, listing: Listing) -> None:
+def _print_table(opts: Any, listing: BackupListing) -> None:
     rows = [
         [
             backup.instance,

@@ -127,7 +127,7 @@ def line(command: str, where: str, words: str | None = None) -> str:
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("relative", "Failure: repository 'relative': expected the path of a directory\n"),
+        ("relative", "Failure: repository 'relative': expected /DIRECTORY, gluster://"),
         ("/", "Failure: directory '/': it is the root of the file system\n"),
         ("/tmp/x", "Failure: repository /tmp/x: a backup cannot write below /tmp; use another"),
         ("/nowhere/x", "Failure: /nowhere/x is not a repository of backups, or is not mounted; "),

@@ -28,7 +28,7 @@ _LONGEST = 65536
 _DELIMITER = b"\xff"
 
 
-class AgentFailed(GanetiGlusterError):
+class GuestAgentFailed(GanetiGlusterError):
     """The agent did not do it, or does not answer."""
 
 
@@ -52,7 +52,7 @@ class Quiet:
                 agent.connect()
                 agent.call("guest-fsfreeze-freeze", FREEZE_SECONDS)
                 self.frozen = True
-            except AgentFailed as err:
+            except GuestAgentFailed as err:
                 self.why = err.message
             yield
         finally:
@@ -67,7 +67,7 @@ def thaw(path: str | None) -> None:
     agent = _Agent(path)
     try:
         agent.connect()
-    except AgentFailed as err:  # as without an agent
+    except GuestAgentFailed as err:  # as without an agent
         logging.info("%s", err)
     _thaw(agent)
 
@@ -76,7 +76,7 @@ def _thaw(agent: _Agent) -> None:
     try:
         if agent.connected:
             agent.call("guest-fsfreeze-thaw", FREEZE_SECONDS)
-    except AgentFailed as err:
+    except GuestAgentFailed as err:
         logging.warning("%s", err)
     finally:
         agent.close()
@@ -90,25 +90,27 @@ class _Agent:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def connect(self) -> None:
-        """See that an agent is there; raises `AgentFailed`."""
+        """See that an agent is there; raises `GuestAgentFailed`."""
         number = int.from_bytes(os.urandom(4), "big")
         end = time.monotonic() + HERE_SECONDS
         try:
             self._socket.settimeout(HERE_SECONDS)
             self._socket.connect(self._path)
         except OSError as err:
-            raise AgentFailed("the guest's agent cannot be reached: %s" % in_words(err)) from err
+            raise GuestAgentFailed(
+                "the guest's agent cannot be reached: %s" % in_words(err)
+            ) from err
         self._send(_DELIMITER, "guest-sync-delimited", id=number)
         self._line(_DELIMITER, end)
         if self._answer(end) != number:
-            raise AgentFailed("the guest's agent answers another question")
+            raise GuestAgentFailed("the guest's agent answers another question")
         self.connected = True
 
     def close(self) -> None:
         self._socket.close()
 
     def call(self, command: str, seconds: float) -> Any:
-        """Run a command; raises `AgentFailed`."""
+        """Run a command; raises `GuestAgentFailed`."""
         self._send(b"", command)
         return self._answer(time.monotonic() + seconds)
 
@@ -117,15 +119,17 @@ class _Agent:
         try:
             self._socket.sendall(before + json.dumps(request).encode() + b"\n")
         except OSError as err:
-            raise AgentFailed("the guest's agent cannot be reached: %s" % in_words(err)) from err
+            raise GuestAgentFailed(
+                "the guest's agent cannot be reached: %s" % in_words(err)
+            ) from err
 
     def _answer(self, end: float) -> Any:
         try:
             said = decode.plain(self._line(b"\n", end), longest=_LONGEST)
         except NotUnderstood as err:
-            raise AgentFailed("the guest's agent: %s" % err.detail) from err
+            raise GuestAgentFailed("the guest's agent: %s" % err.detail) from err
         if not isinstance(said, dict) or "return" not in said:
-            raise AgentFailed("the guest's agent refuses: %s" % decode.printable(str(said)))
+            raise GuestAgentFailed("the guest's agent refuses: %s" % decode.printable(str(said)))
         return said["return"]
 
     def _line(self, mark: bytes, end: float) -> bytes:
@@ -138,15 +142,15 @@ class _Agent:
                 self._socket.settimeout(left)
                 data = self._socket.recv(4096)
             except TimeoutError:
-                raise AgentFailed("the guest's agent does not answer") from None
+                raise GuestAgentFailed("the guest's agent does not answer") from None
             except OSError as err:
-                raise AgentFailed(
+                raise GuestAgentFailed(
                     "the guest's agent cannot be reached: %s" % in_words(err)
                 ) from err
             if not data:
-                raise AgentFailed("the guest's agent has hung up")
+                raise GuestAgentFailed("the guest's agent has hung up")
             self._rest += data
             if len(self._rest) > _LONGEST:
-                raise AgentFailed("the guest's agent does not come to an end")
+                raise GuestAgentFailed("the guest's agent does not come to an end")
         line, _, self._rest = self._rest.partition(mark)
         return line

@@ -7,7 +7,7 @@ import uuid
 from types import TracebackType
 
 from ganeti_gluster.core.backup.codec import Data
-from ganeti_gluster.core.backup.store import Entry
+from ganeti_gluster.core.backup.store import StoredFile
 from ganeti_gluster.tools import names, private
 from ganeti_gluster.tools.sftp import Sftp
 
@@ -51,7 +51,7 @@ class SftpStore:
     def get(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         return self._sftp.read(self._place(path), offset, length)
 
-    def entries(self, directory: str) -> list[Entry]:
+    def entries(self, directory: str) -> list[StoredFile]:
         return [each for each in self._all(directory) if not _is_left(each.name)]
 
     def delete(self, path: str) -> None:
@@ -64,9 +64,9 @@ class SftpStore:
             self.delete("%s/%s" % (directory, name))
         return left
 
-    def _all(self, directory: str) -> list[Entry]:
+    def _all(self, directory: str) -> list[StoredFile]:
         try:
-            return [Entry(*each) for each in self._sftp.scandir(self._place(directory))]
+            return [StoredFile(*each) for each in self._sftp.scandir(self._place(directory))]
         except FileNotFoundError:
             return []
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ganeti_gluster.core.backup import codec, index
 from ganeti_gluster.core.backup.codec import PIECE
 from ganeti_gluster.core.backup.errors import Damaged
-from ganeti_gluster.core.backup.index import PIECES, DiskIndex, Part, Reference
+from ganeti_gluster.core.backup.index import PIECES, DiskIndex, IndexPart, Reference
 from ganeti_gluster.core.backup.manifest import Manifest
 from ganeti_gluster.core.backup.pack import Reader
 from ganeti_gluster.core.backup.repository import Repository
@@ -99,7 +99,7 @@ class _Segment:
         starts = range(0, len(part), _GROUP)
         return next(filter(None, threads.map(lambda start: self._look(part, start), starts)), "")
 
-    def _look(self, part: Part, start: int) -> str:
+    def _look(self, part: IndexPart, start: int) -> str:
         group = list(enumerate(part[start : start + _GROUP], start))
         references: Iterable[Reference] = (each for _, each in group if each is not None)
         try:

@@ -7,7 +7,7 @@ import os
 from types import TracebackType
 
 from ganeti_gluster.core.backup.codec import Data
-from ganeti_gluster.core.backup.store import Entry
+from ganeti_gluster.core.backup.store import StoredFile
 from ganeti_gluster.tools import names, private
 
 _DIRECTORY_MODE = 0o700
@@ -47,7 +47,7 @@ class DirectoryStore:
                 left -= len(part)
         return b"".join(parts)
 
-    def entries(self, directory: str) -> list[Entry]:
+    def entries(self, directory: str) -> list[StoredFile]:
         return [each for each in self._all(directory) if not _is_left(each.name)]
 
     def delete(self, path: str) -> None:
@@ -60,12 +60,12 @@ class DirectoryStore:
             self.delete("%s/%s" % (directory, name))
         return left
 
-    def _all(self, directory: str) -> list[Entry]:
+    def _all(self, directory: str) -> list[StoredFile]:
         entries = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self._place(directory)) as found:
             for each in found:
                 with contextlib.suppress(FileNotFoundError):
-                    entries.append(Entry(each.name, each.stat(follow_symlinks=False).st_size))
+                    entries.append(StoredFile(each.name, each.stat(follow_symlinks=False).st_size))
         return entries
 
     def _make(self, directory: str) -> None:

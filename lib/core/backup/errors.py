@@ -25,7 +25,7 @@ class RepositoryLocked(GanetiGlusterError):
     """Somebody else uses the repository in a way that excludes this one."""
 
 
-class LockLost(GanetiGlusterError):
+class RepositoryLockLost(GanetiGlusterError):
     """The lock on the repository could not be kept; others may have changed it since."""
 
 

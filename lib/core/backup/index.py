@@ -1,6 +1,6 @@
 """The index of a disk: where each of its pieces is.
 
-It has two levels, of the same form (`Part`): the root refers to segments, a segment to pieces.  So
+It has two levels, of the same form (`IndexPart`): the root refers to segments, a segment to pieces.  So
 a backup that changes little stores few segments anew, and shares the others with the backup
 before.
 """
@@ -40,7 +40,7 @@ class Reference(NamedTuple):
 
 
 #: What a root or a segment has at each place; None where all is zeroes.
-Part = list[Reference | None]
+IndexPart = list[Reference | None]
 
 
 def pieces(size: int) -> int:
@@ -91,7 +91,7 @@ def most(count: int) -> int:
     return _COUNT.size + count * (ID + 4 + 2 + DIGEST)
 
 
-def decode(data: bytes, count: int) -> Part:
+def decode(data: bytes, count: int) -> IndexPart:
     """A part of `count` places that `encode` wrote; raises `Damaged`."""
     if len(data) < _COUNT.size:
         raise Damaged("a part of an index is cut off")
@@ -105,7 +105,7 @@ def decode(data: bytes, count: int) -> Part:
     for column in (which, numbers):
         _turn(column)
     digests = start + 6 * count
-    part: Part = []
+    part: IndexPart = []
     for i, (pack, number) in enumerate(zip(which, numbers, strict=True)):
         if pack == 0:
             part.append(None)
@@ -122,7 +122,7 @@ def _turn(column: array[int]) -> None:
         column.byteswap()
 
 
-def read_part(reader: Reader, reference: Reference, count: int) -> Part:
+def read_part(reader: Reader, reference: Reference, count: int) -> IndexPart:
     """A root or a segment of so many places; raises `Damaged`."""
     (blob,) = reader.read([reference.place]).values()
     data = codec.unpack(blob, most(count))
@@ -140,12 +140,12 @@ class DiskIndex:
         self.size = size
         self.reader = reader
         self.root = root
-        self._parts: Part | None = None
-        self._segments: OrderedDict[int, Part] = OrderedDict()
+        self._parts: IndexPart | None = None
+        self._segments: OrderedDict[int, IndexPart] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
-    def parts(self) -> Part:
+    def parts(self) -> IndexPart:
         """The references to the segments."""
         if self._parts is None:
             count = segments(self.size)
@@ -154,7 +154,7 @@ class DiskIndex:
             )
         return self._parts
 
-    def segment(self, number: int) -> Part:
+    def segment(self, number: int) -> IndexPart:
         """The references to the pieces of a segment."""
         with self._lock:
             part = self._segments.get(number)

@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from ganeti_gluster.core.backup.errors import LockLost, RepositoryLocked
-from ganeti_gluster.core.backup.store import Store
+from ganeti_gluster.core.backup.errors import RepositoryLocked, RepositoryLockLost
+from ganeti_gluster.core.backup.store import BackupStore
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import decode, processes
 from ganeti_gluster.tools.decode import Longest, Moment, Name, NotUnderstood, Serial
@@ -58,7 +58,7 @@ class User:
 class Lock:
     """A lock that is held."""
 
-    def __init__(self, store: Store, user: User) -> None:
+    def __init__(self, store: BackupStore, user: User) -> None:
         self.id = uuid.uuid4().hex
         self._store = store
         self._user = user
@@ -68,9 +68,9 @@ class Lock:
         self._error = ""
 
     def check(self) -> None:
-        """Raise `LockLost` unless the others respect it for sure."""
+        """Raise `RepositoryLockLost` unless the others respect it for sure."""
         if time.monotonic() - self._at > LOST:
-            raise LockLost(
+            raise RepositoryLockLost(
                 "the lock on repository %s could not be refreshed for %d s%s"
                 % (self._store.name, LOST, ": %s" % self._error if self._error else ""),
                 hint="try again when the repository answers",
@@ -107,7 +107,9 @@ class Lock:
 
 
 @contextlib.contextmanager
-def locked(store: Store, what: str, *, alone: bool = False, wait: float = 0.0) -> Iterator[Lock]:
+def locked(
+    store: BackupStore, what: str, *, alone: bool = False, wait: float = 0.0
+) -> Iterator[Lock]:
     """Use the repository in the block, alone or beside others who are not alone.
 
     Waits for those who exclude that for `wait` seconds, and raises `RepositoryLocked` then.
@@ -138,7 +140,7 @@ def locked(store: Store, what: str, *, alone: bool = False, wait: float = 0.0) -
                 lock.remove()
 
 
-def _refusal(store: Store, user: User) -> RepositoryLocked:
+def _refusal(store: BackupStore, user: User) -> RepositoryLocked:
     return RepositoryLocked(
         "repository %s is used by %s on %s (process %d)"
         % (store.name, user.what, user.host, user.pid),
@@ -146,7 +148,7 @@ def _refusal(store: Store, user: User) -> RepositoryLocked:
     )
 
 
-def _others(store: Store, own: str) -> list[User]:
+def _others(store: BackupStore, own: str) -> list[User]:
     """Who else uses the repository; the files of those who ended are removed."""
     others = []
     for entry in store.entries(DIRECTORY):

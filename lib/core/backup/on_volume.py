@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ganeti_gluster import constants
 from ganeti_gluster.core import image
 from ganeti_gluster.core.backup.codec import Data
-from ganeti_gluster.core.backup.store import Entry
+from ganeti_gluster.core.backup.store import StoredFile
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.tools import names, private
 
@@ -81,7 +81,7 @@ class VolumeStore:
                 length = max(0, file.stat().size - offset)
             return file.pread(length, offset)
 
-    def entries(self, directory: str) -> list[Entry]:
+    def entries(self, directory: str) -> list[StoredFile]:
         return [each for each in self._all(directory) if not _is_left(each.name)]
 
     def delete(self, path: str) -> None:
@@ -93,12 +93,12 @@ class VolumeStore:
             self.delete("%s/%s" % (directory, name))
         return left
 
-    def _all(self, directory: str) -> list[Entry]:
+    def _all(self, directory: str) -> list[StoredFile]:
         try:
             found = self._volume.scandir(_place(directory))
         except FileNotFoundError:
             return []
-        return [Entry(each.name, each.stat.size) for each in found if each.readable]
+        return [StoredFile(each.name, each.stat.size) for each in found if each.readable]
 
     def _make(self, directory: str) -> None:
         if self._volume.access(directory):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from ganeti_gluster.core.backup import codec
 from ganeti_gluster.core.backup.codec import DIGEST
 from ganeti_gluster.core.backup.errors import Damaged
-from ganeti_gluster.core.backup.store import Store
+from ganeti_gluster.core.backup.store import BackupStore
 
 #: The directory of all packs.
 DIRECTORY = "packs"
@@ -55,7 +55,7 @@ def path(pack: bytes) -> str:
     return "%s/%s/%s" % (DIRECTORY, name[:2], name)
 
 
-def find_all(store: Store) -> dict[bytes, int]:
+def find_all(store: BackupStore) -> dict[bytes, int]:
     """The bytes of each pack in the store."""
     found = {}
     for directory in _directories(store):
@@ -65,12 +65,12 @@ def find_all(store: Store) -> dict[bytes, int]:
     return found
 
 
-def clear(store: Store) -> list[str]:
+def clear(store: BackupStore) -> list[str]:
     """Remove what writers of packs left that were killed."""
     return [name for each in _directories(store) for name in store.clear(each)]
 
 
-def _directories(store: Store) -> list[str]:
+def _directories(store: BackupStore) -> list[str]:
     names = sorted(entry.name for entry in store.entries(DIRECTORY))
     return ["%s/%s" % (DIRECTORY, name) for name in names if _DIRECTORY.fullmatch(name)]
 
@@ -84,7 +84,7 @@ def _file(blobs: Sequence[bytes]) -> bytes:
     return b"".join((head, codec.digest(head), *blobs))
 
 
-class Table:
+class PackTable:
     """Where the blobs of a pack are in its file; `head` are the bytes before the first."""
 
     def __init__(self, pack: bytes, lengths: Sequence[int], start: int) -> None:
@@ -93,7 +93,7 @@ class Table:
         self._ends = array("Q", accumulate(lengths, initial=start))
 
     @classmethod
-    def read(cls, store: Store, pack: bytes) -> Table:
+    def read(cls, store: BackupStore, pack: bytes) -> PackTable:
         """The table of a pack in the store; raises `Damaged`."""
         try:
             head = store.get(path(pack), 0, _HEAD.size + BLOBS * _LENGTH + DIGEST)
@@ -140,19 +140,19 @@ def _no_table(pack: bytes) -> Damaged:
 class Reader:
     """Reads blobs from a store, for several threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BackupStore) -> None:
         self.store = store
-        self._tables: OrderedDict[bytes, Table] = OrderedDict()
+        self._tables: OrderedDict[bytes, PackTable] = OrderedDict()
         self._lock = threading.Lock()
 
-    def table(self, pack: bytes) -> Table:
+    def table(self, pack: bytes) -> PackTable:
         """The table of a pack."""
         with self._lock:
             table = self._tables.get(pack)
             if table is not None:
                 self._tables.move_to_end(pack)
                 return table
-        table = Table.read(self.store, pack)
+        table = PackTable.read(self.store, pack)
         with self._lock:
             self._tables[pack] = table
             while len(self._tables) > _TABLES:
@@ -203,7 +203,7 @@ class Writer:
     `stored` are the bytes of the packs that are in the store.
     """
 
-    def __init__(self, store: Store, check: Callable[[], None]) -> None:
+    def __init__(self, store: BackupStore, check: Callable[[], None]) -> None:
         self.stored = 0
         self._store = store
         self._check = check
@@ -253,7 +253,7 @@ class Writer:
             self.stored += len(data)
 
 
-def without(store: Store, pack: bytes, kept: Collection[int]) -> int:
+def without(store: BackupStore, pack: bytes, kept: Collection[int]) -> int:
     """Write a pack anew with only these blobs, or remove it; the bytes that this freed."""
     if not kept:
         entries = store.entries(path(pack).rpartition("/")[0])

@@ -14,7 +14,7 @@ from ganeti_gluster.core import this_node
 from ganeti_gluster.core.backup.by_sftp import SftpStore
 from ganeti_gluster.core.backup.directory import DirectoryStore
 from ganeti_gluster.core.backup.on_volume import VolumeStore
-from ganeti_gluster.core.backup.store import Store
+from ganeti_gluster.core.backup.store import BackupStore
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.tools import names, systemd
@@ -27,7 +27,7 @@ _USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 _KNOWN_HOSTS = "~/.ssh/known_hosts /etc/ssh/ssh_known_hosts " + constants.GANETI_KNOWN_HOSTS
 
 
-def store(text: str) -> Store:
+def store(text: str) -> BackupStore:
     """The store of a repository, which is not touched yet; raises `InvalidParameter`."""
     if text.startswith(_GLUSTER):
         return VolumeStore(text, _spec(text))

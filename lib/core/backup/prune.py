@@ -14,7 +14,7 @@ from ganeti_gluster.core.backup.errors import Damaged
 from ganeti_gluster.core.backup.index import DiskIndex
 from ganeti_gluster.core.backup.lock import Lock
 from ganeti_gluster.core.backup.manifest import DiskBackup
-from ganeti_gluster.core.backup.pack import Place, Reader, Table
+from ganeti_gluster.core.backup.pack import PackTable, Place, Reader
 from ganeti_gluster.core.backup.repository import Repository
 
 #: The part of a pack that may be of no use before it is written anew.
@@ -66,7 +66,7 @@ def prune(repository: Repository, lock: Lock, *, dry_run: bool = False) -> Prune
     result = Pruned()
     for which, size in sorted(pack.find_all(store).items()):
         kept = used.of(which)
-        table = Table.read(store, which) if kept else None
+        table = PackTable.read(store, which) if kept else None
         live = sum(map(table.length, kept)) if table is not None else 0
         waste = size - live - table.head if table is not None else size
         result.used += live

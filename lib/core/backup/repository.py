@@ -11,7 +11,7 @@ from typing import Annotated
 from ganeti_gluster.core.backup import manifest
 from ganeti_gluster.core.backup.errors import BackupExists, Damaged, NoRepository, NoSuchBackup
 from ganeti_gluster.core.backup.manifest import Hex, Manifest
-from ganeti_gluster.core.backup.store import Store
+from ganeti_gluster.core.backup.store import BackupStore
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.tools import decode, names
 from ganeti_gluster.tools.decode import Between, NotUnderstood
@@ -30,7 +30,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Listing:
+class BackupListing:
     """Backups, the oldest first, and in words what cannot be read of others."""
 
     backups: tuple[Manifest, ...]
@@ -40,7 +40,7 @@ class Listing:
 class Repository:
     """The repository in a store, which has one."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BackupStore) -> None:
         self.store = store
 
     def check(self) -> Mark:
@@ -105,7 +105,7 @@ class Repository:
             raise self._none(instance, name) from None
         return manifest.load(data, instance, name)
 
-    def listing(self, instances: list[str] | None = None) -> Listing:
+    def listing(self, instances: list[str] | None = None) -> BackupListing:
         """All backups, or those of some instances."""
         backups, damaged = [], []
         for instance in self.instances() if instances is None else instances:
@@ -117,7 +117,7 @@ class Repository:
                 except NoSuchBackup:  # removed meanwhile
                     continue
         backups.sort(key=lambda backup: (backup.instance, backup.taken, backup.name))
-        return Listing(tuple(backups), tuple(damaged))
+        return BackupListing(tuple(backups), tuple(damaged))
 
     def find(self, instance: str, name: str | None) -> Manifest:
         """A backup of an instance, the last one if `name` is None."""

@@ -12,14 +12,14 @@ from typing import NamedTuple, Protocol
 from ganeti_gluster.core.backup.codec import Data
 
 
-class Entry(NamedTuple):
+class StoredFile(NamedTuple):
     """A file in a directory of the store: its name there, and its bytes."""
 
     name: str
     size: int
 
 
-class Store(Protocol):
+class BackupStore(Protocol):
     """Files by their paths; a context manager that ends the connection, if there is one.
 
     Each call may come from several threads at once.  What fails is an `OSError`, or a
@@ -42,7 +42,7 @@ class Store(Protocol):
         Raises FileNotFoundError.
         """
 
-    def entries(self, directory: str) -> list[Entry]:
+    def entries(self, directory: str) -> list[StoredFile]:
         """The files and directories in a directory, in any order; none if it is missing.
 
         What is being written is not among them.
@@ -54,7 +54,7 @@ class Store(Protocol):
     def clear(self, directory: str) -> list[str]:
         """Remove what writers in this directory left that were killed; returns the names."""
 
-    def __enter__(self) -> Store: ...
+    def __enter__(self) -> BackupStore: ...
 
     def __exit__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ganeti_gluster.core import image
@@ -15,10 +15,12 @@ from ganeti_gluster.core.backup.index import DiskIndex
 from ganeti_gluster.core.backup.lock import Lock, locked
 from ganeti_gluster.core.backup.manifest import FORMAT, DiskBackup, Manifest, Root
 from ganeti_gluster.core.backup.pack import Reader, Writer
+from ganeti_gluster.core.backup.points import Points
 from ganeti_gluster.core.backup.repository import Repository
 from ganeti_gluster.core.backup.source import BackupSource
 from ganeti_gluster.core.backup.writer import ChangedSource, DiskWriter
-from ganeti_gluster.core.copy import Extent, Source, copy
+from ganeti_gluster.core.changed.points import Changes
+from ganeti_gluster.core.copy import Source, copy
 from ganeti_gluster.core.copy.images import NewImage
 from ganeti_gluster.core.snapshot import work
 from ganeti_gluster.core.snapshot.replace import Replacement, replace_all
@@ -37,29 +39,11 @@ from ganeti_gluster.errors import GanetiGlusterError
 WAIT_SECONDS = 600.0
 
 
-class Changes(NamedTuple):
-    """What of a disk may have changed since a backup: None if it is not known, and why."""
-
-    extents: list[Extent] | None
-    why: str = ""
-
-
-#: Tells what changed on a disk since a backup of it.
-Changed = Callable[[DiskRequest, DiskBackup], Changes]
-
-
-def not_tracked(disk: DiskRequest, since: DiskBackup) -> Changes:
-    """Nobody knows."""
-    return Changes(None, "changed blocks are not tracked")
-
-
-def do(
-    request: SnapshotRequest, guests: Guests, report: Report, *, changed: Changed = not_tracked
-) -> dict[str, Any]:
+def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     """Carry a request out and tell what came of it; raises a `GanetiGlusterError`."""
     assert request.backup is not None
     if request.operation == BACK_UP:
-        return back_up(request, request.backup, guests, report, changed)
+        return back_up(request, request.backup, guests, report)
     assert request.operation == FILL
     return fill(request, request.backup, guests, report)
 
@@ -69,30 +53,31 @@ def back_up(
     asked: BackupRequest,
     guests: Guests,
     report: Report,
-    changed: Changed = not_tracked,
 ) -> dict[str, Any]:
     """Back up all disks of the request, as they are at one instant."""
     work.check_running(request, guests)
     what = "a backup of instance %s" % request.instance
     with places.store(asked.repository) as store:
         repository = Repository(store)
-        repository.check()
+        mark = repository.check()
         with locked(store, what, wait=WAIT_SECONDS) as lock:
             repository.check_free(request.instance, request.name)
             previous = None if asked.full else _previous(repository, request, asked)
             packs = Writer(store, lock.check)
+            kept = Points(request, mark.id, previous)
             try:
-                backup = _write(
-                    request, asked, guests, report, _Run(packs, Reader(store), previous, changed)
-                )
+                run = _BackupRun(packs, Reader(store), previous, kept)
+                backup = _write(request, asked, guests, report, run)
                 lock.check()
             except BaseException:
                 # What stays is of no backup, and goes with the next `prune`.
                 with contextlib.suppress(OSError, GanetiGlusterError):
                     packs.take_back()
+                kept.take_back()
                 raise
             # From here on there may be a manifest, whatever is raised.
             repository.publish(backup)
+            kept.finish()
     return {
         "name": backup.name,
         "taken": backup.taken,
@@ -108,24 +93,28 @@ def back_up(
     }
 
 
-class _Run(NamedTuple):
+class _BackupRun(NamedTuple):
     """What a backup is written by, and compared with."""
 
     packs: Writer
     reader: Reader
     previous: Manifest | None
-    changed: Changed
+    points: Points
 
 
 def _write(
-    request: SnapshotRequest, asked: BackupRequest, guests: Guests, report: Report, run: _Run
+    request: SnapshotRequest, asked: BackupRequest, guests: Guests, report: Report, run: _BackupRun
 ) -> Manifest:
     quiet = Quiet(guests.agent(request.instance) if asked.freeze and request.running else None)
     disks = []
+    if request.running:
+        run.points.begin()
     with (
         connect(request.disks_volume) as volume,
         work.sources(request, guests, volume, quiet=quiet) as instant,
     ):
+        if not request.running:
+            run.points.begin()
         if asked.freeze and request.running and not quiet.frozen:
             report.message("File systems are not frozen: %s" % quiet.why)
         for disk, source in instant.sources:
@@ -151,10 +140,10 @@ def _write(
 
 
 def _disk(
-    request: SnapshotRequest, disk: DiskRequest, source: Source, report: Report, run: _Run
+    request: SnapshotRequest, disk: DiskRequest, source: Source, report: Report, run: _BackupRun
 ) -> DiskBackup:
     before, why = _before(run.previous, disk, source.size)
-    changes = Changes(None, why) if before is None else run.changed(disk, before)
+    changes = Changes(None, why) if before is None else run.points.changed_since(disk, before)
     known = None
     if before is not None:
         root = before.root.reference if before.root else None
@@ -172,7 +161,8 @@ def _disk(
         data=writer.data,
         new=writer.new,
         read=result.data,
-        full=changes.why if changes.extents is None else "",
+        point=run.points.of(disk),
+        full=changes.reason if changes.extents is None else "",
     )
 
 

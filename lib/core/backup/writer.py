@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from ganeti_gluster import constants
 from ganeti_gluster.core.backup import codec, index
 from ganeti_gluster.core.backup.codec import DIGEST, PIECE
-from ganeti_gluster.core.backup.index import PIECES, DiskIndex, Part, Reference
+from ganeti_gluster.core.backup.index import PIECES, DiskIndex, IndexPart, Reference
 from ganeti_gluster.core.backup.pack import Place, Writer
 from ganeti_gluster.core.copy import PIECE as STEP
 from ganeti_gluster.core.copy import Extent, Source, Stream
@@ -120,11 +120,11 @@ class DiskWriter:
             entry = _ENTRY.pack(known + 1, reference.place.number, reference.digest)
         self._entries[number * _ENTRY.size : (number + 1) * _ENTRY.size] = entry
 
-    def _get(self, segment: int) -> Part:
+    def _get(self, segment: int) -> IndexPart:
         assert self._entries is not None
         start = segment * PIECES
         end = start + index.pieces_in(self._size, segment)
-        part: Part = []
+        part: IndexPart = []
         raw = self._entries[start * _ENTRY.size : end * _ENTRY.size]
         for which, number, digest in _ENTRY.iter_unpack(raw):
             part.append(Reference(Place(self._ids[which - 1], number), digest) if which else None)
@@ -137,7 +137,7 @@ class DiskWriter:
         """Nothing: it is `zeroed`."""
 
     def sync(self, size: int) -> None:
-        root: Part = []
+        root: IndexPart = []
         for segment in range(index.segments(self._size)):
             before = self._previous.parts[segment] if self._previous is not None else None
             if segment in self._touched:
@@ -148,7 +148,7 @@ class DiskWriter:
         assert self._entries is not None
         self._entries.close()
 
-    def _store(self, part: Part, before: Reference | None) -> Reference | None:
+    def _store(self, part: IndexPart, before: Reference | None) -> Reference | None:
         """The reference to a part of the index, which may be stored already."""
         if not any(part):
             return None

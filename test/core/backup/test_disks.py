@@ -260,7 +260,7 @@ REFERENCES = st.builds(
 
 
 @given(st.lists(st.none() | REFERENCES, max_size=40))
-def test_a_part_of_an_index_is_what_was_encoded(part: index.Part) -> None:
+def test_a_part_of_an_index_is_what_was_encoded(part: index.IndexPart) -> None:
     data = index.encode(part)
     assert len(data) <= index.most(len(part))
     assert index.decode(data, len(part)) == part

@@ -14,7 +14,7 @@ from local_volume import LocalVolume
 from ganeti_gluster.core.backup import on_volume, places
 from ganeti_gluster.core.backup.directory import DirectoryStore
 from ganeti_gluster.core.backup.on_volume import VolumeStore
-from ganeti_gluster.core.backup.store import Entry, Store
+from ganeti_gluster.core.backup.store import BackupStore, StoredFile
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.tools import private, sftp
@@ -23,7 +23,9 @@ SPEC = VolumeSpec.from_params({"volume": "gv0", "host": "node1"})
 
 
 @pytest.fixture(params=["directory", "volume"])
-def store(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, Path]:
+def store(
+    request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[BackupStore, Path]:
     """A store, and where its files are."""
     if request.param == "directory":
         return DirectoryStore(str(tmp_path)), tmp_path
@@ -34,20 +36,20 @@ def store(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     return VolumeStore("gluster://node1/gv0", SPEC), tmp_path / "ganeti-backup"
 
 
-def test_a_file_is_what_was_put_last(store: tuple[Store, Path]) -> None:
+def test_a_file_is_what_was_put_last(store: tuple[BackupStore, Path]) -> None:
     with store[0] as found:
         found.put("a/b/c", b"old")
         found.put("a/b/c", b"new one")
         assert found.get("a/b/c") == b"new one"
         assert (found.get("a/b/c", 4), found.get("a/b/c", 1, 2)) == (b"one", b"ew")
         assert (found.get("a/b/c", 5, 100), found.get("a/b/c", 100, 5)) == (b"ne", b"")
-        assert found.entries("a/b") == [Entry("c", 7)]
+        assert found.entries("a/b") == [StoredFile("c", 7)]
         assert [each.name for each in found.entries("a")] == ["b"]
         assert found.entries("nothing") == []
     assert sorted(os.listdir(store[1] / "a" / "b")) == ["c"]
 
 
-def test_a_file_is_removed_once_or_more(store: tuple[Store, Path]) -> None:
+def test_a_file_is_removed_once_or_more(store: tuple[BackupStore, Path]) -> None:
     with store[0] as found:
         found.put("a", b"x")
         found.delete("a")
@@ -56,17 +58,17 @@ def test_a_file_is_removed_once_or_more(store: tuple[Store, Path]) -> None:
             found.get("a")
 
 
-def test_what_was_not_written_to_its_end_is_no_file(store: tuple[Store, Path]) -> None:
+def test_what_was_not_written_to_its_end_is_no_file(store: tuple[BackupStore, Path]) -> None:
     with store[0] as found:
         found.put("a/b", b"x")
         (store[1] / "a" / (private.NEW_PREFIX + "cut")).write_bytes(b"half")
-        assert found.entries("a") == [Entry("b", 1)]
+        assert found.entries("a") == [StoredFile("b", 1)]
         assert found.clear("a") == [private.NEW_PREFIX + "cut"]
         assert os.listdir(store[1] / "a") == ["b"]
 
 
 @pytest.mark.parametrize("path", ["../a", "/a", "a/../b", ""])
-def test_paths_that_lead_elsewhere_are_refused(store: tuple[Store, Path], path: str) -> None:
+def test_paths_that_lead_elsewhere_are_refused(store: tuple[BackupStore, Path], path: str) -> None:
     with store[0] as found:
         calls: list[Callable[[], object]] = [
             lambda: found.put(path, b""),

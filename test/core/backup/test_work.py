@@ -20,12 +20,13 @@ from ganeti_gluster.core.backup.directory import DirectoryStore
 from ganeti_gluster.core.backup.errors import (
     BackupExists,
     Damaged,
-    LockLost,
     NoRepository,
     NoSuchBackup,
     RepositoryLocked,
+    RepositoryLockLost,
 )
 from ganeti_gluster.core.backup.repository import MARK, Repository
+from ganeti_gluster.core.changed import points as changed_points
 from ganeti_gluster.core.copy import Extent, Progress
 from ganeti_gluster.core.serve import holder
 from ganeti_gluster.core.serve.holder import node_number
@@ -111,9 +112,7 @@ class World:
         )
 
     def back_up(self, name: str, report: Report | None = None, **more: Any) -> dict[str, Any]:
-        changed = more.pop("changed", work.not_tracked)
-        asked = self.ask(request.BACK_UP, name, **more)
-        done = work.do(asked, Guests(), report or Report(), changed=changed)
+        done = work.do(self.ask(request.BACK_UP, name, **more), Guests(), report or Report())
         self.contents[name] = self.now()
         return done
 
@@ -191,17 +190,101 @@ def test_the_next_backup_goes_on_from_the_last_one(world: World) -> None:
     world.check()
 
 
-def test_only_what_changed_is_read_where_that_is_known(world: World) -> None:
+class Recorded:
+    """Images' servers that record changes: `pieces` by path and point."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[str, dict[str, set[int]]] = {path: {} for path in PATHS}
+        self.refusing = False
+
+    def change(self, world: World, piece: int) -> None:
+        world.change(piece, b"changed %d" % piece)
+        for changed in self.pieces[PATHS[0]].values():
+            changed.add(piece)
+
+    def begin(self, spec: object, path: str, point: str) -> None:
+        changed_points.check_name(point)
+        if self.refusing:
+            raise changed_points.PointRefused("it is on its way")
+        self.pieces[path][point] = set()
+
+    def changed_since(self, spec: object, path: str, point: str) -> changed_points.Changes:
+        if point not in self.pieces[path]:
+            return changed_points.Changes(None, "there is no such point")
+        pieces = sorted(self.pieces[path][point])
+        # As the interface allows, more than what the disk has.
+        return changed_points.Changes([Extent(p * PIECE, PIECE) for p in [*pieces, 99]])
+
+    def drop(self, spec: object, path: str, point: str) -> None:
+        self.pieces[path].pop(point, None)
+
+    def points(self, spec: object, path: str) -> list[str]:
+        return sorted(self.pieces[path])
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    found = Recorded()
+    for name in ("begin", "changed_since", "drop", "points"):
+        monkeypatch.setattr(changed_points, name, getattr(found, name))
+    return found
+
+
+def test_only_what_changed_is_read_where_that_is_known(world: World, recorded: Recorded) -> None:
     world.back_up("one")
-    world.change(2, b"changed")
-
-    def changed(disk: DiskRequest, since: manifest.DiskBackup) -> work.Changes:
-        return work.Changes([Extent(2 * PIECE, PIECE)] if disk.index == 0 else [])
-
-    done = world.back_up("two", changed=changed)
+    recorded.change(world, 2)
+    done = world.back_up("two")
     assert (done["read"], done["new"]) == (PIECE, PIECE)
     assert not world.repository.read("vm1", "two").full
+    # Points of this repository that no backup goes on from are gone.
+    recorded.change(world, 0)
+    assert world.back_up("three")["read"] == PIECE
+    now = world.repository.read("vm1", "three").disks[0].point
+    before = world.repository.read("vm1", "two").disks[0].point
+    assert recorded.points(None, PATHS[0]) == sorted([before, now])
     world.check()
+
+
+def test_a_point_that_is_gone_makes_the_backup_read_all(world: World, recorded: Recorded) -> None:
+    recorded.refusing = True
+    world.back_up("one")
+    recorded.refusing = False
+    world.back_up("two")
+    assert world.repository.read("vm1", "two").disks[0].full == "its changes were not recorded"
+    recorded.pieces[PATHS[0]].clear()
+    recorded.change(world, 1)
+    done = world.back_up("three")
+    disks = world.repository.read("vm1", "three").disks
+    assert [disk.full for disk in disks] == ["there is no such point", ""]
+    assert done["new"] == PIECE
+    world.check()
+
+
+def test_a_backup_that_is_missing_is_not_gone_on_from(world: World, recorded: Recorded) -> None:
+    """Its point is another's than that of the last one that is there."""
+    world.back_up("one")
+    recorded.change(world, 1)
+    world.back_up("two")
+    recorded.change(world, 2)
+    world.repository.remove("vm1", "two")
+    world.back_up("three")
+    world.check()
+
+
+def test_repositories_do_not_take_each_others_points(
+    world: World, recorded: Recorded, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = World(world.volume, tmp_path / "other")
+    world.back_up("one")
+    recorded.change(world, 0)
+    other.back_up("one")
+    recorded.change(world, 2)
+    assert world.back_up("two")["read"] == 2 * PIECE
+    assert other.back_up("two")["read"] == PIECE
+    world.check()
+    other.contents = {**other.contents}
+    assert other.repository.read("vm1", "two").disks[0].new == PIECE
 
 
 def test_another_instance_of_the_same_name_is_not_gone_on_from(world: World) -> None:
@@ -217,7 +300,7 @@ def test_a_disk_that_was_grown_is_read_whole(world: World) -> None:
     world.back_up("two")
     disks = world.repository.read("vm1", "two").disks
     assert [disk.full for disk in disks] == [
-        "changed blocks are not tracked",
+        "its changes were not recorded",
         "its size has changed since backup one",
     ]
     with pytest.raises(
@@ -478,7 +561,7 @@ def test_one_whose_lock_is_not_refreshed_writes_no_more(
     def late() -> None:
         now[0] += lock.LOST + 1
 
-    with pytest.raises(LockLost, match="could not be refreshed"):
+    with pytest.raises(RepositoryLockLost, match="could not be refreshed"):
         world.back_up("one", Report(late))
     assert world.files() == [MARK]
 
