@@ -167,7 +167,7 @@ def test_a_backup_is_made_and_told(check: Entry, cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--name=a/b vm1", "Failure: snapshot name 'a/b': "),
+        ("--name=a/b vm1", "Failure: backup name 'a/b': "),
         ("--name=%s vm1" % ("x" * 65), "longer than"),
         ("--name=b vm1", "already has a backup b of instance vm1; choose another name\n"),
         ("--bandwidth-limit=0 vm1", "Failure: bandwidth limit 0: it must be at least"),
@@ -241,7 +241,7 @@ def test_a_restore(check: Entry, cluster: Cluster) -> None:
         ("--disk=1 vm1", refused("Instance vm1 has no disk/1", "unknown_entity")),
         ("--as=x vm1", refused("--as requires --new")),
         ("--new --disk=0 vm1", refused("--new restores all disks")),
-        ("vm1 a/b", "Failure: snapshot name 'a/b': "),
+        ("vm1 a/b", "Failure: backup name 'a/b': "),
     ],
 )
 def test_what_is_not_restored(check: Entry, cluster: Cluster, words: str, said: str) -> None:

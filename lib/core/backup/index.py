@@ -1,8 +1,8 @@
 """The index of a disk: where each of its pieces is.
 
-It has two levels, of the same form (`IndexPart`): the root refers to segments, a segment to pieces.  So
-a backup that changes little stores few segments anew, and shares the others with the backup
-before.
+It has two levels, of the same form (`IndexPart`): the root refers to segments, a segment to
+pieces.  So a backup that changes little stores few segments anew, and shares the others with the
+backup before.
 """
 
 from __future__ import annotations

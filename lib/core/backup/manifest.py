@@ -116,7 +116,7 @@ class Manifest:
 
 def check_name(name: object) -> str:
     """A backup's name; raises `InvalidParameter`."""
-    text = names.snapshot_name(name)
+    text = names.snapshot_name(name, "backup name")
     if len(text) > NAME_LENGTH:
         raise InvalidParameter(
             "backup name %.70s: it is longer than %d characters" % (text, NAME_LENGTH)
