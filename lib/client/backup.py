@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from ganeti import cli, errors, utils
@@ -16,9 +16,11 @@ from ganeti_gluster.client.snapshot import DISKS_OPT, carry_out, disk_names
 from ganeti_gluster.cmdlib import backups, snapshots
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.backup import check, manifest, places, prune
+from ganeti_gluster.core.backup.errors import NoSuchBackup
 from ganeti_gluster.core.backup.lock import locked
 from ganeti_gluster.core.backup.manifest import Manifest
 from ganeti_gluster.core.backup.repository import BackupListing, Repository
+from ganeti_gluster.core.backup.retention import Keep, decide
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.snapshot import catalogue
 from ganeti_gluster.core.snapshot.request import SnapshotRequest
@@ -90,6 +92,28 @@ PNODE_OPT = cli.cli_option(
     completion_suggest=cli.OPT_COMPL_ONE_NODE,
     help="With --new: the node of the instance (default: chosen by the iallocator)",
 )
+
+RULES = [each.name for each in fields(Keep)]
+_KEPT = {
+    "last": "the N newest backups of each instance",
+    **{
+        rule: "the newest backup of each of the last N %s that have one" % periods
+        for rule, periods in zip(
+            RULES[1:], ("hours", "days", "weeks", "months", "years"), strict=True
+        )
+    },
+}
+KEEP_OPTS = [
+    cli.cli_option(
+        "--keep-%s" % rule,
+        dest="keep_%s" % rule,
+        default=0,
+        type="int",
+        metavar="N",
+        help="Keep %s" % _KEPT[rule],
+    )
+    for rule in RULES
+]
 
 _HEADERS = {
     "instance": "Instance",
@@ -325,14 +349,36 @@ def Remove(opts: Any, args: list[str]) -> int:
 
 
 def Prune(opts: Any, args: list[str]) -> int:
-    """Free what no backup refers to."""
-    with (
-        _repository(opts) as repository,
-        locked(repository.store, "the removal of old data", alone=True) as lock,
-    ):
-        done = prune.prune(repository, lock, dry_run=opts.dry_run)
+    """Remove backups that no rule keeps, and free what no backup refers to."""
+    keep = Keep(**{rule: getattr(opts, "keep_%s" % rule) for rule in RULES})
+    for rule in RULES:
+        if getattr(keep, rule) < 0:
+            raise errors.OpPrereqError("--keep-%s: not less than 0" % rule, errors.ECODE_INVAL)
+    if args and keep.all:
+        raise errors.OpPrereqError(
+            "Say which backups to keep, for example with --keep-daily", errors.ECODE_INVAL
+        )
+    with _repository(opts) as repository:
+        doomed = [] if keep.all else _doomed(opts, repository, args, keep)
+        if doomed and not opts.dry_run:
+            confirm(
+                opts,
+                "Remove %d backup%s?" % (len(doomed), "" if len(doomed) == 1 else "s"),
+                otherwise="No backup was removed",
+            )
+        with locked(repository.store, "the removal of old data", alone=True) as lock:
+            if not opts.dry_run:
+                for backup in doomed:
+                    lock.check()
+                    # Another may have removed it since.
+                    with contextlib.suppress(NoSuchBackup):
+                        repository.remove(backup.instance, backup.name)
+            gone = {(backup.instance, backup.name) for backup in doomed}
+            done = prune.prune(repository, lock, gone=gone, dry_run=opts.dry_run)
     if opts.json:
-        cli.ToStdout("%s", json.dumps(asdict(done), sort_keys=True))
+        removed = [[backup.instance, backup.name] for backup in doomed]
+        result = {**asdict(done), "backups": removed}
+        cli.ToStdout("%s", json.dumps(result, sort_keys=True))
         return 0
     cli.ToStdout(
         "%s %s: removed %d packs and rewrote %d; %s used, %s to be freed later",
@@ -340,6 +386,29 @@ def Prune(opts: Any, args: list[str]) -> int:
         *(_unit(done.freed), done.removed, done.rewritten, _unit(done.used), _unit(done.wasted)),
     )
     return 0
+
+
+def _doomed(opts: Any, repository: Repository, instances: list[str], keep: Keep) -> list[Manifest]:
+    """The backups that no rule keeps; tells of each why it stays or not."""
+    for instance in instances:
+        repository.find(instance, None)
+    doomed = []
+    backups, damaged = repository.listing(instances or None)
+    if damaged:
+        raise GanetiGlusterError(
+            "%s; nothing was removed" % damaged[0],
+            hint="remove this backup with gnt-gluster backup remove and try again",
+        )
+    for instance in dict.fromkeys(backup.instance for backup in backups):
+        own = [backup for backup in backups if backup.instance == instance]
+        reasons = decide([backup.taken for backup in own], keep)
+        for backup, why in zip(own, reasons, strict=True):
+            if not why:
+                doomed.append(backup)
+            if not opts.json:
+                what = "keep (%s)" % why if why else "remove"
+                cli.ToStdout("%s %s %s: %s", instance, backup.name, _when(backup), what)
+    return doomed
 
 
 def _when(backup: Manifest) -> str:
@@ -407,9 +476,9 @@ COMMANDS = {
     ),
     "backup prune": (
         Prune,
-        cli.ARGS_NONE,
-        [FROM_OPT, cli.DRY_RUN_OPT, JSON_OPT],
-        "--from <repository>",
-        "Free the space of what no backup needs any more",
+        [cli.ArgUnknown()],
+        [FROM_OPT, *KEEP_OPTS, cli.CONFIRM_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, JSON_OPT],
+        "--from <repository> [--keep-daily N]... [<instance>...]",
+        "Remove backups that no rule keeps, and free the space that none needs any more",
     ),
 }

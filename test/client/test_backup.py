@@ -324,4 +324,62 @@ def test_backups_are_removed(check: Entry, cluster: Cluster) -> None:
 
 def test_space_is_freed(check: Entry, cluster: Cluster) -> None:
     done = json.loads(check(line("prune", cluster.where, "--json"), 0, out=None))
-    assert done == {"removed": 0, "rewritten": 0, "freed": 0, "wasted": 0, "used": 0}
+    expected = {"removed": 0, "rewritten": 0, "freed": 0, "wasted": 0, "used": 0}
+    assert done == {**expected, "backups": []}
+
+
+DAYS = [1795000000.0 + n * 86400 for n in range(4)]
+
+
+@pytest.fixture
+def daily(cluster: Cluster) -> Cluster:
+    """A backup on each of four days, and the one that is there, of 1970."""
+    for number, taken in enumerate(DAYS):
+        cluster.repository.publish(backup("d%d" % number, taken))
+    return cluster
+
+
+def test_backups_that_no_rule_keeps_are_removed(check: Entry, daily: Cluster) -> None:
+    words = "--keep-last=1 --keep-daily=2 --keep-yearly=5 "
+    out = check(line("prune", daily.where, words + "--dry-run"), 0, out="Would free 0M")
+    said = [row.partition(" ")[2] for row in out.splitlines()[:5]]
+    told = [(row.split()[0], row.rpartition(": ")[2]) for row in said]
+    assert told == [
+        ("b", "keep (yearly)"),
+        ("d0", "remove"),
+        ("d1", "keep (daily)"),
+        ("d2", "keep (daily)"),
+        ("d3", "keep (last)"),
+    ]
+    assert len(daily.repository.names("vm1")) == 5
+    done = check(line("prune", daily.where, words + "--yes --json vm1"), 0, out=None)
+    assert json.loads(done)["backups"] == [["vm1", "d0"]]
+    assert daily.repository.names("vm1") == ["b", "d1", "d2", "d3"]
+
+
+def test_they_are_not_if_the_answer_is_no(check: Entry, daily: Cluster) -> None:
+    check.answer(False)
+    err = "No backup was removed; use --yes to skip this question\n"
+    check(line("prune", daily.where, "--keep-last=1"), 13, out=None, err=err)
+    assert check.questions == ["Remove 4 backups?"]
+    assert len(daily.repository.names("vm1")) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("vm1", refused("Say which backups to keep, for example with --keep-daily")),
+        ("--keep-daily=-1", refused("--keep-daily: not less than 0")),
+        ("--keep-daily=1 vm2", "has no backup of instance vm2\n"),
+    ],
+)
+def test_rules_that_are_none(check: Entry, daily: Cluster, words: str, said: str) -> None:
+    check(line("prune", daily.where, words), 1, err=said)
+    assert len(daily.repository.names("vm1")) == 5
+
+
+def test_nothing_is_removed_where_one_cannot_be_read(check: Entry, daily: Cluster) -> None:
+    Path(daily.where, manifest.path("vm1", "d1")).write_text("{}")
+    said = "Failure: the manifest of backup d1 of vm1 is damaged; nothing was removed; remove this"
+    check(line("prune", daily.where, "--yes --keep-last=1"), 1, err=said)
+    assert len(daily.repository.names("vm1")) == 5

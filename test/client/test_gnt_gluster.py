@@ -70,7 +70,7 @@ WRONG_NUMBERS = [
         for command, words in COMMANDS.items()
         if not words.replace("--brick-dir /srv/b", "").replace("--type=GLUSTER", "")
         and command not in ("plugin status", "disk snapshots", "volume status")
-        and command not in ("backup list", "backup verify")
+        and command not in ("backup list", "backup verify", "backup prune")
     ),
     *(("pool %s" % word, "1 argument(s)") for word in ("destroy", "evacuate", "rebalance")),
     ("pool modify", "1 argument(s)"),

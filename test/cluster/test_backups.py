@@ -24,6 +24,23 @@ PLACE = "/srv/ganeti-backups"
 ON_HOST, ON_VOLUME = "sftp://node3" + PLACE, "gluster://%s/gv0" % SERVERS
 UNIT = "ganeti-gluster-snapshot-%s" % NAME
 
+CLEAR = """
+import os, sys
+from ganeti_gluster.core import image
+from ganeti_gluster.core.volume import VolumeSpec, connect
+def clear(volume, path):
+    for each in volume.scandir(path):
+        place = "%s/%s" % (path, each.name)
+        if each.stat.is_file:
+            image.remove(volume, place)
+        else:
+            clear(volume, place)
+    volume.rmdir(path)
+with connect(VolumeSpec.from_params({"host": sys.argv[1], "volume": "gv0"})) as volume:
+    clear(volume, "ganeti-backup")
+os._exit(0)
+"""
+
 
 class Backups:
     """The instance, and what is done with its backups."""
@@ -73,6 +90,7 @@ def backups(cluster: Cluster) -> Iterator[Backups]:
     found.running.boot.close()
     cluster.remove(NAME)
     cluster.run("rm", "-r", PLACE, node="node3")
+    cluster.run("/usr/bin/python3", "-c", CLEAR, SERVERS)
 
 
 def test_each_backup_is_of_one_instant_whatever_was_killed(

@@ -7,6 +7,7 @@ the next run goes on.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ganeti_gluster.core.backup import manifest, pack
@@ -56,13 +57,21 @@ class _Used:
         return [n for n in range(len(bits) * 8) if bits[n // 8] >> n % 8 & 1]
 
 
-def prune(repository: Repository, lock: Lock, *, dry_run: bool = False) -> Pruned:
+def prune(
+    repository: Repository,
+    lock: Lock,
+    *,
+    gone: Collection[tuple[str, str]] = (),
+    dry_run: bool = False,
+) -> Pruned:
     """Remove it, or tell what would be; `lock` is that of one who is alone.
+
+    Backups that are `gone`, by instance and name, do not count even if they are still there.
 
     Raises `Damaged`, with nothing removed, where it cannot be told what a backup refers to.
     """
     store = repository.store
-    used = _mark(repository, Reader(store))
+    used = _mark(repository, Reader(store), gone)
     result = Pruned()
     for which, size in sorted(pack.find_all(store).items()):
         kept = used.of(which)
@@ -87,9 +96,11 @@ def prune(repository: Repository, lock: Lock, *, dry_run: bool = False) -> Prune
     return result
 
 
-def _mark(repository: Repository, reader: Reader) -> _Used:
+def _mark(repository: Repository, reader: Reader, gone: Collection[tuple[str, str]]) -> _Used:
     used = _Used()
     for instance, name in repository.each():
+        if (instance, name) in gone:
+            continue
         try:
             backup = repository.read(instance, name)
             for disk in backup.disks:

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from ganeti_gluster.core.backup import manifest
 from ganeti_gluster.core.backup.errors import BackupExists, Damaged, NoRepository, NoSuchBackup
@@ -29,8 +29,7 @@ class Mark:
     id: Hex
 
 
-@dataclass(frozen=True)
-class BackupListing:
+class BackupListing(NamedTuple):
     """Backups, the oldest first, and in words what cannot be read of others."""
 
     backups: tuple[Manifest, ...]
