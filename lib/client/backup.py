@@ -20,7 +20,7 @@ from ganeti_gluster.core.backup.errors import NoSuchBackup
 from ganeti_gluster.core.backup.lock import locked
 from ganeti_gluster.core.backup.manifest import Manifest
 from ganeti_gluster.core.backup.repository import BackupListing, Repository
-from ganeti_gluster.core.backup.retention import Keep, decide
+from ganeti_gluster.core.backup.retention import KeepRules, decide
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.snapshot import catalogue
 from ganeti_gluster.core.snapshot.request import SnapshotRequest
@@ -93,7 +93,7 @@ PNODE_OPT = cli.cli_option(
     help="With --new: the node of the instance (default: chosen by the iallocator)",
 )
 
-RULES = [each.name for each in fields(Keep)]
+RULES = [each.name for each in fields(KeepRules)]
 _KEPT = {
     "last": "the N newest backups of each instance",
     **{
@@ -350,7 +350,7 @@ def Remove(opts: Any, args: list[str]) -> int:
 
 def Prune(opts: Any, args: list[str]) -> int:
     """Remove backups that no rule keeps, and free what no backup refers to."""
-    keep = Keep(**{rule: getattr(opts, "keep_%s" % rule) for rule in RULES})
+    keep = KeepRules(**{rule: getattr(opts, "keep_%s" % rule) for rule in RULES})
     for rule in RULES:
         if getattr(keep, rule) < 0:
             raise errors.OpPrereqError("--keep-%s: not less than 0" % rule, errors.ECODE_INVAL)
@@ -388,7 +388,9 @@ def Prune(opts: Any, args: list[str]) -> int:
     return 0
 
 
-def _doomed(opts: Any, repository: Repository, instances: list[str], keep: Keep) -> list[Manifest]:
+def _doomed(
+    opts: Any, repository: Repository, instances: list[str], keep: KeepRules
+) -> list[Manifest]:
     """The backups that no rule keeps; tells of each why it stays or not."""
     for instance in instances:
         repository.find(instance, None)

@@ -1,9 +1,10 @@
 """Which backups stay, as people know it from Proxmox: `keep-last`, `keep-daily` and so on.
 
-The rules are applied in the order of `Keep`'s fields, each to the backups from the newest on.  A
-rule keeps the newest backup of each of so many periods that have one.  Periods of which an earlier
-rule keeps a backup neither count for it nor get another one, so each rule goes on where the one
-before it ended.  Periods are those of the local calendar; weeks begin on Monday, as in ISO 8601.
+The rules are applied in the order of the fields of `KeepRules`, each to the backups from the
+newest on.  A rule keeps the newest backup of each of so many periods that have one.  Periods of
+which an earlier rule keeps a backup neither count for it nor get another one, so each rule goes on
+where the one before it ended.  Periods are those of the local calendar; weeks begin on Monday, as
+in ISO 8601.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
-class Keep:
+class KeepRules:
     """How many backups each rule keeps."""
 
     last: int = 0
@@ -41,7 +42,7 @@ _PERIODS: dict[str, Callable[[time.struct_time], object]] = {
 }
 
 
-def decide(moments: Sequence[float], keep: Keep) -> list[str]:
+def decide(moments: Sequence[float], keep: KeepRules) -> list[str]:
     """Why each backup stays, "" if it does not; `moments` are when each was taken.
 
     With any rule at all the newest one stays.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganeti_gluster.core.backup.retention import Keep, decide
+from ganeti_gluster.core.backup.retention import KeepRules, decide
 
 HOUR, DAY = 3600, 86400
 
@@ -33,7 +33,7 @@ def at(text: str) -> float:
 
 def kept(moments: list[float], **rules: int) -> dict[str, str]:
     """Why each of those stays that do, by the local clock."""
-    reasons = decide(moments, Keep(**rules))
+    reasons = decide(moments, KeepRules(**rules))
     assert len(reasons) == len(moments)
     return {
         time.strftime("%Y-%m-%d %H:%M", time.localtime(moment)): why
@@ -51,8 +51,8 @@ def days(first: str, count: int, hour: int = 12) -> list[float]:
 
 
 def test_without_rules_all_stay() -> None:
-    assert decide([1.0, 2.0], Keep()) == ["no rule", "no rule"]
-    assert decide([], Keep(daily=3)) == []
+    assert decide([1.0, 2.0], KeepRules()) == ["no rule", "no rule"]
+    assert decide([], KeepRules(daily=3)) == []
 
 
 def test_the_last_ones_whenever_they_were() -> None:
@@ -100,8 +100,8 @@ def test_an_hour_that_comes_twice_is_two() -> None:
     first = calendar.timegm((2026, 10, 25, 0, 30, 0))  # 02:30 CEST
     moments = [float(first), float(first + HOUR), float(first + HOUR + 60)]
     assert [time.localtime(moment).tm_hour for moment in moments] == [2, 2, 2]
-    assert decide(moments, Keep(hourly=9)) == ["hourly", "", "hourly"]
-    assert decide(moments, Keep(daily=9)) == ["", "", "daily"]
+    assert decide(moments, KeepRules(hourly=9)) == ["hourly", "", "hourly"]
+    assert decide(moments, KeepRules(daily=9)) == ["", "", "daily"]
 
 
 def test_weeks_at_the_end_of_a_year_are_whole() -> None:
@@ -127,19 +127,21 @@ def test_ten_years_of_hours() -> None:
     }  # fmt: skip
 
 
-RULES = st.builds(Keep, **{name: st.integers(0, 4) for name in Keep.__dataclass_fields__})
+RULES = st.builds(
+    KeepRules, **{name: st.integers(0, 4) for name in KeepRules.__dataclass_fields__}
+)
 MOMENTS = st.lists(st.integers(0, 400).map(lambda n: 1.7e9 + n * 5 * HOUR), max_size=40)
 
 
 @given(MOMENTS, RULES)
-def test_what_holds_for_any_rules(moments: list[float], keep: Keep) -> None:
+def test_what_holds_for_any_rules(moments: list[float], keep: KeepRules) -> None:
     reasons = decide(moments, keep)
     if keep.all:
         assert all(reasons)
         return
     if moments:
         assert any(why for why, at in zip(reasons, moments, strict=True) if at == max(moments))
-    for rule in Keep.__dataclass_fields__:
+    for rule in KeepRules.__dataclass_fields__:
         assert reasons.count(rule) <= getattr(keep, rule)
     # Of those that stay, all stay when the rules are applied again.
     left = [at for at, why in zip(moments, reasons, strict=True) if why]
