@@ -143,7 +143,9 @@ def _disk(
     request: SnapshotRequest, disk: DiskRequest, source: Source, report: Report, run: _BackupRun
 ) -> DiskBackup:
     before, why = _before(run.previous, disk, source.size)
-    changes = Changes(None, why) if before is None else run.points.changed_since(disk, before)
+    changes = Changes(None, why)
+    if before is not None and not why:
+        changes = run.points.changed_since(disk, before)
     known = None
     if before is not None:
         root = before.root.reference if before.root else None
@@ -169,27 +171,33 @@ def _disk(
 def _before(
     previous: Manifest | None, disk: DiskRequest, size: int
 ) -> tuple[DiskBackup | None, str]:
-    """The disk in the previous backup; None if there is none to go on from, and why."""
+    """The disk in the previous backup, and why nothing is known of what changed since, if so.
+
+    A disk that was created again is compared with the one that had its place.
+    """
     if previous is None:
         return None, "there is no earlier backup to go on from"
     before = next((each for each in previous.disks if each.uuid == disk.uuid), None)
+    why = "" if before is not None else "the disk is not in backup %s" % previous.name
     if before is None:
-        return None, "the disk is not in backup %s" % previous.name
-    if before.size != size:
-        return None, "its size has changed since backup %s" % previous.name
-    return before, ""
+        before = previous.disk(disk.index)
+    if before is not None and before.size != size:
+        return None, why or "its size has changed since backup %s" % previous.name
+    return before, why
 
 
 def _previous(
     repository: Repository, request: SnapshotRequest, asked: BackupRequest
 ) -> Manifest | None:
-    """The last backup of the same instance, not of one that had its name before."""
+    """The last backup of the instance, or of the one that had its name in this cluster before."""
     same = [
         backup
         for backup in repository.listing([request.instance]).backups
-        if (backup.instance_uuid, backup.cluster) == (request.instance_uuid, asked.cluster)
+        if backup.cluster == asked.cluster
     ]
-    return same[-1] if same else None
+    own = [backup for backup in same if backup.instance_uuid == request.instance_uuid]
+    found = own or same
+    return found[-1] if found else None
 
 
 def fill(
