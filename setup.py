@@ -54,7 +54,7 @@ setup(
     license="BSD-2-Clause",
     author="the ganeti-gluster authors",
     python_requires=">=3.11",
-    install_requires=["gfapi==1.2", "pyparsing"],
+    install_requires=["gfapi==1.2", "pyparsing", "zstandard"],
     package_dir={PACKAGE: "lib", PACKAGE + ".constants": "constants"},
     packages=[
         *packages_below(PACKAGE, "lib"),

@@ -37,6 +37,8 @@ IMAGE_DIRECTORY = "ganeti"
 # Those of the ExtStorage provider's disks: no name of the one can be a name of the other.
 EXT_DIRECTORY = "ganeti-ext"
 IMAGE_DIRECTORIES = (IMAGE_DIRECTORY, EXT_DIRECTORY)
+# That of a repository of backups on a volume, in which there are no images.
+BACKUP_DIRECTORY = "ganeti-backup"
 # The name under which the provider is installed.
 EXT_PROVIDER = "gluster"
 
@@ -55,6 +57,7 @@ EXPORT_DIR = RUN_DIR + "/exports"
 
 # What Ganeti tells each node of the cluster (ssconf), which node is the master among it.
 GANETI_SSCONF_DIR = "/var/lib/ganeti"
+GANETI_KNOWN_HOSTS = GANETI_SSCONF_DIR + "/known_hosts"
 GANETI_MASTER_NODE = GANETI_SSCONF_DIR + "/ssconf_master_node"
 
 # The master list of services, and what is to be known of them (lib/services).

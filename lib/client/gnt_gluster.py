@@ -14,6 +14,7 @@ from ganeti import cli, constants, errors, ssconf
 
 from ganeti_gluster import __version__
 from ganeti_gluster.client import (
+    backup,
     copy,
     disk,
     monitor,
@@ -43,6 +44,7 @@ commands = {
     **node.COMMANDS,
     **disk.COMMANDS,
     **snapshot.COMMANDS,
+    **backup.COMMANDS,
     **copy.COMMANDS,
     **volume.COMMANDS,
     **swift.COMMANDS,
@@ -60,6 +62,8 @@ ON_ANY_NODE = frozenset(
     for name in commands
     if name.split(" ")[0] in ("image", "monitor", "web")
     or name in ("plugin disable", "plugin enable", "swift events", "services events")
+    # What needs the repository alone, for when the cluster is lost.
+    or (name.startswith("backup ") and name not in ("backup create", "backup restore"))
 )
 
 

@@ -89,7 +89,7 @@ def Take(opts: Any, args: list[str]) -> int:
     wanted = replace(wanted, keep=opts.keep, limit=bandwidth(opts), checksum=opts.checksum)
     if opts.dry_run:
         return _announce(wanted)
-    result = _carry_out(opts, instance, wanted)
+    result = carry_out(opts, instance, wanted)
     if opts.json:
         cli.ToStdout("%s", json.dumps(result, sort_keys=True))
     else:
@@ -99,7 +99,7 @@ def Take(opts: Any, args: list[str]) -> int:
             "Took snapshot %s of %s (%s), %s on volume %s",
             result["name"],
             instance.name,
-            _disks(result["disks"]),
+            disk_names(result["disks"]),
             utils.FormatUnit(result["allocated"] / MIB, "h"),
             wanted.snapshots_volume.name,
         )
@@ -120,7 +120,7 @@ def _announce(wanted: request.SnapshotRequest) -> int:
         "Would take snapshot %s of %s (%s): up to %s of %s free on volume %s",
         wanted.name,
         wanted.instance,
-        _disks([disk.index for disk in wanted.disks]),
+        disk_names([disk.index for disk in wanted.disks]),
         utils.FormatUnit(needed / MIB, "h"),
         utils.FormatUnit(free / MIB, "h"),
         wanted.snapshots_volume.name,
@@ -209,7 +209,7 @@ def Restore(opts: Any, args: list[str]) -> int:
         raise errors.OpPrereqError(
             "Instance %s is running; stop it first" % instance.name, errors.ECODE_STATE
         )
-    what = "%s of %s" % (_disks([disk.index for disk in wanted.disks]), instance.name)
+    what = "%s of %s" % (disk_names([disk.index for disk in wanted.disks]), instance.name)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot.taken))
     if opts.dry_run:
         cli.ToStdout("Would restore %s from %s (snapshot %s)", what, when, name)
@@ -220,7 +220,7 @@ def Restore(opts: Any, args: list[str]) -> int:
         with connect(place) as volume:
             now = catalogue.find_complete(volume, instance.uuid, instance.paths, name)
         _check_same(snapshot, now)
-    _carry_out(opts, instance, wanted)
+    carry_out(opts, instance, wanted)
     cli.ToStdout("Restored %s from snapshot %s", what, name)
     return 0
 
@@ -236,7 +236,7 @@ def Clone(opts: Any, args: list[str]) -> int:
     wanted = replace(
         wanted, limit=bandwidth(opts), checksum=opts.checksum, target=names.image_path(path)
     )
-    result = _carry_out(opts, instance, wanted)
+    result = carry_out(opts, instance, wanted)
     cli.ToStdout(
         "Created image %s from %s on volume %s",
         result["path"],
@@ -261,7 +261,7 @@ def Remove(opts: Any, args: list[str]) -> int:
             _check_same(before, now)
     every = snapshots.choose(instance, None)
     for name in doomed:
-        _carry_out(opts, instance, _request(opts, request.REMOVE, instance, name, every))
+        carry_out(opts, instance, _request(opts, request.REMOVE, instance, name, every))
         cli.ToStdout("Removed snapshot %s", name)
     return 0
 
@@ -318,9 +318,10 @@ def _request(
     )
 
 
-def _carry_out(
+def carry_out(
     opts: Any, instance: snapshots.Instance, wanted: request.SnapshotRequest
 ) -> dict[str, Any]:
+    """Have the node of the instance do it, and show how it goes."""
     terminal = Terminal()
 
     def listen(event: service.WorkerEvent) -> None:
@@ -337,7 +338,8 @@ def _carry_out(
         terminal.end()
 
 
-def _disks(indices: list[int]) -> str:
+def disk_names(indices: list[int]) -> str:
+    """Disks as people name them."""
     return ", ".join("disk/%d" % index for index in indices)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ganeti import cli, constants, errors, opcodes
 
 from ganeti_gluster.cmdlib import cluster, instance_disks
+from ganeti_gluster.core.backup import places
 from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.snapshot.request import DiskRequest, SnapshotRequest
 from ganeti_gluster.core.volume import VolumeSpec
@@ -88,7 +89,8 @@ def carry_out(
     instance: Instance, request: SnapshotRequest, listen: Callable[[service.WorkerEvent], None]
 ) -> dict[str, Any]:
     """Let the worker on the instance's primary node do it, and return the result."""
-    worker = service.worker_argv(snapshot_worker.PROGRAM, instance.name)
+    more = places.unit_properties(request.backup.repository) if request.backup else []
+    worker = service.worker_argv(snapshot_worker.PROGRAM, instance.name, more)
     argv = cluster.SshChannel().argv(instance.node, worker)
     return service.converse(argv, instance.name, lambda: _settled(instance, request), listen)
 

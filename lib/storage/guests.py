@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,10 @@ class KvmGuests:
     def is_running(self, instance: str) -> bool:
         kvm: Any = hv_kvm.KVMHypervisor()
         return instance in kvm.ListInstances()
+
+    def agent(self, instance: str) -> str | None:
+        path: str = hv_kvm.KVMHypervisor._InstanceQemuGuestAgentMonitor(instance)
+        return path if os.path.exists(path) else None
 
     def identities(self, instance: str) -> dict[str, str]:
         return {

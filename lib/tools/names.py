@@ -90,9 +90,8 @@ def image_name(name: object) -> str:
     return image_path(text)
 
 
-def snapshot_name(name: object) -> str:
+def snapshot_name(name: object, what: str = "snapshot name") -> str:
     """A snapshot's name: letters, digits, `_`, `-` and (not first) `.`."""
-    what = "snapshot name"
     text = _text(what, name)
     if not re.fullmatch(_SNAPSHOT_NAME, text):
         _refuse(what, text, "only letters, digits, '_', '-' and (not first) '.' are allowed")

@@ -29,6 +29,10 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 PASSED_MODE = 0o711
 
+#: The beginning of the names of files that are being written; Prometheus's exporter, which takes
+#: *.prom, does not read them.
+NEW_PREFIX = ".ganeti-gluster-"
+
 #: Seconds between two tries to get a lock for which one does not wait as long as it takes.
 _POLL = 0.1
 #: `struct flock` of 64-bit Linux: kind, whence, start, length, process.
@@ -174,8 +178,14 @@ def touch(path: str) -> None:
     os.close(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
 
 
-def write(path: str, text: str, *, mode: int = FILE_MODE, durable: bool = False) -> None:
-    """Replace a file by one with `text`: a reader sees the old one or the new one.
+def write(
+    path: str,
+    content: str | bytes | bytearray | memoryview,
+    *,
+    mode: int = FILE_MODE,
+    durable: bool = False,
+) -> None:
+    """Replace a file by one with `content`: a reader sees the old one or the new one.
 
     `mode` is for a file in somebody else's directory.  With `durable` it is on the disk
     afterwards.
@@ -184,12 +194,11 @@ def write(path: str, text: str, *, mode: int = FILE_MODE, durable: bool = False)
 
     _make_place(path)
     parent = os.path.dirname(path)
-    # A name that Prometheus's exporter does not read: it takes *.prom.
-    descriptor, name = tempfile.mkstemp(dir=parent, prefix=".ganeti-gluster-")
+    descriptor, name = tempfile.mkstemp(dir=parent, prefix=NEW_PREFIX)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
-            stream.write(text)
+            stream.write(content.encode() if isinstance(content, str) else content)
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())

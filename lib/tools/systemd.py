@@ -185,6 +185,11 @@ def command_property(name: str, program: Sequence[str]) -> str:
     return "%s=%s" % (name, " ".join(_quoted(_literal(word)) for word in program))
 
 
+def path_property(name: str, path: str) -> str:
+    """A property that names a path, which may be missing, for `run_argv`."""
+    return "%s=%s" % (name, _quoted("-" + path))
+
+
 def file_value(text: str) -> str:
     """A path as it goes into a file of a unit, where it is no command."""
     return text.replace("%", "%%")

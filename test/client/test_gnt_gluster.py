@@ -36,6 +36,13 @@ COMMANDS = {
     "disk clone": "vm1 s image",
     "disk remove-snapshot": "vm1 s",
     "disk remove-orphans": "",
+    "backup init": "/srv/backups",
+    "backup create": "vm1",
+    "backup list": "",
+    "backup verify": "",
+    "backup restore": "vm1",
+    "backup remove": "vm1 b",
+    "backup prune": "",
     "image export": "gv0/x -",
     "image import": "- gv0/x",
     "image copy": "gv0/x gv0/y",
@@ -64,6 +71,7 @@ WRONG_NUMBERS = [
         for command, words in COMMANDS.items()
         if not words.replace("--brick-dir /srv/b", "").replace("--type=GLUSTER", "")
         and command not in ("plugin status", "disk snapshots", "volume status")
+        and command not in ("backup list", "backup verify", "backup prune")
     ),
     *(("pool %s" % word, "1 argument(s)") for word in ("destroy", "evacuate", "rebalance")),
     ("pool modify", "1 argument(s)"),
@@ -77,6 +85,11 @@ WRONG_NUMBERS = [
     ("disk restore vm1", "2 argument(s)"),
     ("disk clone vm1 s", "3 argument(s)"),
     ("disk remove-snapshot vm1", "at least 2 argument(s)"),
+    ("backup init", "1 argument(s)"),
+    ("backup create", "at least 1 argument(s)"),
+    ("backup restore", "at least 1 argument(s)"),
+    ("backup restore vm1 b c", "only 2 argument(s)"),
+    ("backup remove vm1", "at least 2 argument(s)"),
     ("image export gv0/x", "2 argument(s)"),
     ("image import - gv0/x y", "2 argument(s)"),
     ("image copy gv0/x", "2 argument(s)"),
@@ -197,7 +210,7 @@ ON_MASTER_ALONE = [
     command
     for command in COMMANDS
     if command.split()[0] in ("pool", "node", "disk", "volume", "verify", "status")
-    or command in ("plugin status",)
+    or command in ("plugin status", "backup create", "backup restore")
     or (command.split()[0] in ("swift", "services") and not command.endswith("events"))
 ]
 

@@ -25,8 +25,8 @@ def generous() -> Iterator[None]:
     os.umask(before)
 
 
-# A brick's directory is the administrator's.
-ELSEWHERE = {"tools/private.py", "core/pool/place.py"}
+# A brick's directory is the administrator's, and so is a repository's.
+ELSEWHERE = {"tools/private.py", "core/pool/place.py", "core/backup/directory.py"}
 LIB = Path(private.__file__).parents[1]
 
 

@@ -6,7 +6,7 @@ is read from its beginning to its end.  Offsets and sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 #: Bytes read and written at a time.  Pieces begin at multiples of it.
@@ -20,6 +20,14 @@ class Extent(NamedTuple):
 
     offset: int
     length: int
+
+
+class Piece(NamedTuple):
+    """A range to deal with; without `data` it is all zeroes, or nothing is to be done there."""
+
+    offset: int
+    length: int
+    data: bool
 
 
 class Source(Protocol):
@@ -53,6 +61,22 @@ class Interruptible(Protocol):
 
     def stop(self) -> None:
         """Have reads that wait, in other threads, return soon."""
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """A source that divides itself."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """All of it in order, data in pieces of at most `PIECE`."""
+
+
+@runtime_checkable
+class WholePieces(Protocol):
+    """A target that looks for zeroes by itself."""
+
+    def take(self, offset: int, data: memoryview) -> None:
+        """Deal with a piece that has data."""
 
 
 @runtime_checkable

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-from ganeti_gluster.core.copy.interface import PIECE, Extent
+from ganeti_gluster.core.copy.interface import PIECE, Extent, Piece
 
 #: Bytes of a hole in one step, so that its progress shows and it can be stopped.
 HOLE = 256 << 20
-
-
-class Piece(NamedTuple):
-    """A range to deal with; without `data` it is all zeroes."""
-
-    offset: int
-    length: int
-    data: bool
 
 
 def pieces(size: int, extents: Iterable[Extent] | None) -> Iterator[Piece]:

@@ -8,9 +8,18 @@ from collections.abc import Iterator
 
 from ganeti_gluster.core.copy import progress
 from ganeti_gluster.core.copy.checksum import Checksum
-from ganeti_gluster.core.copy.interface import PIECE, Interruptible, Source, Stream, Target
+from ganeti_gluster.core.copy.interface import (
+    PIECE,
+    Divided,
+    Interruptible,
+    Piece,
+    Source,
+    Stream,
+    Target,
+    WholePieces,
+)
 from ganeti_gluster.core.copy.pace import Pace
-from ganeti_gluster.core.copy.pieces import Piece, pieces
+from ganeti_gluster.core.copy.pieces import pieces
 from ganeti_gluster.core.copy.zeroes import data_runs, is_zero
 from ganeti_gluster.errors import CopyFailed, GanetiGlusterError
 
@@ -74,7 +83,10 @@ class Pipeline:
             total = source.expected
         else:
             total = source.size
-            self._pieces = pieces(source.size, source.extents())
+            if isinstance(source, Divided):
+                self._pieces = source.pieces()
+            else:
+                self._pieces = pieces(source.size, source.extents())
         meter = progress.Meter(phase, total)
         moved, moved_at = self._moved, time.monotonic()
         try:
@@ -161,6 +173,12 @@ class Pipeline:
             self._sums.add(piece.offset, data)
         target = self._target
         if target is None:
+            return
+        if isinstance(target, WholePieces):
+            if piece.data:
+                target.take(piece.offset, data)
+                with self._lock:
+                    self.written += piece.length
             return
         if target.ordered:
             self._write_in_turn(target, piece, data)

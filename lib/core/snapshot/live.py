@@ -81,9 +81,15 @@ class Frozen:
 
 @contextlib.contextmanager
 def frozen(
-    connect: Connect, identities: Sequence[str], *, directory: str = constants.FLEECING_DIR
+    connect: Connect,
+    identities: Sequence[str],
+    *,
+    directory: str = constants.FLEECING_DIR,
+    quiet: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Iterator[Frozen]:
     """Show the disks with Ganeti's ids as they are at one instant, while the guest goes on.
+
+    The instant is in the block of `quiet`, which lasts for as short as can be.
 
     Raises `graph.SnapshotRefused`, `NoLocalSpace` or `MonitorFailed`, with nothing changed
     in QEMU; `LeftInQemu` where something could not be undone.
@@ -98,7 +104,7 @@ def frozen(
             blocks = monitor.execute("query-block")
             devices = [graph.find_device(blocks, identity) for identity in identities]
             try:
-                taken = _begin(monitor, devices, directory, address)
+                taken = _begin(monitor, devices, directory, address, quiet)
             except BaseException:
                 _clear_after_failure(monitor)
                 raise
@@ -110,7 +116,13 @@ def frozen(
         undo(connect)
 
 
-def _begin(monitor: Monitor, devices: Sequence[Device], directory: str, address: str) -> float:
+def _begin(
+    monitor: Monitor,
+    devices: Sequence[Device],
+    directory: str,
+    address: str,
+    quiet: Callable[[], AbstractContextManager[object]],
+) -> float:
     for device in devices:
         with _nameless_file(directory, device.size) as descriptor:
             fdset = monitor.add_fd(descriptor)
@@ -121,8 +133,9 @@ def _begin(monitor: Monitor, devices: Sequence[Device], directory: str, address:
                 with contextlib.suppress(MonitorFailed):
                     monitor.execute("remove-fd", {"fdset-id": fdset})
     begin = graph.begin(devices)
-    monitor.execute(*begin)
-    taken = time.time()
+    with quiet():
+        monitor.execute(*begin)
+        taken = time.time()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(address)
         listening.listen(64)

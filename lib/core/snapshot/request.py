@@ -12,7 +12,9 @@ from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.tools.decode import Count, Moment, Name, Sentence
 
 TAKE, RESTORE, CLONE, REMOVE, COPY = "take", "restore", "clone", "remove", "copy"
-OPERATIONS = (TAKE, RESTORE, CLONE, REMOVE, COPY)
+#: Of backups: to a repository, and from one.
+BACK_UP, FILL = "back up", "fill"
+OPERATIONS = (TAKE, RESTORE, CLONE, REMOVE, COPY, BACK_UP, FILL)
 
 # What a worker says, in the member "event" of each line.
 READY, MESSAGE, PROGRESS, DONE, FAILED = "ready", "message", "progress", "done", "failed"
@@ -29,6 +31,12 @@ class SnapshotResult(TypedDict, total=False):
     removed: list[Name]
     path: str
     size: Count
+    data: Count
+    new: Count
+    read: Count
+    stored: Count
+    previous: str
+    frozen: bool
 
 
 class Message(TypedDict):
@@ -67,8 +75,27 @@ class DiskRequest:
 
 
 @dataclass(frozen=True)
+class BackupRequest:
+    """What operations on backups need besides.
+
+    `repository` is where it is, as commands name it.  For a backup: `full` reads all and stores
+    all anew, `freeze` has the guest's agent take part, `cluster` and `configuration` are of the
+    instance.  To fill disks: `instance` is what the backup is of, and `sources` are the indices
+    in it of the disks of the request.
+    """
+
+    repository: str
+    full: bool = False
+    freeze: bool = True
+    cluster: str = ""
+    configuration: str = "{}"
+    instance: str = ""
+    sources: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class SnapshotRequest:
-    """One operation on an instance's snapshots.
+    """One operation on an instance's snapshots, or on its backups.
 
     `disks_volume` has the instance's disks, `snapshots_volume` the snapshots.
     `running` is what the caller takes the instance for.  `keep` snapshots of the
@@ -89,6 +116,7 @@ class SnapshotRequest:
     limit: int | None = None
     checksum: bool = False
     target: str = ""
+    backup: BackupRequest | None = None
 
 
 def dump(request: SnapshotRequest) -> str:
@@ -103,6 +131,9 @@ def load(line: str) -> SnapshotRequest:
         data["disks"] = tuple(DiskRequest(**disk) for disk in data["disks"])
         for volume in ("disks_volume", "snapshots_volume"):
             data[volume] = _volume(data[volume])
+        if data.get("backup") is not None:
+            sources = tuple(data["backup"].pop("sources"))
+            data["backup"] = BackupRequest(**data["backup"], sources=sources)
         request = SnapshotRequest(**data)
     except (ValueError, KeyError, TypeError) as err:
         raise InvalidParameter("not a request: %.200s (%s)" % (line, err)) from err

@@ -77,10 +77,13 @@ def mark(instance: str) -> str:
     return os.path.join(constants.SNAPSHOT_DIR, names.host(instance))
 
 
-def worker_argv(program: Sequence[str], instance: str) -> list[str]:
+def worker_argv(
+    program: Sequence[str], instance: str, properties: Sequence[str] = ()
+) -> list[str]:
     """The command that runs a worker, with a pipe to its standard input and output.
 
     `program` is the worker's: it is given a mode, "run" or "undo", and the instance.
+    `properties` are more of its unit.
     """
     return systemd.run_argv(
         unit(instance),
@@ -91,6 +94,7 @@ def worker_argv(program: Sequence[str], instance: str) -> list[str]:
             "TimeoutStopSec=%d" % END_SECONDS,
             systemd.command_property("ExecStopPost", undo_argv(program, instance)),
             *systemd.SNAPSHOT_WORKER,
+            *properties,
         ],
     )
 

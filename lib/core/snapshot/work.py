@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ganeti_gluster import constants, errors
@@ -55,6 +56,9 @@ class Guests(Protocol):
     def is_running(self, instance: str) -> bool:
         """Whether a QEMU runs for the instance here."""
 
+    def agent(self, instance: str) -> str | None:
+        """The socket of the guest's agent, None if Ganeti has given the guest none."""
+
     def identities(self, instance: str) -> Mapping[str, str]:
         """Ganeti's id in QEMU of each disk of a running instance, by the disk's UUID."""
 
@@ -79,14 +83,14 @@ def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, An
 
 def _take(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     disks, uuid, name = request.disks, request.instance_uuid, request.name
-    _check_running(request, guests)
+    check_running(request, guests)
     with connect(request.disks_volume) as volume, connect(request.snapshots_volume) as target:
         paths = _paths(request)
         catalogue.check_free(target, uuid, paths, name)
         _check_space(volume, disks, target)
         made: list[str] = []
         try:
-            with _sources(request, guests, volume) as instant:
+            with sources(request, guests, volume) as instant:
                 for disk, source in instant.sources:
                     report.message("Copying disk/%d" % disk.index)
                     where = names.snapshot_path(disk.path, name)
@@ -104,7 +108,7 @@ def _take(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str,
             )
             catalogue.complete(target, paths, about)
         except BaseException as err:
-            _take_back(target, made, err)
+            take_back(target, made, err)
             raise
         removed = _rotate(request, guests, target, report)
         snapshot = catalogue.find(target, uuid, paths, name)
@@ -124,11 +128,11 @@ def _paths(request: SnapshotRequest) -> dict[int, str]:
 
 def _copy_disk(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
     """Copy the one disk of the request to a new image beside it."""
-    _check_running(request, guests)
+    check_running(request, guests)
     (disk,) = request.disks
     with connect(request.disks_volume) as volume:
         _check_space(volume, request.disks, volume)
-        with _sources(request, guests, volume) as instant:
+        with sources(request, guests, volume) as instant:
             for _, source in instant.sources:
                 _copy(
                     request,
@@ -156,7 +160,7 @@ def _clone(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str
 
 
 def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, Any]:
-    _check_running(request, guests)
+    check_running(request, guests)
     with (
         connect(request.snapshots_volume) as source,
         connect(request.disks_volume) as target,
@@ -167,9 +171,9 @@ def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[s
         )
         pairs = [(disk, _image_of(snapshot, disk.index)) for disk in request.disks]
         for disk, info in pairs:
-            _check_size(target, disk, info)
+            check_size(target, disk, info.size, "snapshot")
         # Meanwhile the instance cannot be started, here or elsewhere.
-        locks = [stack.enter_context(_closed(target, disk, guests)) for disk, _ in pairs]
+        locks = [stack.enter_context(closed(target, disk, guests)) for disk, _ in pairs]
         image.check_free_space(target, sum(info.allocated for _, info in pairs))
         replacements = [
             Replacement(target, disk.path, lock)
@@ -185,14 +189,14 @@ def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[s
                     _copy(request, opened, new, disk.index, report, confirm=kept.check)
                 each.made = True
         except BaseException as err:
-            _take_back(target, [each.restored for each in replacements if each.made], err)
+            take_back(target, [each.restored for each in replacements if each.made], err)
             raise
         replace_all(replacements, guests.node)
     return {"name": request.name, "disks": [disk.index for disk, _ in pairs]}
 
 
 @contextlib.contextmanager
-def _closed(volume: Volume, disk: DiskRequest, guests: Guests) -> Iterator[Hold]:
+def closed(volume: Volume, disk: DiskRequest, guests: Guests) -> Iterator[Hold]:
     """Have an image that no node has open, whatever Ganeti thinks of it, for this process."""
     with contextlib.ExitStack() as stack:
         try:
@@ -251,7 +255,7 @@ _OPERATIONS: dict[str, Callable[[SnapshotRequest, Guests, Report], dict[str, Any
 }
 
 
-class _Instant:
+class Instant:
     """The disks at one instant: `taken` in seconds since the epoch, `sources` to be read."""
 
     def __init__(
@@ -271,11 +275,17 @@ class _Instant:
 
 
 @contextlib.contextmanager
-def _sources(request: SnapshotRequest, guests: Guests, volume: Volume) -> Iterator[_Instant]:
-    """The disks at one instant."""
+def sources(
+    request: SnapshotRequest,
+    guests: Guests,
+    volume: Volume,
+    *,
+    quiet: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Iterator[Instant]:
+    """The disks at one instant, which is in the block of `quiet` if the instance runs."""
     if not request.running:
         with _resting(request, guests, volume) as checks:
-            yield _Instant(time.time(), _stopped(request, volume), checks)
+            yield Instant(time.time(), _stopped(request, volume), checks)
         return
     known = guests.identities(request.instance)
     missing = [disk.index for disk in request.disks if disk.uuid not in known]
@@ -286,8 +296,8 @@ def _sources(request: SnapshotRequest, guests: Guests, volume: Volume) -> Iterat
             hint="stop the instance and try again",
         )
     identities = [known[disk.uuid] for disk in request.disks]
-    with live.frozen(guests.connect(request.instance), identities) as frozen:
-        yield _Instant(frozen.taken, _running(request, frozen, lambda: _explain(request, guests)))
+    with live.frozen(guests.connect(request.instance), identities, quiet=quiet) as frozen:
+        yield Instant(frozen.taken, _running(request, frozen, lambda: _explain(request, guests)))
 
 
 @contextlib.contextmanager
@@ -343,27 +353,36 @@ def _copy(
     *,
     confirm: Callable[[], None] | None = None,
 ) -> None:
+    copy(source, target, options(request, source, index, report, confirm=confirm))
+
+
+def options(
+    request: SnapshotRequest,
+    source: Source,
+    index: int,
+    report: Report,
+    *,
+    confirm: Callable[[], None] | None = None,
+) -> Options:
+    """How to copy the disk of that index from `source`."""
+
     def progress(now: Progress) -> None:
         if request.running:
             live.check_space(constants.FLEECING_DIR)
         report.progress(index, now)
 
-    threads = LIVE_THREADS if isinstance(source, NbdSource) else Options.threads
-    copy(
-        source,
-        target,
-        Options(
-            threads=threads,
-            limit=request.limit,
-            progress=progress,
-            checksum=request.checksum,
-            confirm=confirm,
-            patience=service.STUCK_SECONDS,
-        ),
+    return Options(
+        threads=LIVE_THREADS if isinstance(source, NbdSource) else Options.threads,
+        limit=request.limit,
+        progress=progress,
+        checksum=request.checksum,
+        confirm=confirm,
+        patience=service.STUCK_SECONDS,
     )
 
 
-def _check_running(request: SnapshotRequest, guests: Guests) -> None:
+def check_running(request: SnapshotRequest, guests: Guests) -> None:
+    """Raise `NotNow` unless the instance runs, or not, as the request says."""
     running = guests.is_running(request.instance)
     if running == request.running:
         return
@@ -379,13 +398,14 @@ def _check_space(volume: Volume, disks: tuple[DiskRequest, ...], target: Volume)
     image.check_free_space(target, sum(image.stat(volume, disk.path).allocated for disk in disks))
 
 
-def _check_size(volume: Volume, disk: DiskRequest, info: image.ImageInfo) -> None:
-    size = image.stat(volume, disk.path).size
-    if size != info.size:
+def check_size(volume: Volume, disk: DiskRequest, size: int, kind: str) -> None:
+    """Raise `SizeMismatch` unless a disk has the size of what it is to be restored from."""
+    now = image.stat(volume, disk.path).size
+    if now != size:
         raise SizeMismatch(
-            "disk/%d has %d bytes, but its snapshot has %d" % (disk.index, size, info.size),
-            hint="clone the snapshot to a new image instead"
-            if size > info.size
+            "disk/%d has %d bytes, but its %s has %d" % (disk.index, now, kind, size),
+            hint=("clone the snapshot to a new image instead" if kind == "snapshot" else "")
+            if now > size
             else "grow the disk to that size first",
         )
 
@@ -409,7 +429,8 @@ def _rotate(request: SnapshotRequest, guests: Guests, volume: Volume, report: Re
     return [snapshot.name for snapshot in old]
 
 
-def _take_back(volume: Volume, made: list[str], cause: BaseException) -> None:
+def take_back(volume: Volume, made: list[str], cause: BaseException) -> None:
+    """Remove new images after a failure."""
     for path in made:
         try:
             image.remove(volume, path)

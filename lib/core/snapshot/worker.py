@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ganeti_gluster.core.backup import agent
+from ganeti_gluster.core.backup import work as backup
 from ganeti_gluster.core.copy import Progress, signals
 from ganeti_gluster.core.snapshot import live, service, work
 from ganeti_gluster.core.snapshot.request import DONE, FAILED, MESSAGE, PROGRESS, READY, load
@@ -40,7 +42,8 @@ def run(instance: str, guests: work.Guests) -> int:
                 raise GanetiGlusterError("the request is for instance %s" % request.instance)
             for watch in (_await_end, _await_death):
                 threading.Thread(target=watch, args=(speaker,), daemon=True).start()
-            result = work.do(request, guests, speaker)
+            do = backup.do if request.backup is not None else work.do
+            result = do(request, guests, speaker)
     except (GanetiGlusterError, OSError) as err:
         logging.debug("Snapshot", exc_info=True)
         message = err.message if isinstance(err, GanetiGlusterError) else in_words(err)
@@ -62,6 +65,7 @@ def undo(instance: str, guests: work.Guests) -> int:
     try:
         if guests.is_running(instance):
             live.undo(guests.connect(instance))
+            agent.thaw(guests.agent(instance))
     except GanetiGlusterError as err:
         print(err, file=sys.stderr)
         service.note_end(instance)

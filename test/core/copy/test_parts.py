@@ -9,8 +9,9 @@ import pytest
 
 from ganeti_gluster.core.copy import PIECE, Extent, Progress, reflink
 from ganeti_gluster.core.copy.checksum import Checksum
+from ganeti_gluster.core.copy.interface import Piece
 from ganeti_gluster.core.copy.pace import Pace
-from ganeti_gluster.core.copy.pieces import HOLE, Piece, pieces
+from ganeti_gluster.core.copy.pieces import HOLE, pieces
 from ganeti_gluster.core.copy.progress import EachLine, Meter, Terminal, duration, sentence
 from ganeti_gluster.core.copy.zeroes import BLOCK, data_runs, is_zero
 
