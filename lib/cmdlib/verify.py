@@ -337,12 +337,7 @@ def _check(seen: Look) -> Iterable[Finding]:
             waiting=seen.waiting,
             disks=config.disks,
             spares=spares(config, volume, seen.nodes),
-            unsound={
-                brick.name
-                for node in seen.nodes.values()
-                for brick in node.bricks
-                if not brick.sound
-            },
+            places={brick.name: brick for node in seen.nodes.values() for brick in node.bricks},
         )
         if images is not None:
             yield from check_images(
