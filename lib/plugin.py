@@ -30,6 +30,7 @@ EXTENSIONS = {
     "ganeti.storage.bdev": ("ganeti_gluster.storage.gluster", "register"),
     "ganeti.backend": ("ganeti_gluster.patches.backend", "extend"),
     "ganeti.bootstrap": ("ganeti_gluster.patches.cluster", "extend_bootstrap"),
+    "ganeti.cmdlib.instance_storage": ("ganeti_gluster.patches.promise", "extend"),
     "ganeti.cmdlib.instance_utils": ("ganeti_gluster.patches.instance_utils", "extend"),
     "ganeti.client.gnt_instance": ("ganeti_gluster.patches.disk_states", "extend_info"),
     "ganeti.cmdlib.cluster.verify": ("ganeti_gluster.patches.cluster_verify", "extend"),

@@ -359,12 +359,14 @@ static void tell_status(char *text, size_t size)
 	waiting = state == SERVING && full_since;
 	snprintf(text, size,
 		 "state=%s\nmode=%s\nsize=%lld\nblock=%u\nclients=%d\nusers=%d\npeers=%s\nwaiting=%.3f\n"
-		 "why=%s\nrequests=%d\nbricks=%d\nconnected=%d\nstarted=%.3f\nversion=%s\npoints=%s\n",
+		 "why=%s\nfull=%d\nrequests=%d\nbricks=%d\nconnected=%d\nstarted=%.3f\n"
+		 "version=%s\npoints=%s\n",
 		 waiting ? "waiting" : names[state],
 		 !config.locking ? "none" : held.shared ? "shared" : "exclusive",
 		 (long long)held.size, held.block, nbd_clients(), each_client(NULL), peers,
 		 waiting ? full_since : held.waiting, waiting ? trouble : held.why,
-		 storage_waiting(), storage_bricks(), fence_bricks_connected(), started, VERSION, points);
+		 waiting, storage_waiting(), storage_bricks(), fence_bricks_connected(), started, VERSION,
+		 points);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -337,12 +337,7 @@ def _check(seen: Look) -> Iterable[Finding]:
             waiting=seen.waiting,
             disks=config.disks,
             spares=spares(config, volume, seen.nodes),
-            unsound={
-                brick.name
-                for node in seen.nodes.values()
-                for brick in node.bricks
-                if not brick.sound
-            },
+            places={brick.name: brick for node in seen.nodes.values() for brick in node.bricks},
         )
         yield from check_self_heal(volume, seen.nodes)
         if images is not None:

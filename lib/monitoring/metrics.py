@@ -123,12 +123,19 @@ def _of_node(seen: Collected) -> Iterator[Family]:
         GAUGE,
         "How long the requests for an open image have been waiting.",
     )
+    full = Family(
+        "image_waits_for_space",
+        GAUGE,
+        "Whether the guest of an open image stands still because the volume is full.",
+    )
     for server in facts.servers:
+        full.add(server.full, image=server.image)
         state.add(server.state == SERVING, image=server.image)
         since = seen.time - server.waiting if server.waiting else 0.0
         waiting.add(max(0.0, since), image=server.image)
     yield state
     yield waiting
+    yield full
     took = Family("collect_duration_seconds", GAUGE, "How long it took to collect these metrics.")
     took.add(seen.seconds)
     yield took

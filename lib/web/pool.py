@@ -15,7 +15,7 @@ from ganeti_gluster.web import facts
 #: bricks something.
 HEALS_EVERY = 120.0
 #: So are the nodes for what they alone know: each looks at its bricks and its open images.
-NODES_EVERY = 120.0
+NODES_EVERY = 60.0
 #: The charts' points: so far apart, so many.
 SAMPLE_EVERY = 300.0
 MAX_SAMPLES = 288
@@ -68,7 +68,10 @@ class PoolSource:
                     spaces=spaces,
                 )
             )
-        return PoolState(tuple(map(PeerState.of, peers)), tuple(volumes))
+        no_space = {
+            server.image for node in self._known.values() for server in node.servers if server.full
+        }
+        return PoolState(tuple(map(PeerState.of, peers)), tuple(volumes), tuple(sorted(no_space)))
 
     def _ask_nodes(self) -> None:
         now = self._clock()

@@ -19,6 +19,8 @@ FILL = (
     " fallocate -l $((free - (16 << 20))) %s" % FILLER
 )
 
+MEASURE = "from ganeti_gluster.monitoring import agent; agent.write_files(agent.collect())"
+
 
 @pytest.fixture
 def stopped_volume(cluster: Cluster) -> Iterator[None]:
@@ -95,13 +97,18 @@ def test_on_a_full_volume_a_guest_waits_and_with_room_it_goes_on(cluster: Cluste
             cluster.run("sh", "-c", FILL, node=node)
         found = ["gnt-gluster", "verify"]
         wait_for(
-            lambda: "IMAGE_WAITS" in cluster.testbed.exec("node1", found, timeout=120).stdout,
+            lambda: "IMAGE_NO_SPACE" in cluster.testbed.exec("node1", found, timeout=120).stdout,
             120,
             "the guest's writes wait",
         )
         said = cluster.testbed.exec("node1", found, timeout=120).stdout
         assert "ERROR: BRICK_FULL" in said
         assert "No space left on device" in said
+        # Now, and not at the agent's next minute.
+        cluster.run("/usr/bin/python3", "-c", MEASURE)
+        metrics = cluster.run("cat", "/var/lib/ganeti-gluster/metrics.prom").stdout
+        (line,) = [line for line in metrics.splitlines() if "image_waits_for_space{" in line]
+        assert line.endswith("} 1")
         assert "running" in cluster.monitor(NAME, "info status")
     finally:
         for node in cluster.nodes:

@@ -210,6 +210,7 @@ def test_the_only_good_copy_is_not_given_up(disks: Cluster, boot: Boot) -> None:
     assert uuid(disks) == ""
     disks.run("gluster", "volume", "start", VOLUME, "force")
     wait_for(lambda: down(disks) == [BRICK], 60, "the brick of node2 is back")
-    done = replace(disks)
-    assert "in use again: done" in done.stdout
+    # As soon as node2 is healed from node1.
+    wait_for(lambda: disks.testbed.exec("node1", REPLACE, timeout=600).exit_code == 0, 600, "done")
+    assert (down(disks), of_brick(disks)) == ([], {})
     written(boot)

@@ -88,6 +88,21 @@ def test_the_allocator_places_instances_and_no_disk_exceeds_the_free_space(
     assert cluster.images() == []
 
 
+def test_a_disk_larger_than_the_free_space_is_a_warning(cluster: Cluster) -> None:
+    def warned(*argv: str) -> int:
+        done = cluster.run(*argv, max_seconds=60)
+        return (done.stdout + done.stderr).count("MiB free, less than the 102400 MiB that may be")
+
+    add = ("gnt-instance", "add", "-t", "gluster", "-o", "guest+default", "--no-install")
+    more = ("--no-start", "--no-name-check", "--no-ip-check", "--no-nics", "-n", "node1", NAME)
+    assert warned(*add, "--disk", "0:size=100G", *more) == 1
+    assert warned("gnt-instance", "grow-disk", NAME, "0", "100G") == 1
+    assert warned("gnt-instance", "modify", "--disk", "add:size=100G", NAME) == 1
+    assert warned("gnt-instance", "modify", "--disk", "add:size=64M", NAME) == 0
+    cluster.remove(NAME)
+    assert cluster.images() == []
+
+
 def test_a_volume_that_no_group_uses_is_no_argument(cluster: Cluster) -> None:
     done = cluster.run("gnt-gluster", "volume", "status", "gv7", fail=1)
     assert "No node group uses the volume gv7" in done.stderr

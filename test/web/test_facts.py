@@ -11,7 +11,7 @@ import pytest
 from ganeti_gluster.core.pool.state import PoolState, of_glusterd
 from ganeti_gluster.core.services import config, store
 from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
-from ganeti_gluster.core.verify.facts import BrickPlace, NodeFacts
+from ganeti_gluster.core.verify.facts import BrickPlace, NodeFacts, ServerView
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandResult
 from ganeti_gluster.tools.gluster_cli import (
@@ -93,7 +93,9 @@ def test_the_page_asks_glusterd_for_nothing_that_makes_it_grow() -> None:
     def nodes() -> dict[str, NodeFacts]:
         rounds.append(now)
         brick = BrickPlace("gv0", brick_name, "/b", size=9, free=4)
-        return {"node1": NodeFacts("node1", {}, bricks=(brick,))}
+        server = ServerView("k", "waiting", image="gv0/ganeti/a.0", full=True)
+        fine = ServerView("l", "waiting", image="gv0/ganeti/b.0")
+        return {"node1": NodeFacts("node1", {}, servers=(server, fine), bricks=(brick,))}
 
     gluster = Gluster(execute)
     info = next(each for each in gluster.volumes() if each.name == "gv0")
@@ -103,7 +105,8 @@ def test_the_page_asks_glusterd_for_nothing_that_makes_it_grow() -> None:
     for now in range(0, 241, 30):  # noqa: B007  # the clock
         volume = next(each for each in source().volumes if each.name == "gv0")
     assert (volume.bricks[0].total, volume.bricks[0].free) == (9, 4)
-    assert rounds == [0, 120, 240]
+    assert source().no_space == ("gv0/ganeti/a.0",)
+    assert rounds == [0, 60, 120, 180, 240]
     assert not any("detail" in words for words in asked)
     assert {words[:2] for words in asked} == {
         ("peer", "status"),

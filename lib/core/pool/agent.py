@@ -83,8 +83,8 @@ def look(
 
 
 def mounted(*, directory: str, device: str) -> bool:
-    """Whether the device is mounted where it should be."""
-    return place.look_at_device(device, directory).mounted_at == directory
+    """See `place.is_prepared`."""
+    return place.is_prepared(directory, device)
 
 
 def look_at_place(*, directory: str, volume: str) -> dict[str, Any]:

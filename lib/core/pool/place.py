@@ -153,6 +153,17 @@ def look_at_device(device: str, directory: str) -> DeviceFacts:
     )
 
 
+def is_prepared(directory: str, device: str) -> bool:
+    """Whether the device is mounted at `directory`, and at boot as well.
+
+    A unit of ours may still name the disk that was there before.
+    """
+    if look_at_device(device, directory).mounted_at != directory:
+        return False
+    _, there, text = _unit(directory, device)
+    return not there.startswith(_OURS) or there == text
+
+
 def prepare(directory: str, device: str, *, wipe: bool = False) -> bool:
     """Make `device` a file system for bricks and mount it at `directory`, now and at boot.
 
@@ -283,14 +294,8 @@ def _note(directory: str) -> Path:
 
 def _enable_mount(directory: str, device: str) -> bool:
     """Have systemd mount it now and at boot, before glusterd; whether that was new."""
-    name = systemd.mount_unit(directory, timeout=SHORT)
-    unit = UNIT_DIRECTORY / name
-    text = UNIT % {
-        "device": systemd.file_value(_lasting_name(device)),
-        "directory": systemd.file_value(directory),
-        "kind": FILE_SYSTEM,
-    }
-    there = unit.read_text(encoding="utf-8") if unit.exists() else ""
+    unit, there, text = _unit(directory, device)
+    name = unit.name
     if not there.startswith(_OURS):
         if os.path.ismount(directory):
             return False  # mounted by an entry of the administrator's own
@@ -305,6 +310,17 @@ def _enable_mount(directory: str, device: str) -> bool:
     systemd.ctl("enable", "--quiet", name, timeout=SHORT)
     systemd.ctl("start", name, timeout=SHORT)
     return new
+
+
+def _unit(directory: str, device: str) -> tuple[Path, str, str]:
+    """The file of the unit that mounts it, what is in it, and what is to be."""
+    unit = UNIT_DIRECTORY / systemd.mount_unit(directory, timeout=SHORT)
+    text = UNIT % {
+        "device": systemd.file_value(_lasting_name(device)),
+        "directory": systemd.file_value(directory),
+        "kind": FILE_SYSTEM,
+    }
+    return unit, unit.read_text(encoding="utf-8") if unit.exists() else "", text
 
 
 def _lasting_name(device: str) -> str:

@@ -114,10 +114,15 @@ class PeerState:
 
 @dataclass(frozen=True)
 class PoolState:
-    """The pool and its volumes."""
+    """The pool and its volumes.
+
+    `no_space`: the open images, as `gv0/ganeti/…`, whose guests stand still since their volume
+    is full.
+    """
 
     peers: tuple[PeerState, ...] = ()
     volumes: tuple[VolumeState, ...] = ()
+    no_space: tuple[Name, ...] = ()
 
     @property
     def verdict(self) -> Condition:

@@ -92,6 +92,13 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "see the reason given and the findings about the volume; the guest goes on by itself",
         ),
         Code(
+            "IMAGE_NO_SPACE",
+            ERROR,
+            "A running guest stands still, because its writes need space on a full volume.",
+            "free some space, for example of orphans (gnt-gluster disk remove-orphans) and"
+            " snapshots, or add bricks; the guest goes on by itself",
+        ),
+        Code(
             "IMAGE_LOST",
             ERROR,
             "A node had an image open that another node has taken since; it no longer serves"
@@ -289,6 +296,23 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "A brick's file system is nearly out of space or inodes.  An ERROR if no more is"
             " left than the volume's reserve, or than 5 per cent.",
             "remove what is not needed (gnt-gluster verify names orphans), or add bricks",
+        ),
+        Code(
+            "BRICK_THIN",
+            WARNING,
+            "The thin pool below a brick has less space left than the brick's file system shows."
+            "  When it is full, the file system gives errors, which are worse than a full volume."
+            "  An ERROR if less than 5 per cent of the brick's size is left.",
+            "extend the thin pool (lvextend), or run fstrim on the brick's file system",
+        ),
+        Code(
+            "SETS_UNEVEN",
+            WARNING,
+            "One set of bricks will be full much earlier than the others.  Images, or their"
+            " pieces, are spread evenly over the sets, so guests wait for space as soon as one"
+            " set is full.",
+            "add bricks, or, while no instance is running on the volume: gnt-gluster pool"
+            " rebalance --move-data %(volume)s",
         ),
         Code(
             "SHARD_OFF",

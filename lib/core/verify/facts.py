@@ -57,10 +57,11 @@ class BrickPlace:
     `problem` is the error that looking at it gave; `mounted` whether it is on a
     file system that has the volume's mark; `empty`: a file system is mounted there that has
     nothing on it yet; `sector` the smallest request that its device takes, 0 where that is
-    not known; `reserve` what the volume leaves unused of
-    it, in per cent.  `behind`: how many entries of other bricks it knows to wait for a
-    heal (counted up to a bound), None if it keeps no such index.  `pieces`: the GFIDs
-    of such entries that are pieces of images, each with its image's (up to a bound).
+    not known; `thin` what is left of a thin pool below it, None without one; `reserve` what
+    the volume leaves unused of it, in per cent.  `behind`: how many entries of other bricks it
+    knows to wait for a heal (counted up to a bound), None where it keeps no such index.
+    `pieces`: the GFIDs of such entries that are pieces of images, each with its image's (up to
+    a bound).
     """
 
     volume: Name
@@ -73,6 +74,7 @@ class BrickPlace:
     sector: Count = 0
     size: Count = 0
     free: Count = 0
+    thin: Count | None = None
     inodes: Count = 0
     inodes_free: Count = 0
     reserve: Annotated[float, Between(0, 100)] = 0.0
@@ -115,7 +117,8 @@ class ExportView:
 class ServerView:
     """The server of an open image: its key, `serve.control`'s state, since when and why.
 
-    `image` is the volume and the image's path on it, as `gv0/ganeti/…`.
+    `image` is the volume and the image's path on it, as `gv0/ganeti/…`.  `full`: it waits
+    for room on the volume.
     """
 
     key: str
@@ -123,6 +126,7 @@ class ServerView:
     waiting: float = 0.0
     why: Sentence = ""
     image: Name = ""
+    full: bool = False
 
 
 @dataclass(frozen=True)

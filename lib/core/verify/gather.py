@@ -17,7 +17,7 @@ from ganeti_gluster.core.pool import place, profile, self_heal, tls
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
-from ganeti_gluster.core.verify import stamps
+from ganeti_gluster.core.verify import stamps, thin
 from ganeti_gluster.core.verify.bounded import LookResult, look
 from ganeti_gluster.core.verify.keep import LONG, SHORT, Keep
 from ganeti_gluster.core.volume import VolumeSpec, connect
@@ -182,7 +182,9 @@ def look_at_servers() -> tuple[f.ServerView, ...]:
             views.append(f.ServerView(key, control.WAITING, 0.0, str(err), name))
             continue
         if status is not None:
-            views.append(f.ServerView(key, status.state, status.waiting, status.why, name))
+            views.append(
+                f.ServerView(key, status.state, status.waiting, status.why, name, status.full)
+            )
     return tuple(views)
 
 
@@ -248,7 +250,7 @@ def look_at_glusterd(
         "checksums": checksums() if any(peer.state == REJECTED for peer in peers) else {},
         "op_version": versions[0],
         "max_op_version": versions[1],
-        "bricks": tuple(look_at_bricks(volumes, uuid)),
+        "bricks": tuple(look_at_bricks(volumes, uuid, keep)),
     }
 
 
@@ -329,10 +331,12 @@ def look_at_self_heal(
 # -- bricks ------------------------------------------------------------------
 
 
-def look_at_bricks(volumes: Sequence[VolumeInfo], uuid: str) -> list[f.BrickPlace]:
+def look_at_bricks(
+    volumes: Sequence[VolumeInfo], uuid: str, keep: Keep | None = None
+) -> list[f.BrickPlace]:
     """The bricks of this node on their file systems."""
     return [
-        look_at_brick(volume.name, str(brick), brick.path, reserve=reserve(volume))
+        look_at_brick(volume.name, str(brick), brick.path, reserve=reserve(volume), keep=keep)
         for volume in volumes
         for brick in volume.bricks
         if brick.server_uuid == uuid
@@ -348,7 +352,9 @@ def reserve(volume: VolumeInfo) -> float:
     return share if 0 <= share <= 100 else 0.0  # beyond, it is a number of bytes
 
 
-def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) -> f.BrickPlace:
+def look_at_brick(
+    volume: str, name: str, path: str, *, reserve: float = 0.0, keep: Keep | None = None
+) -> f.BrickPlace:
     """One brick's directory; a dead disk gives an error in `problem`."""
     try:
         status = os.stat(path)
@@ -361,6 +367,9 @@ def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) ->
         mine = bool(os.getxattr(path, "trusted.glusterfs.volume-id"))
     except OSError:
         mine = False
+    # LVM takes a process, and no stamp shows what is written to the pool.
+    device = status.st_dev
+    left = (keep or Keep()).get("thin %s" % path, device, lambda: thin.left(device), seconds=SHORT)
     return f.BrickPlace(
         volume=volume,
         name=name,
@@ -369,10 +378,11 @@ def look_at_brick(volume: str, name: str, path: str, *, reserve: float = 0.0) ->
         # is not the brick's.
         mounted=mine,
         empty=not mine and is_on_empty(path),
-        sector=place.sector(status.st_dev),
+        sector=place.sector(device),
         read_only=bool(space.f_flag & os.ST_RDONLY) and is_read_only(path),
         size=space.f_blocks * space.f_frsize,
         free=space.f_bavail * space.f_frsize,
+        thin=left,
         inodes=space.f_files,
         inodes_free=space.f_favail,
         reserve=reserve,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.serve import control
 from ganeti_gluster.core.serve.server import UNIT
 from ganeti_gluster.core.verify import facts as f
@@ -110,7 +111,8 @@ def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
             clock = time.strftime("%H:%M:%S", time.localtime(server.waiting))
             since = "since %s: " % clock if server.waiting else ""  # one that does not answer
             image = server.image or server.key
-            yield Finding.of("IMAGE_WAITS", node.node, "%s: %s%s" % (image, since, server.why))
+            code = "IMAGE_NO_SPACE" if server.full else "IMAGE_WAITS"
+            yield Finding.of(code, node.node, "%s: %s%s" % (image, since, server.why))
 
 
 def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:
@@ -152,6 +154,14 @@ def check_brick(brick: f.BrickPlace, node: str) -> Iterator[Finding]:
         return
     if brick.read_only:
         yield Finding.of("BRICK_READ_ONLY", brick.name, "its file system is read-only")
+    if brick.thin is not None and brick.thin < brick.free:
+        yield Finding.of(
+            "BRICK_THIN",
+            brick.name,
+            "its thin pool has %d MiB left, while its file system shows %d"
+            % (brick.thin // MIB, brick.free // MIB),
+            severity=ERROR if 100 * brick.thin <= NOTHING_LEFT * brick.size else WARNING,
+        )
     for what, total, free in (
         ("data", brick.size, brick.free),
         ("inodes", brick.inodes, brick.inodes_free),

@@ -7,12 +7,23 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from ganeti_gluster.core.pool import profile, self_heal
 from ganeti_gluster.core.pool.state import lost_sets
 from ganeti_gluster.core.verify.codes import ERROR, WARNING
-from ganeti_gluster.core.verify.facts import SHARD_GFID, Disk, ImageFacts, NodeFacts, VolumeFacts
+from ganeti_gluster.core.verify.facts import (
+    SHARD_GFID,
+    BrickPlace,
+    Disk,
+    ImageFacts,
+    NodeFacts,
+    VolumeFacts,
+)
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.tools.gluster_cli import VolumeInfo
 
 #: Seconds from which a backlog is an error.
 OLD_BACKLOG = 24 * 3600.0
+#: Per cent left of a set's space up to which it matters that others have more, and by how much
+#: more.
+HALF = 50
+UNEVEN = 20
 _SELF_HEAL = "Self-heal Daemon"
 _SHARD = "features.shard"
 # How GlusterFS gives a file whose name no client has looked up.
@@ -28,7 +39,7 @@ def check_volume(
     waiting: Mapping[str, float] | None = None,
     disks: Sequence[Disk] = (),
     spares: Sequence[str] = (),
-    unsound: Collection[str] = (),
+    places: Mapping[str, BrickPlace] | None = None,
 ) -> Iterator[Finding]:
     """All problems of a volume.
 
@@ -36,8 +47,8 @@ def check_volume(
     absence counts for the quorum.  `silent`: nodes that are up without their glusterd, so that
     their bricks are unknown.  `waiting`: for how many seconds each brick has known of pending
     heals.  `disks` give split-brain images their instances.  `spares`: nodes of the pool that
-    could take a brick.  `unsound`: bricks without a sound file system, which is a finding of
-    its own.
+    could take a brick.  `places`: the bricks on their file systems, by name; one that is not
+    sound is a finding of its own.
     """
     for problem in volume.problems:
         yield Finding.of("NOT_CHECKED", volume.name, problem)
@@ -52,7 +63,10 @@ def check_volume(
             "VOLUME_STOPPED", volume.name, "it is %s" % info.state.lower(), volume=volume.name
         )
         return
+    places = places or {}
+    unsound = {name for name, place in places.items() if not place.sound}
     yield from check_bricks(volume, info, offline, silent, spares, unsound)
+    yield from check_sets(info, places)
     if volume.options is not None:
         yield from check_options(info, volume.options, images)
     unread = list(check_readable(volume, info, disks))
@@ -137,6 +151,31 @@ def check_self_heal(volume: VolumeFacts, nodes: Mapping[str, NodeFacts]) -> Iter
                 "volume %s: the self-heal daemon has no connection to %s" % (volume.name, brick),
                 volume=volume.name,
             )
+
+
+def check_sets(info: VolumeInfo, places: Mapping[str, BrickPlace]) -> Iterator[Finding]:
+    """The set that will be full long before the others; one that does not tell is left out."""
+    left: dict[int, float] = {}
+    for number, bricks in enumerate(info.sets, 1):
+        known = [
+            places[str(brick)] for brick in bricks if str(brick) in places and not brick.arbiter
+        ]
+        shares = [100 * each.free / each.size for each in known if each.sound and each.size]
+        if shares:
+            left[number] = min(shares)
+    if len(left) < 2:
+        return
+    first = min(left, key=lambda number: left[number])
+    rest = max(left.values())
+    if rest - left[first] < UNEVEN or left[first] > HALF:
+        return
+    yield Finding.of(
+        "SETS_UNEVEN",
+        info.name,
+        "set %d will be full first: %.0f per cent left on %s, up to %.0f in the other sets"
+        % (first, left[first], ", ".join(map(str, info.sets[first - 1])), rest),
+        volume=info.name,
+    )
 
 
 def _named(info: VolumeInfo, uuid: str, otherwise: str) -> str:

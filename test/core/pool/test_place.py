@@ -183,6 +183,20 @@ def test_it_is_mounted_by_its_uuid(node: Node, tmp_path: Path, monkeypatch) -> N
     assert DEVICE not in node.unit.read_text()
 
 
+def test_a_unit_that_names_the_disk_before_is_written_anew(node: Node) -> None:
+    """As where an administrator has mounted the new one by hand."""
+    assert not place.is_prepared(node.directory, DEVICE)
+    node.prepare()
+    assert place.is_prepared(node.directory, DEVICE)
+    current = node.unit.read_text()
+    node.unit.write_text(current.replace(DEVICE, "/dev/other"))
+    assert not place.is_prepared(node.directory, DEVICE)
+    assert node.prepare() is True
+    assert node.unit.read_text() == current
+    node.unit.unlink()  # mounted by an entry of the administrator's own
+    assert place.is_prepared(node.directory, DEVICE)
+
+
 @pytest.mark.parametrize("uuid", ["", "0f6f8d2c"])
 def test_it_is_not_mounted_by_the_kernel_s_name(node: Node, tmp_path: Path, uuid: str) -> None:
     (tmp_path / "udev").touch()

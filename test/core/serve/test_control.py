@@ -17,6 +17,7 @@ def test_a_status_is_read(serve: Serve) -> None:
     serve("k", {"status": [status(
         state="waiting", mode="shared", peers="12 345", users="2", waiting="1700000000.125",
         why="write: No space left on device", requests="2", connected="1",
+        full="1",
     )]})  # fmt: skip
     assert control.status("k") == ServerStatus(
         state=control.WAITING,
@@ -31,6 +32,7 @@ def test_a_status_is_read(serve: Serve) -> None:
         bricks=3,
         connected=1,
         version="0.9",
+        full=True,
     )
 
 

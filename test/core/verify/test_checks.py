@@ -36,6 +36,7 @@ from ganeti_gluster.core.verify.node_checks import (
 from ganeti_gluster.core.verify.pool_checks import check_configuration, check_pool
 from ganeti_gluster.core.verify.volume_checks import (
     check_self_heal,
+    check_sets,
     check_volume,
     duration,
     image_of,
@@ -136,8 +137,8 @@ CLOCK = time.strftime("%H:%M:%S", time.localtime(SINCE))
         (f.ServerView("gv0-1", "serving"), None, ""),
         (f.ServerView("gv0-1", "waiting"), None, ""),  # it is just being opened
         (
-            f.ServerView("gv0-1", "waiting", SINCE, "write: No space left on device"),
-            "IMAGE_WAITS",
+            f.ServerView("gv0-1", "waiting", SINCE, "write: No space left on device", full=True),
+            "IMAGE_NO_SPACE",
             "gv0-1: since %s: write: No space left on device" % CLOCK,
         ),
         (
@@ -190,6 +191,9 @@ def test_peers_as_one_node_sees_them() -> None:
         ({"mounted": False, "empty": True}, 5, [("BRICK_EMPTY", ERROR)]),
         ({"read_only": True}, 5, [("BRICK_READ_ONLY", ERROR)]),
         ({"free": 14}, 5, [("BRICK_FULL", WARNING)]),
+        ({"thin": 40}, 5, [("BRICK_THIN", WARNING)]),
+        ({"thin": 5}, 5, [("BRICK_THIN", ERROR)]),
+        ({"thin": 50}, 5, []),
         ({"free": 5}, 1, [("BRICK_FULL", ERROR)]),
         ({"free": 9}, 10, [("BRICK_FULL", ERROR)]),
         ({"inodes_free": 2}, 5, [("BRICK_FULL", ERROR)]),
@@ -348,9 +352,47 @@ def test_bricks_that_do_not_run(down, offline, silent, expected) -> None:
     assert codes(check_volume(facts, offline=offline, silent=silent)) == expected
 
 
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        # Of two sets of three bricks, in per cent.
+        ([60, 60, 60, 30, 30, 30], "set 2 will be full first: 30 per cent left on node4:/b, node"),
+        ([20, 60, 60, 60, 60, 60], "set 1 will be full first: 20 per cent left on node1:/b, node"),
+        ([60, 60, 60, 41, 41, 41], ""),
+        ([90, 90, 90, 60, 60, 60], ""),
+        ([60, 60, 60, None, None, None], ""),
+        ([60, 60, None, None, 30, None], "set 2 will be full first"),
+    ],
+)
+def test_the_set_that_is_full_first(free, expected) -> None:
+    bricks = tuple(VolumeBrick("node%d" % n, "/b", "u%d" % n) for n in range(1, 7))
+    info = dataclasses.replace(INFO, bricks=bricks)
+    places = {
+        str(brick): f.BrickPlace("gv0", str(brick), "/b", size=100, free=left)
+        for brick, left in zip(bricks, free, strict=True)
+        if left is not None
+    }
+    found_here = list(check_sets(info, places))
+    assert codes(found_here) == (["SETS_UNEVEN"] if expected else [])
+    assert all(finding.text.startswith(expected) for finding in found_here)
+
+
+def test_an_arbiter_is_as_full_as_it_likes() -> None:
+    bricks = tuple(VolumeBrick("node%d" % n, "/b", "u%d" % n, n % 3 == 0) for n in range(1, 7))
+    info = dataclasses.replace(INFO, bricks=bricks, arbiter=1)
+    places = {
+        str(brick): f.BrickPlace(
+            "gv0", str(brick), "/b", size=100, free=10 if brick.arbiter else 90
+        )
+        for brick in bricks
+    }
+    assert list(check_sets(info, places)) == []
+
+
 def test_a_brick_without_its_file_system_is_not_advised_to_be_started() -> None:
     facts = volume(status=status("node2", "node3"))
-    found_here = list(check_volume(facts, unsound=["node2:/b"]))
+    places = {"node2:/b": f.BrickPlace("gv0", "node2:/b", "/b", mounted=False)}
+    found_here = list(check_volume(facts, places=places))
     assert codes(found_here) == ["BRICK_DOWN", "VOLUME_NO_QUORUM"]
     assert found_here[0].object == "node3:/b"
 
