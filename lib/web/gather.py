@@ -78,6 +78,7 @@ def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
         service_type(),
         nodes=order.nodes,
         services=order.services,
+        user="%s (web page)" % order.user,
         on_node_done=lambda _node, outcomes: report(outcomes),
     )
 

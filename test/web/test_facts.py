@@ -159,5 +159,5 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
     assert [one.name for one in part.data.hosts[0].services] == names
     events = services.events_facts().events
-    assert events[0].text == ("GLUSTER_SWIFT in the cluster: RUNNING -> PARTIALLY_UP: down: node2")
+    assert events[0].text == ("GLUSTER_SWIFT in the cluster: Up -> Partially up: down: node2")
     assert [one.id for one in events] == sorted((one.id for one in events), reverse=True)
