@@ -16,14 +16,14 @@ from ganeti_gluster.cmdlib import services as cluster_services
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.verify.facts import NodeFacts
-from ganeti_gluster.monitoring.agent import METRICS_FILE
+from ganeti_gluster.monitoring.agent import METRICS_FILE, REPORT_FILE
 from ganeti_gluster.tools.gluster_cli import Gluster
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.background import FactSource
 from ganeti_gluster.web.pool import History, PoolSource
 from ganeti_gluster.web.services import events_facts, service_type, services_facts
-from ganeti_gluster.web.verification import findings_facts, metrics_facts
+from ganeti_gluster.web.verification import findings_facts, metrics_facts, volumes_in_use
 
 #: Seconds between two looks at each source while somebody looks at the page.
 CLUSTER_EVERY = 15.0
@@ -93,7 +93,12 @@ def sources() -> list[FactSource]:
 
     return [
         FactSource("cluster", cluster_facts, every=CLUSTER_EVERY),
-        FactSource("pool", PoolSource(Gluster(), node_facts), every=POOL_EVERY, extra=pool_extra),
+        FactSource(
+            "pool",
+            PoolSource(Gluster(), node_facts, measured=lambda: volumes_in_use(REPORT_FILE)),
+            every=POOL_EVERY,
+            extra=pool_extra,
+        ),
         FactSource("swift", services_facts, every=SERVICES_EVERY),
         FactSource("events", events_facts, every=SERVICES_EVERY),
         FactSource("findings", findings_facts, every=FINDINGS_EVERY),

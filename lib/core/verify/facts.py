@@ -96,7 +96,8 @@ class ExportView:
 class ServerView:
     """The server of an open image: its key, `serve.control`'s state, since when and why.
 
-    `image` is the volume and the image's path on it, as `gv0/ganeti/…`.
+    `image` is the volume and the image's path on it, as `gv0/ganeti/…`; `mode` how it is
+    locked: exclusive, shared or none.
     """
 
     key: str
@@ -104,6 +105,7 @@ class ServerView:
     waiting: float = 0.0
     why: Sentence = ""
     image: Name = ""
+    mode: Name = ""
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,9 @@ def look_at_servers() -> tuple[f.ServerView, ...]:
             views.append(f.ServerView(key, control.WAITING, 0.0, str(err), name))
             continue
         if status is not None:
-            views.append(f.ServerView(key, status.state, status.waiting, status.why, name))
+            views.append(
+                f.ServerView(key, status.state, status.waiting, status.why, name, status.mode)
+            )
     return tuple(views)
 
 
