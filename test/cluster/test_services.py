@@ -165,6 +165,7 @@ def test_what_runs_is_shown_and_a_stop_is_told_once(services: Services, undo: Un
     told = services.told("node1")
     assert len(told) == len(set(told))
     assert cluster.run("cat", SEEN).stdout.splitlines() == [
+        "service-action node2 ",
         "service-status node2 STOPPED",
         "node-status node2 PARTIALLY_UP",
         "cluster-status  PARTIALLY_UP",
@@ -227,10 +228,10 @@ def test_what_is_restarted_over_and_over_is_down_with_one_event(
     for _ in range(8):  # whatever it does at the moment
         assert is_down()
     assert services.sync() == []
-    line = next(
-        line for line in services.run("swift", "events").splitlines()[::-1] if "object" in line
-    )
-    assert "GLUSTER_SWIFT object on node3: Up -> Down: " in line
+    told = [
+        line for line in services.run("swift", "events").splitlines() if "object on node3:" in line
+    ]
+    assert "GLUSTER_SWIFT object on node3: Up -> Down: " in told[-1]
     text = services.run("swift", "stop", "--node=node3", "--service=object")
     assert "node3 object: done" in text
     assert of(services.status(), "node3", "object") == ("STOPPED", "")
@@ -245,14 +246,18 @@ def test_a_process_outside_its_unit_and_a_disabled_unit_are_told(
     cluster.run("systemctl", "stop", "swift-proxy", node="node2")
     undo("node2", "systemctl", "enable", "--quiet", "swift-object")
     cluster.run("systemctl", "disable", "--quiet", "swift-object", node="node2")
-    undo("node2", "swift-init", "proxy", "stop")
-    cluster.run("swift-init", "proxy", "start", node="node2")
-    outside = re.compile(r"a process of it is running outside its unit \(PID \d+\)")
-    wait_for(
-        lambda: outside.fullmatch(of(services.status(), "node2", "proxy")[1]) is not None,
-        30,
-        "the process is seen",
-    )
+    # As swift-init does it.
+    start = "setsid runuser -u swift -- swift-proxy-server /etc/swift/proxy-server.conf"
+    cluster.run("sh", "-c", start + " >/dev/null 2>&1 </dev/null &", node="node2")
+    outside = re.compile(r"a process of it is running outside its unit \(PID (\d+)\)")
+
+    def stray() -> re.Match[str] | None:
+        return outside.fullmatch(of(services.status(), "node2", "proxy")[1])
+
+    wait_for(lambda: stray() is not None, 30, "the process is seen")
+    found = stray()
+    assert found is not None
+    undo("node2", "kill", found[1])
     disabled = "its unit is disabled: it will not start when the node boots"
     assert of(services.status(), "node2", "object") == ("RUNNING", disabled)
 
@@ -260,10 +265,10 @@ def test_a_process_outside_its_unit_and_a_disabled_unit_are_told(
     text = "[GLUSTER_SWIFT]\nverify = on\nnodes = node1 node2 ndoe3\n"
     cluster.testbed.exec("node1", ["tee", CONF], stdin=text.encode(), check=True)
     assert "there is no node 'ndoe3' in this cluster" in services.run("swift", "status")
-    found = services.run("verify", exit_code=1)
-    assert re.search("SERVICES_DOWN: node2: .*proxy is down .%s" % outside.pattern, found)
-    assert "SERVICES_DISABLED: node2: Gluster Swift: object will not start" in found
-    assert "SERVICES_NODE: node1: Gluster Swift is expected on ndoe3" in found
+    text = services.run("verify", exit_code=1)
+    assert re.search(r"SERVICES_DOWN: node2: .*proxy is down \(%s" % outside.pattern, text)
+    assert "SERVICES_DISABLED: node2: Gluster Swift: object will not start" in text
+    assert "SERVICES_NODE: node1: Gluster Swift is expected on ndoe3" in text
 
 
 @pytest.mark.slow
