@@ -22,7 +22,7 @@ from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.background import FactSource
 from ganeti_gluster.web.pool import History, PoolSource
-from ganeti_gluster.web.services import events_facts, service_type, services_facts
+from ganeti_gluster.web.services import events_facts, service_type, services_facts, silent_nodes
 from ganeti_gluster.web.verification import findings_facts, metrics_facts, volumes_in_use
 
 #: Seconds between two looks at each source while somebody looks at the page.
@@ -50,10 +50,11 @@ def cluster_facts() -> facts.ClusterFacts:
     # Their state is asked of the nodes, which takes a while.
     names = sorted({disk.instance for disk in known.disks})
     states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
+    silent = silent_nodes()
     return facts.ClusterFacts(
         name=known.cluster,
         master=known.master,
-        nodes=tuple(_node(node) for node in known.nodes),
+        nodes=tuple(_node(node, silent.get(node.name, "")) for node in known.nodes),
         disks=tuple(
             facts.ShownDisk(**vars(disk), status=str(states.get(disk.instance, "?")))
             for disk in known.disks
@@ -61,9 +62,9 @@ def cluster_facts() -> facts.ClusterFacts:
     )
 
 
-def _node(node: ClusterNode) -> facts.ShownNode:
+def _node(node: ClusterNode, silent: str) -> facts.ShownNode:
     role = _ROLES.get(node.role, node.role)
-    return facts.ShownNode(node.name, role, node.offline, node.group or "?")
+    return facts.ShownNode(node.name, role, node.offline, node.group or "?", silent)
 
 
 def node_facts() -> Mapping[str, NodeFacts]:

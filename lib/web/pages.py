@@ -72,6 +72,12 @@ def host(name: str) -> str:
     )
 
 
+@blueprint.get("/swift/actions")
+def act_again() -> Response:
+    """For who reloads the address that a form was sent to, or comes back to it."""
+    return redirect(url_for("pages.swift"), 303)
+
+
 @blueprint.post("/swift/actions")
 @access.writer
 def act() -> Response | str | tuple[str, int]:

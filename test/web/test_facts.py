@@ -168,6 +168,7 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for time, state in ((1.0, ServiceStatus.RUNNING), (2.0, ServiceStatus.STOPPED)):
             opened.record(taken(time, state), master="node1", history=100)
 
+    assert services.silent_nodes() == {}
     board = Board()
     board.post(json.loads(encode("swift", services.services_facts())))
     part = board.snapshot.part("swift")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.services.control import ABSENT, FAILED, Outcome
+from ganeti_gluster.core.services.control import DONE, FAILED, Outcome
 from ganeti_gluster.core.services.events import SERVICE_ACTION, Event, message
 from ganeti_gluster.tools import decode, private
 from ganeti_gluster.tools.decode import NotUnderstood
@@ -21,8 +21,11 @@ _SUFFIX = ".json"
 
 
 def event(verb: str, user: str, outcomes: Sequence[Outcome]) -> Event:
-    """What a user did to services of one type on one node; there is at least one outcome."""
-    names = [outcome.service for outcome in outcomes if outcome.result != ABSENT]
+    """What a user did to services of one type on one node; there is at least one outcome.
+
+    It names those that were started or stopped, or should have been.
+    """
+    names = [outcome.service for outcome in outcomes if outcome.result in (DONE, FAILED)]
     failed = [outcome.service for outcome in outcomes if outcome.result == FAILED]
     text = "%s by %s" % (verb, user)
     if len(names) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ganeti_gluster.core.services import by_users, store
-from ganeti_gluster.core.services.control import ABSENT, DONE, FAILED, Outcome
+from ganeti_gluster.core.services.control import ABSENT, DONE, FAILED, UNCHANGED, Outcome
 from ganeti_gluster.core.services.events import SERVICE_ACTION
 from ganeti_gluster.core.services.model import ClusterServices, ServiceStatus
 
@@ -17,7 +17,7 @@ def outcomes(**results: str) -> list[Outcome]:
 
 
 def test_the_words_of_a_start_or_stop() -> None:
-    one = by_users.event("stop", "alice", outcomes(proxy=DONE, old=ABSENT))
+    one = by_users.event("stop", "alice", outcomes(proxy=DONE, old=ABSENT, other=UNCHANGED))
     assert (one.kind, one.node, one.service, one.old, one.new) == (
         *(SERVICE_ACTION, "node2", "proxy"),
         *("", ""),
