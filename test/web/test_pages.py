@@ -169,6 +169,23 @@ def test_a_node_that_does_not_answer_is_not_online(offline: bool, silent: str, w
     assert words.node_word(node).text == word
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["node1", "node2", "node3"]),
+        ("?q=NODE2", ["node2"]),
+        ("?q=%3Cb%3E", []),
+        # All services of node2 are down, and a brick of node3.
+        ("?sort=state", ["node2", "node3", "node1"]),
+        ("?sort=other&q=1", ["node1"]),
+    ],
+)
+def test_nodes_are_searched_and_sorted(writer: Page, query: str, names: list[str]) -> None:
+    text = writer.browser.get("/hosts" + query).text
+    assert re.findall(r'<th scope="row"[^>]*><a [^>]*>([^<]+)</a>', text) == names
+    assert "%d of 3 nodes" % len(names) in text and "<b>" not in text
+
+
 def test_only_a_verification_of_today_is_green() -> None:
     assert words.verified_word(3600.0).tone == "good"
     assert words.verified_word(2 * 86400.0).tone == words.verified_word(None).tone == "off"
