@@ -457,7 +457,7 @@ def test_verify_reports_what_is_expected_and_does_not_run(services: Services, un
     for node in ("node2", "node3"):  # on the one it is expected
         cluster.run("systemctl", "stop", "swift-proxy", node=node)
     line = (
-        "node2: Gluster Swift: proxy is down;"
+        "node2: SERVICES_DOWN: Gluster Swift: proxy is down;"
         " gnt-gluster services start --type=GLUSTER_SWIFT --node=node2"
     )
     done = cluster.testbed.exec("node1", ["gnt-cluster", "verify"], timeout=240)
