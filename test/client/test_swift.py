@@ -140,7 +140,7 @@ def test_a_node_that_cannot_be_asked(master: Entry) -> None:
     master.replace("cmdlib.cluster", ask=raiser(error))
     kept: list[Event] = []
     master.replace("core.services.by_users", keep=kept.extend)
-    master.replace("client.caller", name=lambda: "alice")
+    master.patch.setattr(master.part("client.caller"), "name", lambda: "alice")
     out = master("swift stop -f --node=node2 --service=proxy", 1, out="0 stopped, 1 failed\n")
     assert out.startswith("node2 proxy: failed: no answer\n")
     assert [event.line() for event in kept] == [
