@@ -65,6 +65,8 @@ SERVICES_CONF = "/etc/ganeti/gluster-services.conf"
 SERVICES_DIR = "/var/lib/ganeti-gluster/services"
 SERVICES_STORE = SERVICES_DIR + "/store.db"
 SERVICES_REPLICA = SERVICES_DIR + "/replica.json"
+# Starts and stops by users, which the next sync stores as events.
+SERVICES_BY_USERS = SERVICES_DIR + "/by-users"
 SERVICES_ANSWERS = SERVICES_DIR + "/answers.json"
 EVENTS_HOOK_DIR = "/etc/ganeti/gluster-events.d"
 SERVICES_LOCK = RUN_DIR + "/services.lock"

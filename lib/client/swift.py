@@ -8,11 +8,12 @@ from typing import Any
 
 from ganeti import cli, constants, errors
 
-from ganeti_gluster.client import elapsed, service_events
+from ganeti_gluster.client import caller, elapsed, service_events
 from ganeti_gluster.client.options import JSON_OPT, NODE_OPT, confirm
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
 from ganeti_gluster.cmdlib import cluster, services
-from ganeti_gluster.core.services import config, control
+from ganeti_gluster.constants import SERVICES_CONF
+from ganeti_gluster.core.services import config, control, expected
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceType
 from ganeti_gluster.tools.decode import as_data
@@ -54,7 +55,7 @@ _FIELDS: dict[str, tuple[str, Callable[[ServerService], object]]] = {
     "enabled": ("Enabled", lambda service: {True: "Y", False: "N", None: "-"}[service.enabled]),
     "pid": ("PID", lambda service: service.pid or "-"),
 }
-_DEFAULT_FIELDS = ["node", "service", "status", "since", "message"]
+_DEFAULT_FIELDS = ["node", "service", "word", "since", "message"]
 
 _PARTICIPLES = {control.START: "started", control.STOP: "stopped", control.RESTART: "restarted"}
 
@@ -73,7 +74,13 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     """Print the nodes' answers; the exit status says whether all, some or none answered."""
     configuration = config.load()
     types = [configuration.type(opts.type)] if opts.type is not None else list(configuration.types)
-    nodes = cluster.choose(cluster.nodes(), opts.nodes)
+    known = cluster.nodes()
+    nodes = cluster.choose(known, opts.nodes)
+    for each, strange in expected.strange_nodes(types, known):
+        cli.ToStderr(
+            "%s, section [%s]: there is no node '%s' in this cluster",
+            *(SERVICES_CONF, each.name, strange),
+        )
     names = {
         service.name for each in types for service in services.choose_services(each, opts.services)
     }
@@ -202,6 +209,7 @@ def _change(opts: Any, verb: str) -> int:
         type,
         nodes=opts.nodes,
         services=opts.services,
+        user=caller.name(),
         on_node_done=None if opts.json else progress,
     )
     if opts.json:

@@ -68,11 +68,18 @@ def choose(nodes: Sequence[ClusterNode], names: Sequence[str]) -> list[ClusterNo
     """Those of `nodes` that are called `names`, all for none.
 
     A short name will do if it is the beginning of one node's.  Raises
-    OpPrereqError.
+    OpPrereqError, also for a node that is named twice.
     """
     if not names:
         return list(nodes)
-    chosen = {node.name: node for node in (find(nodes, name) for name in names)}
+    chosen: dict[str, ClusterNode] = {}
+    for name in names:
+        node = find(nodes, name)
+        if node.name in chosen:
+            raise errors.OpPrereqError(
+                "node %s is named more than once" % node.name, errors.ECODE_INVAL
+            )
+        chosen[node.name] = node
     return [chosen[name] for name in sorted(chosen)]
 
 

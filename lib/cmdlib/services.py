@@ -13,7 +13,7 @@ from ganeti import errors
 
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster
-from ganeti_gluster.core.services import answers, config, control, patience, prepared
+from ganeti_gluster.core.services import answers, by_users, config, control, patience, prepared
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.inquiry import OFFLINE, Inquiry
@@ -103,9 +103,12 @@ def run(
     *,
     nodes: Sequence[str] = (),
     services: Sequence[str] = (),
+    user: str,
     on_node_done: OnNode | None = None,
 ) -> list[Outcome]:
     """Start, stop or restart services of a type on nodes, all of either for none.
+
+    What changed is an event with the name of `user`.
 
     Each outcome is what was read on the node afterwards.  Nodes work side by side,
     the services of a node in the order of their start (or its reverse), and a
@@ -129,6 +132,8 @@ def run(
         for done in futures.as_completed([pool.submit(work, node) for node in targets]):
             name, of_node = done.result()
             outcomes += of_node
+            if any(outcome.result in (control.DONE, control.FAILED) for outcome in of_node):
+                by_users.keep([by_users.event(verb, user, of_node)])
             if on_node_done is not None:
                 on_node_done(name, of_node)
     sync_soon()

@@ -23,7 +23,15 @@ from ganeti import errors, netutils, ssconf
 
 from ganeti_gluster import constants
 from ganeti_gluster.cmdlib import cluster, services
-from ganeti_gluster.core.services import answers, config, election, patience, publish, replica
+from ganeti_gluster.core.services import (
+    answers,
+    by_users,
+    config,
+    election,
+    patience,
+    publish,
+    replica,
+)
 from ganeti_gluster.core.services import node as on_node
 from ganeti_gluster.core.services import store as services_store
 from ganeti_gluster.core.services.answers import NodeAnswer
@@ -85,7 +93,9 @@ def sync(*, prepared: bool = False) -> bool:
             take_over(store, nodes, myself, history=configuration.history)
         if not is_master():  # any more
             return False
-        store.record(snapshot, master=myself, history=configuration.history)
+        users = by_users.kept()
+        store.record(snapshot, master=myself, history=configuration.history, by_users=users)
+        by_users.forget(users)
         # It is taken away when this node starts, or is not the master.
         private.touch(constants.SERVICES_MASTER)
         copy_to = [

@@ -20,8 +20,10 @@ def findings(cluster: ClusterConfig) -> Iterable[Finding]:
         configuration = config.load()
     except GanetiGlusterError as err:
         return [Finding.of("NOT_CHECKED", cluster.master, str(err))]
+    found = list(expected.misnamed(cluster.master, configuration.types, cluster.nodes))
     types = [each for each in configuration.types if each.verify]
-    if not types:
-        return []
-    snapshot = services.fetch(types)
-    return expected.findings(snapshot, types, offline=cluster.offline)
+    if types:
+        snapshot = services.fetch(types)
+        for check in (expected.findings, expected.disabled):
+            found += check(snapshot, types, offline=cluster.offline)
+    return found

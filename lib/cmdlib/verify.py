@@ -38,7 +38,7 @@ from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.core.verify.volume_checks import check_self_heal, check_volume
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import in_words
-from ganeti_gluster.tools import decode
+from ganeti_gluster.tools import decode, names
 from ganeti_gluster.tools.gluster_cli.volumes import VolumeInfo
 
 COMMAND = "gluster-verify-node"
@@ -321,8 +321,9 @@ def _check(seen: Look) -> Iterable[Finding]:
     for name, reason in seen.strange.items():
         yield Finding.of("NOT_UNDERSTOOD", name, reason)
     offline = known_as(config, seen.nodes, config.offline)
+    disks = {names.unit_key(disk.volume, disk.path): disk for disk in config.disks}
     for node in seen.nodes.values():
-        yield from check_node(node, offline=offline)
+        yield from check_node(node, offline=offline, disks=disks)
     yield from check_pool(seen.nodes)
     for problem in seen.problems:
         yield Finding.of("NOT_CHECKED", config.cluster, problem)

@@ -15,13 +15,19 @@ from ganeti_gluster import constants
 from ganeti_gluster.core import this_node
 from ganeti_gluster.core.pool import heal_watch
 from ganeti_gluster.core.snapshot import service
-from ganeti_gluster.core.verify import here, last
+from ganeti_gluster.core.verify import expected_volumes, here, last
 from ganeti_gluster.core.verify.facts import Disk
 from ganeti_gluster.core.verify.gather import VOLUMES
 from ganeti_gluster.core.verify.keep import LONG, Keep
 from ganeti_gluster.core.verify.stamps import of_file
 from ganeti_gluster.monitoring import metrics, report
-from ganeti_gluster.monitoring.collect import Collected, bricks_up, of_master
+from ganeti_gluster.monitoring.collect import (
+    Collected,
+    bricks_up,
+    of_master,
+    services,
+    volumes_in_use,
+)
 from ganeti_gluster.plugin_state import PluginState
 from ganeti_gluster.storage import lost_guests, operations, snapshot_worker
 from ganeti_gluster.tools import private
@@ -55,17 +61,22 @@ def collect(keep: Keep | None = None) -> Collected:
     if this_node.is_master():
         split, profiles = of_master(volumes=keep.value(VOLUMES))
         verified, last_findings = last.load()
-        cluster = {
-            "split_brain": split,
-            "profiles": profiles,
-            "disks": keep.get(
+        disks = (
+            keep.get(
                 "disks",
                 of_file(_CONFIGURATION),
                 _disks,
                 seconds=LONG,
                 keep=lambda found: found is not None,
             )
-            or (),
+            or ()
+        )
+        cluster = {
+            "split_brain": split,
+            "profiles": profiles,
+            "disks": disks,
+            "volumes": volumes_in_use(expected_volumes.specs(facts.told), disks, keep),
+            "services": services(),
             "verified": verified,
             "verified_findings": last_findings,
         }
@@ -76,6 +87,7 @@ def collect(keep: Keep | None = None) -> Collected:
         seconds=time.monotonic() - start,
         bricks_up=bricks_up(facts),
         operations=tuple(operations.read()),
+        cluster=" ".join(this_node.lines("cluster_name")),
         **cluster,
     )
 

@@ -12,19 +12,27 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.pool.state import most
+from ganeti_gluster.core.services import store
+from ganeti_gluster.core.services.model import ServerService
 from ganeti_gluster.core.verify.bounded import look
 from ganeti_gluster.core.verify.facts import Disk, NodeFacts
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.core.verify.gather import LOCAL
+from ganeti_gluster.core.verify.gather_volume import gather_images
+from ganeti_gluster.core.verify.keep import SHORT, Keep
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.storage import operations
 from ganeti_gluster.tools import private
+from ganeti_gluster.tools.gfapi.stat import Space
 from ganeti_gluster.tools.gluster_cli import Gluster, VolumeInfo
 from ganeti_gluster.tools.gluster_cli.profile import BrickProfile
+from ganeti_gluster.tools.names import split_snapshot_path
 
 #: Seconds between two questions for split-brain.
 HEAL_INTERVAL = 600.0
@@ -36,6 +44,21 @@ HEAL_STATE = constants.STATE_DIR + "/split-brain.json"
 # glusterd keeps a file with the process of each brick here.
 _PIDS = "/var/run/gluster/vols"
 _PROFILED = "diagnostics.count-fop-hits"
+
+
+@dataclass(frozen=True)
+class VolumeUse:
+    """What a volume holds, in bytes; `provisioned` is the size of all disks of instances on it.
+
+    `total` and `free` are what its clients have, as in all commands.
+    """
+
+    volume: str
+    total: int
+    free: int
+    provisioned: int
+    snapshots: int
+    snapshot_bytes: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +80,51 @@ class Collected:
     disks: tuple[Disk, ...] = ()
     verified: float | None = None
     verified_findings: tuple[Finding, ...] = ()
+    cluster: str = ""
+    volumes: tuple[VolumeUse, ...] = ()
+    services: tuple[ServerService, ...] = ()
+
+
+def volume_use(spec: VolumeSpec, disks: Sequence[Disk]) -> VolumeUse:
+    """What a volume holds, by a list of its images; `disks` are all in the configuration.
+
+    Raises a GanetiGlusterError or OSError.
+    """
+    found = gather_images(spec)
+    snapshots = [each for each in found.images if split_snapshot_path(each.path) is not None]
+    space = found.space or Space(0, 0)
+    return VolumeUse(
+        volume=spec.name,
+        total=space.total,
+        free=space.free,
+        provisioned=sum(disk.size for disk in disks if disk.volume == spec.name),
+        snapshots=len(snapshots),
+        snapshot_bytes=sum(each.allocated for each in snapshots),
+    )
+
+
+def volumes_in_use(
+    specs: Sequence[VolumeSpec], disks: Sequence[Disk], keep: Keep
+) -> tuple[VolumeUse, ...]:
+    """That of each volume, asked for every five minutes; without those that do not answer."""
+    jobs: dict[str, Callable[[], Any]] = {
+        spec.name: partial(
+            keep.get, "use %r" % (spec,), disks, partial(volume_use, spec, disks), seconds=SHORT
+        )
+        for spec in specs
+    }
+    answers = look(jobs, seconds=MASTER_SECONDS)
+    return tuple(answer.value for answer in answers.values() if answer.value is not None)
+
+
+def services() -> tuple[ServerService, ...]:
+    """The services of all nodes at the last sync."""
+    try:
+        with store.connect() as state:
+            snapshot = state.snapshot()
+    except (GanetiGlusterError, OSError):  # there was no sync yet
+        return ()
+    return snapshot.services if snapshot else ()
 
 
 def bricks_up(facts: NodeFacts, directory: str = _PIDS) -> dict[str, bool]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ganeti_gluster.core.serve.control import SERVING
+from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.verify.facts import RUNNING
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.monitoring.collect import Collected
@@ -22,12 +23,14 @@ Labels = Mapping[str, str]
 class Family:
     """A metric: its name without the prefix, its kind, help, and samples.
 
-    A sample is (suffix, labels, value).
+    A sample is (suffix, labels, value).  What the master reports `whole` is of the cluster, and
+    of no node.
     """
 
     name: str
     kind: str
     help: str
+    whole: bool = False
     samples: list[tuple[str, Labels, float]] = field(default_factory=list)
 
     def add(self, value: float | None, suffix: str = "", **labels: str) -> None:
@@ -62,14 +65,25 @@ def _number(value: float) -> str:
 
 def families(seen: Collected) -> list[Family]:
     """Everything that was collected, as metrics."""
-    return [
+    found = [
         *_of_node(seen),
         *_of_bricks(seen),
         *_of_profile(seen),
         *_of_operations(seen.operations),
         *_of_findings(seen),
         *_of_disks(seen),
+        *_of_volumes(seen),
+        *_of_services(seen),
     ]
+    for family in found:
+        # As in prometheus-ganeti-exporter, whose metrics these can then be joined with.
+        usual = {"cluster": seen.cluster}
+        if not family.whole:
+            usual["node"] = seen.facts.node
+        family.samples = [
+            (suffix, {**usual, **labels}, value) for suffix, labels, value in family.samples
+        ]
+    return found
 
 
 def _of_node(seen: Collected) -> Iterator[Family]:
@@ -128,14 +142,20 @@ def _of_node(seen: Collected) -> Iterator[Family]:
         GAUGE,
         "Whether the guest of an open image stands still because the volume is full.",
     )
+    locked = Family(
+        "image_locked", GAUGE, "How an open image is locked by this node: exclusive, shared, none."
+    )
     for server in facts.servers:
         full.add(server.full, image=server.image)
         state.add(server.state == SERVING, image=server.image)
         since = seen.time - server.waiting if server.waiting else 0.0
         waiting.add(max(0.0, since), image=server.image)
+        if server.mode:
+            locked.add(1, image=server.image, mode=server.mode)
     yield state
     yield waiting
     yield full
+    yield locked
     took = Family("collect_duration_seconds", GAUGE, "How long it took to collect these metrics.")
     took.add(seen.seconds)
     yield took
@@ -168,7 +188,10 @@ def _of_bricks(seen: Collected) -> Iterator[Family]:
             family.add(value, volume=brick.volume, brick=brick.name)
     yield from families
     split = Family(
-        "volume_split_brain_entries", GAUGE, "Entries in split-brain, reported by the master."
+        "volume_split_brain_entries",
+        GAUGE,
+        "Entries in split-brain, reported by the master.",
+        whole=True,
     )
     for volume, count in seen.split_brain.items():
         split.add(count, volume=volume)
@@ -176,13 +199,18 @@ def _of_bricks(seen: Collected) -> Iterator[Family]:
 
 
 def _of_profile(seen: Collected) -> Iterator[Family]:
-    read = Family("brick_read_bytes_total", COUNTER, "Bytes read, from the volume profile.")
-    written = Family(
-        "brick_written_bytes_total", COUNTER, "Bytes written, from the volume profile."
-    )
-    calls = Family("brick_calls_total", COUNTER, "Calls, from the volume profile.")
-    latency = Family(
-        "brick_call_latency_seconds", GAUGE, "Mean duration of a call since profiling was started."
+    read, written, calls, latency = (
+        Family(name, kind, text, whole=True)
+        for name, kind, text in (
+            ("brick_read_bytes_total", COUNTER, "Bytes read, from the volume profile."),
+            ("brick_written_bytes_total", COUNTER, "Bytes written, from the volume profile."),
+            ("brick_calls_total", COUNTER, "Calls, from the volume profile."),
+            (
+                "brick_call_latency_seconds",
+                GAUGE,
+                "Mean duration of a call since profiling was started.",
+            ),
+        )
     )
     for volume, bricks in seen.profiles.items():
         for brick in bricks:
@@ -214,10 +242,14 @@ def _of_findings(seen: Collected) -> Iterator[Family]:
     own = Family("findings", GAUGE, "What verification finds on this node, by code.")
     _add_findings(own, seen.findings)
     yield own
-    whole = Family("cluster_findings", GAUGE, "What the last verification found, by code.")
+    whole = Family(
+        "cluster_findings", GAUGE, "What the last verification found, by code.", whole=True
+    )
     _add_findings(whole, seen.verified_findings)
     yield whole
-    when = Family("verify_timestamp_seconds", GAUGE, "When the cluster was last verified.")
+    when = Family(
+        "verify_timestamp_seconds", GAUGE, "When the cluster was last verified.", whole=True
+    )
     when.add(seen.verified)
     yield when
 
@@ -231,8 +263,50 @@ def _add_findings(family: Family, findings: Iterable[Finding]) -> None:
 def _of_disks(seen: Collected) -> Iterator[Family]:
     # Not "instance": Prometheus gives that name to the target that it asks.
     sizes = Family(
-        "instance_disk_size_bytes", GAUGE, "Configured size of a disk, reported by the master."
+        "instance_disk_size_bytes",
+        GAUGE,
+        "Configured size of a disk, reported by the master.",
+        whole=True,
     )
     for disk in seen.disks:
         sizes.add(disk.size, instance_name=disk.instance, disk=str(disk.index), volume=disk.volume)
     yield sizes
+
+
+def _of_volumes(seen: Collected) -> Iterator[Family]:
+    families = [
+        Family(name, GAUGE, text, whole=True)
+        for name, text in (
+            ("volume_size_bytes", "Space of a volume, as its clients have it."),
+            ("volume_free_bytes", "Free space of a volume, as its clients have it."),
+            ("volume_provisioned_bytes", "Size of all disks of instances on a volume."),
+            ("volume_snapshots", "Images that are snapshots on a volume."),
+            ("volume_snapshot_bytes", "Space that snapshots take on a volume."),
+        )
+    ]
+    for each in seen.volumes:
+        values = (each.total, each.free, each.provisioned, each.snapshots, each.snapshot_bytes)
+        for family, value in zip(families, values, strict=True):
+            family.add(value, volume=each.volume)
+    yield from families
+
+
+def _of_services(seen: Collected) -> Iterator[Family]:
+    up = Family(
+        "service_up",
+        GAUGE,
+        "Whether a service is Up on a node; absent if that is unknown or it is not installed.",
+        whole=True,
+    )
+    again = Family(
+        "service_restarts",
+        GAUGE,
+        "How often a service that ends over and over was restarted, else 0.",
+        whole=True,
+    )
+    for each in seen.services:
+        if each.status in (ServiceStatus.RUNNING, ServiceStatus.STOPPED):
+            labels = {"node": each.node, "type": each.type, "service": each.name}
+            up.add(each.status is ServiceStatus.RUNNING, **labels)
+            again.add(each.restarts, **labels)
+    yield from (up, again)

@@ -51,6 +51,8 @@ def report(seen: Collected) -> dict[str, Any]:
             },
             "operations": [asdict(operation) for operation in seen.operations],
             "disks": [asdict(disk) for disk in seen.disks],
+            "volumes": [asdict(volume) for volume in seen.volumes],
+            "services": [as_data(service) for service in seen.services],
             "findings": [as_data(finding) for finding in seen.findings],
         },
     }

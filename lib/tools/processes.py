@@ -47,6 +47,17 @@ def user_of(pid: int) -> int | None:
     return int(uids[0][2]) if uids else None  # the effective one
 
 
+def in_container(pid: int) -> bool:
+    """Whether a process belongs to a container on this machine, or has ended."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as stream:
+            lines = stream.read().splitlines()
+    except OSError:
+        return True
+    # Its number in each namespace from ours inwards.
+    return any(line.startswith("NSpid:") and len(line.split()) > 2 for line in lines)
+
+
 def leave(code: int) -> NoReturn:
     """End this process at once.
 

@@ -10,6 +10,7 @@ that was quoted by us is another one.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -129,6 +130,28 @@ def last_words(unit: str, *, run: command.Run) -> str:
         return run([*journalctl, "_SYSTEMD_UNIT=%s" % unit], **options).stdout.strip()
     except GanetiGlusterError:  # the first error counts
         return ""
+
+
+# The name of the messages in which systemd says that a unit's process has ended.
+_PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+
+
+def last_exit(unit: str, *, run: command.Run) -> str:
+    """How the last process of a unit ended: "exit status 1"; "" if the journal does not tell."""
+    words = ["journalctl", "--quiet", "--no-pager", "--output=json", "--lines=1"]
+    try:
+        done = run(
+            [*words, "MESSAGE_ID=%s" % _PROCESS_EXIT, "UNIT=%s" % unit],
+            timeout=JOURNAL_SECONDS,
+            check=False,
+        )
+        entry = json.loads(done.stdout.strip() or "{}")
+    except (GanetiGlusterError, ValueError):  # it is only explained less well
+        return ""
+    code, status = str(entry.get("EXIT_CODE", "")), str(entry.get("EXIT_STATUS", ""))
+    if not status:
+        return ""
+    return "exit status %s" % status if code == "exited" else "signal SIG%s" % status
 
 
 def mount_unit(directory: str, *, timeout: float) -> str:

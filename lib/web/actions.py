@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ganeti_gluster.core.services.control import VERBS, Outcome
 from ganeti_gluster.errors import GanetiGlusterError
@@ -24,11 +24,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be done; `services` empty means all of the type."""
+    """What is to be done; `services` empty means all of the type.
+
+    `user` is who began it; see `Actions.begin`.
+    """
 
     verb: str
     nodes: tuple[str, ...]
     services: tuple[str, ...] = ()
+    user: str = ""
 
 
 @dataclass
@@ -100,7 +104,7 @@ class Actions:
                     hint="wait until it has finished",
                 )
             self._last_id += 1
-            action = Action(self._last_id, order, user, self._clock())
+            action = Action(self._last_id, replace(order, user=user), user, self._clock())
             self._actions[action.id] = action
             while len(self._actions) > self._max_actions:
                 self._actions.popitem(last=False)

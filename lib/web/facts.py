@@ -23,12 +23,13 @@ from ganeti_gluster.tools.decode import Moment, Name, Sentence
 
 @dataclass(frozen=True)
 class ShownNode:
-    """A node with Ganeti's word for its `role`."""
+    """A node with Ganeti's word for its `role`; `silent` is why it did not answer, if so."""
 
     name: Name
     role: str
     offline: bool
     group: Name
+    silent: Sentence = ""
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from ganeti_gluster.cmdlib import services as cluster_services
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.verify.facts import NodeFacts
-from ganeti_gluster.monitoring.agent import METRICS_FILE
+from ganeti_gluster.monitoring.agent import METRICS_FILE, REPORT_FILE
 from ganeti_gluster.tools.gluster_cli import Gluster
 from ganeti_gluster.web import facts
 from ganeti_gluster.web.actions import Order
 from ganeti_gluster.web.background import FactSource
 from ganeti_gluster.web.pool import History, PoolSource
-from ganeti_gluster.web.services import events_facts, service_type, services_facts
-from ganeti_gluster.web.verification import findings_facts, metrics_facts
+from ganeti_gluster.web.services import events_facts, service_type, services_facts, silent_nodes
+from ganeti_gluster.web.verification import findings_facts, metrics_facts, volumes_in_use
 
 #: Seconds between two looks at each source while somebody looks at the page.
 CLUSTER_EVERY = 15.0
@@ -50,10 +50,11 @@ def cluster_facts() -> facts.ClusterFacts:
     # Their state is asked of the nodes, which takes a while.
     names = sorted({disk.instance for disk in known.disks})
     states = dict(client.QueryInstances(names, ["name", "status"], False)) if names else {}
+    silent = silent_nodes()
     return facts.ClusterFacts(
         name=known.cluster,
         master=known.master,
-        nodes=tuple(_node(node) for node in known.nodes),
+        nodes=tuple(_node(node, silent.get(node.name, "")) for node in known.nodes),
         disks=tuple(
             facts.ShownDisk(**vars(disk), status=str(states.get(disk.instance, "?")))
             for disk in known.disks
@@ -61,9 +62,9 @@ def cluster_facts() -> facts.ClusterFacts:
     )
 
 
-def _node(node: ClusterNode) -> facts.ShownNode:
+def _node(node: ClusterNode, silent: str) -> facts.ShownNode:
     role = _ROLES.get(node.role, node.role)
-    return facts.ShownNode(node.name, role, node.offline, node.group or "?")
+    return facts.ShownNode(node.name, role, node.offline, node.group or "?", silent)
 
 
 def node_facts() -> Mapping[str, NodeFacts]:
@@ -78,6 +79,7 @@ def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
         service_type(),
         nodes=order.nodes,
         services=order.services,
+        user="%s (web page)" % order.user,
         on_node_done=lambda _node, outcomes: report(outcomes),
     )
 
@@ -92,7 +94,12 @@ def sources() -> list[FactSource]:
 
     return [
         FactSource("cluster", cluster_facts, every=CLUSTER_EVERY),
-        FactSource("pool", PoolSource(Gluster(), node_facts), every=POOL_EVERY, extra=pool_extra),
+        FactSource(
+            "pool",
+            PoolSource(Gluster(), node_facts, measured=lambda: volumes_in_use(REPORT_FILE)),
+            every=POOL_EVERY,
+            extra=pool_extra,
+        ),
         FactSource("swift", services_facts, every=SERVICES_EVERY),
         FactSource("events", events_facts, every=SERVICES_EVERY),
         FactSource("findings", findings_facts, every=FINDINGS_EVERY),

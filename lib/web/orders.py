@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -46,6 +46,7 @@ class _Asked:
     verb: Name
     nodes: tuple[Name, ...]
     services: tuple[Name, ...]
+    user: Name = ""
 
 
 class Orders:
@@ -140,7 +141,7 @@ def obey(
             known_nodes=known_nodes(),
             known_services=known_services(),
         )
-        carry_out(order, lambda outcomes: send(answer(number, outcomes)))
+        carry_out(replace(order, user=said.user), lambda outcomes: send(answer(number, outcomes)))
     except GanetiGlusterError as err:
         error = str(err)
     except Exception as err:  # whatever it is, whoever waits is told

@@ -8,9 +8,9 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from ganeti_gluster.core.services.control import VERBS
-from ganeti_gluster.web import access
+from ganeti_gluster.web import access, words
 from ganeti_gluster.web.actions import ActionInProgress, InvalidOrder, Order, make_order
-from ganeti_gluster.web.facts import Known
+from ganeti_gluster.web.facts import Known, ShownNode
 from ganeti_gluster.web.site import site
 
 blueprint = Blueprint("pages", __name__)
@@ -44,8 +44,33 @@ def swift() -> str:
 
 @blueprint.get("/hosts")
 def hosts() -> str:
-    """All nodes."""
-    return render_template("hosts.html")
+    """All nodes, or those whose names have a text in them; by name, or the worst first."""
+    snapshot = site().board.snapshot
+    text = request.args.get("q", "").strip()
+    worst_first = request.args.get("sort") == "state"
+    nodes = [node for node in snapshot.cluster.nodes if text.lower() in node.name.lower()]
+    if worst_first:
+        nodes.sort(key=lambda node: _state(snapshot, node))
+    return render_template("hosts.html", nodes=nodes, text=text, worst_first=worst_first)
+
+
+#: The tones of statuses, the worst first.
+_TONES = ("bad", "warn", "off", "good")
+
+
+def _state(snapshot: Known, node: ShownNode) -> int:
+    """How bad a node's state is, of it and of its services and bricks; 0 is the worst."""
+    host = snapshot.host(node.name)
+    bricks = [
+        brick
+        for volume in snapshot.pool.volumes
+        for brick in volume.bricks
+        if brick.node == node.name
+    ]
+    found = [words.node_word(node), *(words.brick_word(brick.online) for brick in bricks)]
+    if host is not None:
+        found.append(words.status_word(host.status))
+    return min(_TONES.index(each.tone) for each in found)
 
 
 @blueprint.get("/hosts/<name>")
@@ -70,6 +95,12 @@ def host(name: str) -> str:
         events=[event for event in snapshot.events if event.node == node.name][:_EVENTS_SHOWN],
         **_timeline(),
     )
+
+
+@blueprint.get("/swift/actions")
+def act_again() -> Response:
+    """For who reloads the address that a form was sent to, or comes back to it."""
+    return redirect(url_for("pages.swift"), 303)
 
 
 @blueprint.post("/swift/actions")

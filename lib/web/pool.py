@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from ganeti_gluster.core.pool.state import PeerState, PoolState, of_glusterd
 from ganeti_gluster.core.verify.facts import NodeFacts
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.monitoring.collect import VolumeUse
 from ganeti_gluster.tools.gluster_cli import BrickHeal, Gluster, VolumeInfo, VolumeStatus
 from ganeti_gluster.web import facts
 
@@ -24,7 +26,9 @@ MAX_SAMPLES = 288
 class PoolSource:
     """The pool as this node's glusterd and the nodes themselves see it.
 
-    `nodes` asks these.  Remembers their facts and the heals between two questions.
+    `nodes` asks these.  Remembers their facts and the heals between two questions.  `measured`
+    has the space of volumes as their clients have it; the bricks' file systems have more, of
+    which a part may be reserved.
     """
 
     def __init__(
@@ -32,10 +36,12 @@ class PoolSource:
         gluster: Gluster,
         nodes: Callable[[], Mapping[str, NodeFacts]],
         *,
+        measured: Callable[[], Mapping[str, VolumeUse]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gluster = gluster
         self._nodes = nodes
+        self._measured = measured
         self._clock = clock
         self._known: Mapping[str, NodeFacts] = {}
         self._nodes_asked: float | None = None
@@ -54,20 +60,23 @@ class PoolSource:
             if brick.sound
         }
         volumes = []
+        uses = self._measured()
         for info in self._gluster.volumes():
             status = VolumeStatus(info.name, (), ())
             if info.started:
                 status = self._gluster.status(info.name)
                 self._ask_heals(info)
-            volumes.append(
-                of_glusterd(
-                    info,
-                    status,
-                    self._heals.get(info.name, []),
-                    error=self._heals_error.get(info.name, ""),
-                    spaces=spaces,
-                )
+            state = of_glusterd(
+                info,
+                status,
+                self._heals.get(info.name, []),
+                error=self._heals_error.get(info.name, ""),
+                spaces=spaces,
             )
+            use = uses.get(info.name)
+            if use is not None:
+                state = replace(state, total=use.total, free=use.free, provisioned=use.provisioned)
+            volumes.append(state)
         no_space = {
             server.image for node in self._known.values() for server in node.servers if server.full
         }

@@ -25,6 +25,16 @@ def services_facts() -> facts.Part:
     return facts.Part(kept, kept["time"])
 
 
+def silent_nodes() -> dict[str, str]:
+    """The nodes that did not answer the last syncs, with the reason; none before the first."""
+    try:
+        with store.connect() as state:
+            snapshot = state.snapshot()
+    except GanetiGlusterError:
+        return {}
+    return dict(snapshot.failures) if snapshot else {}
+
+
 def events_facts() -> facts.EventsFacts:
     """The latest events, of all types."""
     titles = {type.name: type.title for type in config.load().types}

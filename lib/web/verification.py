@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from ganeti_gluster.core.verify import last
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.monitoring.collect import VolumeUse
+from ganeti_gluster.tools import decode
 from ganeti_gluster.web import facts
 
 
@@ -17,6 +20,16 @@ def findings_facts() -> facts.Part:
             "the cluster has not been verified yet", hint="run gnt-cluster verify"
         )
     return facts.Part(facts.FindingsFacts(findings), when)
+
+
+def volumes_in_use(path: str) -> dict[str, VolumeUse]:
+    """What the volumes hold by the agent's last report; nothing before the first one."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            told = json.load(stream)["data"].get("volumes", ())
+    except FileNotFoundError:
+        return {}
+    return {use.volume: use for use in (decode.build(VolumeUse, each) for each in told)}
 
 
 def metrics_facts(path: str) -> facts.Part:

@@ -38,6 +38,9 @@ _STATUS_WORDS = {
 }
 
 NOTHING_WRONG = Word("Nothing wrong", "good", "check")
+NOTHING_WAS_WRONG = Word("Nothing was wrong then", "off", "question")
+#: Seconds after which a verification says nothing of the present any more.
+VERIFIED = 86400.0
 _VERDICTS = {
     Condition.HEALTHY: Word("Healthy", "good", "check"),
     Condition.UNKNOWN: Word("Unknown", "off", "question"),
@@ -45,7 +48,7 @@ _VERDICTS = {
     Condition.BROKEN: Word("Out of service", "bad", "cross"),
 }
 ONLINE = Word("Online", "good", "check")
-OFFLINE = Word("Offline", "bad", "cross")
+SILENT = Word("Does not answer", "bad", "cross")
 SET_OFFLINE = Word("Marked offline", "off", "dash")
 
 _SEVERITIES = {
@@ -84,8 +87,22 @@ def outcome(one: Outcome) -> str:
 
 
 def node_word(node: ShownNode) -> Word:
-    """Whether Ganeti uses a node."""
-    return SET_OFFLINE if node.offline else ONLINE
+    """Whether Ganeti uses a node, and it answers."""
+    if node.offline:
+        return SET_OFFLINE
+    return SILENT if node.silent else ONLINE
+
+
+def brick_word(online: bool | None) -> Word:
+    """Whether a brick is running."""
+    if online is None:
+        return status_word(ServiceStatus.UNKNOWN)
+    return status_word(ServiceStatus.RUNNING if online else ServiceStatus.STOPPED)
+
+
+def verified_word(age: float | None) -> Word:
+    """That a verification found nothing, so many seconds ago."""
+    return NOTHING_WRONG if age is not None and age <= VERIFIED else NOTHING_WAS_WRONG
 
 
 def size(value: int | float | None) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ganeti_gluster.client import caller
+from ganeti_gluster.core.services import config
 from ganeti_gluster.core.services.config import BUILT_IN, ServicesConfig
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.events import Event
@@ -42,6 +46,7 @@ def master(check: Entry) -> Entry:
     check.be_master(QueryNodes=[node("node1"), node("node2")])
     check.replace("cmdlib.cluster", ask=raiser(AssertionError("a node was asked")))
     check.replace("cmdlib.services", sync_soon=lambda: None)
+    check.replace("core.services.by_users", keep=lambda events: None)
     return check
 
 
@@ -133,8 +138,34 @@ def test_the_exit_status_tells_whether_all_some_or_none_was_done(
 def test_a_node_that_cannot_be_asked(master: Entry) -> None:
     error = GanetiGlusterError("no answer")
     master.replace("cmdlib.cluster", ask=raiser(error))
+    kept: list[Event] = []
+    master.replace("core.services.by_users", keep=kept.extend)
+    master.patch.setattr(master.part("client.caller"), "name", lambda: "alice")
     out = master("swift stop -f --node=node2 --service=proxy", 1, out="0 stopped, 1 failed\n")
     assert out.startswith("node2 proxy: failed: no answer\n")
+    assert [event.line() for event in kept] == [
+        "GLUSTER_SWIFT proxy on node2: stop by alice; failed: proxy"
+    ]
+
+
+def test_the_caller_is_who_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "alice")
+    assert caller.name() == "alice"
+    monkeypatch.delenv("SUDO_USER")
+    monkeypatch.setattr(caller, "_login", lambda: 2**32 - 1)  # from cron, say
+    assert caller.name() == pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(caller, "_login", lambda: pwd.getpwnam("daemon").pw_uid)
+    assert caller.name() == "daemon"
+
+
+def test_a_node_in_the_configuration_that_is_not_in_the_cluster_is_told(master: Entry) -> None:
+    types = config.parse("[GLUSTER_SWIFT]\nnodes = node1 node3\n").types
+    master.replace("core.services.config", load=lambda: ServicesConfig(types))
+    master.replace("cmdlib.services", fetch=lambda *args, **named: seen("node1"))
+    said = (
+        "gluster-services.conf, section [GLUSTER_SWIFT]: there is no node 'node3' in this cluster"
+    )
+    master("swift status", 0, out=None, err=said)
 
 
 # -- status ------------------------------------------------------------------
@@ -177,7 +208,7 @@ def test_fields_that_are_not_there(master: Entry) -> None:
     master.replace("cmdlib.services", fetch=lambda *args, **named: seen("node1"))
     said = "Unknown field size, colour; the fields are type, node, service, status, "
     master("swift status -o node,size,colour", 1, err=said)
-    master("swift status -o +pid", 0, out="node1 proxy RUNNING")
+    master("swift status -o +pid", 0, out="node1 proxy Up")
     master("swift status -o node,word", 0, out="node1 Up\n")
 
 

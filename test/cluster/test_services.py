@@ -56,14 +56,29 @@ class Services:
         return self.news()
 
     def news(self) -> list[tuple[str, ...]]:
-        """The events since the last call: kind, node, service, old, new."""
+        """The events since the last call: kind, node, service, old, new.
+
+        Without those of users, which `acted` has.
+        """
         text = self.run("swift", "events", "--json")
         events = [json.loads(line) for line in text.splitlines()]
         new = [event for event in events if event["id"] > self._seen]
         self._seen = events[-1]["id"] if events else 0
         assert len({event["uid"] for event in events}) == len(events)
         keys = ("kind", "node", "service", "old", "new")
-        return [tuple(event[key] for key in keys if event[key]) for event in new]
+        return [
+            tuple(event[key] for key in keys if event[key])
+            for event in new
+            if event["kind"] != "service-action"
+        ]
+
+    def acted(self) -> list[str]:
+        """What users did, in the words of `events`."""
+        return [
+            line.split("  ", 1)[1]
+            for line in self.run("swift", "events").splitlines()
+            if " by " in line
+        ]
 
     def told(self, *nodes: str) -> list[str]:
         """What is in the journals of nodes, by the events' uids."""
@@ -150,6 +165,7 @@ def test_what_runs_is_shown_and_a_stop_is_told_once(services: Services, undo: Un
     told = services.told("node1")
     assert len(told) == len(set(told))
     assert cluster.run("cat", SEEN).stdout.splitlines() == [
+        "service-action node2 ",
         "service-status node2 STOPPED",
         "node-status node2 PARTIALLY_UP",
         "cluster-status  PARTIALLY_UP",
@@ -192,6 +208,69 @@ def test_a_killed_and_a_masked_service(services: Services, undo: Undo) -> None:
     assert of(services.status(), "node2", "proxy") == ("STOPPED", "masked")
 
 
+def test_what_is_restarted_over_and_over_is_down_with_one_event(
+    services: Services, undo: Undo
+) -> None:
+    cluster = services.cluster
+    override(
+        *(services, undo, "node3", "swift-object", "ExecStart="),
+        *("ExecStart=/bin/sh -c 'sleep 2; exit 1'", "Restart=always", "RestartSec=1"),
+    )
+    cluster.run("systemctl", "restart", "swift-object", node="node3")
+    again = re.compile(r"restarted \d+ times, exit status 1")
+
+    def is_down() -> bool:
+        status, message = of(services.status(), "node3", "object")
+        return status == "STOPPED" and again.fullmatch(message) is not None
+
+    wait_for(is_down, 60, "it has been restarted three times")
+    services.sync()
+    for _ in range(8):  # whatever it does at the moment
+        assert is_down()
+    assert services.sync() == []
+    told = [
+        line for line in services.run("swift", "events").splitlines() if "object on node3:" in line
+    ]
+    assert "GLUSTER_SWIFT object on node3: Up -> Down: " in told[-1]
+    text = services.run("swift", "stop", "--node=node3", "--service=object")
+    assert "node3 object: done" in text
+    assert of(services.status(), "node3", "object") == ("STOPPED", "")
+    services.sync()
+    assert services.acted()[-1] == "GLUSTER_SWIFT object on node3: stop by root"
+
+
+def test_a_process_outside_its_unit_and_a_disabled_unit_are_told(
+    services: Services, undo: Undo
+) -> None:
+    cluster = services.cluster
+    cluster.run("systemctl", "stop", "swift-proxy", node="node2")
+    undo("node2", "systemctl", "enable", "--quiet", "swift-object")
+    cluster.run("systemctl", "disable", "--quiet", "swift-object", node="node2")
+    # As swift-init does it.
+    start = "setsid runuser -u swift -- swift-proxy-server /etc/swift/proxy-server.conf"
+    cluster.run("sh", "-c", start + " >/dev/null 2>&1 </dev/null &", node="node2")
+    outside = re.compile(r"a process of it is running outside its unit \(PID (\d+)\)")
+
+    def stray() -> re.Match[str] | None:
+        return outside.fullmatch(of(services.status(), "node2", "proxy")[1])
+
+    wait_for(lambda: stray() is not None, 30, "the process is seen")
+    found = stray()
+    assert found is not None
+    undo("node2", "kill", found[1])
+    disabled = "its unit is disabled: it will not start when the node boots"
+    assert of(services.status(), "node2", "object") == ("RUNNING", disabled)
+
+    undo("node1", "rm", CONF)
+    text = "[GLUSTER_SWIFT]\nverify = on\nnodes = node1 node2 ndoe3\n"
+    cluster.testbed.exec("node1", ["tee", CONF], stdin=text.encode(), check=True)
+    assert "there is no node 'ndoe3' in this cluster" in services.run("swift", "status")
+    text = services.run("verify", exit_code=1)
+    assert re.search(r"SERVICES_DOWN: node2: .*proxy is down \(%s" % outside.pattern, text)
+    assert "SERVICES_DISABLED: node2: Gluster Swift: object will not start" in text
+    assert "SERVICES_NODE: node1: Gluster Swift is expected on ndoe3" in text
+
+
 @pytest.mark.slow
 def test_a_terminal_has_colours_a_question_and_events_as_they_happen(
     services: Services, undo: Undo
@@ -220,11 +299,11 @@ def test_a_terminal_has_colours_a_question_and_events_as_they_happen(
     assert services.status()["nodes"]["node1"]["status"] == "RUNNING"
 
     with terminal(node, [*swift_command, "events", "--follow"], TERM="xterm") as followed:
-        followed.until("proxy on node2: RUNNING -> STOPPED", 60)
+        followed.until("proxy on node2: Up -> Down", 60)
         services.run("swift", "stop", "--node=node2", "--service=object")
         services.sync()
         begin = time.monotonic()
-        followed.until("object on node2: RUNNING -> STOPPED\n", 60)
+        followed.until("object on node2: Up -> Down\n", 60)
         assert time.monotonic() - begin < 10
         followed.type(INTERRUPT)
         followed.end(60)
@@ -378,7 +457,7 @@ def test_verify_reports_what_is_expected_and_does_not_run(services: Services, un
     for node in ("node2", "node3"):  # on the one it is expected
         cluster.run("systemctl", "stop", "swift-proxy", node=node)
     line = (
-        "node2: Gluster Swift: proxy is down;"
+        "node2: SERVICES_DOWN: Gluster Swift: proxy is down;"
         " gnt-gluster services start --type=GLUSTER_SWIFT --node=node2"
     )
     done = cluster.testbed.exec("node1", ["gnt-cluster", "verify"], timeout=240)

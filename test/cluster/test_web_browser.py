@@ -140,7 +140,8 @@ def test_services_are_started_and_stopped_by_mouse_and_by_keyboard(
     browser.open(URL + "/hosts/node2")
     focus(browser, "Stop…")
     browser.press("Enter", leaves=True)
-    assert browser.script("document.activeElement.innerText") == "Stop now"
+    assert browser.script("document.activeElement.innerText") == "Cancel"
+    focus(browser, "Stop now")
     browser.press("Enter", leaves=True)
     browser.until(
         "document.querySelector('[data-say]').innerText.includes('Done')", "stopped", 120

@@ -39,7 +39,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             SendJob=lambda ops, cl: ops,
             PollJob=lambda job, cl, cancel_fn: ["late" if cancel_fn() else "done %s" % job[0]],
         ),
-        "errors": SimpleNamespace(OpPrereqError=OpPrereqError, ECODE_NOENT="unknown_entity"),
+        "errors": SimpleNamespace(
+            OpPrereqError=OpPrereqError, ECODE_NOENT="unknown_entity", ECODE_INVAL="wrong_input"
+        ),
         "ssconf": SimpleNamespace(
             SimpleStore=lambda: store, GetMasterAndMyself=lambda ss: ("node1", "node1")
         ),
@@ -90,7 +92,9 @@ def test_nodes_are_known_by_the_beginning_of_their_names(cluster: Any) -> None:
     assert [node.name for node in known] == ["node1.x", "node2.x"]
     assert (known[1].address, known[1].tags, known[1].role) == ("192.0.2.2", {"swift"}, "R")
     assert cluster.choose(known, []) == known
-    assert cluster.choose(known, ["node2", "node2.x"]) == known[1:]
+    assert cluster.choose(known, ["node2.x"]) == known[1:]
+    with pytest.raises(OpPrereqError, match=r"node node2\.x is named more than once"):
+        cluster.choose(known, ["node2", "node2.x"])
     for name in ("node", "node3"):
         with pytest.raises(OpPrereqError, match="Node '%s' not known" % name):
             cluster.choose(known, [name])

@@ -49,7 +49,7 @@ def test_all_nodes_are_asked_but_those_that_are_offline(states: States, master: 
 
 
 def test_or_those_that_are_named(states: States) -> None:
-    assert list(states.module.fetch(["node3", "node3"])) == ["node3"]
+    assert list(states.module.fetch(["node3"])) == ["node3"]
     with pytest.raises(OpPrereqError) as failure:
         states.module.fetch(["node9"])
     assert failure.value.args == ("Node 'node9' not known", "unknown_entity")

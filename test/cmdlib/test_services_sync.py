@@ -100,7 +100,7 @@ def cluster(
     part: Part, master: Master, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Cluster:
     monkeypatch.setattr(constants, "SERVICES_DIR", str(tmp_path))
-    for name in ("STORE", "REPLICA", "ANSWERS", "MASTER", "SYNC_WANTED", "CONF"):
+    for name in ("STORE", "REPLICA", "ANSWERS", "MASTER", "SYNC_WANTED", "CONF", "BY_USERS"):
         monkeypatch.setattr(constants, "SERVICES_" + name, str(tmp_path / name.lower()))
     Path(constants.SERVICES_CONF).write_text("[GLUSTER_SWIFT]\nnodes = all\n")
     found = Cluster(part, master, tmp_path)
@@ -158,7 +158,7 @@ def test_a_change_is_reported_once_and_copied_to_the_other_candidates(cluster: C
     cluster.sync()
     cluster.proxy["node2"] = DOWN
     cluster.sync()
-    assert cluster.journal[0] == "GLUSTER_SWIFT proxy on node2: RUNNING -> STOPPED"
+    assert cluster.journal[0] == "GLUSTER_SWIFT proxy on node2: Up -> Down"
     assert len(cluster.journal) == ENDED
     cluster.sync()
     assert len(cluster.journal) == ENDED

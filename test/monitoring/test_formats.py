@@ -9,12 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from ganeti_gluster.core.image import ImageInfo
+from ganeti_gluster.core.services.model import ServerService, ServiceStatus
 from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify import last
 from ganeti_gluster.core.verify.codes import CODES
 from ganeti_gluster.core.verify.finding import Finding
+from ganeti_gluster.core.verify.keep import Keep
+from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.monitoring import collect, metrics, report
 from ganeti_gluster.storage.operations import BOUNDS, Operation
+from ganeti_gluster.tools import names
+from ganeti_gluster.tools.gfapi.stat import Space
 from ganeti_gluster.tools.gluster_cli import BrickHeal, VolumeInfo
 from ganeti_gluster.tools.gluster_cli.profile import BrickProfile, Calls
 
@@ -35,6 +41,7 @@ def collected(**values) -> collect.Collected:
         reached=("gv0",),
         unreachable={"gv1": "no"},
         exports=(f.ExportView("gv0-1", True),),
+        servers=(f.ServerView("k", "serving", image="gv0/ganeti/x", mode="exclusive"),),
     )
     usual = {
         "findings": (),
@@ -49,6 +56,14 @@ def collected(**values) -> collect.Collected:
         "disks": (f.Disk('vm"1', 0, "gv0", "ganeti/x", 1 << 30, "node1"),),
         "verified": 1700000000.0,
         "verified_findings": (Finding.of("IMAGE_ORPHAN", "x", "old"),),
+        "cluster": "c1",
+        "volumes": (collect.VolumeUse("gv0", 1000, 300, 5000, 2, 70),),
+        "services": (
+            ServerService("NFS", "ganesha", "node2", ServiceStatus.RUNNING),
+            ServerService("NFS", "rpcbind", "node2", ServiceStatus.STOPPED, restarts=7),
+            ServerService("NFS", "rpcbind", "node3", ServiceStatus.UNKNOWN),
+            ServerService("NFS", "ganesha", "node3", ServiceStatus.NOT_INSTALLED),
+        ),
     }
     return collect.Collected(facts, **{**usual, **values})
 
@@ -69,20 +84,61 @@ def test_each_line_is_prometheus_text_and_each_family_is_whole() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        'ganeti_gluster_peer_connected{peer="node2"} 1',
-        'ganeti_gluster_volume_reachable{volume="gv1"} 0',
-        'ganeti_gluster_brick_free_bytes{volume="gv0",brick="node1:/b"} 40',
-        'ganeti_gluster_brick_calls_total{volume="gv0",brick="node1:/b",call="WRITE"} 7',
-        'ganeti_gluster_operation_failures_total{operation="Open"} 1',
-        'ganeti_gluster_operation_duration_seconds_bucket{operation="Open",le="300"} 2',
-        'ganeti_gluster_operation_duration_seconds_bucket{operation="Open",le="+Inf"} 3',
-        'ganeti_gluster_instance_disk_size_bytes{instance_name="vm\\"1",disk="0",volume="gv0"} '
+        'ganeti_gluster_peer_connected{cluster="c1",node="node1",peer="node2"} 1',
+        'ganeti_gluster_volume_reachable{cluster="c1",node="node1",volume="gv1"} 0',
+        'ganeti_gluster_brick_free_bytes{cluster="c1",node="node1",'
+        'volume="gv0",brick="node1:/b"} 40',
+        'ganeti_gluster_brick_calls_total{cluster="c1",'
+        'volume="gv0",brick="node1:/b",call="WRITE"} 7',
+        'ganeti_gluster_operation_failures_total{cluster="c1",node="node1",operation="Open"} 1',
+        'ganeti_gluster_operation_duration_seconds_bucket{cluster="c1",node="node1",'
+        'operation="Open",le="300"} 2',
+        'ganeti_gluster_operation_duration_seconds_bucket{cluster="c1",node="node1",'
+        'operation="Open",le="+Inf"} 3',
+        'ganeti_gluster_instance_disk_size_bytes{cluster="c1",'
+        'instance_name="vm\\"1",disk="0",volume="gv0"} '
         "1073741824",
-        'ganeti_gluster_cluster_findings{code="IMAGE_ORPHAN",severity="WARNING"} 1',
+        'ganeti_gluster_cluster_findings{cluster="c1",code="IMAGE_ORPHAN",severity="WARNING"} 1',
+        'ganeti_gluster_image_locked{cluster="c1",node="node1",image="gv0/ganeti/x",'
+        'mode="exclusive"} 1',
+        'ganeti_gluster_volume_free_bytes{cluster="c1",volume="gv0"} 300',
+        'ganeti_gluster_volume_provisioned_bytes{cluster="c1",volume="gv0"} 5000',
+        'ganeti_gluster_volume_snapshots{cluster="c1",volume="gv0"} 2',
+        'ganeti_gluster_service_up{cluster="c1",node="node2",type="NFS",service="ganesha"} 1',
+        'ganeti_gluster_service_up{cluster="c1",node="node2",type="NFS",service="rpcbind"} 0',
+        'ganeti_gluster_service_restarts{cluster="c1",node="node2",type="NFS",'
+        'service="rpcbind"} 7',
     ],
 )
 def test_what_is_measured(line) -> None:
     assert line in text().splitlines()
+
+
+def test_what_is_unknown_of_a_service_is_not_said() -> None:
+    assert 'node="node3"' not in text()
+
+
+def test_a_volume_is_listed_every_five_minutes_and_one_that_is_silent_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def gather_images(spec: VolumeSpec) -> f.ImageFacts:
+        asked.append(spec.name)
+        if spec.name == "gv1":
+            raise OSError("silent")
+        snapshot = names.snapshot_path("ganeti/x", "monday")
+        images = [ImageInfo(path, 10, 4, 0o600, 0, 0, 0.0) for path in ("ganeti/x", snapshot)]
+        return f.ImageFacts("gv0", tuple(images), (), (0, 0), Space(100, 60))
+
+    monkeypatch.setattr(collect, "gather_images", gather_images)
+    disks = (f.Disk("vm", 0, "gv0", "ganeti/x", 10, "n"), f.Disk("vm", 1, "gv1", "y", 99, "n"))
+    specs = [VolumeSpec.from_params({"volume": name, "host": "n"}) for name in ("gv0", "gv1")]
+    keep = Keep()
+    for _ in range(2):
+        found = collect.volumes_in_use(specs, disks, keep)
+        assert found == (collect.VolumeUse("gv0", 100, 60, 10, 1, 4),)
+    assert sorted(asked) == ["gv0", "gv1", "gv1"]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +218,31 @@ def test_the_dashboard_is_one() -> None:
         assert panel["title"] and panel["targets"]
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
     assert board["uid"] == "ganeti-gluster"
+
+
+def test_the_dashboard_shows_the_clusters_that_are_chosen() -> None:
+    board = json.loads((ROOT / "monitoring" / "dashboard.json").read_text())
+    assert [each["name"] for each in board["templating"]["list"]] == ["datasource", "cluster"]
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    for expression in expressions:
+        names = re.findall(r"ganeti_gluster_[a-z_]+", expression)
+        assert len(names) == expression.count('{cluster=~"$cluster"'), expression
+
+
+def test_each_table_is_asked_for_as_a_table_of_now() -> None:
+    # Else Grafana shows a list of series to choose one from, without columns for labels.
+    board = json.loads((ROOT / "monitoring" / "dashboard.json").read_text())
+    tables = [panel for panel in board["panels"] if panel["type"] == "table"]
+    assert len(tables) == 4
+    for panel in tables:
+        (target,) = panel["targets"]
+        assert (target["format"], target["instant"], target["range"]) == ("table", True, False)
+        (organize,) = panel["transformations"]
+        assert organize["options"]["excludeByName"]["Time"]
+        columns = list(organize["options"]["indexByName"])
+        labels = re.search(r"by \(([a-z_, ]+)\)", target["expr"])
+        if labels:
+            assert columns == [*labels[1].split(", "), "Value"]
 
 
 def test_each_alert_says_how_bad_it_is_and_what_is_wrong() -> None:

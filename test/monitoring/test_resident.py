@@ -21,7 +21,7 @@ pytestmark = pytest.mark.allow_process
 
 ANSWER = {
     "master": "node1",
-    "types": {"GLUSTER": {"services": [{"transition": "", "status": "RUNNING"}]}},
+    "types": {"GLUSTER": {"services": [{"transition": "", "status": "RUNNING", "restarts": 0}]}},
 }
 
 
@@ -139,7 +139,11 @@ def test_an_answer_that_a_signal_overtook_is_not_used(agent: Agent) -> None:
 
 @pytest.mark.parametrize(
     "service",
-    [{"transition": "activating", "status": "RUNNING"}, {"transition": "", "status": "UNKNOWN"}],
+    [
+        {"transition": "activating", "status": "RUNNING", "restarts": 0},
+        {"transition": "", "status": "UNKNOWN", "restarts": 0},
+        {"transition": "", "status": "STOPPED", "restarts": 5},
+    ],
 )
 def test_a_state_that_no_signal_ends_is_never_ready(agent: Agent, service: Any) -> None:
     agent.answer["types"] = {"GLUSTER": {"services": [service]}}

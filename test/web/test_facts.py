@@ -24,7 +24,7 @@ from ganeti_gluster.tools.gluster_cli import (
     VolumeInfo,
     VolumeStatus,
 )
-from ganeti_gluster.web import pool, services
+from ganeti_gluster.web import pool, services, verification
 from ganeti_gluster.web.facts import Board, encode
 
 BRICKS = tuple(VolumeBrick("node%d" % n, "/b", "u%d" % n) for n in (1, 2, 3))
@@ -116,6 +116,26 @@ def test_the_page_asks_glusterd_for_nothing_that_makes_it_grow() -> None:
     }
 
 
+def test_the_space_is_that_of_the_commands_once_it_has_been_measured(tmp_path: Path) -> None:
+    FakeGluster.asked = 0
+    path = tmp_path / "report.json"
+    source = pool.PoolSource(
+        FakeGluster(),
+        dict,
+        measured=lambda: verification.volumes_in_use(str(path)),
+        clock=lambda: 0.0,
+    )
+    (before,) = source().volumes
+    assert before.provisioned is None
+    use = {"volume": before.name, "total": 1000, "free": 300, "provisioned": 5000}
+    use |= {"snapshots": 0, "snapshot_bytes": 0}
+    path.write_text(json.dumps({"data": {"volumes": [use]}}))
+    (volume,) = source().volumes
+    assert (volume.total, volume.free, volume.provisioned) == (1000, 300, 5000)
+    path.write_text(json.dumps({"data": {}}))  # of a node that is not the master
+    assert source().volumes == (before,)
+
+
 def test_the_history_is_thinned_and_bounded() -> None:
     now = 0.0
     history = pool.History(clock=lambda: now, every=10.0)
@@ -151,6 +171,7 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for time, state in ((1.0, ServiceStatus.RUNNING), (2.0, ServiceStatus.STOPPED)):
             opened.record(taken(time, state), master="node1", history=100)
 
+    assert services.silent_nodes() == {}
     board = Board()
     board.post(json.loads(encode("swift", services.services_facts())))
     part = board.snapshot.part("swift")
@@ -162,5 +183,5 @@ def test_the_store_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
     assert [one.name for one in part.data.hosts[0].services] == names
     events = services.events_facts().events
-    assert events[0].text == ("GLUSTER_SWIFT in the cluster: RUNNING -> PARTIALLY_UP: down: node2")
+    assert events[0].text == ("GLUSTER_SWIFT in the cluster: Up -> Partially up: down: node2")
     assert [one.id for one in events] == sorted((one.id for one in events), reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -11,7 +12,7 @@ from ganeti_gluster.core.services.model import ServiceStatus, TypeServices
 from ganeti_gluster.web import facts, pages, words
 from ganeti_gluster.web.facts import Part
 
-from .conftest import Page
+from .conftest import NOW, Page
 
 
 def post(page: Page, **form: Any) -> Any:
@@ -115,6 +116,8 @@ def test_what_verification_found_is_shown_where_it_belongs(writer: Page) -> None
 
     here = writer.site.board
     here.snapshot = here.snapshot.merged("findings", Part(facts.FindingsFacts(), 1.0))
+    assert "Nothing was wrong then" in writer.browser.get("/").text
+    here.snapshot = here.snapshot.merged("findings", Part(facts.FindingsFacts(), NOW - 60))
     assert "Nothing wrong" in writer.browser.get("/").text
 
 
@@ -143,6 +146,54 @@ def test_what_interrupts_service_is_confirmed_first(writer: Page, verb: str) -> 
     writer.finish()
     assert second.status_code == 303
     assert writer.orders[0].nodes == ("node1", "node2", "node3")
+
+
+def test_the_safe_choice_has_the_focus_and_the_address_can_be_reloaded(writer: Page) -> None:
+    asked = post(writer, action="stop", node="node1").text
+    (focused,) = re.findall(r"<[^>]* autofocus>[^<]*", asked)
+    assert focused.endswith(">Cancel")
+    again = writer.browser.get("/swift/actions")
+    assert (again.status_code, again.headers["Location"]) == (303, "/swift")
+
+
+@pytest.mark.parametrize(
+    ("offline", "silent", "word"),
+    [
+        (False, "", "Online"),
+        (False, "no connection", "Does not answer"),
+        (True, "marked offline in Ganeti", "Marked offline"),
+    ],
+)
+def test_a_node_that_does_not_answer_is_not_online(offline: bool, silent: str, word: str) -> None:
+    node = facts.ShownNode("node1", "regular", offline, "default", silent)
+    assert words.node_word(node).text == word
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["node1", "node2", "node3"]),
+        ("?q=NODE2", ["node2"]),
+        ("?q=%3Cb%3E", []),
+        # All services of node2 are down, and a brick of node3.
+        ("?sort=state", ["node2", "node3", "node1"]),
+        ("?sort=other&q=1", ["node1"]),
+    ],
+)
+def test_nodes_are_searched_and_sorted(writer: Page, query: str, names: list[str]) -> None:
+    text = writer.browser.get("/hosts" + query).text
+    assert re.findall(r'<th scope="row"[^>]*><a [^>]*>([^<]+)</a>', text) == names
+    assert "%d of 3 nodes" % len(names) in text and "<b>" not in text
+
+
+def test_only_a_verification_of_today_is_green() -> None:
+    assert words.verified_word(3600.0).tone == "good"
+    assert words.verified_word(2 * 86400.0).tone == words.verified_word(None).tone == "off"
+
+
+@pytest.mark.parametrize(("online", "word"), [(True, "Up"), (False, "Down"), (None, "Unknown")])
+def test_a_brick_has_the_words_of_services(online: bool | None, word: str) -> None:
+    assert words.brick_word(online).text == word
 
 
 def test_a_start_needs_no_confirmation(writer: Page) -> None:

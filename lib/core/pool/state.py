@@ -61,7 +61,10 @@ class BrickState:
 
 @dataclass(frozen=True)
 class VolumeState:
-    """A volume; `problems` are sentences, none if it is sound.  Sizes are bytes."""
+    """A volume; `problems` are sentences, none if it is sound.
+
+    Sizes are bytes; `provisioned` is that of all disks of instances, if known.
+    """
 
     name: Name
     kind: Name
@@ -71,6 +74,7 @@ class VolumeState:
     total: int | None = None
     free: int | None = None
     verdict: Condition = Condition.UNKNOWN
+    provisioned: int | None = None
 
     @property
     def used(self) -> int | None:

@@ -144,12 +144,12 @@ class Controller:
         if not now.installed:
             result, message = ABSENT, now.message
         elif status is not wanted:
-            result, message = FAILED, now.message or error or "it is %s" % status
+            result, message = FAILED, now.message or error or "it is %s" % status.word.lower()
             if now.masked and wanted is ServiceStatus.RUNNING:
                 message = "masked; use systemctl unmask %s.service" % now.name
-        elif error and verb != STOP:
-            result, message = FAILED, error
-        elif verb != RESTART and was.status is wanted and not was.transition:
+        elif (error and verb != STOP) or (now.ends and verb == STOP):
+            result, message = FAILED, error or now.message
+        elif verb != RESTART and was.status is wanted and not (was.transition or was.ends):
             result, message = UNCHANGED, ""
         else:
             result, message = DONE, ""

@@ -14,6 +14,7 @@ from ganeti_gluster.core.services.model import (
     ClusterServices,
     ServerService,
     ServiceStatus,
+    status_word,
 )
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.decode import Longest, Moment, Name, Serial
@@ -25,7 +26,9 @@ NODE_STATUS = "node-status"
 CLUSTER_STATUS = "cluster-status"
 FETCH_FAILED = "fetch-failed"
 FETCH_RESTORED = "fetch-restored"
+SERVICE_ACTION = "service-action"
 KINDS = (
+    SERVICE_ACTION,
     FETCH_FAILED,
     FETCH_RESTORED,
     SERVICE_APPEARED,
@@ -71,16 +74,20 @@ def _sentence(event: Event) -> str:
         return "%s no longer reports its services" % event.node
     if event.kind == FETCH_RESTORED:
         return "%s reports its services again" % event.node
-    change = "%s -> %s" % (event.old, event.new)
+    if event.kind == SERVICE_ACTION:
+        service = "%s %s" % (event.type, event.service) if event.service else event.type
+        return "%s on %s" % (service, event.node)
+    old, new = status_word(event.old), status_word(event.new)
+    change = "%s -> %s" % (old, new)
     if event.kind == CLUSTER_STATUS:
         return "%s in the cluster: %s" % (event.type, change)
     if event.kind == NODE_STATUS:
         return "%s on %s: %s" % (event.type, event.node, change)
     service = "%s %s on %s" % (event.type, event.service, event.node)
     if event.kind == SERVICE_APPEARED:
-        return "%s is new: %s" % (service, event.new)
+        return "%s is new: %s" % (service, new)
     if event.kind == SERVICE_VANISHED:
-        return "%s no longer exists: was %s" % (service, event.old)
+        return "%s no longer exists: was %s" % (service, old)
     return "%s: %s" % (service, change)
 
 
@@ -142,7 +149,7 @@ def news(
 def _fetching(old: ClusterServices, new: ClusterServices) -> Iterable[Event]:
     for node, reason in sorted(new.failures.items()):
         if node not in old.failures:
-            yield Event(new.time, FETCH_FAILED, node=node, message=_message(reason))
+            yield Event(new.time, FETCH_FAILED, node=node, message=message(reason))
     for node in sorted(old.failures):
         # A node that has left the cluster does not answer again.
         if node not in new.failures and node in new.nodes():
@@ -179,11 +186,11 @@ def _of(service: ServerService, time: float, kind: str, old: str, new: ServiceSt
         service=service.name,
         old=old,
         new=new.value,
-        message=_message(service.message),
+        message=message(service.message),
     )
 
 
-def _message(text: str) -> str:
+def message(text: str) -> str:
     """What an event says beside the change, in one line of a bounded length."""
     return decode.printable(text, longest=LONGEST_MESSAGE)
 
@@ -208,5 +215,5 @@ def _aggregate_event(
             node=node,
             old=was.status.value,
             new=now.status.value,
-            message=_message(now.message),
+            message=message(now.message),
         )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ganeti_gluster.core.services.model import ClusterServices, ServiceStatus, ServiceType
+from ganeti_gluster import constants
+from ganeti_gluster.core.services.model import (
+    ClusterServices,
+    ServiceNode,
+    ServiceStatus,
+    ServiceType,
+)
 from ganeti_gluster.core.verify.codes import WARNING
 from ganeti_gluster.core.verify.finding import Finding
 
@@ -30,6 +36,49 @@ def findings(
                 node=node,
                 type=type.name,
             )
+
+
+def disabled(
+    snapshot: ClusterServices, types: Iterable[ServiceType], *, offline: Collection[str]
+) -> Iterable[Finding]:
+    """One finding for each node and each type with `verify` that runs, but not after a reboot."""
+    for type in types:
+        for node in snapshot.nodes(type.name) if type.verify else ():
+            named = [
+                service
+                for service in snapshot.select(type=type.name, node=node)
+                if service.status is ServiceStatus.RUNNING and service.enabled is False
+            ]
+            if named and node not in offline:
+                yield Finding.of(
+                    "SERVICES_DISABLED",
+                    node,
+                    "%s: %s will not start when the node boots"
+                    % (type.title, ", ".join(service.name for service in named)),
+                    node=node,
+                    units=" ".join(service.unit for service in named),
+                )
+
+
+def strange_nodes(
+    types: Iterable[ServiceType], nodes: Collection[ServiceNode]
+) -> Iterable[tuple[ServiceType, str]]:
+    """The types whose `nodes` name what is no node of the cluster, with that name."""
+    return [(type, name) for type in types for name in type.nodes.strange(nodes)]
+
+
+def misnamed(
+    cluster: str, types: Iterable[ServiceType], nodes: Collection[ServiceNode]
+) -> Iterable[Finding]:
+    """One finding for each of `strange_nodes`."""
+    for type, name in strange_nodes(types, nodes):
+        yield Finding.of(
+            "SERVICES_NODE",
+            cluster,
+            "%s is expected on %s, which is no node of this cluster" % (type.title, name),
+            type=type.name,
+            file=constants.SERVICES_CONF,
+        )
 
 
 def _reasons(snapshot: ClusterServices, type: ServiceType, node: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from ganeti_gluster.tools import decode
-from ganeti_gluster.tools.decode import Between, Moment, Name, Summary
+from ganeti_gluster.tools.decode import Between, Moment, Name, Serial, Summary
 
 
 class ServiceStatus(enum.Enum):
@@ -50,6 +50,15 @@ _APPEARANCE = {
     ServiceStatus.NOT_INSTALLED: ("Not installed", "grey"),
     ServiceStatus.UNKNOWN: ("Unknown", "grey"),
 }
+
+
+def status_word(name: str) -> str:
+    """What people read for a status by its name; the name itself if there is no such status."""
+    try:
+        return ServiceStatus(name).word
+    except ValueError:
+        return name
+
 
 # All but RUNNING, the lowest first.
 _CHAIN = (
@@ -102,12 +111,24 @@ class NodeChoice:
             return True
         if self.kind == "tag":
             return self.tag in node.tags
-        return node.name in self.names
+        return any(_is_called(node.name, name) for name in self.names)
+
+    def strange(self, nodes: Iterable[ServiceNode]) -> list[str]:
+        """The names here that no node has."""
+        known = [node.name for node in nodes]
+        return sorted(
+            name for name in self.names if not any(_is_called(node, name) for node in known)
+        )
 
     def __str__(self) -> str:
         if self.kind == "tag":
             return "tag:%s" % self.tag
         return "all" if self.kind == "all" else " ".join(sorted(self.names)) or "none"
+
+
+def _is_called(node: str, name: str) -> bool:
+    """Whether a name means a node: its whole name, or that without its domain or a part of it."""
+    return node == name or node.startswith("%s." % name)
 
 
 @dataclass(frozen=True)
@@ -149,7 +170,8 @@ class ServerService:
     `since` (seconds since the epoch) is when it came into its status, None if not
     known; `unit` is the one of its units that counts, "" if none is installed.
     `transition` is "activating", "deactivating", … while the service is on its
-    way to another status than `status`.
+    way to another status than `status`.  `restarts` is how often systemd has restarted it, if
+    it ends over and over.
     """
 
     type: Name
@@ -162,6 +184,7 @@ class ServerService:
     enabled: bool | None = None
     pid: Annotated[int, Between(1, MOST_PID)] | None = None
     transition: Name = ""
+    restarts: Serial = 0
 
 
 @dataclass(frozen=True)

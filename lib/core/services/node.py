@@ -93,6 +93,7 @@ def of_unit(type: str, name: str, state: UnitState) -> ServerService:
         enabled=state.enabled,
         pid=state.pid,
         transition=state.transition,
+        restarts=state.restarts,
     )
 
 

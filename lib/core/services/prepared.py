@@ -51,10 +51,15 @@ def configuration() -> ServicesConfig:
 
 
 def settled(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer is valid until systemd reports a change."""
+    """Whether an answer is valid until systemd reports a change.
+
+    A service that was restarted over and over is Up again after a while, which is no change of
+    its unit.
+    """
     services = [found for each in answer["types"].values() for found in each["services"]]
     return not any(
-        found["transition"] or found["status"] == ServiceStatus.UNKNOWN.value for found in services
+        found["transition"] or found["restarts"] or found["status"] == ServiceStatus.UNKNOWN.value
+        for found in services
     )
 
 

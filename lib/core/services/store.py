@@ -14,7 +14,7 @@ import os
 import sqlite3
 import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -162,12 +162,15 @@ class Store:
 
     # Writing
 
-    def record(self, new: ClusterServices, *, master: str, history: int) -> list[Event]:
+    def record(
+        self, new: ClusterServices, *, master: str, history: int, by_users: Sequence[Event] = ()
+    ) -> list[Event]:
         """Store `new` as the current state, and return the events that lead to it, now stored.
 
-        The very first snapshot causes no events.  A node that is silent once keeps its previous
-        state.  At most `history` events are kept, and all that are not published yet.
-        `version` only changes with the state, with a new master, and by `published`.
+        Before them are those of `by_users` that are not stored yet.  The very first snapshot
+        causes no events.  A node that is silent once keeps its previous state.  At most
+        `history` events are kept, and all that are not published yet.  `version` only changes
+        with the state, with a new master, and by `published`.
         """
         with self._transaction("IMMEDIATE"):
             old, last = self.snapshot(), self.last()
@@ -178,7 +181,8 @@ class Store:
                 found = news(old, new, {*last, *silent})
                 self._set("last", json.dumps([as_data(each) for each in silent]))
             self._set("missed", json.dumps(missed))
-            events = [self._insert(event) for event in found]
+            fresh = [event for event in by_users if not self._has(event)]
+            events = [self._insert(event) for event in (*fresh, *found)]
             term, generation = self.version()
             if self.master() != master:
                 term, generation = term + 1, generation + 1
@@ -251,6 +255,10 @@ class Store:
 
     def _set(self, key: str, value: str | int) -> None:
         self._connection.execute("REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
+
+    def _has(self, event: Event) -> bool:
+        found = self._connection.execute("SELECT 1 FROM events WHERE uid = ?", (event.uid,))
+        return found.fetchone() is not None
 
     def _insert(self, event: Event) -> Event:
         event = replace(event, uid=event.uid or uuid.uuid4().hex)

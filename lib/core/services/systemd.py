@@ -6,16 +6,21 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.errors import GanetiGlusterError
-from ganeti_gluster.tools import command, systemd
+from ganeti_gluster.tools import command, processes, systemd
 
 READ_SECONDS = 4
 # What a start or a stop may take; systemd's own limit is 90 s by default.
 ACT_SECONDS = 60
+
+# A service that systemd has restarted so often, and that has not run for so many seconds
+# since, does not run: it ends and is started again.
+RESTARTS = 3
+STEADY_SECONDS = 120.0
 
 PROPERTIES = (
     "Id",
@@ -34,6 +39,12 @@ PROPERTIES = (
     "AssertTimestampMonotonic",
     "StateChangeTimestampMonotonic",
     "CPUUsageNSec",
+    "NRestarts",
+    "ActiveEnterTimestampMonotonic",
+    "ExecStart",
+    "WantedBy",
+    "RequiredBy",
+    "TriggeredBy",
 )
 
 # What a unit was while it is on its way to something else.
@@ -57,7 +68,9 @@ class UnitState:
     """One unit of a node; `status` is the one before while there is a `transition`.
 
     `cpu` is what all its processes have used of a processor, in seconds, where
-    systemd knows that.
+    systemd knows that.  `ends` means that it ends by itself and systemd starts it again; it has
+    done so `restarts` times, if it does it over and over.  `program` is the unit's program with
+    its first argument.
     """
 
     name: str
@@ -70,6 +83,9 @@ class UnitState:
     pid: int | None = None
     transition: str = ""
     cpu: float | None = None
+    ends: bool = False
+    restarts: int = 0
+    program: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,7 @@ class Systemd:
     """systemd, as a node's services are read and changed through it."""
 
     run: command.Run = command.run
+    processes: Callable[[], Iterable[tuple[int, list[bytes]]]] = processes.command_lines
 
     def read(self, units: Sequence[str]) -> Mapping[str, UnitState]:
         """The state of each unit, installed or not; raises GanetiGlusterError."""
@@ -86,11 +103,33 @@ class Systemd:
             raise SystemdSilent(
                 "systemctl reported %d units instead of %d" % (len(blocks), len(units))
             )
-        clock = time.time() - time.monotonic()
-        return {
-            unit: state(unit, block, clock=clock, has_file=_has_file)
+        now = time.monotonic()
+        clock = time.time() - now
+        states = (
+            state(unit, block, clock=clock, has_file=_has_file, now=now)
             for unit, block in zip(units, blocks, strict=True)
-        }
+        )
+        return {found.name: found for found in self._explained(list(states))}
+
+    def _explained(self, states: Sequence[UnitState]) -> Iterator[UnitState]:
+        """The states, with what the properties of their units do not tell."""
+        down = [found for found in states if found.program and _is_down(found)]
+        strays = outside([found.program for found in down], self.processes) if down else {}
+        for found in states:
+            more = ""
+            if found.restarts and found.status is ServiceStatus.STOPPED and found.pid:
+                # A unit forgets how its last process ended when it starts the next one.
+                more = systemd.last_exit("%s.service" % found.name, run=self.run)
+            elif found in down and found.program in strays:
+                more = (
+                    "a process of it is running outside its unit (PID %d)"
+                    % (strays[found.program])
+                )
+            if more:
+                separator = ", " if found.restarts else "; "
+                message = separator.join(text for text in (found.message, more) if text)
+                found = replace(found, message=message)
+            yield found
 
     def start(self, unit: str) -> None:
         """Ask for the start of a unit, and wait for the answer: that it runs is not certain then.
@@ -131,9 +170,14 @@ def parse_show(text: str) -> list[dict[str, str]]:
 
 
 def state(
-    name: str, properties: Mapping[str, str], *, clock: float, has_file: Callable[[str], bool]
+    name: str,
+    properties: Mapping[str, str],
+    *,
+    clock: float,
+    has_file: Callable[[str], bool],
+    now: float = 0.0,
 ) -> UnitState:
-    """The state that systemd's properties of a unit stand for.
+    """The state that systemd's properties of a unit stand for, at `now`, in monotonic seconds.
 
     Add `clock` to systemd's monotonic seconds to get the time of day; `has_file` says whether
     a masked unit has a file.
@@ -148,9 +192,16 @@ def state(
         return UnitState(name=name, installed=False)
     status, message = ServiceStatus.STOPPED, ""
     transition = ""
-    if active == "active":
+    enabled = _enabled(properties)
+    ends, restarts = _ends(properties, now)
+    if ends:
+        message = _restarted(properties, restarts)
+    elif active == "active":
         status = ServiceStatus.RUNNING
-        message = "masked, and still running" if masked else ""
+        if masked:
+            message = "masked, and still running"
+        elif enabled is False:
+            message = "its unit is disabled: it will not start when the node boots"
     elif active in _BEFORE:
         status, transition = _BEFORE[active], active
         message = _transition(properties)
@@ -168,13 +219,38 @@ def state(
         installed=True,
         status=status,
         message=message,
-        since=round(clock + changed / 1e6) if changed else None,
-        enabled=_enabled(properties.get("UnitFileState", "")),
+        # What is restarted changes all the time.
+        since=round(clock + changed / 1e6) if changed and not ends else None,
+        enabled=enabled,
         masked=masked,
         pid=int(properties.get("MainPID") or 0) or None,
         transition=transition,
         cpu=_cpu(properties.get("CPUUsageNSec", "")),
+        ends=ends,
+        restarts=restarts,
+        program=_program(properties.get("ExecStart", "")),
     )
+
+
+def _ends(properties: Mapping[str, str], now: float) -> tuple[bool, int]:
+    """Whether a unit has ended and is started again, and how often so if over and over.
+
+    systemd counts restarts until somebody starts the unit or `reset-failed` is used.
+    """
+    waits = properties.get("SubState", "").startswith("auto-restart")
+    count = int(properties.get("NRestarts") or 0)
+    active = properties.get("ActiveState")
+    since = int(properties.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    is_new = active == "activating" or (active == "active" and now - since < STEADY_SECONDS)
+    over_and_over = count >= RESTARTS and (waits or is_new)
+    return waits or over_and_over, count if over_and_over else 0
+
+
+def _restarted(properties: Mapping[str, str], restarts: int) -> str:
+    """`restarted 7 times, exit status 1`; without its end if that is not known any more."""
+    parts = ["restarted %d times" % restarts] if restarts else ["waits for its restart"]
+    ended = _ended(properties)
+    return ", ".join([*parts, *([ended] if ended else [])])
 
 
 def _transition(properties: Mapping[str, str]) -> str:
@@ -187,13 +263,18 @@ def _transition(properties: Mapping[str, str]) -> str:
 
 def _reason(properties: Mapping[str, str]) -> str:
     """Why a unit failed: systemd's result, and how its main process ended."""
-    result = properties.get("Result", "")
+    result, ended = properties.get("Result", ""), _ended(properties)
+    return "%s, %s" % (result, ended) if ended and ended != "exit status 0" else result
+
+
+def _ended(properties: Mapping[str, str]) -> str:
+    """How the main process of a unit ended, "" if it has not, or there was none."""
     code, status = properties.get("ExecMainCode", ""), properties.get("ExecMainStatus", "")
-    if code == _CLD_EXITED and status != "0":
-        return "%s, exit status %s" % (result, status)
+    if code == _CLD_EXITED:
+        return "exit status %s" % status
     if code in (_CLD_KILLED, _CLD_DUMPED):
-        return "%s, signal %s" % (result, _signal(status))
-    return result
+        return "signal %s" % _signal(status)
+    return ""
 
 
 def _signal(number: str) -> str:
@@ -218,11 +299,64 @@ def _cpu(nanoseconds: str) -> float | None:
     return int(nanoseconds) / 1e9 if nanoseconds.isdigit() else None
 
 
-def _enabled(state: str) -> bool | None:
+def _enabled(properties: Mapping[str, str]) -> bool | None:
     """Whether a unit starts with the node; None if that does not depend on the unit."""
-    if state.startswith("enabled"):
+    state = properties.get("UnitFileState", "")
+    if state == "enabled":
         return True
-    return False if state in ("disabled", "masked", "masked-runtime") else None
+    # Until the node boots, or by another unit, which may be enabled.
+    started = any(properties.get(name) for name in ("WantedBy", "RequiredBy", "TriggeredBy"))
+    if state == "disabled" and started:
+        return None
+    return False if state in ("disabled", "enabled-runtime", "masked", "masked-runtime") else None
+
+
+# ExecStart=, as systemctl shows it: its first command.
+_EXEC = re.compile(r"\{ path=(\S+) ; argv\[\]=\S+ ?(\S*)[^;]* ;")
+
+
+def _program(exec_start: str) -> tuple[str, ...]:
+    """The program of a unit, with its first argument if that is a file."""
+    found = _EXEC.match(exec_start)
+    if found is None:
+        return ()
+    path, argument = found.groups()
+    return (path, argument) if argument.startswith("/") else (path,)
+
+
+def _is_down(found: UnitState) -> bool:
+    return (
+        found.status is ServiceStatus.STOPPED
+        and found.installed
+        and not (found.ends or found.transition)
+    )
+
+
+# What runs a script; its name is the word after it.
+_INTERPRETER = re.compile(rb"(python|perl|ruby|sh|bash|dash)[0-9.]*")
+
+
+def outside(
+    programs: Iterable[tuple[str, ...]],
+    command_lines: Callable[[], Iterable[tuple[int, list[bytes]]]],
+    in_container: Callable[[int], bool] = processes.in_container,
+) -> dict[tuple[str, ...], int]:
+    """A process for each of the programs of units that do not run, where there is one.
+
+    The programs are those of `UnitState`.
+    """
+    wanted = {(os.path.basename(words[0]).encode(), *words[1:]): words for words in programs}
+    found: dict[tuple[str, ...], int] = {}
+    for pid, words in command_lines():
+        names = [os.path.basename(word) for word in words[:2]]
+        script = len(names) > 1 and _INTERPRETER.fullmatch(names[0]) is not None
+        name = names[1] if script else names[0]
+        after = words[2:3] if script else words[1:2]
+        arguments = [word.decode("utf-8", "replace") for word in after]
+        for key in ((name,), (name, *arguments)):
+            if key in wanted and wanted[key] not in found and not in_container(pid):
+                found[wanted[key]] = pid
+    return found
 
 
 # Where units come from, as of systemd.unit(5).

@@ -465,6 +465,20 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "  A WARNING if the node does not answer.",
             "gnt-gluster services start --type=%(type)s --node=%(node)s",
         ),
+        Code(
+            "SERVICES_DISABLED",
+            WARNING,
+            "Services that are expected to run on a node do, but their units are disabled.  They"
+            " will not start when the node boots.",
+            "on %(node)s: systemctl enable %(units)s",
+        ),
+        Code(
+            "SERVICES_NODE",
+            WARNING,
+            "A node in gluster-services.conf is not a node of the cluster, so nothing is expected"
+            " to run there.",
+            "correct the line 'nodes' of [%(type)s] in %(file)s, and copy the file to all nodes",
+        ),
     ),
     "What is not known": (
         Code(

@@ -117,8 +117,8 @@ class ExportView:
 class ServerView:
     """The server of an open image: its key, `serve.control`'s state, since when and why.
 
-    `image` is the volume and the image's path on it, as `gv0/ganeti/…`.  `full`: it waits
-    for room on the volume.
+    `image` is the volume and the image's path on it, as `gv0/ganeti/…`; `mode` how it is
+    locked: exclusive, shared or none.  `full`: it waits for room on the volume.
     """
 
     key: str
@@ -127,6 +127,7 @@ class ServerView:
     why: Sentence = ""
     image: Name = ""
     full: bool = False
+    mode: Name = ""
 
 
 @dataclass(frozen=True)

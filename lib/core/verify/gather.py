@@ -183,7 +183,15 @@ def look_at_servers() -> tuple[f.ServerView, ...]:
             continue
         if status is not None:
             views.append(
-                f.ServerView(key, status.state, status.waiting, status.why, name, status.full)
+                f.ServerView(
+                    key,
+                    status.state,
+                    status.waiting,
+                    status.why,
+                    name,
+                    full=status.full,
+                    mode=status.mode,
+                )
             )
     return tuple(views)
 

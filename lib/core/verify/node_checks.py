@@ -27,10 +27,16 @@ _SWITCHED_OFF = "switched off"
 _UNSUPPORTED = "is not supported"
 
 
-def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[Finding]:
+def check_node(
+    node: f.NodeFacts,
+    *,
+    offline: Collection[str] = (),
+    disks: Mapping[str, f.Disk] | None = None,
+) -> Iterator[Finding]:
     """All that a node's own facts show to be wrong.
 
     `offline` are the nodes that Ganeti knows as offline: nobody expects their glusterd.
+    `disks` are those of instances by the keys of their exports, where they are known.
     """
     yield from check_plugin(node.node, node.plugin)
     if node.server_problem:
@@ -43,11 +49,9 @@ def check_node(node: f.NodeFacts, *, offline: Collection[str] = ()) -> Iterator[
         yield Finding.of("VOLUME_UNREACHABLE", node.node, "volume %s: %s" % (volume, reason))
     for export in node.exports:
         if not export.answers:
-            yield Finding.of(
-                "EXPORT_STALE",
-                node.node,
-                "the exporter of %s is not running" % export.key,
-            )
+            disk = (disks or {}).get(export.key)
+            name = "disk %d of instance %s" % (disk.index, disk.instance) if disk else export.key
+            yield Finding.of("EXPORT_STALE", node.node, "the exporter of %s is not running" % name)
     if node.tls.management and node.tls.missing:
         yield Finding.of("TLS_FILES", node.node, "missing: %s" % ", ".join(node.tls.missing))
     elif node.tls.management:

@@ -73,7 +73,7 @@
     waiting = null;
     if (!document.hidden) {
       try {
-        const answer = await fetch(location.pathname, {
+        const answer = await fetch(location.pathname + location.search, {
           headers: { "X-Live": "1" },
           cache: "no-store",
           credentials: "same-origin",

@@ -170,3 +170,20 @@ def test_a_stop_that_is_refused_is_reported_even_if_it_runs_on() -> None:
     fake.refuse = frozenset({"swift-proxy"})
     assert fake.run(STOP)["proxy"] == (FAILED, R, "systemctl stop swift-proxy: exit status 1")
     assert fake.run(RESTART)["proxy"][:2] == (FAILED, R)
+
+
+def test_what_ends_over_and_over_is_stopped_and_that_is_told() -> None:
+    fake = Fake()
+    again = "restarted 7 times, exit status 1"
+    fake.run(START)
+    fake.set("swift-proxy", status=S, ends=True, restarts=7, message=again)
+    fake.stop = lambda unit: None if unit == "swift-proxy" else Fake.stop(fake, unit)  # type: ignore[method-assign]
+    assert fake.run(STOP)["proxy"] == (FAILED, S, again)
+    fake.stop = lambda unit: fake.set(unit, status=S, ends=False, message="")  # type: ignore[method-assign]
+    # It was down, but something had to be done.
+    assert fake.run(STOP) == {
+        "account": (UNCHANGED, S, ""),
+        "container": (UNCHANGED, S, ""),
+        "object": (UNCHANGED, S, ""),
+        "proxy": (DONE, S, ""),
+    }

@@ -150,23 +150,23 @@ def test_a_new_type_is_recorded_without_events_and_one_that_goes_vanishes() -> N
         (Event(1, "fetch-restored", node="n1"), "n1 reports its services again"),
         (
             Event(1, "service-status", TYPE, "n1", "proxy", "RUNNING", "STOPPED", "masked"),
-            "GLUSTER_SWIFT proxy on n1: RUNNING -> STOPPED: masked",
+            "GLUSTER_SWIFT proxy on n1: Up -> Down: masked",
         ),
         (
             Event(1, "service-appeared", TYPE, "n1", "proxy", "", "RUNNING"),
-            "GLUSTER_SWIFT proxy on n1 is new: RUNNING",
+            "GLUSTER_SWIFT proxy on n1 is new: Up",
         ),
         (
             Event(1, "service-vanished", TYPE, "n1", "proxy", "RUNNING"),
-            "GLUSTER_SWIFT proxy on n1 no longer exists: was RUNNING",
+            "GLUSTER_SWIFT proxy on n1 no longer exists: was Up",
         ),
         (
             Event(1, "node-status", TYPE, "n1", "", "RUNNING", "STOPPED"),
-            "GLUSTER_SWIFT on n1: RUNNING -> STOPPED",
+            "GLUSTER_SWIFT on n1: Up -> Down",
         ),
         (
             Event(1, "cluster-status", TYPE, "", "", "RUNNING", "STOPPED"),
-            "GLUSTER_SWIFT in the cluster: RUNNING -> STOPPED",
+            "GLUSTER_SWIFT in the cluster: Up -> Down",
         ),
     ],
 )

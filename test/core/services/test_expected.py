@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from ganeti_gluster.core.services import config, expected
-from ganeti_gluster.core.services.model import ClusterServices, ServerService, ServiceStatus
+from ganeti_gluster.core.services.model import (
+    ClusterServices,
+    ServerService,
+    ServiceNode,
+    ServiceStatus,
+)
 
 R, S, N, U = (
     ServiceStatus.RUNNING,
@@ -64,3 +69,41 @@ def test_one_line_for_each_node_that_is_not_as_expected() -> None:
 
 def test_where_all_runs_there_is_nothing_to_say() -> None:
     assert said("verify = on", *BROKEN[:2]) == []
+
+
+def test_a_service_whose_unit_is_disabled_is_told_once_for_a_node() -> None:
+    def service(
+        name: str, node: str, enabled: bool | None, status: ServiceStatus = R
+    ) -> ServerService:
+        return ServerService(
+            *("GLUSTER_SWIFT", name, node, status), enabled=enabled, unit="swift-" + name
+        )
+
+    snapshot = ClusterServices(
+        0,
+        (
+            service("object", "node1", False),
+            service("proxy", "node1", False),
+            service("object", "node2", True),
+            service("proxy", "node2", None),
+            service("proxy", "node3", False, S),
+            service("proxy", "node4", False),
+        ),
+    )
+    types = config.parse("[GLUSTER_SWIFT]\nverify = on\n").types
+    assert [str(each) for each in expected.disabled(snapshot, types, offline=["node4"])] == [
+        "WARNING: SERVICES_DISABLED: node1: Gluster Swift: object, proxy will not start when the"
+        " node boots; on node1: systemctl enable swift-object swift-proxy"
+    ]
+    assert list(expected.disabled(snapshot, config.BUILT_IN, offline=())) == []  # not verified
+
+
+def test_a_node_that_is_mistyped_is_told() -> None:
+    nodes = [ServiceNode("node1.example.com"), ServiceNode("node2.example.com")]
+    types = config.parse("[GLUSTER_SWIFT]\nnodes = node1 ndoe2 node2.example.com\n").types
+    assert [str(each) for each in expected.misnamed("node1", types, nodes)] == [
+        "WARNING: SERVICES_NODE: node1: Gluster Swift is expected on ndoe2, which is no node of"
+        " this cluster; correct the line 'nodes' of [GLUSTER_SWIFT] in"
+        " /etc/ganeti/gluster-services.conf, and copy the file to all nodes"
+    ]
+    assert [node in types[0].nodes for node in nodes] == [True, True]

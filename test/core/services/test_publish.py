@@ -28,7 +28,7 @@ EVENT = Event(
     id=7,
     uid="0123",
 )
-LINE = "GLUSTER_SWIFT proxy on node1: RUNNING -> STOPPED: failed: signal, signal SIGKILL"
+LINE = "GLUSTER_SWIFT proxy on node1: Up -> Down: failed: signal, signal SIGKILL"
 
 
 def run_directly(path: str, event: Event, *, seconds: float) -> str:

@@ -614,6 +614,25 @@ def test_a_bricks_index_and_a_member_of_a_pool(tmp_path) -> None:
     assert is_member(tmp_path) is True
 
 
+def test_a_dead_exporter_is_named_by_its_instance_and_disk() -> None:
+    facts = node(exports=(f.ExportView("gv0-1", False), f.ExportView("gv0-2", False)))
+    disks = {"gv0-1": f.Disk("web", 1, "gv0", "ganeti/x", 1, "node1")}
+
+    def stale(**known: object) -> list[str]:
+        return [
+            str(each).partition(";")[0].rpartition(": ")[2]
+            for each in check_node(facts, **known)
+            if each.code == "EXPORT_STALE"
+        ]
+
+    assert stale(disks=disks) == [
+        "the exporter of disk 1 of instance web is not running",
+        "the exporter of gv0-2 is not running",
+    ]
+    # The node itself does not know the instances.
+    assert stale()[0] == "the exporter of gv0-1 is not running"
+
+
 def test_facts_and_findings_go_through_json() -> None:
     facts = node(
         peers=(peer("node2"),),

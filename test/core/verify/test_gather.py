@@ -132,8 +132,10 @@ def test_all_servers_of_open_images_are_asked(
     for key in "dcba":
         (tmp_path / (key + ".conf")).touch()
     assert look_at_servers() == (
-        f.ServerView("a", "serving", image="?/?"),
-        f.ServerView("b", "lost", 7.0, "another node has had the image in the meantime", "?/?"),
+        f.ServerView("a", "serving", image="?/?", mode="exclusive"),
+        f.ServerView(
+            "b", "lost", 7.0, "another node has had the image in the meantime", "?/?", "exclusive"
+        ),
         f.ServerView("d", "waiting", 0.0, "its server does not answer within 5 s", "?/?"),
     )
 
