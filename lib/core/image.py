@@ -95,14 +95,15 @@ def remove(volume: Volume, path: str, *, last_name: bool = False) -> bool:
             file = None
             with contextlib.suppress(OSError):  # what cannot be opened can be removed
                 file = stack.enter_context(volume.open(path)) if info.is_file else None
-            if info.is_file and (info.links == 1 or last_name):
+            single = info.links == 1 or last_name
+            if info.is_file and single:
                 _empty(volume, path)
             volume.unlink(path)
             if file is not None:
                 file.fsync()
     except FileNotFoundError:
         return False
-    if info.is_file and (info.links == 1 or last_name):
+    if info.is_file and single:
         record.forget(volume, info.inode)
     return True
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -166,6 +165,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(private, "directory", lambda path: str(tmp_path))
     monkeypatch.setattr(places, "_HIDDEN", ())
     monkeypatch.setattr(work, "WAIT_SECONDS", 0.0)
+    record(monkeypatch).refusing = True
     found = World(volume, tmp_path / "repository")
     found.write("first")
     return found
@@ -223,12 +223,17 @@ class Recorded:
         return sorted(self.pieces[path])
 
 
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+def record(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """Have the points of disks kept here, in the place of those on volumes."""
     found = Recorded()
     for name in ("begin", "changed_since", "drop", "points"):
         monkeypatch.setattr(changed_points, name, getattr(found, name))
     return found
+
+
+@pytest.fixture
+def recorded(world: World, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    return record(monkeypatch)
 
 
 def test_only_what_changed_is_read_where_that_is_known(world: World, recorded: Recorded) -> None:
@@ -288,30 +293,11 @@ def test_repositories_do_not_take_each_others_points(
     assert other.repository.read("vm1", "two").disks[0].new == PIECE
 
 
-def test_an_instance_that_was_made_again_stores_only_what_differs(
-    world: World, recorded: Recorded
-) -> None:
-    """All of it is read, whatever its new disks' servers know of a point."""
-    world.back_up("one")
-    recorded.change(world, 1)
-    asked = world.ask(request.BACK_UP, "two")
-    disks = tuple(replace(disk, uuid="new%d" % disk.index) for disk in asked.disks)
-    again = replace(asked, instance_uuid="another", disks=disks)
-    done = work.do(again, Guests(), Report())
-    world.contents["two"] = world.now()
-    assert (done["previous"], done["new"]) == ("one", PIECE)
-    assert done["read"] == sum(SIZES)
-    reasons = {disk.full for disk in world.repository.read("vm1", "two").disks}
-    assert reasons == {"the disk is not in backup one"}
-    world.check()
-
-
-def test_one_of_another_cluster_is_not_gone_on_from(world: World) -> None:
+def test_another_instance_of_the_same_name_is_not_gone_on_from(world: World) -> None:
     world.back_up("one")
     asked = world.ask(request.BACK_UP, "two")
-    assert asked.backup is not None
-    elsewhere = replace(asked, backup=replace(asked.backup, cluster="other"))
-    assert work.do(elsewhere, Guests(), Report())["previous"] == ""
+    other = SnapshotRequest(**{**asked.__dict__, "instance_uuid": "another"})
+    assert work.do(other, Guests(), Report())["previous"] == ""
 
 
 def test_a_disk_that_was_grown_is_read_whole(world: World) -> None:
