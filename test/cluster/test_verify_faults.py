@@ -95,19 +95,21 @@ def of_peers(code: str, *nodes: str) -> Found:
 
 
 def test_a_node_whose_volume_differs(cluster: Cluster) -> None:
-    directory, aside = GLUSTERD + "/vols", "/root/vols.aside"
-    different = (
-        "sed -i s/^network.ping-timeout=.*/network.ping-timeout=21/ %s/gv0/info" % directory
-    )
+    different = "sed -i s/^network.ping-timeout=.*/network.ping-timeout=21/ %s/vols/gv0/info"
+    shell(cluster, "; ".join((STOP, different % GLUSTERD, START)), node="node3")
     # Its brick stops, since it is alone now.
-    rejected = Fault(
-        "node3",
-        "; ".join((STOP, different, START)),
-        "; ".join((STOP, "rm -rf %s; mv %s %s" % (aside, directory, aside), START)),
-        {("ERROR", "BRICK_DOWN", "node3:" + BRICK), *of_peers("PEER_REJECTED", *cluster.nodes)},
-    )
-    with broken(cluster, [rejected]) as wanted:
-        expect(cluster, wanted)
+    wanted: Found = {
+        ("ERROR", "BRICK_DOWN", "node3:" + BRICK),
+        ("ERROR", "VOLUME_CONFIG", "node3"),
+    }
+    said = expect(cluster, {*wanted, *of_peers("PEER_REJECTED", *cluster.nodes)})
+    (found,) = (each for each in said if each["code"] == "VOLUME_CONFIG")
+    assert found["text"] == "its configuration of volume gv0 differs from that on node1, node2"
+    # What it says, word for word.
+    command = found["remedy"].removeprefix("on the node: ").partition(". It copies")[0]
+    shell(cluster, command, node="node3")
+    expect(cluster, set())
+    shell(cluster, "rm -r /root/vols.old", node="node3")
 
 
 def test_a_node_that_was_installed_anew(cluster: Cluster) -> None:

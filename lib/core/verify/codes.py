@@ -117,10 +117,20 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
         Code(
             "PEER_REJECTED",
             ERROR,
-            "A node's glusterd has rejected another one, because they disagree about the volumes.",
-            "compare gluster volume info on both; on the node that is wrong, stop glusterd,"
-            " move /var/lib/glusterd/vols away and start glusterd, which then copies the"
-            " other's",
+            "A node's glusterd has rejected another one, because they disagree about the volumes"
+            ' ("Cksums of volume differ" in glusterd\'s log), as may happen after an upgrade of'
+            " some nodes.  If most nodes agree, VOLUME_CONFIG names the others.",
+            "see VOLUME_CONFIG; without it, compare /var/lib/glusterd/vols/VOLUME/info of the"
+            " nodes, and do what VOLUME_CONFIG says on the node that is wrong",
+        ),
+        Code(
+            "VOLUME_CONFIG",
+            ERROR,
+            "A node's glusterd has another configuration of a volume than most nodes, so it is"
+            " rejected, and its bricks do not run.",
+            "on the node: systemctl stop glusterd; mv /var/lib/glusterd/vols /root/vols.old;"
+            " systemctl start glusterd. It copies the others' configuration then and starts the"
+            " bricks, whose data is not touched, and a heal follows",
         ),
         Code(
             "PEER_DISCONNECTED",

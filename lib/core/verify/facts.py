@@ -137,7 +137,8 @@ class NodeFacts:
 
     `plugin` is what `plugin_status.local_status` gives.  `unreachable` has the
     reason for each volume that libgfapi could not reach from here, `reached` the
-    others.  `problems` is what could not be found out.
+    others.  `problems` is what could not be found out.  `checksums` are those of volumes'
+    configurations, by volume, where a peer is rejected: glusterd compares them.
     """
 
     node: Name
@@ -152,6 +153,7 @@ class NodeFacts:
     volumes: tuple[Name, ...] = ()
     op_version: Count = 0
     max_op_version: Count = 0
+    checksums: Mapping[Name, Name] = field(default_factory=dict)
     bricks: tuple[BrickPlace, ...] = ()
     reached: tuple[Name, ...] = ()
     unreachable: Mapping[Name, Sentence] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -229,6 +230,7 @@ def look_at_glusterd(
         "uuid": uuid,
         "peers": tuple(map(peer_view, peers)),
         "volumes": tuple(volume.name for volume in volumes),
+        "checksums": checksums() if any(peer.state == REJECTED for peer in peers) else {},
         "op_version": versions[0],
         "max_op_version": versions[1],
         "bricks": tuple(look_at_bricks(volumes, uuid)),
@@ -239,6 +241,14 @@ def _value(answer: LookResult) -> Any:
     if answer.error:
         raise answer.error
     return answer.value
+
+
+def checksums(directory: Path = GLUSTERD_DIR) -> dict[str, str]:
+    """A checksum of each volume's configuration, of its sorted lines as glusterd's own."""
+    return {
+        path.parent.name: hashlib.sha256(b"".join(sorted(path.open("rb")))).hexdigest()
+        for path in sorted(directory.glob("vols/*/info"))
+    }
 
 
 def op_versions(gluster: Gluster) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
     )
     yield from check_op_version(nodes)
     yield from check_membership(nodes)
+    yield from check_configuration(nodes)
     yield from check_sectors(nodes)
     yield from check_tls(nodes)
 
@@ -75,6 +77,31 @@ def check_sectors(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
                 text = "its disk has sectors of %d bytes, while others have %d"
                 yield Finding.of(
                     "BRICK_SECTORS", brick.name, text % (brick.sector, least), bytes=least
+                )
+
+
+def check_configuration(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
+    """Which node has another configuration of a volume than most, where peers are rejected.
+
+    Where there is no majority nothing is said: nobody knows then which one is right.
+    """
+    volumes = sorted({volume for node in nodes.values() for volume in node.checksums})
+    for volume in volumes:
+        told = {
+            name: node.checksums[volume]
+            for name, node in sorted(nodes.items())
+            if volume in node.checksums
+        }
+        usual, count = Counter(told.values()).most_common(1)[0]
+        if 2 * count <= len(told):
+            continue
+        right = ", ".join(name for name, checksum in told.items() if checksum == usual)
+        for name, checksum in told.items():
+            if checksum != usual:
+                yield Finding.of(
+                    "VOLUME_CONFIG",
+                    name,
+                    "its configuration of volume %s differs from that on %s" % (volume, right),
                 )
 
 

@@ -250,6 +250,25 @@ def test_a_node_that_was_installed_anew_is_told_by_which_uuid_the_pool_knows_it(
     assert "by UUID uuid-node2" in finding.text
 
 
+@pytest.mark.parametrize(
+    ("sums", "wrong"),
+    [
+        (["1", "1", "2"], ["node3"]),
+        (["1", "2", "1", "3"], []),
+        (["1", "2"], []),
+        (["1", "1", "1"], []),
+    ],
+)
+def test_the_node_with_another_configuration_than_most(sums, wrong) -> None:
+    nodes = {
+        "node%d" % i: node("node%d" % i, checksums={"gv0": each}) for i, each in enumerate(sums, 1)
+    }
+    found = list(check_pool(nodes))
+    assert [each.object for each in found] == wrong
+    text = "its configuration of volume gv0 differs from that on node1, node2"
+    assert {each.text for each in found} <= {text}
+
+
 def test_nodes_that_trust_different_authorities() -> None:
     tls = [f.TlsFiles(True, (), digest) for digest in ("a", "a", "b")]
     nodes = {"node%d" % i: node("node%d" % i, tls=each) for i, each in enumerate(tls, 1)}
