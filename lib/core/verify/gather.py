@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -269,13 +270,11 @@ def _value(answer: LookResult) -> Any:
 
 
 def checksums(directory: Path = GLUSTERD_DIR) -> dict[str, str]:
-    """The checksum of each volume's configuration, as glusterd keeps it."""
-    found = {}
-    for path in sorted(directory.glob("vols/*/cksum")):
-        match = _CHECKSUM.search(path.read_text(encoding="ascii", errors="replace"))
-        if match:
-            found[path.parent.name] = match[1]
-    return found
+    """A checksum of each volume's configuration, of its sorted lines as glusterd's own."""
+    return {
+        path.parent.name: hashlib.sha256(b"".join(sorted(path.open("rb")))).hexdigest()
+        for path in sorted(directory.glob("vols/*/info"))
+    }
 
 
 def op_versions(gluster: Gluster) -> tuple[int, int]:

@@ -24,6 +24,7 @@ def check_pool(nodes: Mapping[str, f.NodeFacts]) -> Iterator[Finding]:
     )
     yield from check_op_version(nodes)
     yield from check_membership(nodes)
+    yield from check_configuration(nodes)
     yield from check_sectors(nodes)
     yield from check_tls(nodes)
 

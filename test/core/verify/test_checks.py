@@ -272,7 +272,7 @@ def test_the_node_with_another_configuration_than_most(sums, wrong) -> None:
     nodes = {
         "node%d" % i: node("node%d" % i, checksums={"gv0": each}) for i, each in enumerate(sums, 1)
     }
-    found = list(check_configuration(nodes))
+    found = list(check_pool(nodes))
     assert [each.object for each in found] == wrong
     text = "its configuration of volume gv0 differs from that on node1, node2"
     assert {each.text for each in found} <= {text}

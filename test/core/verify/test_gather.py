@@ -212,7 +212,8 @@ def test_whether_the_system_has_a_brick_read_only(
 
 
 def test_the_checksums_of_volumes(tmp_path: Path) -> None:
-    for name, text in (("gv0", "info=123\n"), ("gv1", "quota=1\n")):
+    for name, text in (("gv0", "a=1\nb=2\n"), ("gv1", "b=2\na=1\n"), ("gv2", "a=1\nb=3\n")):
         (tmp_path / "vols" / name).mkdir(parents=True)
-        (tmp_path / "vols" / name / "cksum").write_text(text)
-    assert checksums(tmp_path) == {"gv0": "123"}
+        (tmp_path / "vols" / name / "info").write_text(text)
+    found = checksums(tmp_path)
+    assert found["gv0"] == found["gv1"] != found["gv2"]
