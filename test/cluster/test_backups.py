@@ -15,7 +15,8 @@ from testbedlib import wait_for
 from .conftest import SERVERS, Cluster
 from .test_snapshot import Guest
 
-pytestmark = pytest.mark.qemu
+# Four minutes: a guest, and each of its backups restored.
+pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 NAME = "backed1"
 # Not the master: the work is done on the instance's node.
