@@ -350,29 +350,53 @@ static void *open_image(void *data)
 static void tell_status(char *text, size_t size)
 {
 	static const char *const names[] = {"waiting", "serving", "lost"};
-	char peers[512];
+	char peers[512], points[1024];
 	bool waiting;
 
 	nbd_peers(peers, sizeof(peers));
+	changed_names(points, sizeof(points));
 	pthread_mutex_lock(&lock);
 	waiting = state == SERVING && full_since;
 	snprintf(text, size,
 		 "state=%s\nmode=%s\nsize=%lld\nblock=%u\nclients=%d\nusers=%d\npeers=%s\nwaiting=%.3f\n"
-		 "why=%s\nrequests=%d\nbricks=%d\nconnected=%d\nstarted=%.3f\nversion=%s\n",
+		 "why=%s\nrequests=%d\nbricks=%d\nconnected=%d\nstarted=%.3f\nversion=%s\npoints=%s\n",
 		 waiting ? "waiting" : names[state],
 		 !config.locking ? "none" : held.shared ? "shared" : "exclusive",
 		 (long long)held.size, held.block, nbd_clients(), each_client(NULL), peers,
 		 waiting ? full_since : held.waiting, waiting ? trouble : held.why,
-		 storage_waiting(), storage_bricks(), fence_bricks_connected(), started, VERSION);
+		 storage_waiting(), storage_bricks(), fence_bricks_connected(), started, VERSION, points);
 	pthread_mutex_unlock(&lock);
+}
+
+/* Only where there are points does a change of the mode have guests wait. */
+static int changed_mode(int (*change)(void))
+{
+	int error;
+
+	if (!changed_has_points())
+		return 0;
+	error = storage_hold(LONG_HOLD) ? change() : ETIMEDOUT;
+	storage_go_on();
+	return error;
 }
 
 static void change_mode(bool shared, char *text, size_t size)
 {
 	struct held changed = held;
 	struct reason why;
-	enum outcome result = storage_set_mode(&config, &changed, shared, &why);
+	enum outcome result;
+	int error = shared ? changed_mode(changed_share) : 0;
 
+	if (error) {
+		snprintf(text, size, "error=cannot record changes for backups: %s\n", strerror(error));
+		return;
+	}
+	result = storage_set_mode(&config, &changed, shared, &why);
+	if ((result == OPENED) != shared) {
+		error = changed_mode(changed_alone);
+		if (error)
+			on_trouble(false, "cannot read what the other server has recorded");
+	}
 	if (result == OPENED) {
 		pthread_mutex_lock(&lock);
 		held.shared = changed.shared;
@@ -402,6 +426,8 @@ static void grow(int64_t wanted, char *text, size_t size)
 		return;
 	}
 	if (wanted > held.size)
+		error = changed_grow(wanted);
+	if (!error && wanted > held.size)
 		error = storage_grow(wanted);
 	if (!error) {
 		struct nbd_export exported = {wanted, held.block, false};
@@ -434,6 +460,18 @@ static void change_owner(unsigned long owner, char *text, size_t size)
 	snprintf(text, size, "ok\n");
 }
 
+static void change_point(const char *name, bool begins, char *text, size_t size)
+{
+	int error = changed_change(name, begins);
+
+	if (error == EBUSY)
+		snprintf(text, size, "error=the image is being migrated, or is not locked\n");
+	else if (error)
+		snprintf(text, size, "error=%s\n", strerror(error));
+	else
+		snprintf(text, size, "ok\n");
+}
+
 /* Close the image and end.  The connections are not shut down properly: a remaining client
  * assumes that the server died, and tries to connect. */
 static void end(void)
@@ -444,6 +482,7 @@ static void end(void)
 
 		if (error)
 			say("cannot flush the image: %s", strerror(error));
+		changed_close();
 		storage_let_go(&config, &held);
 	}
 	pthread_mutex_lock(&lock); /* no more writes from now on */
@@ -530,6 +569,10 @@ void answer(const char *question, char *text, size_t size)
 		grow(strtoll(question + 5, NULL, 10), text, size);
 	else if (!strncmp(question, "owner ", 6))
 		change_owner(strtoul(question + 6, NULL, 10), text, size);
+	else if (!strncmp(question, "point ", 6))
+		change_point(question + 6, true, text, size);
+	else if (!strncmp(question, "drop ", 5))
+		change_point(question + 5, false, text, size);
 	else if (!strcmp(question, "flush"))
 		snprintf(text, size, storage_flush() ? "error=not flushed\n" : "ok\n");
 	else if (!strcmp(question, "renew")) {

@@ -6,6 +6,7 @@
  * absent.c     records in time what a brick that is down lacks
  * unflushed.c  what was written and not flushed, also by the previous process
  * extents.c    where the image has data
+ * changed.c    what has changed since points that backups name
  * state.c      files below the run directory, messages to systemd
  * control.c    the control socket
  * main.c       the main loop
@@ -128,6 +129,8 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 			  struct reason *reason);
 enum outcome storage_set_mode(const struct config *config, struct held *held, bool shared,
 			      struct reason *reason);
+/* Whether an error is permanent, however often the request is repeated. */
+bool storage_is_final(int error);
 /* How many bricks the volume has, 0 where that is not known yet. */
 int storage_bricks(void);
 /* How long the files are that the image is made of. */
@@ -137,6 +140,8 @@ int64_t storage_shard_bytes(void);
 int storage_note(const struct request *request);
 /* Answer a request that was deferred. */
 void storage_noted(struct request *request, int error);
+/* Send a request that waited for its marks (changed.c), or end it with their error. */
+void storage_marked(struct request *request, int error);
 /* May wait while requests are held back. */
 void storage_submit(struct request *request);
 /* Hold new requests back until as many calls of `storage_go_on`; whether those under way have
@@ -165,6 +170,28 @@ bool unflushed_begin(void);
 void unflushed_end(bool flushed);
 /* Call `take` with the offset of each piece that is noted; stops at its first errno. */
 int unflushed_each(int64_t size, int (*take)(int64_t offset));
+
+/* -- changed.c ---------------------------------------------------------------- */
+
+struct glfs;
+/* Find the points of an image that was opened and locked.  An errno, or 0. */
+int changed_open(struct glfs *volume, const struct config *config, bool first,
+		 const struct held *held, uint64_t inode);
+/* To be called before the image is unlocked: what was recorded is stored. */
+void changed_close(void);
+bool changed_has_points(void);
+/* The points for which changes are recorded, in words. */
+void changed_names(char *text, size_t size);
+/* To be called, while requests are held back, before another server may have the image, and when
+ * it has it no more.  An errno, or 0. */
+int changed_share(void);
+int changed_alone(void);
+/* To be called before the image grows.  An errno, or 0. */
+int changed_grow(int64_t size);
+/* Whether a change of the image is sent later: by `storage_marked`. */
+bool changed_defer(struct request *request);
+/* Begin a point, or drop it.  An errno, or 0. */
+int changed_change(const char *name, bool begins);
 
 /* -- nbd.c -------------------------------------------------------------------- */
 

@@ -379,6 +379,9 @@ enum outcome storage_open(const struct config *config, struct held *held, bool f
 	error = unflushed_each(held->size, own);
 	if (error)
 		return failed(reason, FAILED, "cannot take over unflushed writes", error);
+	error = changed_open(volume, config, first, held, found.st_ino);
+	if (error)
+		return failed(reason, FAILED, "cannot record changes for backups", error);
 	return OPENED;
 }
 
@@ -450,8 +453,7 @@ static void park(struct request *request)
 	pthread_mutex_unlock(&gate);
 }
 
-/* Whether an error is permanent, however often the request is repeated. */
-static bool is_final(int error)
+bool storage_is_final(int error)
 {
 	switch (error) {
 	case EINVAL:
@@ -474,7 +476,7 @@ static void completed(struct request *request, int error)
 	static const char *const names[KINDS] = {"read", "write", "flush", "discard", "zero"};
 	char why[TEXT_LENGTH];
 
-	if (error && !is_final(error)) {
+	if (error && !storage_is_final(error)) {
 		snprintf(why, sizeof(why), "%s: %s", names[request->kind], strerror(error));
 		if (storage_patience > 0) {
 			park(request);
@@ -598,7 +600,17 @@ void storage_submit(struct request *request)
 			pthread_cond_wait(&changed, &gate);
 		pthread_mutex_unlock(&gate);
 	}
+	if (request->kind != READ && request->kind != FLUSH && changed_defer(request))
+		return;
 	start(request);
+}
+
+void storage_marked(struct request *request, int error)
+{
+	if (error)
+		completed(request, error);
+	else
+		start(request);
 }
 
 bool storage_hold(int milliseconds)

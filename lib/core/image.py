@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ganeti_gluster import errors
+from ganeti_gluster.core.changed import record
 from ganeti_gluster.tools import names
 
 if TYPE_CHECKING:  # as in ganeti_gluster.core.volume
@@ -101,6 +102,8 @@ def remove(volume: Volume, path: str, *, last_name: bool = False) -> bool:
                 file.fsync()
     except FileNotFoundError:
         return False
+    if info.is_file and (info.links == 1 or last_name):
+        record.forget(volume, info.inode)
     return True
 
 
@@ -140,9 +143,11 @@ def grow(
     _check_space(volume, size - old.size, preallocation)
     if dry_run or size == old.size:
         return old
+    from ganeti_gluster.core.changed.check import growing  # it imports libgfapi
+
     file = volume.open(path, write=True)
     try:
-        with file:
+        with file, growing(volume, path):
             _extend(file, old.size, size, preallocation)
             file.fsync()
             info = _info(path, file.stat())

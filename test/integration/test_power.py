@@ -13,19 +13,23 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core import image
-from ganeti_gluster.core.copy import copy
-from ganeti_gluster.core.copy.images import ImageSource, NewImage
-from ganeti_gluster.core.serve.hold import locked
-from ganeti_gluster.core.serve.holder import WORD_ATTRIBUTE
-from ganeti_gluster.core.serve.server import ImageServer
-from ganeti_gluster.core.snapshot import catalogue
-from ganeti_gluster.core.snapshot.catalogue import About
-from ganeti_gluster.core.snapshot.replace import Replacement, replace_all
-from ganeti_gluster.core.volume import connect
-from ganeti_gluster.tools.gfapi import Volume
+nbd = pytest.importorskip("nbd")
 
-from .conftest import MIB, GlusterVolume, gluster, wait_for
+from ganeti_gluster.core import image  # noqa: E402
+from ganeti_gluster.core.changed import record  # noqa: E402
+from ganeti_gluster.core.changed.points import begin, drop  # noqa: E402
+from ganeti_gluster.core.copy import copy  # noqa: E402
+from ganeti_gluster.core.copy.images import ImageSource, NewImage  # noqa: E402
+from ganeti_gluster.core.serve.hold import locked  # noqa: E402
+from ganeti_gluster.core.serve.holder import WORD_ATTRIBUTE  # noqa: E402
+from ganeti_gluster.core.serve.server import ImageServer  # noqa: E402
+from ganeti_gluster.core.snapshot import catalogue  # noqa: E402
+from ganeti_gluster.core.snapshot.catalogue import About  # noqa: E402
+from ganeti_gluster.core.snapshot.replace import Replacement, replace_all  # noqa: E402
+from ganeti_gluster.core.volume import connect  # noqa: E402
+from ganeti_gluster.tools.gfapi import Volume  # noqa: E402
+
+from .conftest import MIB, GlusterVolume, gluster, wait_for  # noqa: E402
 
 PIECE = 4 * MIB
 SIZE = 3 * PIECE
@@ -215,3 +219,42 @@ def test_the_size_of_an_image_that_grew_while_it_was_served(
     assert after is not None
     assert int.from_bytes(before[:8], "big") == SIZE
     assert int.from_bytes(after[:8], "big") == 2 * SIZE
+
+
+def test_what_changed_in_an_image_that_is_served(
+    bricks: Bricks, own: Volume, server: ImageServer
+) -> None:
+    """The mark of a write is stored before the write, which nobody has flushed."""
+    server.open(number=NODE)
+    begin(bricks.made.spec, PATH, "p")
+    bricks.store()
+    guest = nbd.NBD()
+    guest.connect_unix(server.socket_path)
+    guest.pwrite(b"x" * 4096, 2 * PIECE)
+    bricks.lose_power()
+    directory = record.directory_of(int.from_bytes((bricks.gfid(PATH) or b"")[-8:], "big"))
+
+    def marks(brick: Path) -> tuple[str, bytes]:
+        [file] = (brick / directory[1:]).iterdir()
+        with file.open("rb") as stream:
+            head = record.parse(stream.read(4096))
+            return head.state, stream.read(4096)
+
+    assert bricks.everywhere(marks) == (record.OPEN, b"\x01".ljust(4096, b"\0"))
+
+
+def test_a_point_that_was_dropped(bricks: Bricks, own: Volume, server: ImageServer) -> None:
+    server.open(number=NODE)
+    begin(bricks.made.spec, PATH, "p")
+    bricks.store()
+    drop(bricks.made.spec, PATH, "p")
+    bricks.lose_power()
+    directory = record.directory_of(int.from_bytes((bricks.gfid(PATH) or b"")[-8:], "big"))
+
+    def states(brick: Path) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            files = list((brick / directory[1:]).iterdir())
+            return [record.parse(file.read_bytes()[:4096]).state for file in files]
+        return []
+
+    assert set(bricks.everywhere(states)) <= {record.LOST}

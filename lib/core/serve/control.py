@@ -31,7 +31,8 @@ class ServerStatus:
     `why`) or LOST; `mode` exclusive, shared or none; `size` in bytes, 0 if it is not
     known yet; `block` the smallest request in bytes; `peers` the processes that are its
     clients, `users` the number of those and of former ones that may connect again; `requests`
-    those that wait for room; `connected` of the volume's `bricks` are in use.
+    those that wait for room; `connected` of the volume's `bricks` are in use.  Changes are
+    recorded for `points`.
     """
 
     state: str
@@ -46,6 +47,7 @@ class ServerStatus:
     bricks: int
     connected: int
     version: str
+    points: tuple[str, ...] = ()
 
 
 def ask(key: str, question: str, *, timeout: float) -> dict[str, str]:
@@ -98,4 +100,5 @@ def status(key: str, *, timeout: float = 5.0) -> ServerStatus | None:
         bricks=int(fields["bricks"]),
         connected=int(fields["connected"]),
         version=fields["version"],
+        points=tuple(fields.get("points", "").split()),
     )

@@ -1,13 +1,15 @@
 """Files that an image server and the programs that start it exchange (src/state.c).
 
 KEY.conf says what to serve, KEY.held describes the lock, KEY.unflushed what was written since the
-last flush, and KEY.error why a first start failed.  KEY.nbd, in a directory of its own, and
+last flush, KEY.changed.POINT what was changed since a point, and KEY.error why a first start
+failed.  KEY.nbd, in a directory of its own, and
 KEY.ctl are the server's sockets.  None of them survives a boot: the directories are in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,9 +108,11 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 def forget(key: str) -> None:
     """Remove what there is of a server that has ended."""
-    for suffix in ("conf", "held", "unflushed", "error", "nbd", "ctl"):
+    recorded = glob.glob(path(glob.escape(key), "changed.*"))
+    suffixes = ("conf", "held", "unflushed", "error", "nbd", "ctl")
+    for name in [*(path(key, suffix) for suffix in suffixes), *recorded]:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path(key, suffix))
+            os.unlink(name)
 
 
 def served() -> list[str]:

@@ -7,6 +7,7 @@ one is a hole (features/shard of GlusterFS 10 and 11).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import uuid
@@ -43,6 +44,14 @@ class Shards:
             return self._pieces.open("%s%d" % (self._prefix, number))
         except FileNotFoundError:
             return None
+
+    def times(self, count: int) -> dict[int, float]:
+        """When each of the first `count` pieces was last written, of those that are there."""
+        found = {0: self._pieces.lstat(self._path).mtime}
+        for number in range(1, count):
+            with contextlib.suppress(FileNotFoundError):
+                found[number] = self._pieces.lstat("%s%d" % (self._prefix, number)).mtime
+        return found
 
 
 def shards(volume: Volume, path: str) -> Shards | None:
