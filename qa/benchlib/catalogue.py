@@ -167,6 +167,20 @@ BENCHMARKS = (
         runs=5,
         quick=1,
     ),
+    Benchmark(
+        "changed_blocks.py",
+        (VOLUME, RUNS),
+        (
+            Measured(
+                "changed-blocks-write-4k",
+                "changed-blocks-write-4k",
+                "no point",
+                MICROSECONDS,
+            ),
+        ),
+        runs=9,
+        quick=1,
+    ),
     # The others leave nothing behind that a node has to do: this is an idle cluster.
     Benchmark(
         "idle.py",
