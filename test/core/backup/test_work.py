@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -293,11 +294,30 @@ def test_repositories_do_not_take_each_others_points(
     assert other.repository.read("vm1", "two").disks[0].new == PIECE
 
 
-def test_another_instance_of_the_same_name_is_not_gone_on_from(world: World) -> None:
+def test_an_instance_that_was_made_again_stores_only_what_differs(
+    world: World, recorded: Recorded
+) -> None:
+    """All of it is read, whatever its new disks' servers know of a point."""
+    world.back_up("one")
+    recorded.change(world, 1)
+    asked = world.ask(request.BACK_UP, "two")
+    disks = tuple(replace(disk, uuid="new%d" % disk.index) for disk in asked.disks)
+    again = replace(asked, instance_uuid="another", disks=disks)
+    done = work.do(again, Guests(), Report())
+    world.contents["two"] = world.now()
+    assert (done["previous"], done["new"]) == ("one", PIECE)
+    assert done["read"] == sum(SIZES)
+    reasons = {disk.full for disk in world.repository.read("vm1", "two").disks}
+    assert reasons == {"the disk is not in backup one"}
+    world.check()
+
+
+def test_one_of_another_cluster_is_not_gone_on_from(world: World) -> None:
     world.back_up("one")
     asked = world.ask(request.BACK_UP, "two")
-    other = SnapshotRequest(**{**asked.__dict__, "instance_uuid": "another"})
-    assert work.do(other, Guests(), Report())["previous"] == ""
+    assert asked.backup is not None
+    elsewhere = replace(asked, backup=replace(asked.backup, cluster="other"))
+    assert work.do(elsewhere, Guests(), Report())["previous"] == ""
 
 
 def test_a_disk_that_was_grown_is_read_whole(world: World) -> None:

@@ -33,7 +33,7 @@ from ganeti_gluster.core.verify.node_checks import (
     check_plugin,
     check_servers,
 )
-from ganeti_gluster.core.verify.pool_checks import check_configuration, check_pool
+from ganeti_gluster.core.verify.pool_checks import check_pool
 from ganeti_gluster.core.verify.volume_checks import (
     check_self_heal,
     check_sets,

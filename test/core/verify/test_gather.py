@@ -134,7 +134,12 @@ def test_all_servers_of_open_images_are_asked(
     assert look_at_servers() == (
         f.ServerView("a", "serving", image="?/?", mode="exclusive"),
         f.ServerView(
-            "b", "lost", 7.0, "another node has had the image in the meantime", "?/?", "exclusive"
+            "b",
+            "lost",
+            7.0,
+            "another node has had the image in the meantime",
+            "?/?",
+            mode="exclusive",
         ),
         f.ServerView("d", "waiting", 0.0, "its server does not answer within 5 s", "?/?"),
     )
