@@ -449,6 +449,8 @@ int changed_open(glfs_t *opened, const struct config *wanted, bool first, const 
 		return error;
 	if (!wanted->locking)
 		return lose_all(names, "the locks of the disk are disabled");
+	if (image_size > MAX_SIZE)
+		return lose_all(names, "the disk is larger than 64 TiB");
 	if (first && !held->shared && check() != 0)
 		return lose_all(names, "whether others had written to the image could not be checked");
 	for (int i = 0; i < MAX_POINTS && names[i][0] && !error; i++)
@@ -465,8 +467,16 @@ static int settle(struct point *point, const char *state)
 
 	if (!error)
 		error = store(point->file, PIECES_AT);
-	if (!error) {
+	/* The head has their number before the regions are gone, or those behind it were lost. */
+	if (!error && point->stored != (int64_t)pieces) {
+		int64_t before = point->stored;
+
 		point->stored = (int64_t)pieces;
+		error = write_head(point, "open", "");
+		if (error)
+			point->stored = before;
+	}
+	if (!error) {
 		memset(zeroes, 0, regions);
 		memset(point->marked, 0, regions);
 		memset(point->wanted, 0, regions);
@@ -546,7 +556,7 @@ int changed_alone(void)
 
 int changed_grow(int64_t size)
 {
-	int error = 0;
+	int error = size > MAX_SIZE && atomic_load(&count) ? EFBIG : 0;
 
 	for (int i = 0; i < atomic_load(&count) && !error; i++) {
 		int fd = open(memory_path(&points[i]), O_RDWR | O_CLOEXEC);
