@@ -25,6 +25,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from ganeti_gluster.core import image
+from ganeti_gluster.core.serve.server import ImageServer
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.tools.gfapi import Volume
 
@@ -307,3 +309,27 @@ def wait() -> Callable[..., Any]:
 def gluster_command() -> Callable[..., ET.Element]:
     """Run a gluster command, for its XML answer."""
     return gluster
+
+
+@pytest.fixture
+def path(directory: str, volume: Volume) -> str:
+    made = "%s/disk.0" % directory
+    image.create(volume, made, 256 * MIB)
+    return made
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., ImageServer]]:
+    """Open an image by a server that is gone after the test."""
+    servers: list[ImageServer] = []
+
+    def open_it(spec: VolumeSpec, path: str, **options: Any) -> ImageServer:
+        server = ImageServer(spec, path)
+        servers.append(server)
+        server.open(**{"number": 1177, "patience": 120, **options})
+        return server
+
+    yield open_it
+    for server in servers:
+        with contextlib.suppress(Exception):
+            server.close(force=True)

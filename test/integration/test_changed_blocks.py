@@ -14,6 +14,8 @@ import pytest
 
 nbd = pytest.importorskip("nbd")
 
+from nbd_clients import BLOCK, FAR, SIZE, Writer, client, kill, main_pid  # noqa: E402
+
 from ganeti_gluster import constants  # noqa: E402
 from ganeti_gluster.core import image  # noqa: E402
 from ganeti_gluster.core.changed import check, record  # noqa: E402
@@ -33,19 +35,6 @@ from ganeti_gluster.core.volume import VolumeSpec  # noqa: E402
 from ganeti_gluster.tools.gfapi import Volume  # noqa: E402
 
 from .conftest import MIB, wait_for  # noqa: E402
-from .test_serve import (  # noqa: E402
-    BLOCK,
-    FAR,
-    SIZE,
-    Writer,
-    client,
-    kill,
-    main_pid,
-    opened,
-    path,
-)
-
-__all__ = ["opened", "path"]
 
 PIECE = record.PIECE
 

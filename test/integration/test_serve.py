@@ -19,6 +19,17 @@ import pytest
 
 nbd = pytest.importorskip("nbd")
 
+from nbd_clients import (  # noqa: E402
+    BLOCK,
+    FAR,
+    HERE,
+    SIZE,
+    Writer,
+    client,
+    kill,
+    main_pid,
+)
+
 from ganeti_gluster.core import image  # noqa: E402
 from ganeti_gluster.core.serve import control, files  # noqa: E402
 from ganeti_gluster.core.serve.files import SHARED  # noqa: E402
@@ -31,114 +42,13 @@ from ganeti_gluster.core.serve.holder import (  # noqa: E402
     word_of,
 )
 from ganeti_gluster.core.serve.server import PROGRAM, ImageHasClients, ImageServer  # noqa: E402
-from ganeti_gluster.core.volume import VolumeSpec, connect  # noqa: E402
+from ganeti_gluster.core.volume import connect  # noqa: E402
 from ganeti_gluster.tools.gfapi import Volume  # noqa: E402
 from ganeti_gluster.tools.gfapi.brick import ask_each  # noqa: E402
 
 from .conftest import ANOTHER_NODE, MIB, VOLUME, GlusterVolume, gluster  # noqa: E402
 
-HERE, THERE = 1177, 2288
-BLOCK = 4096
-#: Beyond the first piece of a sharded image, whose pieces are written without the lock.
-FAR = 100 * MIB
-SIZE = 256 * MIB
-
-
-def main_pid(server: ImageServer) -> int:
-    argv = ["systemctl", "show", "--property=MainPID", "--value", server.unit]
-    return int(subprocess.run(argv, capture_output=True, check=True, timeout=30).stdout)
-
-
-def client(server: ImageServer, *, meta: bool = False) -> Any:
-    handle = nbd.NBD()
-    if meta:
-        handle.add_meta_context("base:allocation")
-    handle.connect_unix(server.socket_path)
-    return handle
-
-
-class Writer:
-    """A client that writes numbered records, and connects and sends again like QEMU.
-
-    `acknowledged` are the numbers that were answered, at the offsets that they went to.
-    """
-
-    def __init__(self, server: ImageServer, offset: int, blocks: int, size: int = BLOCK) -> None:
-        self._size = size
-        self._server = server
-        self._offset = offset
-        self._blocks = blocks
-        self._stop = threading.Event()
-        self.acknowledged: dict[int, int] = {}
-        self.count = 0
-        self.errors: list[str] = []
-        self.pauses: list[float] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(120)
-        assert not self._thread.is_alive()
-
-    @staticmethod
-    def record(number: int) -> bytes:
-        return (b"record %012d " % number).ljust(BLOCK, b".")
-
-    def _run(self) -> None:
-        handle = None
-        while not self._stop.is_set():
-            number = self.count + 1
-            offset = self._offset + self._size * (number * 7 % self._blocks)
-            began = time.monotonic()
-            while True:
-                try:
-                    if handle is None:
-                        handle = client(self._server)
-                    handle.pwrite(self.record(number).ljust(self._size, b"-"), offset)
-                    break
-                except nbd.Error as err:
-                    if err.errnum in (5, 28) and "pwrite" in str(err) and not _is_gone(err):
-                        self.errors.append(str(err))
-                        return
-                    handle = None
-                    if self._stop.wait(0.005):
-                        return
-            self.acknowledged[offset] = number
-            self.count = number
-            self.pauses.append(time.monotonic() - began)
-
-
-def _is_gone(err: Any) -> bool:
-    """Whether libnbd says that the connection ended, rather than what the server said."""
-    return "command failed: Transport endpoint" in str(err) or "server" in str(err)
-
-
-@pytest.fixture
-def path(directory: str, volume: Volume) -> str:
-    made = "%s/disk.0" % directory
-    image.create(volume, made, SIZE)
-    return made
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[..., ImageServer]]:
-    """Open an image by a server that is gone after the test."""
-    servers: list[ImageServer] = []
-
-    def open_it(spec: VolumeSpec, path: str, **options: Any) -> ImageServer:
-        server = ImageServer(spec, path)
-        servers.append(server)
-        server.open(**{"number": HERE, "patience": 120, **options})
-        return server
-
-    yield open_it
-    for server in servers:
-        with contextlib.suppress(Exception):
-            server.close(force=True)
+THERE = 2288
 
 
 def bricks_of(volume: str) -> list[Path]:
@@ -364,19 +274,6 @@ def gluster_profile(volume: str) -> Iterator[Callable[[], int]]:
         yield flushed
     finally:
         gluster("volume", "profile", volume, "stop")
-
-
-def kill(server: ImageServer) -> None:
-    """End the server's process, and wait for the one that follows."""
-    before = main_pid(server)
-    os.kill(before, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = server.status()
-        if main_pid(server) not in (0, before) and found is not None and found.state == "serving":
-            return
-        time.sleep(0.02)
-    raise AssertionError("the server did not come back")
 
 
 @pytest.mark.parametrize("verbs", [("restart",), ("stop", "start")], ids=" ".join)
