@@ -151,6 +151,8 @@ def test_an_image_that_grows(spec, path, opened, volume) -> None:
     assert places(changed_since(spec, path, "p")) == {1} | new
     client(server).pwrite(b"x" * BLOCK, SIZE + PIECE)
     server.close(force=True)
+    # This client has looked before, and keeps for a second what it saw.
+    wait_for("its size is seen", lambda: volume.lstat(path).size == SIZE + 2 * PIECE)
     assert places(changed_since(spec, path, "p")) == {1} | new
     image.grow(volume, path, SIZE + 3 * PIECE)
     assert places(changed_since(spec, path, "p")) == {1} | new | {SIZE // PIECE + 2}
