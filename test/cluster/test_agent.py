@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testbedlib import wait_for
+from testbedlib import layout, wait_for
 
 from .conftest import AGENT, Cluster
 
@@ -112,8 +112,9 @@ def test_it_measures(agent: Cluster) -> None:
     measured = ["test", "-e", METRICS]
     wait_for(lambda: agent.testbed.exec(NODE, measured).exit_code == 0, 60, "it has measured")
     text = agent.run("cat", METRICS, node=NODE).stdout
-    assert "ganeti_gluster_plugin_active 1\n" in text
-    assert 'ganeti_gluster_peer_connected{peer="node1"} 1\n' in text
+    where = 'cluster="%s",node="%s"' % (layout.CLUSTER_NAME, NODE)
+    assert "ganeti_gluster_plugin_active{%s} 1\n" % where in text
+    assert 'ganeti_gluster_peer_connected{%s,peer="node1"} 1\n' % where in text
 
 
 @pytest.mark.slow

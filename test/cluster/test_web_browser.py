@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from testbedlib import wait_for
+from testbedlib import layout, wait_for
 
 from .chromium import PACKAGES, Browser
 from .conftest import ROOT, Cluster
@@ -246,7 +246,8 @@ def test_what_goes_wrong_is_seen_in_the_status_in_verify_and_on_the_page(
         page.run("systemctl", "start", "ganeti-gluster-monitor", max_seconds=120)
         wait_for(lambda: ask(testbed, "/metrics", GUEST).status == 200, 60, "measured")
         metrics = ask(testbed, "/metrics", GUEST)
-        assert 'ganeti_gluster_volume_reachable{volume="gv0"} 1' in metrics.text
+        reachable = 'ganeti_gluster_volume_reachable{cluster="%s",node="node1",volume="gv0"} 1'
+        assert reachable % layout.CLUSTER_NAME in metrics.text
     wait_for(
         lambda: testbed.exec("node1", ["gnt-gluster", "swift", "start"]).exit_code == 0,
         120,
