@@ -1,7 +1,6 @@
 """Which of some images are on a volume: `python3 -m ganeti_gluster.core.presence`.
 
-It is a separate process, for callers that may fork later: libgfapi's threads do not
-survive a fork.
+It is a separate process, see `apart`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 
-from ganeti_gluster.core.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
+from ganeti_gluster.core.apart import ask
+from ganeti_gluster.core.copy.program import add_spec_arguments, spec_of
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import GanetiGlusterError, VolumeNotFound
 from ganeti_gluster.tools import command, decode
@@ -29,12 +29,8 @@ def present(
 
     Raises `GanetiGlusterError` if that cannot be found out.
     """
-    argv = [PYTHON, "-P", "-m", MODULE, *spec_arguments(spec), *sorted(paths)]
-    done = run(argv, timeout=SECONDS, check=False)
-    if done.exit_code != 0:
-        reason = decode.printable(done.stderr.strip()) or "exit status %d" % done.exit_code
-        raise GanetiGlusterError("volume %s: %s" % (spec.name, reason))
-    return set(paths) & set(json.loads(done.stdout))
+    found = ask(MODULE, spec, sorted(paths), seconds=SECONDS, run=run)
+    return set(paths) & set(decode.value(tuple[str, ...], found, "paths"))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """The space of a volume: `python3 -m ganeti_gluster.core.room`.
 
-Asked of a process of its own, as `presence` is.
+It is a separate process, see `apart`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import json
 import sys
 from collections.abc import Sequence
 
-from ganeti_gluster.core.copy.program import PYTHON, add_spec_arguments, spec_arguments, spec_of
+from ganeti_gluster.core.apart import ask
+from ganeti_gluster.core.copy.program import add_spec_arguments, spec_of
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import command, decode
+from ganeti_gluster.tools.decode import Count
 from ganeti_gluster.tools.gfapi.stat import Space
 from ganeti_gluster.tools.processes import leave
 
@@ -25,18 +27,14 @@ SECONDS = 15.0
 def of_volume(spec: VolumeSpec, *, run: command.Run = command.run) -> Space:
     """The space of a volume as its clients have it.
 
-    Raises `GanetiGlusterError` where that cannot be told.
+    Raises `GanetiGlusterError` if that cannot be found out.
     """
-    argv = [PYTHON, "-P", "-m", MODULE, *spec_arguments(spec)]
-    done = run(argv, timeout=SECONDS, check=False)
-    if done.exit_code != 0:
-        reason = decode.printable(done.stderr.strip()) or "exit status %d" % done.exit_code
-        raise GanetiGlusterError("volume %s: %s" % (spec.name, reason))
-    return Space(**json.loads(done.stdout))
+    found = ask(MODULE, spec, seconds=SECONDS, run=run)
+    return Space(*decode.value(tuple[Count, Count], found, "space"))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the space as JSON; returns the exit status."""
+    """Print the total and the free bytes as JSON; returns the exit status."""
     parser = argparse.ArgumentParser(prog=MODULE)
     add_spec_arguments(parser)
     options = parser.parse_args(arguments)
@@ -46,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     except (GanetiGlusterError, OSError) as err:
         print(in_words(err), file=sys.stderr)
         return 1
-    print(json.dumps(space._asdict()), flush=True)
+    print(json.dumps([space.total, space.free]), flush=True)
     return 0
 
 

@@ -88,7 +88,7 @@ def warn(lu: Any, spec: VolumeSpec | None, sizes: Sequence[int]) -> None:
         return
     try:
         free = room.of_volume(spec).free // MIB
-    except GanetiGlusterError as err:
+    except (GanetiGlusterError, OSError) as err:
         lu.LogWarning("The free space of the volume is not known: %s", err)
         return
     if sum(sizes) > free:

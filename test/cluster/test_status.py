@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from testbedlib import wait_for
+from testbedlib import layout, wait_for
 
 from .conftest import Cluster
 from .terminal import INTERRUPT, terminal
@@ -40,11 +40,14 @@ def test_a_degraded_disk_is_seen_everywhere(cluster: Cluster) -> None:
         # The agent of that node, as it does every minute.
         cluster.run("systemctl", "start", "ganeti-gluster-monitor.service", node="node2")
         measured = cluster.run("cat", "/var/lib/ganeti-gluster/metrics.prom", node="node2").stdout
-        assert 'brick_up{volume="gv0",brick="%s"} 0\n' % BRICK in measured
+        place = 'cluster="%s",node="node2"' % layout.CLUSTER_NAME
+        assert 'brick_up{%s,volume="gv0",brick="%s"} 0\n' % (place, BRICK) in measured
         # What the node daemon's children counted, one for each request.
         of_node1 = cluster.run("gnt-gluster", "monitor").stdout
-        assert 'operation_duration_seconds_count{operation="Create"} ' in of_node1
-        assert 'disk_size_bytes{instance_name="%s",disk="0",' % NAME in of_node1
+        place = place.replace("node2", "node1")
+        assert 'operation_duration_seconds_count{%s,operation="Create"} ' % place in of_node1
+        of_disk = 'disk_size_bytes{cluster="%s",instance_name="%s",disk="0",'
+        assert of_disk % (layout.CLUSTER_NAME, NAME) in of_node1
         text = cluster.run("gnt-gluster", "status", "--separator=|", fail=1).stdout
         assert "%s|node1|1|1024|" % NAME in text
     finally:

@@ -53,3 +53,12 @@ def test_a_volume_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(room, "connect", connect)
     with pytest.raises(GanetiGlusterError, match="volume gv0: Input/output error"):
         room.of_volume(SPEC, run=through_main)
+
+
+@pytest.mark.parametrize("printed", ["", "\n", "no", "[]", "[1]", '["1", 2]', "[-1, 2]"])
+def test_another_answer_is_an_error(printed: str) -> None:
+    def run(argv: list[str], **_: Any) -> CommandResult:
+        return CommandResult(tuple(argv), 0, printed, "")
+
+    with pytest.raises(GanetiGlusterError):
+        room.of_volume(SPEC, run=run)
