@@ -13,7 +13,6 @@ from ganeti_gluster.core.pool import brick_moves, build, checks, members, silent
 from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.brick_moves import BrickMove, BrickMover, MoveRefused
 from ganeti_gluster.core.pool.destroy import DISCARD_SECONDS
-from ganeti_gluster.core.pool.place import FORMAT_SECONDS
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.pool.steps import Say, Step
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
@@ -247,19 +246,8 @@ def admission(
     if kept.device:
         directory, device = kept.directory, kept.device
         steps.append(
-            Step(
-                build.file_system_text(
-                    node, device, directory, facts[node].wiped(directory, wipe=wipe)
-                ),
-                lambda: bool(agents.one(node, "mounted", directory=directory, device=device)),
-                lambda: agents.one(
-                    node,
-                    "prepare",
-                    timeout=FORMAT_SECONDS,
-                    directory=directory,
-                    device=device,
-                    wipe=wipe,
-                ),
+            build.file_system_step(
+                agents, node, device, directory, facts[node].wiped(directory, wipe=wipe), wipe=wipe
             )
         )
     steps += pool_tls.joining(managed, node, client, agents)

@@ -13,7 +13,6 @@ from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.brick_moves import MoveRefused
 from ganeti_gluster.core.pool.facts import CandidateFacts, PlaceFacts
 from ganeti_gluster.core.pool.new_disk import BrickRenewer, Ground, LostBrick, need_ground
-from ganeti_gluster.core.pool.place import FORMAT_SECONDS
 from ganeti_gluster.core.pool.steps import Say, Step
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import VolumeBrick, VolumeInfo
@@ -134,16 +133,7 @@ def _mounted(
     steps = [renewer.release_step(node, directory)] if ground is Ground.BROKEN else []
     return [
         *steps,
-        Step(
-            build.file_system_text(node, device, directory, facts.wiped(directory, wipe=wipe)),
-            lambda: bool(agents.one(node, "mounted", directory=directory, device=device)),
-            lambda: agents.one(
-                node,
-                "prepare",
-                timeout=FORMAT_SECONDS,
-                directory=directory,
-                device=device,
-                wipe=wipe,
-            ),
+        build.file_system_step(
+            agents, node, device, directory, facts.wiped(directory, wipe=wipe), wipe=wipe
         ),
     ]

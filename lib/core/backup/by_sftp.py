@@ -7,14 +7,12 @@ import uuid
 from types import TracebackType
 
 from ganeti_gluster.core.backup.codec import Data
-from ganeti_gluster.core.backup.store import StoredFile
+from ganeti_gluster.core.backup.store import DIRECTORY_MODE, ListedStore, StoredFile
 from ganeti_gluster.tools import names, private
 from ganeti_gluster.tools.sftp import Sftp
 
-_DIRECTORY_MODE = 0o700
 
-
-class SftpStore:
+class SftpStore(ListedStore):
     """The files below a directory of the host, which has to be there."""
 
     def __init__(self, name: str, connection: Sftp, directory: str) -> None:
@@ -51,18 +49,9 @@ class SftpStore:
     def get(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         return self._sftp.read(self._place(path), offset, length)
 
-    def entries(self, directory: str) -> list[StoredFile]:
-        return [each for each in self._all(directory) if not _is_left(each.name)]
-
     def delete(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._sftp.remove(self._place(path))
-
-    def clear(self, directory: str) -> list[str]:
-        left = [each.name for each in self._all(directory) if _is_left(each.name)]
-        for name in left:
-            self.delete("%s/%s" % (directory, name))
-        return left
 
     def _all(self, directory: str) -> list[StoredFile]:
         try:
@@ -76,7 +65,7 @@ class SftpStore:
             return
         self._make(directory.rpartition("/")[0])
         try:
-            self._sftp.mkdir(directory, _DIRECTORY_MODE)
+            self._sftp.mkdir(directory, DIRECTORY_MODE)
         except OSError:
             # Another may have made it meanwhile, which the protocol does not tell.
             if not self._is_there(directory):
@@ -90,7 +79,3 @@ class SftpStore:
 
     def _place(self, path: str) -> str:
         return "%s/%s" % (self._directory, names.image_path(path))
-
-
-def _is_left(name: str) -> bool:
-    return name.startswith(private.NEW_PREFIX)

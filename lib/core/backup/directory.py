@@ -7,13 +7,11 @@ import os
 from types import TracebackType
 
 from ganeti_gluster.core.backup.codec import Data
-from ganeti_gluster.core.backup.store import StoredFile
+from ganeti_gluster.core.backup.store import DIRECTORY_MODE, ListedStore, StoredFile
 from ganeti_gluster.tools import names, private
 
-_DIRECTORY_MODE = 0o700
 
-
-class DirectoryStore:
+class DirectoryStore(ListedStore):
     """The files below a directory, which belongs to the administrator and has to be there."""
 
     def __init__(self, path: str) -> None:
@@ -47,18 +45,9 @@ class DirectoryStore:
                 left -= len(part)
         return b"".join(parts)
 
-    def entries(self, directory: str) -> list[StoredFile]:
-        return [each for each in self._all(directory) if not _is_left(each.name)]
-
     def delete(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._place(path))
-
-    def clear(self, directory: str) -> list[str]:
-        left = [each.name for each in self._all(directory) if _is_left(each.name)]
-        for name in left:
-            self.delete("%s/%s" % (directory, name))
-        return left
 
     def _all(self, directory: str) -> list[StoredFile]:
         entries = []
@@ -75,12 +64,8 @@ class DirectoryStore:
         parent = os.path.dirname(directory)
         self._make(parent)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, _DIRECTORY_MODE)
+            os.mkdir(directory, DIRECTORY_MODE)
         private.sync_directory(parent)
 
     def _place(self, path: str) -> str:
         return os.path.join(self.name, names.image_path(path))
-
-
-def _is_left(name: str) -> bool:
-    return name.startswith(private.NEW_PREFIX)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from ganeti_gluster import constants
 from ganeti_gluster.core import image
 from ganeti_gluster.core.backup.codec import Data
-from ganeti_gluster.core.backup.store import StoredFile
+from ganeti_gluster.core.backup.store import DIRECTORY_MODE, ListedStore, StoredFile
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.tools import names, private
 
 if TYPE_CHECKING:
     from ganeti_gluster.tools.gfapi import Volume
 
-_DIRECTORY_MODE, _FILE_MODE = 0o700, 0o600
+_FILE_MODE = 0o600
 
 
-class VolumeStore:
+class VolumeStore(ListedStore):
     """The files in `constants.BACKUP_DIRECTORY` of a volume, through libgfapi."""
 
     def __init__(self, name: str, spec: VolumeSpec) -> None:
@@ -81,17 +81,8 @@ class VolumeStore:
                 length = max(0, file.stat().size - offset)
             return file.pread(length, offset)
 
-    def entries(self, directory: str) -> list[StoredFile]:
-        return [each for each in self._all(directory) if not _is_left(each.name)]
-
     def delete(self, path: str) -> None:
         image.remove(self._volume, _place(path))
-
-    def clear(self, directory: str) -> list[str]:
-        left = [each.name for each in self._all(directory) if _is_left(each.name)]
-        for name in left:
-            self.delete("%s/%s" % (directory, name))
-        return left
 
     def _all(self, directory: str) -> list[StoredFile]:
         try:
@@ -107,12 +98,8 @@ class VolumeStore:
         if parent:
             self._make(parent)
         with contextlib.suppress(FileExistsError):
-            self._volume.mkdir(directory, mode=_DIRECTORY_MODE)
+            self._volume.mkdir(directory, mode=DIRECTORY_MODE)
 
 
 def _place(path: str) -> str:
     return names.image_path("%s/%s" % (constants.BACKUP_DIRECTORY, path))
-
-
-def _is_left(name: str) -> bool:
-    return name.startswith(private.NEW_PREFIX)

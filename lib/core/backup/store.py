@@ -10,6 +10,9 @@ from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from ganeti_gluster.core.backup.codec import Data
+from ganeti_gluster.tools import private
+
+DIRECTORY_MODE = 0o700
 
 
 class StoredFile(NamedTuple):
@@ -62,3 +65,30 @@ class BackupStore(Protocol):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+class ListedStore:
+    """What is the same for all stores that write a file under another name first."""
+
+    def delete(self, path: str) -> None:
+        """See `BackupStore`."""
+        raise NotImplementedError
+
+    def _all(self, directory: str) -> list[StoredFile]:
+        """All that is in a directory, also what is being written; none if it is missing."""
+        raise NotImplementedError
+
+    def entries(self, directory: str) -> list[StoredFile]:
+        """See `BackupStore`."""
+        return [each for each in self._all(directory) if not _is_left(each.name)]
+
+    def clear(self, directory: str) -> list[str]:
+        """See `BackupStore`."""
+        left = [each.name for each in self._all(directory) if _is_left(each.name)]
+        for name in left:
+            self.delete("%s/%s" % (directory, name))
+        return left
+
+
+def _is_left(name: str) -> bool:
+    return name.startswith(private.NEW_PREFIX)

@@ -61,10 +61,23 @@ class PoolLayout:
         return "%s/%s" % (self.directory, self.volume)
 
 
-def file_system_text(node: str, device: str, directory: str, wiped: Sequence[str]) -> str:
-    """The step that formats and mounts a device, with what it wipes."""
+def file_system_step(
+    agents: Agents, node: str, device: str, directory: str, wiped: Sequence[str], *, wipe: bool
+) -> Step:
+    """Format a device and mount it, unless it is; `wiped` is what it holds that is lost."""
     lost = ", in place of %s" % ", ".join(wiped) if wiped else ""
-    return "%s: file system on %s at %s%s" % (node, device, directory, lost)
+    return Step(
+        "%s: file system on %s at %s%s" % (node, device, directory, lost),
+        lambda: bool(agents.one(node, "mounted", directory=directory, device=device)),
+        lambda: agents.one(
+            node,
+            "prepare",
+            timeout=FORMAT_SECONDS,
+            directory=directory,
+            device=device,
+            wipe=wipe,
+        ),
+    )
 
 
 class VolumeDiffers(GanetiGlusterError):
@@ -86,12 +99,13 @@ class Build:
         if layout.device:
             for node in (*layout.nodes, *layout.spares):
                 steps.append(
-                    Step(
-                        file_system_text(
-                            node, layout.device, layout.directory, layout.wiped.get(node, ())
-                        ),
-                        partial(self._is_prepared, node),
-                        partial(self._prepare, node),
+                    file_system_step(
+                        self._agents,
+                        node,
+                        layout.device,
+                        layout.directory,
+                        layout.wiped.get(node, ()),
+                        wipe=layout.wipe,
                     )
                 )
         return [
@@ -121,23 +135,6 @@ class Build:
     @property
     def _gluster(self) -> Gluster:
         return self._agents.gluster(self._layout.anchor)
-
-    def _is_prepared(self, node: str) -> bool:
-        return bool(
-            self._agents.one(
-                node, "mounted", directory=self._layout.directory, device=self._layout.device
-            )
-        )
-
-    def _prepare(self, node: str) -> None:
-        self._agents.one(
-            node,
-            "prepare",
-            timeout=FORMAT_SECONDS,
-            directory=self._layout.directory,
-            device=self._layout.device,
-            wipe=self._layout.wipe,
-        )
 
     def _is_joined(self) -> bool:
         return not unjoined(self._agents, self._layout.members)
