@@ -40,9 +40,9 @@ from ganeti_gluster.core.services.model import (
     ServiceStatus,
 )
 from ganeti_gluster.core.services.store import Store
-from ganeti_gluster.core.services.units import UnitState
+from ganeti_gluster.core.services.systemd import UnitState
 from ganeti_gluster.core.verify import facts as f
-from ganeti_gluster.core.verify.answers import sort
+from ganeti_gluster.core.verify.facts import sort
 from ganeti_gluster.core.verify.finding import MARK, Finding
 from ganeti_gluster.core.verify.node_checks import check_node
 from ganeti_gluster.core.verify.pool_checks import check_pool

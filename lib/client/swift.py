@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, constants, errors
 
-from ganeti_gluster.client import caller, elapsed, service_events
+from ganeti_gluster.client import invocation, service_events
 from ganeti_gluster.client.options import JSON_OPT, NODE_OPT, confirm
 from ganeti_gluster.client.service_table import moment, overview, wants_colour
 from ganeti_gluster.cmdlib import cluster, services
@@ -84,7 +84,7 @@ def ShowStatus(opts: Any, args: list[str]) -> int:
     names = {
         service.name for each in types for service in services.choose_services(each, opts.services)
     }
-    answer, within = _limits(elapsed.running_for())
+    answer, within = _limits(invocation.running_for())
     snapshot = services.fetch(types, nodes, seconds=answer, within=within)
     snapshot = snapshot.with_services(s for s in snapshot.services if s.name in names)
     if opts.json:
@@ -209,7 +209,7 @@ def _change(opts: Any, verb: str) -> int:
         type,
         nodes=opts.nodes,
         services=opts.services,
-        user=caller.name(),
+        user=invocation.caller(),
         on_node_done=None if opts.json else progress,
     )
     if opts.json:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ganeti import cli, constants, errors, pathutils, ssconf
 
-from ganeti_gluster.cmdlib import cluster, group_params
+from ganeti_gluster.cmdlib import cluster
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.pool import settings
@@ -81,7 +81,7 @@ def load(client: Any = None) -> ClusterConfig:
     info = client.QueryClusterInfo()
     policies = client.QueryGroups([], ["name", "ipolicy"], False)
     data = read()
-    template = group_params.gluster(client)
+    template = template_params(client)
     disks = list(_disks_in(data, template))
     enabled = constants.DT_GLUSTER in info["enabled_disk_templates"]
     params = {}
@@ -156,3 +156,21 @@ def _disks_in(
                 group,
                 params,
             )
+
+
+# Ganeti's query merges these parameters by template, not by parameter: where a group sets one
+# parameter of a template, the cluster's others are missing in the answer (Ganeti 3.0 and 3.1).
+
+
+def template_params(client: Any) -> dict[str, dict[str, Any]]:
+    """The gluster template's effective parameters by the name of the node group."""
+    defaults = constants.DISK_DT_DEFAULTS[constants.DT_GLUSTER]
+    cluster = client.QueryClusterInfo()["diskparams"].get(constants.DT_GLUSTER, {})
+    own = groups_own_params(client)
+    return {name: {**defaults, **cluster, **of_group} for name, of_group in own.items()}
+
+
+def groups_own_params(client: Any) -> dict[str, dict[str, Any]]:
+    """Those that a group has for itself."""
+    rows = client.QueryGroups([], ["name", "custom_diskparams"], False)
+    return {name: (own or {}).get(constants.DT_GLUSTER, {}) for name, own in rows}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import cli, constants, errors, utils
 
-from ganeti_gluster.cmdlib import cluster_config, group_params
+from ganeti_gluster.cmdlib import cluster_config
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage.disks import place
 
@@ -44,7 +44,7 @@ def find(instances: list[str]) -> list[InstanceDisk]:
     known = {instance["name"]: instance for instance in data["instances"].values()}
     names = [_expand(name, known) for name in instances]
     group_of = dict(client.QueryInstances(names, ["name", "pnode.group"], False))
-    params_of = group_params.gluster(client)
+    params_of = cluster_config.template_params(client)
     return [
         disk
         for name in sorted(group_of.keys() & known.keys())

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganeti import constants, opcodes
 
-from ganeti_gluster.cmdlib import cluster, cluster_config, group_params, instance_disks
+from ganeti_gluster.cmdlib import cluster, cluster_config, instance_disks
 from ganeti_gluster.core.pool import settings
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.verify.facts import Disk
@@ -73,7 +73,7 @@ def is_used(client: Any, params: dict[str, Any], group: str | None) -> bool:
         allowed = info["ipolicy"][constants.IPOLICY_DTS]
     else:
         ((policy,),) = client.QueryGroups([group], ["ipolicy"], False)
-        actual = group_params.gluster(client)[group]
+        actual = cluster_config.template_params(client)[group]
         allowed = policy[constants.IPOLICY_DTS]
     return (
         TEMPLATE in info["enabled_disk_templates"]
@@ -87,7 +87,7 @@ def servers_of(client: Any, volume: str, group: str | None) -> str | None:
     if group is None:
         params = client.QueryClusterInfo()["diskparams"].get(TEMPLATE, {})
     else:
-        params = group_params.gluster(client).get(group, {})
+        params = cluster_config.template_params(client).get(group, {})
     return params.get("host") if params.get("volume") == volume else None
 
 
@@ -107,13 +107,13 @@ def _is_the_clusters(client: Any, volume: str) -> bool:
         and info["diskparams"].get(TEMPLATE, {}).get("volume") == volume
         and bool({*info["ipolicy"][constants.IPOLICY_DTS]} - {TEMPLATE})
         and bool({*info["enabled_disk_templates"]} - {TEMPLATE})
-        and not any("volume" in own for own in group_params.gluster_own(client).values())
+        and not any("volume" in own for own in cluster_config.groups_own_params(client).values())
     )
 
 
 def _groups_with(client: Any, volume: str) -> list[str]:
     """The groups that have this volume by parameters of their own."""
-    own = group_params.gluster_own(client)
+    own = cluster_config.groups_own_params(client)
     return [name for name, params in own.items() if params.get("volume") == volume]
 
 
@@ -158,7 +158,7 @@ def disuse(client: Any, volume: str) -> None:
     allowed = list(info["ipolicy"][constants.IPOLICY_DTS])
     enabled = [name for name in info["enabled_disk_templates"] if name != TEMPLATE]
     nowhere = TEMPLATE not in allowed and not any(
-        "volume" in own for own in group_params.gluster_own(client).values()
+        "volume" in own for own in cluster_config.groups_own_params(client).values()
     )
     if enabled and (nowhere or _is_the_clusters(client, volume)):
         policy = {constants.IPOLICY_DTS: [name for name in allowed if name != TEMPLATE]}

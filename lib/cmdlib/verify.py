@@ -19,16 +19,17 @@ from ganeti_gluster.core.export import Export
 from ganeti_gluster.core.pool.hosts import node_of
 from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.verify import backlog, expected_volumes, gather_volume, last
-from ganeti_gluster.core.verify.answers import Answers, sort
 from ganeti_gluster.core.verify.bounded import LookResult, look
 from ganeti_gluster.core.verify.facts import (
     DOWN,
     SILENT,
+    Answers,
     Disk,
     ImageFacts,
     NodeFacts,
     SplitFile,
     VolumeFacts,
+    sort,
 )
 from ganeti_gluster.core.verify.finding import Finding, ordered
 from ganeti_gluster.core.verify.image_checks import check_exports, check_images

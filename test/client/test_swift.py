@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.client import caller
+from ganeti_gluster.client import invocation
 from ganeti_gluster.core.services import config
 from ganeti_gluster.core.services.config import BUILT_IN, ServicesConfig
 from ganeti_gluster.core.services.control import Outcome
@@ -140,7 +140,7 @@ def test_a_node_that_cannot_be_asked(master: Entry) -> None:
     master.replace("cmdlib.cluster", ask=raiser(error))
     kept: list[Event] = []
     master.replace("core.services.by_users", keep=kept.extend)
-    master.patch.setattr(master.part("client.caller"), "name", lambda: "alice")
+    master.patch.setattr(master.part("client.invocation"), "caller", lambda: "alice")
     out = master("swift stop -f --node=node2 --service=proxy", 1, out="0 stopped, 1 failed\n")
     assert out.startswith("node2 proxy: failed: no answer\n")
     assert [event.line() for event in kept] == [
@@ -150,12 +150,12 @@ def test_a_node_that_cannot_be_asked(master: Entry) -> None:
 
 def test_the_caller_is_who_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "alice")
-    assert caller.name() == "alice"
+    assert invocation.caller() == "alice"
     monkeypatch.delenv("SUDO_USER")
-    monkeypatch.setattr(caller, "_login", lambda: 2**32 - 1)  # from cron, say
-    assert caller.name() == pwd.getpwuid(os.geteuid()).pw_name
-    monkeypatch.setattr(caller, "_login", lambda: pwd.getpwnam("daemon").pw_uid)
-    assert caller.name() == "daemon"
+    monkeypatch.setattr(invocation, "_login", lambda: 2**32 - 1)  # from cron, say
+    assert invocation.caller() == pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(invocation, "_login", lambda: pwd.getpwnam("daemon").pw_uid)
+    assert invocation.caller() == "daemon"
 
 
 def test_a_node_in_the_configuration_that_is_not_in_the_cluster_is_told(master: Entry) -> None:

@@ -18,8 +18,7 @@ from ganeti_gluster.core.backup.index import PIECES, DiskIndex, IndexPart, Refer
 from ganeti_gluster.core.backup.manifest import Manifest
 from ganeti_gluster.core.backup.pack import Reader
 from ganeti_gluster.core.backup.repository import Repository
-from ganeti_gluster.core.copy.pace import Pace
-from ganeti_gluster.core.copy.progress import VERIFYING, Callback, Meter
+from ganeti_gluster.core.copy.progress import VERIFYING, Callback, Meter, Pace
 
 # Pieces that are read at a time, and by how many threads.
 _GROUP, _THREADS = 16, 4

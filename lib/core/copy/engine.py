@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.core.copy.checksum import Checksum
 from ganeti_gluster.core.copy.interface import PARTIAL, Source, Stream, Target
-from ganeti_gluster.core.copy.pace import Pace
+from ganeti_gluster.core.copy.pieces import Checksum
 from ganeti_gluster.core.copy.pipeline import Pipeline, StillRunning
-from ganeti_gluster.core.copy.progress import COPYING, VERIFYING, Callback
+from ganeti_gluster.core.copy.progress import COPYING, VERIFYING, Callback, Pace
 from ganeti_gluster.errors import (
     ChecksumMismatch,
     CopyFailed,

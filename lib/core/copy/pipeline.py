@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 
 from ganeti_gluster.core.copy import progress
-from ganeti_gluster.core.copy.checksum import Checksum
 from ganeti_gluster.core.copy.interface import (
     PIECE,
     Divided,
@@ -18,8 +17,8 @@ from ganeti_gluster.core.copy.interface import (
     Target,
     WholePieces,
 )
-from ganeti_gluster.core.copy.pace import Pace
-from ganeti_gluster.core.copy.pieces import pieces
+from ganeti_gluster.core.copy.pieces import Checksum, pieces
+from ganeti_gluster.core.copy.progress import Pace
 from ganeti_gluster.core.copy.zeroes import data_runs, is_zero
 from ganeti_gluster.errors import CopyFailed, GanetiGlusterError
 

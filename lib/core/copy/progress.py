@@ -1,8 +1,9 @@
-"""How far a copy is: for a callback, for a terminal, for a log."""
+"""How far a copy is, for a callback, a terminal or a log; and how fast it may be."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -125,3 +126,26 @@ class EachLine:
         if now >= self._next:
             self._next = now + self._interval
             self._write(sentence(progress))
+
+
+class Pace:
+    """Lets `rate` bytes a second pass; any number if None.
+
+    What is not used is not saved up, but for a tenth of a second.
+    """
+
+    def __init__(self, rate: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._free_at = clock()
+
+    def delay(self, count: int) -> float:
+        """The seconds to wait before `count` bytes are moved."""
+        if self._rate is None:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            start = max(self._free_at, now - 0.1)
+            self._free_at = start + count / self._rate
+            return max(0.0, start - now)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ganeti_gluster.core.services.model import Service, ServiceStatus
-from ganeti_gluster.core.services.systemd import Systemd, UnitState
-from ganeti_gluster.core.services.units import read
+from ganeti_gluster.core.services.systemd import Systemd, UnitState, read_services
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.decode import Name, OneOf
 
@@ -68,7 +67,7 @@ class Controller:
         What fails for one service does not keep the others.  Raises
         GanetiGlusterError if their state cannot be read before.
         """
-        before = read(self.manager, services)
+        before = read_services(self.manager, services)
         errors: dict[str, str] = {}
         if verb in (STOP, RESTART):
             self._each(STOP, reversed(services), before, errors)
@@ -117,7 +116,7 @@ class Controller:
         least = SETTLE_SECONDS if verb in (START, RESTART) else 0.0
         pids: dict[str, set[int]] = {service.name: set() for service in services}
         while True:
-            states = read(self.manager, services)
+            states = read_services(self.manager, services)
             for name, state in states.items():
                 pids[name] |= {state.pid} if state.pid else set()
             now = self.clock()

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ganeti_gluster import constants
-from ganeti_gluster.core.services import config, units
+from ganeti_gluster.core.services import config
 from ganeti_gluster.core.services.config import ServicesConfig
 from ganeti_gluster.core.services.control import VERBS, Controller
 from ganeti_gluster.core.services.model import ServerService, Service, ServiceStatus, ServiceType
-from ganeti_gluster.core.services.systemd import Systemd, UnitState
+from ganeti_gluster.core.services.systemd import Systemd, UnitState, read_services
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import private
 from ganeti_gluster.tools.decode import as_data
@@ -66,7 +66,7 @@ def status(configuration: ServicesConfig, manager: Systemd, *, master: str = "")
     answer: dict[str, Any] = {"format": FORMAT, "master": master, "types": {}}
     for type in configuration.types:
         try:
-            states = units.read(manager, type.services)
+            states = read_services(manager, type.services)
             services = [of_unit(type.name, name, state) for name, state in states.items()]
         except GanetiGlusterError as err:
             services = [

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ganeti_gluster.core.services.model import ServiceStatus
+from ganeti_gluster.core.services.model import Service, ServiceStatus
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import command, processes, systemd
 
@@ -375,3 +375,17 @@ def _has_file(unit: str) -> bool:
     """Whether a masked unit is there behind its mask, which is a link to /dev/null."""
     paths = (os.path.join(folder, "%s.service" % unit) for folder in _UNIT_DIRECTORIES)
     return any(os.path.isfile(path) for path in paths)
+
+
+def unit_of(service: Service, states: Mapping[str, UnitState]) -> UnitState:
+    """The unit that counts for a service: the first one that is installed."""
+    for unit in service.units:
+        if states[unit].installed:
+            return states[unit]
+    return UnitState(name="", installed=False, message="looked for %s" % ", ".join(service.units))
+
+
+def read_services(manager: Systemd, services: Sequence[Service]) -> dict[str, UnitState]:
+    """The state of each service by its name, in their order; raises GanetiGlusterError."""
+    states = manager.read([unit for service in services for unit in service.units])
+    return {service.name: unit_of(service, states) for service in services}

@@ -18,6 +18,7 @@ from ganeti_gluster.tools.decode import (
     NotUnderstood,
     OneOf,
     Sentence,
+    printable,
 )
 from ganeti_gluster.tools.gfapi.stat import Space
 from ganeti_gluster.tools.gluster_cli import BrickHeal, VolumeInfo, VolumeStatus
@@ -263,3 +264,39 @@ class Disk:
     def title(self) -> str:
         """As in "vm1 disk/0"."""
         return "%s disk/%d" % (self.instance, self.index)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The facts of the nodes that answered, and the reasons for the others.
+
+    Nodes in `silent` did not answer; the answers of those in `strange` are not understood.
+    """
+
+    nodes: Mapping[str, NodeFacts]
+    silent: Mapping[str, str]
+    strange: Mapping[str, str]
+
+    def updated(self, later: Answers) -> Answers:
+        """These, but for the nodes that were asked again."""
+        again = {*later.nodes, *later.silent, *later.strange}
+        kept = {name: facts for name, facts in self.nodes.items() if name not in again}
+        return Answers(
+            {**kept, **later.nodes},
+            {**self.silent, **later.silent},
+            {**self.strange, **later.strange},
+        )
+
+
+def sort(outputs: Mapping[str, tuple[bool, str]]) -> Answers:
+    """The answers in what the nodes' commands printed; for each whether it succeeded, too."""
+    nodes, silent, strange = {}, {}, {}
+    for name, (success, output) in outputs.items():
+        if not success:
+            silent[name] = printable(output) or "no answer"
+            continue
+        try:
+            nodes[name] = read(output, name)
+        except NotUnderstood as err:
+            strange[name] = str(err)
+    return Answers(nodes, silent, strange)

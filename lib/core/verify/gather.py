@@ -65,7 +65,6 @@ _UNITS = (
 _LOST_AND_FOUND = "lost+found"
 # Of a file on a brick: its parent's GFID, a slash and its name.
 _GFID2PATH = "trusted.gfid2path."
-_CHECKSUM = re.compile(r"^info=(\d+)$", re.MULTILINE)
 _RELEASE = re.compile(r"^glusterfs (\S+)", re.MULTILINE)
 
 

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from ganeti_gluster.core.copy import PIECE, Extent, Progress, reflink
-from ganeti_gluster.core.copy.checksum import Checksum
 from ganeti_gluster.core.copy.interface import Piece
-from ganeti_gluster.core.copy.pace import Pace
-from ganeti_gluster.core.copy.pieces import HOLE, pieces
-from ganeti_gluster.core.copy.progress import EachLine, Meter, Terminal, duration, sentence
+from ganeti_gluster.core.copy.pieces import HOLE, Checksum, pieces
+from ganeti_gluster.core.copy.progress import EachLine, Meter, Pace, Terminal, duration, sentence
 from ganeti_gluster.core.copy.zeroes import BLOCK, data_runs, is_zero
 
 DATA = Path(__file__).parents[2] / "tools" / "gfapi" / "data"

@@ -1,4 +1,4 @@
-"""Nodes that tell their facts, nodes that do not, and nodes that tell something else."""
+"""Nodes that answer with their facts, that do not answer, and that answer something else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ganeti_gluster.core.verify import facts as f
-from ganeti_gluster.core.verify.answers import sort
+from ganeti_gluster.core.verify.facts import sort
 
 PLUGIN = {"version": "0.1.0", "template": "ganeti-gluster", "reasons": []}
 FACTS = f.NodeFacts("node1", PLUGIN, glusterd=f.RUNNING, volumes=("gv0",))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ganeti_gluster.client import elapsed
+from ganeti_gluster.client import invocation
 
 PROGRAM = """
 import runpy, sys
@@ -23,7 +23,7 @@ print(running_for())
 def test_the_start_of_the_interpreter_counts() -> None:
     begin = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, elapsed.__file__],
+        [sys.executable, "-c", PROGRAM, invocation.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
