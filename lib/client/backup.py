@@ -46,7 +46,7 @@ FULL_OPT = cli.cli_option(
     dest="full",
     default=False,
     action="store_true",
-    help="Store all data anew, sharing nothing with earlier backups",
+    help="Store all data again, sharing nothing with earlier backups",
 )
 NO_FREEZE_OPT = cli.cli_option(
     "--no-freeze",

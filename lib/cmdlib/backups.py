@@ -104,7 +104,7 @@ def configuration(data: Mapping[str, Any], uuid: str) -> dict[str, Any]:
 
 
 def to_create(backup: Manifest, name: str, *, node: str | None) -> dict[str, Any]:
-    """The fields of the opcode that makes the instance of a backup anew, with empty disks.
+    """The fields of the opcode that creates the instance of a backup again, with empty disks.
 
     They come from the repository, so Ganeti checks them as it does those of its users.  A new
     name is that of a second instance, which gets new MAC addresses.  Raises `OpPrereqError`.

@@ -193,7 +193,7 @@ def _after(check: Callable[[], None], do: Callable[[], None]) -> Callable[[], No
 
 
 def _check(client: Any, agents: Agents, node: str) -> None:
-    """Raise `CannotBeAway` if the pool needs the node now; looks at everything anew."""
+    """Raise `CannotBeAway` if the pool needs the node now; looks at everything again."""
     managed = pool_state.find_node(client, agents, node)
     absence.check(agents, managed.pool, node, managed.names(), resting=resting(managed.nodes))
 

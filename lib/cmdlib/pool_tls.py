@@ -28,7 +28,7 @@ from ganeti_gluster.tools.gluster_cli import GlusterFailed, VolumeInfo
 
 #: Seconds that a node may take to stop and start all that it serves.
 RESTART_SECONDS = 2 * tls.UNIT_SECONDS + 30
-#: Seconds for all image servers of a node to begin anew.
+#: Seconds for all image servers of a node to start again.
 RENEW_SECONDS = 600
 #: Seconds that an authority's copies may take.
 COPY_SECONDS = 30
@@ -261,7 +261,7 @@ def _trouble(agents: Agents, who: Parts) -> str:
 
 
 def _end_steps(volume: str, who: Parts, agents: Agents, say: Say) -> list[Step]:
-    """Clients begin anew and reach the volume, and what was cut short is healed."""
+    """Clients connect again and reach the volume, and what was cut short is healed."""
     arguments: dict[str, Any] = {
         "volume": volume,
         "servers": who.managed.pool.volume(volume).servers,
@@ -332,7 +332,7 @@ def renewing(volume: str, client: Any, agents: Agents, say: Say) -> list[Step]:
 
 
 def _restart_step(who: Parts, node: str, client: Any, agents: Agents, say: Say) -> Step:
-    """One node's processes begin anew, while those of all others have everything."""
+    """One node's processes start again, while those of all others have everything."""
     pool, names = who.managed.pool, who.members
 
     def done() -> bool:

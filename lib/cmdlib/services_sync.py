@@ -1,6 +1,6 @@
 """The periodic sync of the services: query them, store what changed, and report it.
 
-The agent of each node runs it every minute if the node is the master, and whoever needs events at
+The agent of each node runs it every minute if the node is the master, and those who need events at
 once starts its unit.  The order makes sure that no event is lost or reported twice: first the
 events are stored together with the state, then the other master candidates get the store, then
 the events are reported, and at last the others learn that they were.  The next master continues

@@ -47,5 +47,5 @@ def _preload() -> None:
     import ganeti_gluster.storage.snapshot
     import ganeti_gluster.with_path  # noqa: F401
 
-    with contextlib.suppress(LibraryMissing):  # whoever needs it says so
+    with contextlib.suppress(LibraryMissing):  # those who need it say so
         preload()

@@ -74,7 +74,7 @@ def _new(
 
 
 def _spec(params: Mapping[str, Any]) -> VolumeSpec | None:
-    """The volume; None for parameters that are not valid, which whoever uses them says."""
+    """The volume; None for parameters that are not valid, which those who use them report."""
     given = {name: params[name] for name in constants.VOLUME_PARAMETERS if name in params}
     try:
         return VolumeSpec.from_params(given)

@@ -1,7 +1,7 @@
 """The kernel's tables of TCP connections.
 
 To read them takes some milliseconds, however few there are: the kernel looks into each of its
-buckets.  So whoever wants them twice reads them once.
+buckets.  So those who want them twice read them once.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def obey(
         carry_out(replace(order, user=said.user), lambda outcomes: send(answer(number, outcomes)))
     except GanetiGlusterError as err:
         error = str(err)
-    except Exception as err:  # whatever it is, whoever waits is told
+    except Exception as err:  # whatever it is, the process that waits gets it
         log.exception("order %d", number)
         error = str(err) or type(err).__name__
     send(answer(number, [], end=True, error=error))

@@ -1,7 +1,7 @@
 """The index of a disk: where each of its pieces is.
 
 It has two levels, of the same form (`IndexPart`): the root refers to segments, a segment to
-pieces.  So a backup that changes little stores few segments anew, and shares the others with the
+pieces.  So a backup that changes little stores few segments, and shares the others with the
 backup before.
 """
 

@@ -1,11 +1,11 @@
 """The lock on a repository: many may write and read backups at once, one alone removes data.
 
 A store need not have locks, so each who uses the repository has a file in it, which it writes
-anew now and then.  Whoever comes writes his own first, and looks at the others then: of two that
+again now and then.  Whoever comes writes his own first, and looks at the others then: of two that
 exclude each other at least one sees the other, and gives way.
 
 The file of a process that was killed stays.  It counts as long as it may be that its process
-works.  On its own host that is known; elsewhere it is the case until it was not written anew for
+works.  On its own host that is known; elsewhere it is the case until it was not written again for
 `STALE` seconds, by the clocks of the two.  A process that could not write its own for
 `LOST` seconds stops by itself, before the others cease to respect it.
 """
@@ -89,7 +89,7 @@ class Lock:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Write it anew now and then."""
+        """Write it again now and then."""
 
         def refresh() -> None:
             while not self._ended.wait(REFRESH):

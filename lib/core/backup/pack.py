@@ -1,7 +1,7 @@
 """Packs: many blobs in one file, of which each can be read, and removed, by itself.
 
 A pack begins with a table of its blobs' lengths, which has a digest of its own.  A blob is called
-by its number.  When it is removed, its length becomes 0 and the file is written anew without it
+by its number.  When it is removed, its length becomes 0 and the file is written again without it
 (`without`), so all references to the others remain valid.
 """
 
@@ -254,7 +254,7 @@ class Writer:
 
 
 def without(store: BackupStore, pack: bytes, kept: Collection[int]) -> int:
-    """Write a pack anew with only these blobs, or remove it; the bytes that this freed."""
+    """Write a pack again with only these blobs, or remove it; the bytes that this freed."""
     if not kept:
         entries = store.entries(path(pack).rpartition("/")[0])
         store.delete(path(pack))

@@ -1,7 +1,7 @@
 """Removing what no backup refers to, without reading the data of those that stay.
 
 Only indices are read.  The caller has the repository alone, so nobody refers to more meanwhile.
-Each pack is removed or written anew as a whole: wherever this ends, all backups are whole, and
+Each pack is removed or written again as a whole: wherever this ends, all backups are whole, and
 the next run goes on.
 """
 
@@ -18,7 +18,7 @@ from ganeti_gluster.core.backup.manifest import DiskBackup
 from ganeti_gluster.core.backup.pack import PackTable, Place, Reader
 from ganeti_gluster.core.backup.repository import Repository
 
-#: The part of a pack that may be of no use before it is written anew.
+#: The part of a pack that may be of no use before it is written again.
 WASTE = 0.25
 
 

@@ -58,7 +58,7 @@ def begin(spec: VolumeSpec, path: str, point: str) -> None:
     """Record from now on what changes in an image; raises `PointRefused` if that cannot be.
 
     To be called on the node that has the image open.  If no node has, the caller keeps its lock
-    (`serve.hold.locked`, shared is enough).  A point of that name which is there begins anew.
+    (`serve.hold.locked`, shared is enough).  A point of that name which is there starts again.
     """
     check_name(point)
     server = ImageServer(spec, path)

@@ -86,7 +86,7 @@ class Listener:
                 connection.settimeout(10)
                 try:
                     self._answer(connection)
-                except OSError:  # whoever asked has gone
+                except OSError:  # the client has gone
                     continue
 
     def _answer(self, connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""A node's disk was replaced: its bricks begin anew on an empty file system at the same place.
+"""A node's disk was replaced: its bricks start again on an empty file system at the same place.
 
 `gluster volume start … force` never brings such a brick back, since the mark of the volume is
 missing.  `reset-brick … start`, the empty file system, and `reset-brick … commit force` do, and
@@ -106,7 +106,7 @@ def need_ground(
 
 
 class BrickRenewer:
-    """The steps by which bricks begin anew at their places; `nodes` can be contacted."""
+    """The steps by which bricks start again at their places; `nodes` can be contacted."""
 
     def __init__(self, agents: Agents, pool: Pool, nodes: Sequence[str], say: Say) -> None:
         self._agents = agents

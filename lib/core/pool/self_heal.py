@@ -1,7 +1,7 @@
 """The self-heal daemon of a node, which heals the bricks there from others.
 
 It needs a connection to each brick of its volumes.  With GlusterFS 11 it may lose one for good:
-glusterd names the port of a brick, no connection succeeds, for the brick is started anew and has
+glusterd names the port of a brick, no connection succeeds, for the brick is started again and has
 another port by then, and the daemon tries the one that was named for ever (`rpc_clnt_notify`).
 """
 
@@ -72,7 +72,7 @@ def ports(
 ) -> tuple[int, ...] | None:
     """The ports of bricks to which this node's has connections, one for each; None without it.
 
-    `connections` are this node's, where whoever asks has read them already.  Raises OSError
+    `connections` are this node's, if the caller has read them already.  Raises OSError
     where that cannot be seen.
     """
     pid = process(pids)

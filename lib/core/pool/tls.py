@@ -177,7 +177,7 @@ def start_unit() -> None:
 
 
 def renew_clients() -> None:
-    """Have the servers of this node's open images, and its agent, begin anew."""
+    """Have the servers of this node's open images, and its agent, start again."""
     failed = fleet.renew_all()
     systemd.ctl("try-restart", "ganeti-gluster-agent.service", timeout=UNIT_SECONDS)
     if failed:

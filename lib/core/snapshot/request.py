@@ -79,7 +79,7 @@ class BackupRequest:
     """What operations on backups need besides.
 
     `repository` is where it is, as commands name it.  For a backup: `full` reads all and stores
-    all anew, `freeze` has the guest's agent take part, `cluster` and `configuration` are of the
+    all again, `freeze` has the guest's agent take part, `cluster` and `configuration` are of the
     instance.  To fill disks: `instance` is what the backup is of, and `sources` are the indices
     in it of the disks of the request.
     """

@@ -50,7 +50,7 @@ SYSTEM_MOUNTS = Path("/proc/1/mountinfo")
 
 #: GlusterFS's own program, whose release counts.
 GLUSTERFS = "/usr/sbin/glusterfs"
-#: What is kept of a look, by whoever else wants it.
+#: What is kept of a look, by others who want it.
 VOLUMES = "volumes"
 
 _EXPORT = "ganeti-gluster-export-"

@@ -34,7 +34,7 @@ def of_glusterd(
 ) -> object:
     """What glusterd keeps of the pool, its process, and its connections to other members.
 
-    `connections` are this node's, where whoever asks has read them already.
+    `connections` are this node's, if the caller has read them already.
     """
     if connections is None:
         connections = tcp.established()
