@@ -135,7 +135,6 @@ def test_stock_ganeti_3_1_is_not_given_a_uri_that_it_cannot_use(
     assert images(cluster) == []
 
 
-@pytest.mark.qemu
 def test_the_life_of_a_virtual_machine(cluster: Cluster, nothing_registered: None) -> None:
     access = "userspace" if cluster.testbed.suite == "bookworm" else "kernelspace"
     if access == "userspace":

@@ -12,6 +12,9 @@ from testbedlib import wait_for
 
 from .conftest import Cluster
 
+# A node's answers are read by the same code on all suites.
+pytestmark = pytest.mark.one_suite
+
 NODE = "node3"
 COMMANDS = "/etc/ganeti/restricted-commands/"
 SYNC = "gluster-services-sync"

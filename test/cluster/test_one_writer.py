@@ -45,7 +45,6 @@ def goes_on(boot: Boot, *, seconds: int = 60) -> None:
     boot.wait(lambda events: guest.last_acknowledged(events) > before, seconds, "another record")
 
 
-@pytest.mark.qemu
 def test_a_lock_follows_the_instance(cluster: Cluster) -> None:
     cluster.add(NAME)
     try:

@@ -15,6 +15,9 @@ from testbedlib import wait_for
 
 from .conftest import Cluster
 
+# The rights of files are the same on all suites.
+pytestmark = pytest.mark.one_suite
+
 SOCKETS = "/run/ganeti-gluster-nbd"
 OURS = ("/run/ganeti-gluster", "/var/lib/ganeti-gluster", SOCKETS)
 
