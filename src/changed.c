@@ -38,11 +38,11 @@
 /* The same as in ganeti_gluster.core.changed.record. */
 #define TOP "/.ganeti-gluster"
 #define DIRECTORY TOP "/changed"
-#define MAGIC "ganeti-gluster-changed=1\n"
+#define MAGIC "ganeti-gluster-changed=2\n"
 #define HEAD_BYTES 4096
 #define REGIONS_AT 4096
 #define PIECES_AT (1 << 20)
-#define REGION_SHIFT 24
+#define REGION_SHIFT 26
 #define PIECE_SHIFT 16
 #define MAX_POINTS 8
 #define MAX_SIZE (64ll << 40)

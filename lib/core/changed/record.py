@@ -21,10 +21,10 @@ DIRECTORY = TOP + "/changed"
 #: Points of an image at one time; each makes the server record more.
 MOST_POINTS = 8
 #: Bytes of the image for which there is a bit.
-REGION = 16 << 20
+REGION = 64 << 20
 PIECE = 64 << 10
 
-_MAGIC = "ganeti-gluster-changed=1"
+_MAGIC = "ganeti-gluster-changed=2"
 _BLOCK = 4096
 _REGIONS_AT = _BLOCK
 _PIECES_AT = 1 << 20

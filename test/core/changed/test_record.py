@@ -24,7 +24,7 @@ def test_a_head_is_read_as_it_was_written() -> None:
 
 @pytest.mark.parametrize(
     "block",
-    [b"", b"\0" * 4096, b"#!/bin/sh\n", b"ganeti-gluster-changed=1\nstate=open\n", b"\xff" * 4096],
+    [b"", b"\0" * 4096, b"#!/bin/sh\n", b"ganeti-gluster-changed=2\nstate=open\n", b"\xff" * 4096],
     ids=["empty", "zeroes", "another file", "cut", "garbage"],
 )
 def test_a_damaged_head_says_that_the_point_is_lost(block: bytes) -> None:
