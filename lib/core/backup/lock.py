@@ -67,9 +67,13 @@ class Lock:
         self._at = time.monotonic()
         self._error = ""
 
+    def is_lost(self) -> bool:
+        """Whether others may not respect it any more; it does not come back."""
+        return time.monotonic() - self._at > LOST
+
     def check(self) -> None:
         """Raise `RepositoryLockLost` unless the others respect it for sure."""
-        if time.monotonic() - self._at > LOST:
+        if self.is_lost():
             raise RepositoryLockLost(
                 "the lock on repository %s could not be refreshed for %d s%s"
                 % (self._store.name, LOST, ": %s" % self._error if self._error else ""),
@@ -77,7 +81,13 @@ class Lock:
             )
 
     def write(self) -> None:
-        """Tell the others that this process is there."""
+        """Tell the others that this process is there.
+
+        No-op once it is lost: after a long standstill of this process, others may have changed
+        the repository, and what it knows of it is not true any more.
+        """
+        if self.is_lost():
+            return
         begun = time.monotonic()
         now = {**decode.as_data(self._user), "refreshed": time.time()}
         self._store.put(self._path, json.dumps(now).encode())

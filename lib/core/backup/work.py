@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ganeti_gluster.core import image
 from ganeti_gluster.core.backup import places
 from ganeti_gluster.core.backup.agent import Quiet
-from ganeti_gluster.core.backup.errors import NoSuchBackup
+from ganeti_gluster.core.backup.errors import NoSuchBackup, RepositoryLockLost
 from ganeti_gluster.core.backup.index import DiskIndex
 from ganeti_gluster.core.backup.lock import Lock, locked
 from ganeti_gluster.core.backup.manifest import FORMAT, DiskBackup, Manifest, Root
@@ -77,6 +77,7 @@ def back_up(
                 raise
             # From here on there may be a manifest, whatever is raised.
             repository.publish(backup)
+            _check_still_locked(lock, repository, backup)
             kept.finish()
     return {
         "name": backup.name,
@@ -91,6 +92,15 @@ def back_up(
         "stored": backup.stored,
         "previous": backup.previous,
     }
+
+
+def _check_still_locked(lock: Lock, repository: Repository, backup: Manifest) -> None:
+    """Take a manifest back that took so long to store that its packs may have been removed."""
+    try:
+        lock.check()
+    except RepositoryLockLost:
+        repository.remove(backup.instance, backup.name)
+        raise
 
 
 class _BackupRun(NamedTuple):

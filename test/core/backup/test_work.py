@@ -632,3 +632,35 @@ def test_names_that_lead_elsewhere_are_not_looked_at(world: World) -> None:
     (backups / "vm1" / "a b.json").write_text("{}")
     (backups / "-x").mkdir()
     assert (world.repository.instances(), world.names()) == (["vm1"], ["one"])
+
+
+def test_a_lock_that_was_lost_does_not_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that stood still for long refreshes its lock before it looks at it."""
+    now = [0.0]
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now[0])
+    with lock.locked(world.store, "a test") as held:
+        now[0] += lock.LOST + 1
+        held.write()
+        with pytest.raises(RepositoryLockLost):
+            held.check()
+
+
+def test_a_backup_that_took_too_long_to_publish_is_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have removed its packs, to which no manifest referred."""
+    now = [0.0]
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now[0])
+    world.write("a")
+    publish = Repository.publish
+
+    def slowly(repository: Repository, backup: manifest.Manifest) -> None:
+        now[0] += lock.LOST + 1
+        publish(repository, backup)
+
+    monkeypatch.setattr(Repository, "publish", slowly)
+    with pytest.raises(RepositoryLockLost):
+        world.back_up("one")
+    assert world.repository.names("vm1") == []
