@@ -14,7 +14,7 @@ from typing import Any
 
 from ganeti import cli, constants, errors, ssconf
 
-from ganeti_gluster.cmdlib import pool_evacuate, pool_nodes, pool_state, pool_use
+from ganeti_gluster.cmdlib import pool_evacuate, pool_nodes, pool_state, pool_tls, pool_use
 from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import brick_moves, extend, members, steps
 from ganeti_gluster.core.pool.agents import Agents
@@ -151,7 +151,8 @@ def node_removed(client: Any, kept: dict[str, Settings], environment: Mapping[st
         managed = pool_state.find_node(client, agents, node)
         gluster = agents.gluster(managed.pool.anchor)
         gone = managed.pool.state(node) != members.CONNECTED
-        steps.run([brick_moves.leave_pool(gluster, managed.pool, node, is_gone=lambda: gone)], say)
+        left = brick_moves.leave_pool(gluster, managed.pool, node, is_gone=lambda: gone)
+        steps.run([left, *pool_tls.leaving(gluster, node)], say)
 
 
 def node_modifying(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:

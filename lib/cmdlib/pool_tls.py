@@ -24,7 +24,7 @@ from ganeti_gluster.core.pool.steps import Say, Step, wait
 from ganeti_gluster.core.pool.tls import NodeTls
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools.command import CommandFailed
-from ganeti_gluster.tools.gluster_cli import GlusterFailed, VolumeInfo
+from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, VolumeInfo
 
 #: Seconds that a node may take to stop and start all that it serves.
 RESTART_SECONDS = 2 * tls.UNIT_SECONDS + 30
@@ -410,3 +410,29 @@ def joining(managed: ManagedPool, node: str, client: Any, agents: Agents) -> lis
         ),
         Step("volumes accept the certificate of %s" % node, lambda: not limited(), allow),
     ]
+
+
+# -- nodes that leave --------------------------------------------------------
+
+
+def leaving(gluster: Gluster, node: str) -> list[Step]:
+    """The step after which no volume accepts the certificate that a node keeps, if one does."""
+
+    def accepting() -> dict[str, list[str]]:
+        """By volume, the names beside it.  Without a name glusterd would let in all."""
+        allowed = {
+            info.name: dict(info.options).get(_ALLOWED, "").split(",")
+            for info in gluster.volumes()
+        }
+        return {
+            name: [each for each in names if each != node]
+            for name, names in allowed.items()
+            if node in names and names != [node]
+        }
+
+    def shut_out() -> None:
+        for name, others in accepting().items():
+            gluster.ask("volume", "set", name, _ALLOWED, ",".join(others))
+
+    text = "volumes do not accept the certificate of %s any more" % node
+    return [Step(text, lambda: not accepting(), shut_out)] if accepting() else []

@@ -314,3 +314,23 @@ def test_a_new_node_needs_a_certificate_of_the_authority_that_was_given(
         joining(tls, part)
     tls.give("theirs", "node5", management=False)
     assert texts(joining(tls, part))[0] == "node5: glusterd uses TLS"
+
+
+# -- nodes that leave --------------------------------------------------------
+
+
+def test_a_node_that_leaves_is_shut_out(tls: Tls) -> None:
+    def leaving(node: str) -> list[Step]:
+        steps: list[Step] = tls.module.leaving(tls.pool.gluster("node1"), node)
+        return steps
+
+    assert leaving("node4") == []
+    tls.run("encrypting")
+    run(leaving("node4"), tls.said.append)
+    assert tls.options["auth.ssl-allow"] == "node1,node2,node3"
+    assert leaving("node4") == []
+
+
+def test_the_last_name_stays_for_else_all_would_be_let_in(tls: Tls) -> None:
+    tls.options["auth.ssl-allow"] = "node4"
+    assert tls.module.leaving(tls.pool.gluster("node1"), "node4") == []
