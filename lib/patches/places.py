@@ -1,10 +1,10 @@
 """Gluster disks stay where they are when parameters or node groups change.
 
 Ganeti keeps no volume with a disk of the template: it is that of the parameters in force
-in the node group of the instance's primary node.  Where that becomes another one, Ganeti
-looks for the images there: a guest that is rebooted does not start, what is removed leaves
-its image behind, and a disk that is recreated is empty.  So what would change it is refused
-while an instance has disks there: `gnt-cluster modify -D`, `gnt-group modify -D` and
+in the node group of the instance's primary node.  Where that becomes another one, by its name or
+by its servers, Ganeti looks for the images there: a guest that is rebooted does not start, what
+is removed leaves its image behind, and a disk that is recreated is empty.  So what would change it
+is refused while an instance has disks there: `gnt-cluster modify -D`, `gnt-group modify -D` and
 `gnt-group assign-nodes` (`CheckPrereq` of Ganeti 3.0 and 3.1).
 """
 
@@ -14,7 +14,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ganeti_gluster import constants
 from ganeti_gluster.core import presence
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError, PatchRefused
@@ -94,9 +93,9 @@ def _check(module: Any, unit: Any, after: Change) -> None:
         given = {name: each for name, each in filled.items() if each != _DEFAULT}
         return {**defaults, **given}
 
-    # By the place where they are, and the volume on which they would be looked for: the
-    # images' paths with the names of their instances.
-    moved: dict[tuple[VolumeSpec, str], dict[str, str]] = {}
+    # By the place where they are, and that where they would be looked for: the images' paths
+    # with the names of their instances.
+    moved: dict[tuple[VolumeSpec, VolumeSpec], dict[str, str]] = {}
     for instance in unit.cfg.GetAllInstancesInfo().values():
         paths = [
             disk.logical_id[1]
@@ -107,8 +106,8 @@ def _check(module: Any, unit: Any, after: Change) -> None:
             node = unit.cfg.GetNodeInfo(instance.primary_node)
             group = unit.cfg.GetNodeGroup(node.group)
             old = VolumeSpec.from_params(params(cluster, group.diskparams))
-            new = str(params(*after(node, group))[constants.PARAM_VOLUME])
-            if old.name != new:
+            new = VolumeSpec.from_params(params(*after(node, group)))
+            if old.name != new.name or set(old.servers) != set(new.servers):
                 moved.setdefault((old, new), {}).update(dict.fromkeys(paths, instance.name))
     for (old, new), owners in sorted(moved.items()):
         reason = _refusal(old, new, owners)
@@ -116,24 +115,36 @@ def _check(module: Any, unit: Any, after: Change) -> None:
             raise errors.OpPrereqError(reason, errors.ECODE_STATE)
 
 
-def _refusal(old: VolumeSpec, new: str, owners: Mapping[str, str]) -> str:
-    """Why images must not be looked for on `new`, "" where none is on the old volume.
+def _refusal(old: VolumeSpec, new: VolumeSpec, owners: Mapping[str, str]) -> str:
+    """Why images must not be looked for in `new`, "" if none would be left behind.
 
-    That is so after a mistake, which has to be set right.
+    None is left behind if other servers have them too, or if the old volume does not have them
+    either, after a mistake that has to be set right.
     """
+    same = old.name == new.name
+    known = "It is not known whether the disks of %s are on volume %s%s: %s"
+    every = _list(sorted({*owners.values()}))
+    by = " of %s" % new.text_of_servers() if same else ""
     try:
-        there = presence.present(old, owners.keys())
+        left = owners.keys() - (presence.present(new, owners.keys()) if same else set())
     except GanetiGlusterError as err:
-        return "It is not known whether the disks of %s are on volume %s: %s" % (
-            *(_list(sorted({*owners.values()})), old.name),
-            err,
-        )
+        return known % (every, new.name, by, err)
+    try:
+        there = presence.present(old, left) if left else set()
+    except GanetiGlusterError as err:
+        return known % (every, old.name, "", err)
     if not there:
         return ""
-    return (
-        "The disks of %s are on volume %s, and Ganeti would look for them on %s;"
-        " convert these instances to another disk template first (gnt-instance modify -t)"
-    ) % (_list(sorted({owners[path] for path in there})), old.name, new)
+    return ("The disks of %s are on volume %s%s, and Ganeti would look for them on %s%s; %s") % (
+        _list(sorted({owners[path] for path in there})),
+        old.name,
+        " of %s" % old.text_of_servers() if same else "",
+        new.name,
+        by,
+        "name servers of the volume that has them"
+        if same
+        else "convert these instances to another disk template first (gnt-instance modify -t)",
+    )
 
 
 def _list(names: list[str]) -> str:

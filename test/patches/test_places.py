@@ -95,7 +95,7 @@ def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     there: dict[str, Any] = {}
 
     def present(spec: VolumeSpec, paths: Any) -> set[str]:
-        found = there.get(spec.name, set(paths))
+        found = there.get(spec.text_of_servers(), there.get(spec.name, set(paths)))
         if isinstance(found, Exception):
             raise found
         return set(paths) & found
@@ -154,6 +154,37 @@ def test_the_clusters_volume_stays_while_disks_are_there(cfg: Cfg) -> None:
 def test_what_leaves_the_volume_passes(cfg: Cfg, given: dict[str, Any]) -> None:
     assert modify_cluster(cfg, given).checked
     assert modify_group(cfg, "a", given).checked
+
+
+def host(text: str) -> dict[str, Any]:
+    return {"gluster": {"host": text}}
+
+
+def test_servers_of_another_volume_of_that_name_are_refused(
+    cfg: Cfg, volumes: dict[str, Any]
+) -> None:
+    volumes["y:24007"] = set()
+    with pytest.raises(OpPrereqError) as caught:
+        modify_cluster(cfg, host("y"))
+    assert caught.value.args[0] == (
+        "The disks of instance web are on volume gv0 of x:24007, and Ganeti would look for them on"
+        " gv0 of y:24007; name servers of the volume that has them"
+    )
+    volumes["x:24007"] = set()
+    assert modify_cluster(cfg, host("y")).checked
+
+
+def test_servers_that_do_not_answer_are_refused(cfg: Cfg, volumes: dict[str, Any]) -> None:
+    volumes["y:24007"] = GanetiGlusterError("nobody is there")
+    with pytest.raises(OpPrereqError, match="are on volume gv0 of y:24007: nobody is there"):
+        modify_group(cfg, "a", host("y"))
+    assert modify_group(cfg, "b", host("y")).checked
+
+
+def test_the_order_of_servers_is_no_change(cfg: Cfg, volumes: dict[str, Any]) -> None:
+    cfg.cluster.diskparams = host("x,y")
+    volumes["y:24007,x:24007"] = GanetiGlusterError("not asked")
+    assert modify_cluster(cfg, host("y,x")).checked
 
 
 def test_without_disks_there_any_volume_passes(cfg: Cfg) -> None:
