@@ -115,6 +115,16 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "on the node: systemctl start glusterd",
         ),
         Code(
+            "GLUSTERD_FILES",
+            ERROR,
+            "glusterd does not run on a node, and cannot start, because it lacks files of a volume"
+            " or a peer, as may happen if the node loses its power while the pool is changed.",
+            "on the node, while other members run: mkdir -p /root/glusterd.old;"
+            " cd /var/lib/glusterd; mv -t /root/glusterd.old %(paths)s; systemctl reset-failed"
+            " glusterd; systemctl start glusterd. It copies them from another member then and"
+            " starts the bricks, whose data is not touched, and a heal follows",
+        ),
+        Code(
             "GLUSTERD_SILENT",
             ERROR,
             "glusterd on a node does not answer in time.",
