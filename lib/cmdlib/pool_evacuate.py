@@ -81,7 +81,9 @@ def replacement(
     """
     if old == new:
         raise InvalidParameter("a node cannot be replaced by itself")
-    managed = pool_state.find_node(client, agents, old, new)
+    pools = pool_state.find_all(client, agents)
+    pool_state.need_known(pools, old, agents)
+    managed = pool_state.with_node(pools, old, new)
     fresh = pool_state.need(managed, new)
     if fresh.offline:
         raise InvalidParameter("node %s is offline in Ganeti" % new)
@@ -143,7 +145,7 @@ def _move(
     planned: Sequence[str] = (),
 ) -> BrickMove:
     path = brick_moves.free_path(managed.pool, node, directory, volume.name, planned)
-    return BrickMove(volume.name, brick, node, path)
+    return BrickMove(volume.name, brick, node, path, managed.pool.host(node))
 
 
 def _healed(mover: BrickMover, volume: VolumeInfo) -> Step:
@@ -219,12 +221,16 @@ def admission(
         for name in managed.names()
         if name != node and managed.pool.state(name) == members.CONNECTED
     ]
+    pool = managed.pool
+    known = [pool.anchor, *(name for name in connected if name != pool.anchor)]
+    hosts = {name: pool.host(name) for name in (*known, node)}
     facts, errors = pool_nodes.look(
         agents,
-        [managed.pool.anchor, *(name for name in connected if name != managed.pool.anchor), node],
+        list(hosts),
         directory=kept.directory,
         volume=kept.volume,
         device=kept.device,
+        hosts=hosts,
     )
     wrong = ["%s: %s" % (name, reason) for name, reason in errors.items() if name == node]
     if node in facts:
@@ -235,6 +241,7 @@ def admission(
             volume=kept.volume,
             plugin=__version__,
             wipe=wipe,
+            hosts=hosts,
         )
         wrong += [
             str(problem)
@@ -252,8 +259,8 @@ def admission(
             )
         )
     steps += pool_tls.joining(managed, node, client, agents)
-    all_members = [managed.pool.anchor]
-    all_members += [name for name in (*connected, node) if name != managed.pool.anchor]
+    # Members may be called by any name, so that none gets a second one.
+    all_members = {**{name: pool.uuid(name) for name in known}, node: hosts[node]}
     steps.append(
         Step(
             "%s in the pool" % node,

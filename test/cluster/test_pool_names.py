@@ -1,4 +1,4 @@
-"""A pool made by hand that knows its servers by other names than Ganeti has for them."""
+"""Pools that know their servers by other names or addresses than nodes' names."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ SERVERS = {
     "node3": layout.node_address("node3"),
     "node4": "node4-gl",
 }
+IDENTITIES = "/var/lib/ganeti-gluster/identities.json"
 #: A second set of bricks, on other file systems.
 MORE = "/srv/gluster/more"
 
@@ -181,4 +182,78 @@ def test_a_dead_node_that_is_offline_is_no_error_and_is_replaced(named: Cluster)
     assert volume["offline"] == []
     assert not any(each.startswith(SERVERS["node3"]) for each in volume["bricks"])
     named.run("gnt-node", "remove", "node3", max_seconds=300)
+    assert verified(named) == []
+
+
+# -- a pool on the secondary addresses ---------------------------------------
+
+
+def address(node: str) -> str:
+    return SECOND % (10 + int(node[-1]))
+
+
+def servers(cluster: Cluster) -> list[str]:
+    (volume,) = status(cluster)["volumes"]
+    return [each.partition(":")[0] for each in volume["bricks"]]
+
+
+def host_in_ganeti(cluster: Cluster) -> str:
+    params = cluster.run("gnt-cluster", "info").stdout
+    (line,) = [line for line in params.splitlines() if line.strip().startswith("host:")]
+    return line.split()[1]
+
+
+def test_a_pool_is_created_on_the_secondary_addresses(named: Cluster) -> None:
+    named.run("gnt-gluster", "pool", "destroy", "--yes", "--force", VOLUME, max_seconds=300)
+    create = ("gnt-gluster", "pool", "create", "--yes", "--brick-dir", layout.BRICK_MOUNT)
+    named.run(*create, "--network", "storage", max_seconds=300)
+    members = ("node1", "node2", "node4")
+    assert servers(named) == [address(node) for node in members]
+    assert host_in_ganeti(named) == ",".join(address(node) for node in members)
+    for node in members:
+        shown = named.run("gluster", "peer", "status", node=node).stdout
+        assert all(address(other) in shown for other in members if other != node)
+    assert verified(named) == []
+    again = named.run(*create, max_seconds=300)
+    assert "volume gv0 started: already done" in again.stdout
+    refused = named.run(*create, "--network=primary", fail=True, max_seconds=120)
+    assert "servers that are not named in the primary network" in refused.stderr
+
+
+def test_a_node_that_joins_later_is_called_by_its_secondary_address(named: Cluster) -> None:
+    named.run("gnt-node", "add", "-s", address("node5"), "node5", max_seconds=300)
+    (node,) = [each for each in status(named)["nodes"] if each["name"] == "node5"]
+    assert node["peer"] == "connected"
+    assert address("node5") in named.run("gluster", "peer", "status").stdout
+    assert verified(named) == []
+    named.run("gnt-gluster", "pool", "evacuate", "--yes", "node4", max_seconds=600)
+    assert servers(named) == [address(node) for node in ("node1", "node2", "node5")]
+    assert host_in_ganeti(named) == ",".join(servers(named))
+    assert verified(named) == []
+
+
+def test_a_dead_node_whose_address_nobody_can_tell_any_more(named: Cluster) -> None:
+    new = SECOND % 112
+    named.run("ip", "address", "add", new + "/24", "dev", "br0", node="node2")
+    named.run("gnt-node", "modify", "--force", "-s", new, "node2", max_seconds=120)
+    assert verified(named) == []
+    named.testbed.kill("node2")
+    named.run("gnt-node", "modify", "--offline=yes", "node2", max_seconds=300)
+    assert not_of_heals(named) == []
+    assert status(named)["others"] == []
+    remove = ("gnt-node", "remove", "node2")
+    refused = named.run(*remove, fail=True, max_seconds=120)
+    assert "node node2 has bricks with data" in refused.stderr
+    # Without what was noted of it while it was there, nobody knows, and that is said.
+    named.run("mv", IDENTITIES, IDENTITIES + ".away")
+    refused = named.run(*remove, fail=True, max_seconds=120)
+    assert "node node2 may be the server of bricks that are down" in refused.stderr
+    assert status(named)["others"] == [address("node2")]
+    replace = ("gnt-gluster", "pool", "replace", "--yes", "node2", "node4")
+    refused = named.run(*replace, fail=True, max_seconds=120)
+    assert "node node2 may be the server of bricks that are down" in refused.stderr
+    named.run("mv", IDENTITIES + ".away", IDENTITIES)
+    named.run(*replace, max_seconds=600)
+    assert servers(named) == [address(node) for node in ("node1", "node4", "node5")]
+    named.run(*remove, max_seconds=300)
     assert verified(named) == []

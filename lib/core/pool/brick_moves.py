@@ -25,17 +25,18 @@ from ganeti_gluster.tools.gluster_cli import Gluster, VolumeBrick, VolumeInfo
 
 @dataclass(frozen=True)
 class BrickMove:
-    """A brick of a volume, and the node and path where it goes."""
+    """A brick of a volume, and the node and path where it goes; the pool calls the node `host`."""
 
     volume: str
     old: VolumeBrick
     node: str
     path: str
+    host: str
 
     @property
     def new(self) -> str:
         """The new brick as the gluster command expects it."""
-        return "%s:%s" % (self.node, self.path)
+        return "%s:%s" % (self.host, self.path)
 
 
 class MoveRefused(GanetiGlusterError):
