@@ -23,7 +23,7 @@ from ganeti_gluster.cmdlib import (
     pool_use,
 )
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.core.pool import members, settings, steps
+from ganeti_gluster.core.pool import hosts, members, settings, steps
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools import names
 
@@ -85,6 +85,15 @@ GROUP_OPT = cli.cli_option(
     metavar="GROUP",
     help="Use only the nodes of this node group, and configure Ganeti for it alone",
     completion_suggest=cli.OPT_COMPL_ONE_NODEGROUP,
+)
+NETWORK_OPT = cli.cli_option(
+    "--network",
+    dest="pool_network",
+    choices=list(hosts.NETWORKS),
+    default=None,
+    metavar="|".join(hosts.NETWORKS),
+    help="Name the nodes in the pool by their names (primary, the default), or by their secondary"
+    " addresses in Ganeti (storage)",
 )
 ON_NODE_ADD_OPT = cli.cli_option(
     "--on-node-add",
@@ -385,6 +394,7 @@ COMMANDS = {
             BRICK_DEVICE_OPT,
             NODES_OPT,
             GROUP_OPT,
+            NETWORK_OPT,
             ON_NODE_ADD_OPT,
             NO_CONFIGURE_OPT,
             WIPE_OPT,
