@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbedlib import wait_for
+from testbedlib import CompletedCommand, wait_for
 
 from .operation import Operation
 from .world import GUEST, MASTER, World
@@ -260,14 +260,30 @@ def _clock_again(world: World, operation: Operation) -> None:
         _noded_again(world, operation)
 
 
+def _make_master(world: World, node: str) -> None:
+    """Have a node become the master.
+
+    Ganeti exits with 1 although it has done so if the master's address was still up: the new
+    master's luxid may have set it up on the old one, by the configuration before.
+    """
+
+    def said(*argv: str) -> CompletedCommand:
+        return world.testbed.exec(node, ["gnt-cluster", *argv], timeout=180)
+
+    def is_master() -> bool:
+        if said("getmaster").stdout.strip() != node:
+            said("master-failover")
+        return said("getmaster").stdout.strip() == node and said("command", "true").exit_code == 0
+
+    world.until(is_master, "%s is the master" % node)
+
+
 def _fail_master_over(world: World, operation: Operation) -> None:
-    argv = ("gnt-cluster", "master-failover")
-    world.cluster.run(*argv, node=_OTHER_MASTER, max_seconds=240)
+    _make_master(world, _OTHER_MASTER)
 
 
 def _master_back(world: World, operation: Operation) -> None:
-    world.tries("gnt-cluster", "master-failover")
-    world.tries("gnt-cluster", "command", "true")
+    _make_master(world, MASTER)
 
 
 FAULTS: dict[str, Fault] = {
