@@ -8,6 +8,7 @@ from typing import Any
 from ganeti import cli, utils
 
 from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.client.stepwise import Say, carry_out
 from ganeti_gluster.cmdlib import (
     cluster,
@@ -400,6 +401,7 @@ COMMANDS = {
             WIPE_OPT,
             TLS_OPT,
             cli.DRY_RUN_OPT,
+            PLAN_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
         ],
@@ -409,21 +411,21 @@ COMMANDS = {
     "pool destroy": (
         Destroy,
         [cli.ArgUnknown(min=1, max=1)],
-        [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
         "Delete a volume and its bricks, and dissolve the pool if it was the last volume",
     ),
     "pool evacuate": (
         Evacuate,
         cli.ARGS_ONE_NODE,
-        [TO_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [TO_OPT, cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<node>",
         "Move the bricks of a node to spare nodes, and wait until they are healed",
     ),
     "pool replace": (
         Replace,
         [cli.ArgNode(min=2, max=2)],
-        [BRICK_DEVICE_OPT, WIPE_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [BRICK_DEVICE_OPT, WIPE_OPT, cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<old-node> <new-node>",
         "Replace a dead node by another, or by itself with a new disk, and wait until its bricks"
         " are healed",
@@ -431,7 +433,7 @@ COMMANDS = {
     "pool rebalance": (
         Rebalance,
         [cli.ArgUnknown(min=1, max=1)],
-        [MOVE_DATA_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [MOVE_DATA_OPT, cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
         "Use added bricks for images as well",
     ),
@@ -444,6 +446,7 @@ COMMANDS = {
             ON_NODE_ADD_OPT,
             TLS_SWITCH_OPT,
             cli.DRY_RUN_OPT,
+            PLAN_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
         ],
@@ -453,7 +456,7 @@ COMMANDS = {
     "pool renew-certificates": (
         RenewCertificates,
         [cli.ArgUnknown(min=1, max=1)],
-        [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
         "Give all nodes new TLS certificates, and restart what uses them",
     ),

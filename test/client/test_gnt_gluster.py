@@ -46,6 +46,7 @@ COMMANDS = {
     "image export": "gv0/x -",
     "image import": "- gv0/x",
     "image copy": "gv0/x gv0/y",
+    "volume heal": "gv0",
     "volume status": "",
     "swift status": "",
     "swift start": "",
