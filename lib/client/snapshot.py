@@ -17,6 +17,7 @@ from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.cmdlib import snapshots
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core import image
+from ganeti_gluster.core.backup import own_names
 from ganeti_gluster.core.copy import Progress
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.snapshot import catalogue, request, service
@@ -83,6 +84,7 @@ def Take(opts: Any, args: list[str]) -> int:
     name = catalogue.check_name(
         catalogue.default_name(time.time()) if opts.name is None else opts.name
     )
+    own_names.refuse(name)
     if opts.keep is not None and opts.keep < 1:
         raise errors.OpPrereqError(
             "--keep: at least one snapshot must be kept", errors.ECODE_INVAL

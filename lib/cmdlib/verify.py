@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ganeti_gluster.cmdlib import cluster, cluster_config, services_verify
+from ganeti_gluster.cmdlib import backups_verify, cluster, cluster_config, services_verify
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.export import Export
@@ -57,7 +57,10 @@ _NOT_INSTALLED = "Executing command '%s' failed" % COMMAND
 
 #: Looks for further findings, by Ganeti's configuration: what other parts of the
 #: package verify (services, say).  Each is called on the master, in bounded time.
-PROVIDERS: list[Callable[[ClusterConfig], Iterable[Finding]]] = [services_verify.findings]
+PROVIDERS: list[Callable[[ClusterConfig], Iterable[Finding]]] = [
+    services_verify.findings,
+    backups_verify.findings,
+]
 
 
 @dataclass(frozen=True)

@@ -490,6 +490,36 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "correct the line 'nodes' of [%(type)s] in %(file)s, and copy the file to all nodes",
         ),
     ),
+    "Backups": (
+        Code(
+            "BACKUP_FAILED",
+            WARNING,
+            "The last try of a schedule to back an instance up, or to take a snapshot of it, has"
+            " failed.  It is tried again, each time after a longer pause.",
+            "try it at once: gnt-gluster backup run --now %(schedule)s",
+        ),
+        Code(
+            "BACKUP_MISSED",
+            WARNING,
+            "What a schedule should have made more than an hour ago is not there, and was not"
+            " tried.",
+            "systemctl status ganeti-gluster-agent ganeti-gluster-backups on the master",
+        ),
+        Code(
+            "BACKUP_OLD",
+            ERROR,
+            "The last backup or snapshot of an instance by a schedule is older than the schedule"
+            " allows: two of its times have passed since.",
+            "gnt-gluster backup run --dry-run %(schedule)s shows why none is made",
+        ),
+        Code(
+            "BACKUP_SCHEDULE",
+            WARNING,
+            "The file gluster-backup.conf cannot be used, so no schedule is carried out, or it"
+            " names an instance that does not exist or has no gluster disks.",
+            "correct %(file)s, and copy it to all nodes",
+        ),
+    ),
     "What is not known": (
         Code(
             "NOT_UNDERSTOOD",
