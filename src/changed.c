@@ -834,7 +834,9 @@ static int begin(struct point *wanted)
 {
 	int error = drop(wanted);
 
-	if (!error && (atomic_load(&count) == MAX_POINTS || image_size > MAX_SIZE))
+	if (!error && image_size > MAX_SIZE)
+		error = EFBIG;
+	if (!error && atomic_load(&count) == MAX_POINTS)
 		error = EMFILE;
 	if (error)
 		return error;

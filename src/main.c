@@ -468,6 +468,8 @@ static void change_point(const char *name, bool begins, char *text, size_t size)
 
 	if (error == EBUSY)
 		snprintf(text, size, "error=the image is being migrated, or is not locked\n");
+	else if (error == EFBIG)
+		snprintf(text, size, "error=the image is larger than 64 TiB\n");
 	else if (error)
 		snprintf(text, size, "error=%s\n", strerror(error));
 	else

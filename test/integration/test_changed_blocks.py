@@ -6,8 +6,9 @@ import contextlib
 import os
 import random
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,15 @@ from ganeti_gluster.core.changed.points import (  # noqa: E402
 from ganeti_gluster.core.serve import files  # noqa: E402
 from ganeti_gluster.core.serve.files import SHARED  # noqa: E402
 from ganeti_gluster.core.serve.hold import locked  # noqa: E402
-from ganeti_gluster.core.serve.server import ImageServer  # noqa: E402
-from ganeti_gluster.core.volume import VolumeSpec  # noqa: E402
+from ganeti_gluster.core.serve.server import ImageServer, ServerFailed  # noqa: E402
+from ganeti_gluster.core.volume import VolumeSpec, connect  # noqa: E402
 from ganeti_gluster.tools.gfapi import Volume  # noqa: E402
 
-from .conftest import MIB, wait_for  # noqa: E402
+from .conftest import MIB, GlusterVolume, wait_for  # noqa: E402
 
 PIECE = record.PIECE
+#: Bytes of an image whose pieces' bits are a block; one byte more takes a second one.
+BLOCK_OF_BITS = 8 * BLOCK * PIECE
 
 
 def places(changes: Changes) -> set[int]:
@@ -262,3 +265,119 @@ def test_both_ends_of_a_migration(spec, path, opened, volume) -> None:
     assert {1, FAR // PIECE, 3 * record.REGION // PIECE} | other <= found
     server.close(force=True)
     assert places(changed_since(spec, path, "p")) == found
+
+
+# -- large disks --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plain(make_volume) -> GlusterVolume:
+    """One brick without shards, where an image of any size costs nothing."""
+    made: GlusterVolume = make_volume("plain", 1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def slow(make_volume) -> GlusterVolume:
+    """The same; each write takes a second longer."""
+    made: GlusterVolume = make_volume(
+        "slow",
+        1,
+        debug__delay_gen="posix",
+        delay_gen__enable="WRITE",
+        delay_gen__delay_duration="1000000",
+        delay_gen__delay_percentage="100",
+    )
+    return made
+
+
+@pytest.fixture
+def large() -> Iterator[Callable[[GlusterVolume, int], str]]:
+    """Make an image of a size on a volume; it is removed after the test."""
+    with contextlib.ExitStack() as undo:
+
+        def make(made: GlusterVolume, size: int) -> str:
+            volume = undo.enter_context(connect(made.spec))
+            undo.callback(image.remove, volume, "large")
+            return image.create(volume, "large", size).path
+
+        yield make
+
+
+def the_record(spec: VolumeSpec, path: str) -> tuple[record.Record, record.Head]:
+    """The one point of an image, and what it says, by a client that knows nothing yet."""
+    with connect(spec) as volume:
+        [found] = record.records_in(volume, record.directory_of(volume.lstat(path).inode))
+        head = found.head()
+        assert head is not None
+        return found, head
+
+
+def test_a_grown_disks_pieces_are_kept_if_the_node_dies_while_it_is_closed(
+    slow, large, opened
+) -> None:
+    size = BLOCK_OF_BITS + 64 * MIB
+    path = large(slow, BLOCK_OF_BITS)
+    server = opened(slow.spec, path)
+    begin(slow.spec, path, "p")
+    server.grow(size)
+    client(server).pwrite(b"x" * BLOCK, size - PIECE)
+    found, _ = the_record(slow.spec, path)
+    on_brick = slow.bricks[0] / found.path.lstrip("/")
+
+    def is_marked() -> bool:
+        with on_brick.open("rb") as stream:
+            stream.seek(BLOCK)
+            return any(stream.read(BLOCK))
+
+    assert is_marked()
+    pid = main_pid(server)
+    closing = threading.Thread(target=server.close, kwargs={"force": True})
+    closing.start()
+    wait_for("no region is marked any more", lambda: not is_marked())
+    os.kill(pid, signal.SIGSTOP)  # before it has written the last head
+    lose_node(server)
+    closing.join(60)
+    found, head = the_record(slow.spec, path)
+    assert head.state == record.OPEN
+    with connect(slow.spec) as volume:
+        bits = record.Record(volume, found.directory, found.name).bits(head, size)
+    assert list(record.ranges(bits, size)) == [(size - PIECE, PIECE)]
+    assert size // PIECE - 1 in places(changed_since(slow.spec, path, "p"))
+
+
+def test_the_largest_disk_whose_changes_are_recorded(plain, large, opened) -> None:
+    path = large(plain, SIZE)
+    server = opened(plain.spec, path)
+    begin(plain.spec, path, "p")
+    server.grow(record.LARGEST)
+    with pytest.raises(ServerFailed, match="File too large"):
+        server.grow(record.LARGEST + PIECE)
+    assert server.status().size == record.LARGEST
+    client(server).pwrite(b"x" * BLOCK, record.LARGEST - BLOCK)
+    assert server.status().points == ("p",)
+    server.close(force=True)
+    found, head = the_record(plain.spec, path)
+    assert head.pieces == record.LARGEST // PIECE // 8
+    with (plain.bricks[0] / found.path.lstrip("/")).open("rb") as stream:
+        stream.seek(-BLOCK, os.SEEK_END)
+        assert stream.read() == bytes(BLOCK - 1) + b"\x80"
+        assert stream.tell() == (1 << 20) + head.pieces
+    drop(plain.spec, path, "p")
+
+
+def test_a_larger_disk_works_without_points(plain, large, opened) -> None:
+    path = large(plain, SIZE)
+    begin(plain.spec, path, "p")
+    with connect(plain.spec) as volume:
+        image.grow(volume, path, record.LARGEST + SIZE)
+    server = opened(plain.spec, path)
+    assert changed_since(plain.spec, path, "p").reason == "the disk is larger than 64 TiB"
+    with pytest.raises(PointRefused, match="larger than 64 TiB"):
+        begin(plain.spec, path, "p")
+    handle = client(server)
+    handle.pwrite(b"x" * BLOCK, record.LARGEST + FAR)
+    assert handle.pread(BLOCK, record.LARGEST + FAR) == b"x" * BLOCK
+    server.close(force=True)
+    with pytest.raises(PointRefused, match="larger than 64 TiB"):
+        begin(plain.spec, path, "p")

@@ -11,6 +11,7 @@ from ganeti_gluster import errors
 from ganeti_gluster.core.changed.check import check
 from ganeti_gluster.core.changed.record import (
     CLOSED,
+    LARGEST,
     LOST,
     MOST_POINTS,
     PIECE,
@@ -67,6 +68,8 @@ def begin(spec: VolumeSpec, path: str, point: str) -> None:
         return
     with connect(spec) as volume:
         found = volume.lstat(path)
+        if found.size > LARGEST:
+            raise PointRefused("image %s is larger than 64 TiB" % path)
         directory = directory_of(found.inode)
         _drop(volume, directory, point)
         if len(records_in(volume, directory)) >= MOST_POINTS:

@@ -23,6 +23,8 @@ MOST_POINTS = 8
 #: Bytes of the image for which there is a bit.
 REGION = 64 << 20
 PIECE = 64 << 10
+#: Bytes of the largest image that can have points.
+LARGEST = 64 << 40
 
 _MAGIC = "ganeti-gluster-changed=2"
 _BLOCK = 4096
@@ -206,9 +208,16 @@ def forget(volume: Volume, inode: int) -> None:
 
 def grown(bits: bytearray, before: int, now: int) -> None:
     """Count what an image has grown by, from `before` to `now` bytes, as changed."""
-    if now > before:
-        for piece in range(before // PIECE, -(-now // PIECE)):
-            bits[piece // 8] |= 1 << piece % 8
+    if now <= before:
+        return
+    first, end = before // PIECE, -(-now // PIECE)
+    # By bytes where all bits are meant: each TiB has 16 million pieces.
+    whole = range(-(-first // 8), end // 8)
+    bits[whole.start : whole.stop] = b"\xff" * len(whole)
+    for piece in range(first, min(end, whole.start * 8)):
+        bits[piece // 8] |= 1 << piece % 8
+    for piece in range(max(first, whole.stop * 8), end):
+        bits[piece // 8] |= 1 << piece % 8
 
 
 def ranges(bits: bytearray, size: int) -> Iterator[tuple[int, int]]:

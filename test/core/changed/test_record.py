@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganeti_gluster.core.changed.record import LOST, OPEN, PIECE, Head, grown, parse, ranges
+from ganeti_gluster.core.changed.record import (
+    LARGEST,
+    LOST,
+    OPEN,
+    PIECE,
+    Head,
+    grown,
+    parse,
+    ranges,
+)
 
 
 def bits_of(pieces: set[int]) -> bytearray:
@@ -54,3 +65,17 @@ def test_what_an_image_has_grown_by_counts_as_changed() -> None:
     ]
     grown(bits, 6 * PIECE, 6 * PIECE)
     assert bits == bits_of({1, 3, 4, 5})
+
+
+def test_all_that_it_has_grown_by_counts_and_nothing_else() -> None:
+    for before, now in itertools.product(range(25), repeat=2):
+        bits = bits_of(set())
+        grown(bits, before * PIECE + 512, now * PIECE + 512)
+        new = range(before, now + 1) if now > before else range(0)
+        assert bits == bits_of(set(new)), (before, now)
+
+
+def test_a_very_large_growth_is_counted_at_once() -> None:
+    bits = bytearray(LARGEST // PIECE // 8)
+    grown(bits, PIECE, LARGEST)
+    assert (bits[0], bits.count(b"\xff")) == (0xFE, len(bits) - 1)
