@@ -118,8 +118,22 @@ def _kill_glusterd(world: World, operation: Operation) -> None:
 
 
 def _glusterd_again(world: World, operation: Operation) -> None:
-    world.cluster.run("systemctl", "restart", "glusterd", node=operation.hit, max_seconds=120)
+    _glusterd_runs(world, operation.hit, "restart")
     _wait_volume(world)
+
+
+def _glusterd_runs(world: World, node: str, verb: str) -> None:
+    """Have glusterd run, by the advice of `gnt-gluster verify` where it cannot start.
+
+    What it was writing when it ended it may lack then.
+    """
+    done = world.testbed.exec(node, ["systemctl", verb, "glusterd"], timeout=180)
+    if done.exit_code != 0:
+        advice = world.until(lambda: world.advice("GLUSTERD_FILES", node), done.describe())
+        world.notes.append("GLUSTERD_FILES")
+        world.say(advice)
+        command = advice.partition(": ")[2].partition(". It copies")[0]
+        world.cluster.run("sh", "-ec", command, node=node, max_seconds=180)
 
 
 def _kill_noded(world: World, operation: Operation) -> None:
@@ -166,6 +180,7 @@ def _lose_power(world: World, operation: Operation) -> None:
 
 def _boot(world: World, operation: Operation) -> None:
     world.testbed.boot(operation.hit)
+    _glusterd_runs(world, operation.hit, "start")
     _wait_volume(world)
 
 
