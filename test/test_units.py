@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ganeti_gluster.core.export import Export, nbd, unit
+from ganeti_gluster.core.pool import packages
 from ganeti_gluster.core.services import publish
 from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.volume import VolumeSpec
@@ -22,6 +23,7 @@ EXPORT = Export(SPEC, "ganeti/x.0")
 #: The modules that start a unit, with the name that each gives one.
 STARTED = {
     "core/export/unit.py": EXPORT.unit.replace(EXPORT.key, "*"),
+    "core/pool/packages.py": packages.UNIT,
     "core/services/publish.py": publish.HOOK_UNIT + "-*.service",
     "core/snapshot/service.py": service.unit("vm1").replace("vm1", "*"),
 }
