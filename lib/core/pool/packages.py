@@ -37,11 +37,11 @@ _SOURCE = "glusterfs"
 _OURS = "ganeti-gluster"
 _SERVER = PROGRAM.encode()
 _MEMBER = "member"
+#: The states of a unit of which nothing runs.
+_ENDED = ("inactive", "failed")
 _FORM = "${source:Package}\t${db:Status-Status}\t${Package}\t${Version}\n"
-_UNFINISHED = (
-    *("half-installed", "unpacked", "half-configured"),
-    *("triggers-awaited", "triggers-pending"),
-)
+_HALFWAY = ("half-installed", "unpacked", "half-configured")
+_UNFINISHED = (*_HALFWAY, "triggers-awaited", "triggers-pending")
 _CANDIDATE = re.compile(r"^(\S+):\n.*\n  Candidate: (\S+)$", re.MULTILINE)
 _CHANGED = re.compile(r"^(Inst|Remv) (\S+)", re.MULTILINE)
 #: Nothing is asked, changed settings are kept, and needrestart restarts nothing.
@@ -81,13 +81,19 @@ class PackageFacts:
 
 def look() -> PackageFacts:
     """What this node has."""
+    busy = systemd.state(UNIT, timeout=LOOK_SECONDS) not in _ENDED
     known = [line.split("\t") for line in _ask("dpkg-query", "-Wf", _FORM).splitlines()]
     installed = {
         name: version
         for source, state, name, version in known
         if source == _SOURCE and state in ("installed", *_UNFINISHED)
     }
-    unfinished = {name: source for source, state, name, _ in known if state in _UNFINISHED}
+    # Triggers of others, such as ldconfig's, are run with ours.
+    unfinished = {
+        name: source
+        for source, state, name, _ in known
+        if state in _HALFWAY or (state in _UNFINISHED and source in (_SOURCE, _OURS))
+    }
     candidates = dict(_CANDIDATE.findall(_ask("apt-cache", "policy", *installed)))
     wanted = {
         name: candidates[name]
@@ -95,8 +101,8 @@ def look() -> PackageFacts:
         if candidates.get(name, "(none)") not in ("(none)", version)
     }
     along: tuple[str, ...] = ()
-    problem = _foreign(unfinished)
-    if wanted and not unfinished:
+    problem = "" if busy else _foreign(unfinished)
+    if wanted and not unfinished and not busy:
         along, problem = _try(wanted, installed)
     return PackageFacts(
         installed.get(LIBRARY, ""),
@@ -105,7 +111,7 @@ def look() -> PackageFacts:
         along,
         tuple(unfinished),
         problem,
-        systemd.state(UNIT, timeout=LOOK_SECONDS) not in ("inactive", "failed"),
+        busy,
         sum(words[0] == _SERVER and uses_replaced(pid, ".so") for pid, words in command_lines()),
     )
 
@@ -166,7 +172,7 @@ def upgrade(*, member: bool) -> None:
 
     `member`: glusterd is to run here afterwards.
     """
-    while systemd.state(UNIT, timeout=LOOK_SECONDS) not in ("inactive", "failed"):
+    while systemd.state(UNIT, timeout=LOOK_SECONDS) not in _ENDED:
         time.sleep(_PAUSE)
     program = [PYTHON, "-I", "-m", MODULE, *([_MEMBER] if member else [])]
     argv = systemd.run_argv(UNIT, "Upgrade of GlusterFS", program, options=["--wait"])
