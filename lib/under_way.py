@@ -37,12 +37,13 @@ _LIST_SECONDS = 20
 _WORKERS = service.UNIT % "*"
 _WORKER = re.compile(r"(\S+)".join(map(re.escape, service.UNIT.split("%s"))))
 #: The commands that work for long; the words after `gnt-gluster`.
-_COMMANDS = ("pool", "node", "disk", "image", "backup", "volume")
+_COMMANDS = ("pool", "node", "upgrade", "disk", "image", "backup", "volume")
 #: The modules that are run as programs for somebody who waits for their end.
 _PROGRAMS = {
     "ganeti_gluster.core.copy.program": "a copy for Ganeti",
     "ganeti_gluster.with_path": "a script of an OS definition",
     "ganeti_gluster.core.pool.agent": "work for the pool",
+    "ganeti_gluster.core.pool.packages": "the upgrade of GlusterFS",
 }
 _LONGEST = 100
 #: The exit status where something is under way, unlike that of a Python that fails.

@@ -8,6 +8,7 @@ import pytest
 
 from ganeti_gluster.core.backup import scheduled_unit
 from ganeti_gluster.core.export import Export, nbd, unit
+from ganeti_gluster.core.pool import packages
 from ganeti_gluster.core.services import publish
 from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.volume import VolumeSpec
@@ -24,6 +25,7 @@ EXPORT = Export(SPEC, "ganeti/x.0")
 STARTED = {
     "core/backup/scheduled_unit.py": scheduled_unit.UNIT,
     "core/export/unit.py": EXPORT.unit.replace(EXPORT.key, "*"),
+    "core/pool/packages.py": packages.UNIT,
     "core/services/publish.py": publish.HOOK_UNIT + "-*.service",
     "core/snapshot/service.py": service.unit("vm1").replace("vm1", "*"),
 }

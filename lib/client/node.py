@@ -63,19 +63,24 @@ def Maintenance(opts: Any, args: list[str]) -> int:
             "End the maintenance of node %s?" % node,
             done=_BACK % {"node": node},
         )
-    if opts.migrate and opts.failover:
-        raise InvalidParameter("give either --migrate or --failover")
     target = None if opts.target_node is None else cluster.find(nodes, opts.target_node).name
-    if target is not None and not (opts.migrate or opts.failover):
+    moving = away(opts, target)
+    if target is not None and not moving.how:
         raise InvalidParameter("--to needs --migrate or --failover")
-    away = Away(MIGRATE if opts.migrate else FAILOVER if opts.failover else "", target)
 
     def plan() -> list[steps.Step]:
-        return node_maintenance.entering(node, client, pool_nodes.agents(), away, Say)
+        return node_maintenance.entering(node, client, pool_nodes.agents(), moving, Say)
 
     return carry_out(
         opts, plan, "Put node %s into maintenance?" % node, done=_READY % {"node": node}
     )
+
+
+def away(opts: Any, target: str | None = None) -> Away:
+    """How --migrate and --failover have instances moved."""
+    if opts.migrate and opts.failover:
+        raise InvalidParameter("give either --migrate or --failover")
+    return Away(MIGRATE if opts.migrate else FAILOVER if opts.failover else "", target)
 
 
 COMMANDS = {

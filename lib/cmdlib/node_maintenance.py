@@ -20,7 +20,7 @@ from ganeti_gluster.core.pool import absence
 from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.healing import Healer
 from ganeti_gluster.core.pool.steps import Say, Step
-from ganeti_gluster.core.verify.maintenance import KEPT_DRAINED, TAG
+from ganeti_gluster.core.verify.maintenance import KEPT_DRAINED, TAG, UPGRADING
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 
 MIGRATE, FAILOVER = "migrate", "failover"
@@ -87,19 +87,32 @@ def entering(node: str, client: Any, agents: Agents, away: Away, say: Say) -> li
         )
     if away.target is not None and pool_state.need(managed, away.target).name == node:
         raise InvalidParameter("instances of node %s cannot be moved to itself" % node)
-    check = partial(_check, client, agents, node)
-    check()
+    look = partial(check, client, agents, node)
+    look()
     there = guests(client, node)
     _check_guests(node, there, away)
     return [
-        Step(
-            "%s: marked as in maintenance, and drained in Ganeti" % node,
-            lambda: _is_marked(client, node),
-            _after(check, lambda: _mark(client, node)),
-        ),
-        *moves(node, client, there, away, check),
-        free_step(node, client, check, say),
+        mark_step(node, client, look),
+        *moves(node, client, there, away, look),
+        free_step(node, client, look, say),
     ]
+
+
+def mark_step(
+    node: str, client: Any, check: Callable[[], None], *tags: str, drained: bool = True
+) -> Step:
+    """The tag of a node in maintenance, and these; `drained`: nothing is placed on it as well."""
+
+    def is_marked() -> bool:
+        row = _row(client, node)
+        is_drained = not drained or row.role == constants.NR_DRAINED
+        return {TAG, *tags} <= row.tags and is_drained
+
+    return Step(
+        "%s: marked as in maintenance%s" % (node, ", and drained in Ganeti" if drained else ""),
+        is_marked,
+        _after(check, lambda: _mark(client, node, tags, drained=drained)),
+    )
 
 
 def _check_guests(node: str, there: Collection[Guest], away: Away) -> None:
@@ -125,7 +138,7 @@ def moves(
         Step(
             "instance %s %s from %s" % (guest.name, _MOVED[away.how], node),
             partial(_is_away, client, guest.name, node),
-            _after(check, partial(_move, client, guest, node, away)),
+            _after(check, partial(move, client, guest, node, away)),
         )
         for guest in there
     ]
@@ -155,14 +168,16 @@ def leaving(node: str, client: Any, agents: Agents, say: Say) -> list[Step]:
             "node %s is offline in Ganeti" % node,
             hint="first run gnt-node modify --offline no %s" % node,
         )
-    return [
-        *running(node, managed, agents, say),
-        Step(
-            "%s: maintenance ended, and no longer drained in Ganeti" % node,
-            lambda: not _own_tags(client, node),
-            lambda: _unmark(client, node),
-        ),
-    ]
+    return [*running(node, managed, agents, say), unmark_step(node, client)]
+
+
+def unmark_step(node: str, client: Any, *, drained: bool = True) -> Step:
+    """The end of a maintenance that began with `mark_step`."""
+    return Step(
+        "%s: maintenance ended%s" % (node, ", and no longer drained in Ganeti" if drained else ""),
+        lambda: not _own_tags(client, node),
+        lambda: _unmark(client, node),
+    )
 
 
 def running(node: str, managed: ManagedPool, agents: Agents, say: Say) -> list[Step]:
@@ -192,7 +207,7 @@ def _after(check: Callable[[], None], do: Callable[[], None]) -> Callable[[], No
     return run
 
 
-def _check(client: Any, agents: Agents, node: str) -> None:
+def check(client: Any, agents: Agents, node: str) -> None:
     """Raise `CannotBeAway` if the pool needs the node now; looks at everything again."""
     managed = pool_state.find_node(client, agents, node)
     absence.check(agents, managed.pool, node, managed.names(), resting=resting(managed.nodes))
@@ -203,22 +218,19 @@ def _row(client: Any, node: str) -> ClusterNode:
 
 
 def _own_tags(client: Any, node: str) -> list[str]:
-    return sorted({TAG, KEPT_DRAINED} & _row(client, node).tags)
+    return sorted({TAG, KEPT_DRAINED, UPGRADING} & _row(client, node).tags)
 
 
-def _is_marked(client: Any, node: str) -> bool:
+def _mark(client: Any, node: str, more: Collection[str], *, drained: bool) -> None:
     row = _row(client, node)
-    return TAG in row.tags and row.role == constants.NR_DRAINED
-
-
-def _mark(client: Any, node: str) -> None:
-    row = _row(client, node)
-    if TAG not in row.tags:
+    tags = [tag for tag in (TAG, *more) if tag not in row.tags]
+    if TAG in tags and drained and row.role == constants.NR_DRAINED:
         # Whether it is drained already is written down first, so that nobody takes this for ours.
-        tags = [TAG, *([KEPT_DRAINED] if row.role == constants.NR_DRAINED else [])]
+        tags.append(KEPT_DRAINED)
+    if tags:
         op = opcodes.OpTagsSet(kind=constants.TAG_NODE, name=row.name, tags=tags)
         cluster.job(op, client)
-    if row.role != constants.NR_DRAINED:
+    if drained and row.role != constants.NR_DRAINED:
         op = opcodes.OpNodeSetParams(node_name=row.name, drained=True, auto_promote=True)
         cluster.job(op, client)
 
@@ -237,7 +249,8 @@ def _is_away(client: Any, instance: str, node: str) -> bool:
     return instance not in {guest.name for guest in guests(client, node)}
 
 
-def _move(client: Any, guest: Guest, node: str, away: Away) -> None:
+def move(client: Any, guest: Guest, node: str, away: Away) -> None:
+    """Have Ganeti move an instance away from a node; raises if it is still there."""
     named: dict[str, Any] = {"instance_name": guest.name}
     # An instance on DRBD has one node only to go to.
     if guest.template in constants.DTS_EXT_MIRROR:

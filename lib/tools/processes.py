@@ -58,6 +58,15 @@ def in_container(pid: int) -> bool:
     return any(line.startswith("NSpid:") and len(line.split()) > 2 for line in lines)
 
 
+def uses_replaced(pid: int, name: str) -> bool:
+    """Whether a process has mapped a file that was replaced or removed, by a part of its path."""
+    try:
+        with open("/proc/%d/maps" % pid, encoding="utf-8", errors="replace") as stream:
+            return any(name in line and line.endswith(" (deleted)\n") for line in stream)
+    except OSError:  # it has ended
+        return False
+
+
 def leave(code: int) -> NoReturn:
     """End this process at once.
 

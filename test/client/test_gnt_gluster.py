@@ -28,6 +28,7 @@ COMMANDS = {
     "pool renew-certificates": "gv0",
     "pool status": "",
     "node maintenance": "node1 on",
+    "upgrade": "",
     "disk info": "vm1",
     "disk evict": "vm1",
     "disk snapshot": "vm1",
@@ -213,7 +214,7 @@ MASTER_BACKUPS = ["backup %s" % verb for verb in ("create", "restore", "run", "s
 ON_MASTER_ALONE = [
     command
     for command in COMMANDS
-    if command.split()[0] in ("pool", "node", "disk", "volume", "verify", "status")
+    if command.split()[0] in ("pool", "node", "upgrade", "disk", "volume", "verify", "status")
     or command in ("plugin status", *MASTER_BACKUPS)
     or (command.split()[0] in ("swift", "services") and not command.endswith("events"))
 ]

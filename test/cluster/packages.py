@@ -51,6 +51,25 @@ done
 """
 
 
+# Makes the packages in a folder a repository of apt's, which has no other one then.
+_OFFER = r"""
+set -eu
+cd $1
+for deb in *.deb; do
+  dpkg-deb --field $deb
+  echo "Filename: ./$deb\nSize: $(stat -c %s $deb)\nSHA256: $(sha256sum $deb | cut -c -64)\n"
+done > Packages
+mv /etc/apt/sources.list /etc/apt/sources.list.away
+echo "deb [trusted=yes] file:$1 ./" > /etc/apt/sources.list.d/test.list
+apt-get --quiet update
+"""
+_WITHDRAW = r"""
+mv /etc/apt/sources.list.away /etc/apt/sources.list
+rm -r /etc/apt/sources.list.d/test.list "$1"
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+"""
+
+
 @contextlib.contextmanager
 def kept(cluster: Cluster, node: str, *packages: str) -> Iterator[None]:
     """Have packages as they were again after the block."""
@@ -116,3 +135,24 @@ def fetch(
     for argv in (["update"], [*install, *names]):
         subprocess.run([*apt, *argv], check=True, timeout=300, stdin=subprocess.DEVNULL)
     return sorted((folder / "archives").glob("*.deb"))
+
+
+@contextlib.contextmanager
+def offered(cluster: Cluster, source: str, folder: str) -> Iterator[None]:
+    """Have apt on all nodes know newer packages of a source package for a while.
+
+    The nodes have the packages that they had again after the block.
+    """
+    first, *others = cluster.nodes
+    repack(cluster, first, source, folder)
+    for node in others:
+        inside = (Path(cluster.testbed.node(each).inside(folder)) for each in (first, node))
+        shutil.copytree(*inside)
+    names = installed(cluster, first, source)
+    with contextlib.ExitStack() as stack:
+        for node in cluster.nodes:
+            stack.enter_context(kept(cluster, node, *names))
+        for node in cluster.nodes:
+            stack.callback(cluster.run, "sh", "-c", _WITHDRAW, "sh", folder, node=node)
+            cluster.run("sh", "-c", _OFFER, "sh", folder, node=node, max_seconds=120)
+        yield

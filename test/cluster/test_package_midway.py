@@ -116,13 +116,18 @@ class Work(threading.Thread):
     """A command that goes on while a test does something else."""
 
     def __init__(
-        self, cluster: Cluster, *argv: str, begun: Callable[[], object], node: str = "node1"
+        self,
+        cluster: Cluster,
+        *argv: str,
+        begun: Callable[[], object],
+        node: str = "node1",
+        seconds: float = 60,
     ) -> None:
         super().__init__()
         self._cluster, self._argv, self._node = cluster, list(argv), node
         self.result: CompletedCommand | None = None
         self.start()
-        wait_for(lambda: begun() or self.result, 60, "it is under way")
+        wait_for(lambda: begun() or self.result, seconds, "it is under way")
         assert self.result is None, self.result
 
     def run(self) -> None:

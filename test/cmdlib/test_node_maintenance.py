@@ -271,15 +271,24 @@ def test_a_node_that_is_offline_in_ganeti(node: Maintenance) -> None:
         node.off()
 
 
-def test_a_node_that_does_not_connect(away: Maintenance, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (4, "node2 does not see node3 as Peer in Cluster"),
+        (6, "node2 rejects node3: the configuration of a volume differs; gnt-gluster verify says"),
+    ],
+)
+def test_a_node_that_does_not_connect(
+    away: Maintenance, monkeypatch: pytest.MonkeyPatch, state: int, said: str
+) -> None:
     peers = away.pool.peers
     monkeypatch.setattr(
         away.pool,
         "peers",
         lambda name: [
-            replace(peer, state=6) if name == "node2" and peer.names == ("node3",) else peer
+            replace(peer, state=state) if name == "node2" and peer.names == ("node3",) else peer
             for peer in peers(name)
         ],
     )
-    with pytest.raises(StepFailed, match="node2 does not see node3 as Peer in Cluster"):
+    with pytest.raises(StepFailed, match=said):
         run(away.off(), away.said.append)

@@ -82,5 +82,5 @@ def test_a_node_in_maintenance_is_not_forgotten(verify: Any, part: Part, master:
     found = list(verify.provided(part("cluster_config").load()))
     assert [str(each) for each in found if each.code == "NODE_MAINTENANCE"] == [
         "WARNING: NODE_MAINTENANCE: node2: it is in maintenance; when it is back: gnt-gluster node"
-        " maintenance node2 off"
+        " maintenance node2 off; if an upgrade was interrupted: gnt-gluster upgrade"
     ]

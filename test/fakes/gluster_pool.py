@@ -10,6 +10,7 @@ from typing import Any
 from ganeti_gluster import __version__
 from ganeti_gluster.core.pool.agents import AgentFailed
 from ganeti_gluster.core.pool.facts import CandidateFacts, DeviceFacts, PlaceFacts
+from ganeti_gluster.core.pool.packages import PackageFacts
 from ganeti_gluster.core.pool.tls import NodeTls
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.gluster_cli import (
@@ -71,6 +72,10 @@ class GlusterPool:
         self.behind: dict[str, dict[str, int]] = {}
         #: What each node has of TLS.
         self.tls: dict[str, NodeTls] = {}
+        #: What each node's dpkg and apt say of GlusterFS.
+        self.packages: dict[str, PackageFacts] = {}
+        #: The op-version of the pool, and the highest that all members can.
+        self.op_version = self.max_op_version = 110000
         #: The commands and the verbs, as they came.
         self.asked: list[str] = []
         #: What `gluster` says instead of an answer, by the beginning of the command.
@@ -136,7 +141,9 @@ class GlusterPool:
             "request-certificate": lambda: ["request of %s" % given["name"]],
             "install-certificate": lambda: self._install(node, **given),
             "restart-glusterd": lambda: self._restart(node, **given),
-            "renew-clients": lambda: None,
+            "packages": lambda: self.packages.get(node, PackageFacts("11.1-6", "11.1-6")),
+            "upgrade": lambda: self._upgrade(node, **given),
+            "renew-clients": lambda: self._renew(node),
             "try-volume": lambda: None,
             "unreadable": list,
         }
@@ -153,6 +160,14 @@ class GlusterPool:
         wanted = before.management if management is None else management
         self.tls[node] = replace(before, management=wanted, stale=False)
         self.stopped.discard(node)
+
+    def _upgrade(self, node: str, *, member: bool) -> None:
+        before = self.packages[node]
+        self.packages[node] = replace(before, version=before.candidate, wanted={}, unfinished=())
+        self.stopped.discard(node)
+
+    def _renew(self, node: str) -> None:
+        self.packages[node] = replace(self.packages.get(node, PackageFacts()), stale=0)
 
     def look(self, node: str, device: str = "") -> CandidateFacts:
         """What a node says of itself."""
@@ -226,6 +241,9 @@ class GlusterPool:
         ]
 
     def _set(self, verb: str, name: str, words: tuple[str, ...]) -> None:
+        if words[0] == "cluster.op-version":
+            self.op_version = int(words[1])
+            return
         (found,) = [each for each in self.there if each.name == name]
         options = dict(found.options)
         if verb == "set":
@@ -285,6 +303,10 @@ class _Gluster:
 
     def volume(self, name: str) -> VolumeInfo | None:
         return next((found for found in self.volumes() if found.name == name), None)
+
+    def op_versions(self) -> tuple[int, int]:
+        self._look()
+        return self._pool.op_version, self._pool.max_op_version
 
     def status(self, name: str) -> VolumeStatus:
         self._pool.command(("volume", "status", name))

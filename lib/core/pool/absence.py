@@ -19,10 +19,16 @@ from ganeti_gluster.core.pool.steps import Say, Step, wait
 from ganeti_gluster.core.pool.tls import UNIT_SECONDS
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandFailed
-from ganeti_gluster.tools.gluster_cli import GlusterFailed, VolumeBrick, VolumeInfo
+from ganeti_gluster.tools.gluster_cli import GlusterFailed, Peer, VolumeBrick, VolumeInfo
+from ganeti_gluster.tools.gluster_cli.peers import REJECTED
 
 _SERVER_QUORUM = "cluster.server-quorum-type"
 SELF_HEAL = "Self-heal Daemon"
+#: Of peers that reject each other, as after an upgrade of some nodes.
+REJECTED_REMEDY = (
+    "the configuration of a volume differs; gnt-gluster verify says on which node, and what to do"
+    " there (VOLUME_CONFIG)"
+)
 
 
 class CannotBeAway(GanetiGlusterError):
@@ -153,16 +159,25 @@ def glusterd_step(agents: Agents, pool: Pool, node: str, nodes: Sequence[str]) -
 def apart(agents: Agents, pool: Pool, node: str, nodes: Sequence[str]) -> str:
     """Which members do not see a node, or are not seen by it; "" if all do."""
     uuid = agents.gluster(node).own_uuid()
-    sound = {peer.uuid for peer in agents.gluster(node).peers() if peer.sound}
+    own = agents.gluster(node).peers()
     for other in nodes:
         if other == node or pool.state(other) != CONNECTED:
             continue
-        if pool.uuid(other) not in sound:
-            return "%s does not see %s as Peer in Cluster (Connected)" % (node, other)
-        seen = [peer for peer in agents.gluster(other).peers() if peer.uuid == uuid]
-        if not any(peer.sound for peer in seen):
-            return "%s does not see %s as Peer in Cluster (Connected)" % (other, node)
+        theirs = agents.gluster(other).peers()
+        problem = _view(node, own, other, pool.uuid(other)) or _view(other, theirs, node, uuid)
+        if problem:
+            return problem
     return ""
+
+
+def _view(viewer: str, peers: Collection[Peer], seen: str, uuid: str) -> str:
+    """How a member sees another one, "" if it is connected."""
+    found = [peer for peer in peers if peer.uuid == uuid]
+    if any(peer.sound for peer in found):
+        return ""
+    if any(peer.state == REJECTED for peer in found):
+        return "%s rejects %s: %s" % (viewer, seen, REJECTED_REMEDY)
+    return "%s does not see %s as Peer in Cluster (Connected)" % (viewer, seen)
 
 
 def bricks_step(agents: Agents, pool: Pool, node: str, volume: VolumeInfo, say: Say) -> Step:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ganeti_gluster import __version__, constants
 from ganeti_gluster.core import image, readable
-from ganeti_gluster.core.pool import blame, connections, place, self_heal, tls
+from ganeti_gluster.core.pool import blame, connections, packages, place, self_heal, tls
 from ganeti_gluster.core.pool import discard as discarding
 from ganeti_gluster.core.pool.facts import CandidateFacts
 from ganeti_gluster.core.volume import VolumeSpec, connect
@@ -30,7 +30,6 @@ from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed
 from ganeti_gluster.tools.processes import leave
 
 MODULE = "ganeti_gluster.core.pool.agent"
-PYTHON = "/usr/bin/python3"
 #: Seconds for short commands of the system.
 SHORT = 20.0
 PROBE_TEXT = b"ganeti-gluster was here\n"
@@ -38,7 +37,7 @@ PROBE_TEXT = b"ganeti-gluster was here\n"
 
 def argv(verb: str, arguments: dict[str, Any]) -> list[str]:
     """The command that has `verb` done where it is run."""
-    return [PYTHON, "-I", "-m", MODULE, verb, json.dumps(arguments)]
+    return [packages.PYTHON, "-I", "-m", MODULE, verb, json.dumps(arguments)]
 
 
 def look(
@@ -200,6 +199,16 @@ def renew_clients() -> None:
     tls.renew_clients()
 
 
+def look_at_packages() -> dict[str, Any]:
+    """See `packages.look`."""
+    return dataclasses.asdict(packages.look())
+
+
+def upgrade_packages(*, member: bool) -> None:
+    """See `packages.upgrade`."""
+    packages.upgrade(member=member)
+
+
 def end_connections(*, servers: Sequence[str]) -> None:
     """See `connections.end`."""
     connections.end(servers)
@@ -244,6 +253,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "install-certificate": install_certificate,
     "restart-glusterd": restart_glusterd,
     "renew-clients": renew_clients,
+    "packages": look_at_packages,
+    "upgrade": upgrade_packages,
     "try-volume": try_volume,
 }
 

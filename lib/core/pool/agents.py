@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ganeti_gluster.core.pool import agent
 from ganeti_gluster.core.pool.facts import CandidateFacts, PlaceFacts
+from ganeti_gluster.core.pool.packages import PackageFacts
 from ganeti_gluster.core.pool.tls import NodeTls
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import decode
@@ -40,6 +41,8 @@ RESULTS: dict[str, Any] = {
     "install-certificate": None,
     "restart-glusterd": None,
     "renew-clients": None,
+    "packages": PackageFacts,
+    "upgrade": None,
     "try-volume": None,
 }
 

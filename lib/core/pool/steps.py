@@ -68,6 +68,8 @@ def run(steps: Sequence[Step], say: Say) -> None:
             say("%s ..." % label)
             started = time.monotonic()
             step.do()
+        except StepFailed:  # of a step that consists of steps
+            raise
         except GanetiGlusterError as err:
             raise StepFailed(step.text, str(err)) from err
         say("%s: done (%.1f s)" % (label, time.monotonic() - started))

@@ -175,7 +175,7 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "OP_VERSION_MIXED",
             WARNING,
             "Nodes run different releases of GlusterFS.",
-            "finish the upgrade of all nodes",
+            "finish the upgrade of all nodes: gnt-gluster upgrade",
         ),
         Code(
             "OP_VERSION_LOW",
@@ -197,7 +197,8 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             WARNING,
             "A node is in maintenance, so nothing is placed on it, and no other node of its brick"
             " sets may be taken away.",
-            "when it is back: gnt-gluster node maintenance %(node)s off",
+            "when it is back: gnt-gluster node maintenance %(node)s off; if an upgrade was"
+            " interrupted: gnt-gluster upgrade",
         ),
     ),
     "Volumes and bricks": (

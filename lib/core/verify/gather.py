@@ -27,7 +27,6 @@ from ganeti_gluster.tools import command, systemd, tcp
 from ganeti_gluster.tools.command import CommandFailed, CommandResult
 from ganeti_gluster.tools.gluster_cli import Gluster, GlusterdDown, Peer, VolumeInfo
 from ganeti_gluster.tools.gluster_cli.peers import REJECTED
-from ganeti_gluster.tools.gluster_cli.volumes import parse_options
 
 #: Seconds for the whole look.  Ganeti's other requests of the kind wait 8 s for
 #: this one to end.
@@ -231,9 +230,7 @@ def look_at_glusterd(
             "peers": lambda: keep.get("peers", stamp, gluster.peers, seconds=SHORT),
             "volumes": lambda: keep.get(VOLUMES, stamp, gluster.volumes, seconds=LONG),
             "uuid": lambda: keep.get("uuid", stamp, gluster.own_uuid, seconds=LONG),
-            "versions": lambda: keep.get(
-                "versions", stamp, lambda: op_versions(gluster), seconds=LONG
-            ),
+            "versions": lambda: keep.get("versions", stamp, gluster.op_versions, seconds=LONG),
         },
         seconds=GLUSTERD_SECONDS + LOCAL.patience,
     )
@@ -273,14 +270,6 @@ def _value(answer: LookResult) -> Any:
     if answer.error:
         raise answer.error
     return answer.value
-
-
-def op_versions(gluster: Gluster) -> tuple[int, int]:
-    """The pool's op-version, and the highest that all of its members can."""
-    answer = gluster.ask("volume", "get", "all", "all")
-    told = parse_options(answer)
-    now, most = told.get("cluster.op-version", ""), told.get("cluster.max-op-version", "")
-    return int(now) if now.isdecimal() else 0, int(most) if most.isdecimal() else 0
 
 
 def peer_view(peer: Peer) -> f.PeerView:

@@ -10,10 +10,15 @@ from ganeti_gluster.core.verify.finding import Finding
 TAG = "gluster:maintenance"
 #: That of one which was drained before, and stays so afterwards.
 KEPT_DRAINED = "gluster:maintenance:drained"
+#: That of one which an upgrade of GlusterFS has put there, and takes back.
+UPGRADING = "gluster:maintenance:upgrade"
 
 
 def check_maintenance(tags: Mapping[str, Collection[str]]) -> Iterator[Finding]:
     """Each node that is in maintenance, by the tags of all; nobody forgets it that way."""
     for node, own in sorted(tags.items()):
         if TAG in own:
-            yield Finding.of("NODE_MAINTENANCE", node, "it is in maintenance", node=node)
+            text = "it is in maintenance"
+            if UPGRADING in own:
+                text += " for an upgrade of GlusterFS"
+            yield Finding.of("NODE_MAINTENANCE", node, text, node=node)

@@ -166,6 +166,12 @@ class Gluster:
         """Every option of a volume with its value in force, defaults too."""
         return volumes.parse_options(self.ask(*volumes.get_words(name)))
 
+    def op_versions(self) -> tuple[int, int]:
+        """The pool's op-version, and the highest that all of its members can; 0 if not told."""
+        told = self.options("all")
+        now, most = told.get("cluster.op-version", ""), told.get("cluster.max-op-version", "")
+        return int(now) if now.isdecimal() else 0, int(most) if most.isdecimal() else 0
+
     def status(self, name: str) -> status.VolumeStatus:
         """The processes of a started volume, without those of servers that are not connected."""
         answer = self.ask(*status.words(name))
