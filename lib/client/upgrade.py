@@ -9,6 +9,7 @@ from ganeti import cli
 
 from ganeti_gluster.client.node import FAILOVER_OPT, MIGRATE_OPT, away
 from ganeti_gluster.client.options import JSON_OPT, NODE_OPT
+from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.client.stepwise import Say, carry_out
 from ganeti_gluster.cmdlib import pool_nodes, upgrade
 from ganeti_gluster.core.pool.steps import Step
@@ -81,6 +82,7 @@ COMMANDS = {
             FAILOVER_OPT,
             NODE_OPT,
             cli.DRY_RUN_OPT,
+            PLAN_OPT,
             JSON_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
