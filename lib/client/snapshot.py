@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -338,6 +339,13 @@ def carry_out(
     opts: Any, instance: snapshots.Instance, wanted: request.SnapshotRequest
 ) -> dict[str, Any]:
     """Have the node of the instance do it, and show how it goes."""
+    with shown(opts) as listen:
+        return snapshots.carry_out(instance, wanted, listen)
+
+
+@contextlib.contextmanager
+def shown(opts: Any) -> Iterator[Callable[[service.WorkerEvent], None]]:
+    """Show what a worker says in the block."""
     terminal = Terminal()
 
     def listen(event: service.WorkerEvent) -> None:
@@ -349,7 +357,7 @@ def carry_out(
             terminal(Progress(*(event[field] for field in Progress._fields)))
 
     try:
-        return snapshots.carry_out(instance, wanted, listen)
+        yield listen
     finally:
         terminal.end()
 
