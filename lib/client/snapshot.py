@@ -135,9 +135,16 @@ def _announce(wanted: request.SnapshotRequest) -> int:
 
 def List(opts: Any, args: list[str]) -> int:
     """Print the snapshots of instances; 0 only if all of them are whole."""
-    rows = []
+    rows, skipped = [], False
     for instance in snapshots.find(args):
-        place = _place(opts, instance)
+        try:
+            place = _place(opts, instance)
+        except errors.OpPrereqError as err:  # its disks are on several volumes
+            if args:
+                raise
+            cli.ToStderr("%s", err.args[0])
+            skipped = True
+            continue
         with connect(place) as volume:
             rows += [
                 _describe(instance.name, place, each)
@@ -147,7 +154,7 @@ def List(opts: Any, args: list[str]) -> int:
         cli.ToStdout("%s", json.dumps(rows, indent=2, sort_keys=True))
     else:
         _print_table(opts, rows)
-    return 0 if all(each["complete"] for each in rows) else 1
+    return 0 if all(each["complete"] for each in rows) and not skipped else 1
 
 
 def _describe(instance: str, place: VolumeSpec, snapshot: catalogue.Snapshot) -> dict[str, Any]:
