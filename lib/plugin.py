@@ -31,6 +31,7 @@ EXTENSIONS = {
     "ganeti.backend": ("ganeti_gluster.patches.backend", "extend"),
     "ganeti.bootstrap": ("ganeti_gluster.patches.cluster", "extend_bootstrap"),
     "ganeti.cmdlib.instance_storage": ("ganeti_gluster.patches.promise", "extend"),
+    "ganeti.cmdlib.instance_set_params": ("ganeti_gluster.patches.disk_volume", "extend"),
     "ganeti.cmdlib.instance_utils": ("ganeti_gluster.patches.instance_utils", "extend"),
     "ganeti.client.gnt_instance": ("ganeti_gluster.patches.disk_states", "extend_info"),
     "ganeti.cmdlib.cluster.verify": ("ganeti_gluster.patches.cluster_verify", "extend"),

@@ -8,8 +8,9 @@ from typing import Any
 
 from ganeti import cli, errors, utils
 
-from ganeti_gluster.client.options import JSON_OPT, confirm
-from ganeti_gluster.cmdlib import evict, evictions, instance_disks, open_images
+from ganeti_gluster.client.options import JSON_OPT, LIMIT_OPT, bandwidth, confirm
+from ganeti_gluster.client.snapshot import shown
+from ganeti_gluster.cmdlib import disk_move, evict, evictions, instance_disks, open_images
 from ganeti_gluster.cmdlib.cluster import SshChannel
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core import health, image
@@ -126,6 +127,21 @@ def Evict(opts: Any, args: list[str]) -> int:
     return 0
 
 
+def Move(opts: Any, args: list[str]) -> int:
+    """Move the disks of a stopped instance to another volume."""
+    if opts.volume is None:
+        raise errors.OpPrereqError("--volume: name the volume", errors.ECODE_INVAL)
+    asked = disk_move.Asked(args[0], opts.volume, bandwidth(opts))
+    with shown(opts) as listen:
+        moved = disk_move.move(asked, listen)
+    if not moved:
+        cli.ToStdout("All disks of %s are on volume %s", args[0], opts.volume)
+    for disk in moved:
+        words = (disk.index, disk.instance, disk.spec.name, opts.volume)
+        cli.ToStdout("Moved disk/%d of %s from volume %s to %s", *words)
+    return 0
+
+
 def _open_on(volume: Volume, path: str) -> str:
     """The node that has the image open and how, in words; empty if none has."""
     holder = holder_of(volume, path)
@@ -161,6 +177,10 @@ def _size(size: int) -> str:
     return "%s (%d bytes)" % (utils.FormatUnit(size / MIB, "h"), size)
 
 
+VOLUME_OPT = cli.cli_option(
+    "--volume", dest="volume", default=None, metavar="VOLUME", help="Volume to move the disks to"
+)
+
 COMMANDS = {
     "disk info": (
         ShowInfo,
@@ -175,5 +195,12 @@ COMMANDS = {
         [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "[--yes] <instance>",
         "Take an instance's images from a node that does not release them",
+    ),
+    "disk move": (
+        Move,
+        cli.ARGS_ONE_INSTANCE,
+        [VOLUME_OPT, LIMIT_OPT],
+        "--volume=VOLUME [--bandwidth-limit=MIB] <instance>",
+        "Move the disks of a stopped instance to another volume",
     ),
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -134,9 +135,16 @@ def _announce(wanted: request.SnapshotRequest) -> int:
 
 def List(opts: Any, args: list[str]) -> int:
     """Print the snapshots of instances; 0 only if all of them are whole."""
-    rows = []
+    rows, skipped = [], False
     for instance in snapshots.find(args):
-        place = _place(opts, instance)
+        try:
+            place = _place(opts, instance)
+        except errors.OpPrereqError as err:  # its disks are on several volumes
+            if args:
+                raise
+            cli.ToStderr("%s", err.args[0])
+            skipped = True
+            continue
         with connect(place) as volume:
             rows += [
                 _describe(instance.name, place, each)
@@ -146,7 +154,7 @@ def List(opts: Any, args: list[str]) -> int:
         cli.ToStdout("%s", json.dumps(rows, indent=2, sort_keys=True))
     else:
         _print_table(opts, rows)
-    return 0 if all(each["complete"] for each in rows) else 1
+    return 0 if all(each["complete"] for each in rows) and not skipped else 1
 
 
 def _describe(instance: str, place: VolumeSpec, snapshot: catalogue.Snapshot) -> dict[str, Any]:
@@ -338,6 +346,13 @@ def carry_out(
     opts: Any, instance: snapshots.Instance, wanted: request.SnapshotRequest
 ) -> dict[str, Any]:
     """Have the node of the instance do it, and show how it goes."""
+    with shown(opts) as listen:
+        return snapshots.carry_out(instance, wanted, listen)
+
+
+@contextlib.contextmanager
+def shown(opts: Any) -> Iterator[Callable[[service.WorkerEvent], None]]:
+    """Show what a worker says in the block."""
     terminal = Terminal()
 
     def listen(event: service.WorkerEvent) -> None:
@@ -349,7 +364,7 @@ def carry_out(
             terminal(Progress(*(event[field] for field in Progress._fields)))
 
     try:
-        return snapshots.carry_out(instance, wanted, listen)
+        yield listen
     finally:
         terminal.end()
 

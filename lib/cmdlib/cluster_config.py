@@ -110,6 +110,14 @@ def read() -> dict[str, Any]:
     return data
 
 
+def live() -> dict[str, Any]:
+    """The same from the daemon that has it, without the moment by which the file may be late."""
+    from ganeti import wconfd  # late: only what decides by it needs the daemon
+
+    data: dict[str, Any] = wconfd.Client().ReadConfig()
+    return data
+
+
 def _detached_in(data: Mapping[str, Any]) -> Iterator[str]:
     """The images of disks that were detached from their instances."""
     attached = {uuid for each in data["instances"].values() for uuid in each.get("disks", ())}

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 from ganeti_gluster.core.pool.agents import Channel
 from ganeti_gluster.core.serve.holder import (
     EVICTED,
-    WORD_ATTRIBUTE,
     holder_of,
+    leave_word,
     let_go,
     new_owner,
-    new_word,
     node_number,
     word_of,
 )
@@ -113,7 +112,7 @@ def evict(
                         hint="check that these are the node's addresses: %s; or switch it off"
                         % ", ".join(holder.addresses),
                     )
-            volume.setxattr(path, WORD_ATTRIBUTE, ("%s-%s 0" % (EVICTED, new_word())).encode())
+            leave_word(volume, path)
         finally:
             lock.give_back()
     logging.warning("Image %s was taken from node %s", path, holder.node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +31,18 @@ class InstanceDisk:
     template: bool = True
 
 
-def find(instances: list[str]) -> list[InstanceDisk]:
+def find(
+    instances: list[str], read: Callable[[], Mapping[str, Any]] | None = None
+) -> list[InstanceDisk]:
     """The disks of `instances` on Gluster, in order, on the master.
 
     Those of the template and those of the ExtStorage provider, of all instances if none
     is named.  From the configuration's file, since a question for disks is a job, and each
-    job waits for every master candidate that is dead (seen: 12 to 21 s).  Raises
+    job waits for every master candidate that is dead (seen: 12 to 21 s), or by `read`.  Raises
     `OpPrereqError` for a name that there is not.
     """
     client = cli.GetClient()  # refuses a node that is not the master
-    data = cluster_config.read()
+    data = (read or cluster_config.read)()
     known = {instance["name"]: instance for instance in data["instances"].values()}
     names = [_expand(name, known) for name in instances]
     group_of = dict(client.QueryInstances(names, ["name", "pnode.group"], False))

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ganeti_gluster import __version__
+from ganeti_gluster.constants import PARAM_VOLUME
 from ganeti_gluster.core import health, image
 from ganeti_gluster.core.export import Export
 from ganeti_gluster.core.serve.holder import holder_of, node_number, work_number
@@ -25,6 +26,7 @@ from ganeti_gluster.tools.gfapi import Volume
 
 _DISK = re.compile(r"GANETI_INSTANCE_DISK(\d+)_DEV_TYPE")
 _OURS = "GANETI_INSTANCE_GLUSTER_"
+_VOLUME = re.compile(_OURS + r"DISK(\d+)_VOLUME")
 #: The hook's path of a failover, which is what Ganeti calls what it does.
 FAILOVER = "instance-failover"
 # Bytes read of each image: an image of which only a copy that is away is good, or
@@ -42,7 +44,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class InstanceMove:
-    """What a hook gets: node names, paths of the gluster disks by index, parameters."""
+    """What a hook gets: node names, paths of the gluster disks by index, parameters.
+
+    `volumes` are those of disks that have one of their own, by index.
+    """
 
     instance: str
     old: str
@@ -51,6 +56,16 @@ class InstanceMove:
     forced: bool
     paths: dict[int, str]
     params: dict[str, str]
+    volumes: dict[int, str] = field(default_factory=dict)
+
+    def images(self) -> dict[VolumeSpec, dict[int, str]]:
+        """The paths of the disks by volume and index; raises `InvalidParameter`."""
+        found: dict[VolumeSpec, dict[int, str]] = {}
+        for index, path in sorted(self.paths.items()):
+            own = {PARAM_VOLUME: self.volumes[index]} if index in self.volumes else {}
+            spec = VolumeSpec.from_params({**self.params, **own})
+            found.setdefault(spec, {})[index] = path
+        return found
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> InstanceMove:
@@ -72,6 +87,11 @@ class InstanceMove:
                 for name, value in env.items()
                 if name.startswith(_OURS)
             },
+            volumes={
+                int(match[1]): value
+                for name, value in env.items()
+                if (match := _VOLUME.fullmatch(name))
+            },
         )
 
 
@@ -92,10 +112,11 @@ def check(move: InstanceMove, *, nodes: list[str], offline: list[str]) -> Verdic
     if lacking:
         verdict.refusals.append("the image server cannot run here (%s)" % lacking)
     try:
-        spec = VolumeSpec.from_params(move.params)
-        with connect(spec) as volume:
-            for index, path in sorted(move.paths.items()):
-                _check_disk(verdict, move, "disk/%d" % index, volume, spec, path, nodes, offline)
+        for spec, paths in move.images().items():
+            with connect(spec) as volume:
+                for index, path in paths.items():
+                    disk = "disk/%d" % index
+                    _check_disk(verdict, move, disk, volume, spec, path, nodes, offline)
     except (GanetiGlusterError, OSError) as err:
         verdict.refusals.append(in_words(err))
     return verdict
@@ -149,10 +170,10 @@ def _take_from_old(move: InstanceMove, offline: list[str]) -> str:
 
     try:
         nodes = node_names.every()
-        spec = VolumeSpec.from_params(move.params)
         held = [
             (spec, path)
-            for path in move.paths.values()
+            for spec, paths in move.images().items()
+            for path in paths.values()
             if evict.last_holder(spec, path, nodes) == node_number(move.old)
         ]
         evictions.take_from(move.old, held)

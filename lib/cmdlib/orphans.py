@@ -51,12 +51,13 @@ def find(config: ClusterConfig, client: Any = None) -> tuple[list[Candidate], in
     known = {uuid for (uuid,) in client.QueryInstances([], ["uuid"], False)} | config.instances
     before = min([time.time() - YOUNG, *oldest_job(client)])
     result, kept = [], 0
+    every = {disk.path for disk in config.disks}
     for spec in config.specs:
         wanted = {disk.path for disk in config.disks if disk.volume == spec.name}
         wanted |= config.detached
         facts = gather_images(spec)
         with connect(spec) as volume:
-            for orphan in orphans(facts, wanted):
+            for orphan in orphans(facts, wanted, owners=every):
                 if not removable(orphan.image, known, before=before, leftover=orphan.leftover):
                     kept += 1
                     continue

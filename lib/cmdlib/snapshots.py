@@ -38,7 +38,14 @@ class Instance:
 
     @property
     def volume(self) -> VolumeSpec:
-        """The volume of its disks."""
+        """The volume of its disks; raises `OpPrereqError` where they are on several."""
+        found = sorted({disk.spec.name for disk in self.disks})
+        if len(found) > 1:
+            raise errors.OpPrereqError(
+                "The disks of instance %s are on several volumes (%s); move them to one of them"
+                " first (gnt-gluster disk move)" % (self.name, ", ".join(found)),
+                errors.ECODE_STATE,
+            )
         return self.disks[0].spec
 
 

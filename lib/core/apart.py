@@ -29,9 +29,12 @@ def ask(
     """
     argv = [PYTHON, "-P", "-m", module, *spec_arguments(spec), *arguments]
     done = run(argv, timeout=seconds, check=False)
-    if done.exit_code != 0:
-        reason = decode.printable(done.stderr.strip()) or "exit status %d" % done.exit_code
+    silent = not done.stdout.strip()
+    said = decode.printable(done.stderr.strip())
+    # Ganeti's jobs ignore the end of their children, whose exit status is not known there.
+    if done.exit_code != 0 or (silent and said):
+        reason = said or "exit status %d" % done.exit_code
         raise GanetiGlusterError("volume %s: %s" % (spec.name, reason))
-    if not done.stdout.strip():
+    if silent:
         raise GanetiGlusterError("volume %s gave no answer; is it stopped?" % spec.name)
     return decode.plain(done.stdout)

@@ -185,6 +185,16 @@ def stat(volume: Volume, path: str) -> ImageInfo:
     return _info(path, info)
 
 
+def stamp(volume: Volume, path: str) -> str:
+    """What is another one once the image was replaced or grown; ENOENT if there is none.
+
+    For whoever may not open it.  Times are not part of it: clients of a sharded volume see
+    different ones.
+    """
+    info = volume.lstat(names.image_path(path))
+    return "%x %d" % (info.inode, info.size)
+
+
 def list_images(volume: Volume, directory: str) -> Listing:
     """The regular files in a directory, by path, and its unreadable names."""
     names.image_path(directory)

@@ -1,10 +1,11 @@
 """Gluster disks stay where they are when parameters or node groups change.
 
-Ganeti keeps no volume with a disk of the template: it is that of the parameters in force
-in the node group of the instance's primary node.  Where that becomes another one, by its name or
-by its servers, Ganeti looks for the images there: a guest that is rebooted does not start, what
-is removed leaves its image behind, and a disk that is recreated is empty.  So what would change it
-is refused while an instance has disks there: `gnt-cluster modify -D`, `gnt-group modify -D` and
+A disk of the template that was not moved has no volume of its own: it is that of the parameters
+in force in the node group of the instance's primary node, and the servers always are.  Where that
+becomes another one, by its name or by its servers, Ganeti looks for the images there: a guest that
+is rebooted does not start, what is removed leaves its image behind, and a disk that is recreated
+is empty.  So what would change it is refused while an instance has disks there:
+`gnt-cluster modify -D`, `gnt-group modify -D` and
 `gnt-group assign-nodes` (`CheckPrereq` of Ganeti 3.0 and 3.1).
 """
 
@@ -97,18 +98,16 @@ def _check(module: Any, unit: Any, after: Change) -> None:
     # with the names of their instances.
     moved: dict[tuple[VolumeSpec, VolumeSpec], dict[str, str]] = {}
     for instance in unit.cfg.GetAllInstancesInfo().values():
-        paths = [
-            disk.logical_id[1]
-            for disk in unit.cfg.GetInstanceDisks(instance.uuid)
-            if disk.dev_type == template
-        ]
-        if paths:
+        for disk in unit.cfg.GetInstanceDisks(instance.uuid):
+            if disk.dev_type != template:
+                continue
             node = unit.cfg.GetNodeInfo(instance.primary_node)
             group = unit.cfg.GetNodeGroup(node.group)
-            old = VolumeSpec.from_params(params(cluster, group.diskparams))
-            new = VolumeSpec.from_params(params(*after(node, group)))
+            own = disk.params or {}
+            old = VolumeSpec.from_params({**params(cluster, group.diskparams), **own})
+            new = VolumeSpec.from_params({**params(*after(node, group)), **own})
             if old.name != new.name or set(old.servers) != set(new.servers):
-                moved.setdefault((old, new), {}).update(dict.fromkeys(paths, instance.name))
+                moved.setdefault((old, new), {})[disk.logical_id[1]] = instance.name
     for (old, new), owners in sorted(moved.items()):
         reason = _refusal(old, new, owners)
         if reason:
@@ -135,15 +134,19 @@ def _refusal(old: VolumeSpec, new: VolumeSpec, owners: Mapping[str, str]) -> str
         return known % (every, old.name, "", err)
     if not there:
         return ""
+    if same:
+        advice = "name servers of the volume that has them"
+    elif set(old.servers) == set(new.servers):
+        advice = "move them there first (gnt-gluster disk move)"
+    else:
+        advice = "convert these instances to another disk template first (gnt-instance modify -t)"
     return ("The disks of %s are on volume %s%s, and Ganeti would look for them on %s%s; %s") % (
         _list(sorted({owners[path] for path in there})),
         old.name,
         " of %s" % old.text_of_servers() if same else "",
         new.name,
         by,
-        "name servers of the volume that has them"
-        if same
-        else "convert these instances to another disk template first (gnt-instance modify -t)",
+        advice,
     )
 
 

@@ -49,7 +49,8 @@ def extend(module: Any) -> None:
         if self.disk.dev_type == module.constants.DT_GLUSTER and self.delta > 0:
             node = self.cfg.GetNodeInfo(self.instance.primary_node)
             params = self.cfg.GetGroupDiskParams(self.cfg.GetNodeGroup(node.group))
-            warn(self, _spec(params[module.constants.DT_GLUSTER]), [self.delta])
+            own = self.disk.params or {}
+            warn(self, _spec({**params[module.constants.DT_GLUSTER], **own}), [self.delta])
 
     module.GenerateDiskTemplate = generate_disk_template
     unit.CheckPrereq = check_prereq

@@ -16,7 +16,8 @@ def place(
     """A disk's volume and path, None if it is not on Gluster."""
     kind = disk.get("dev_type")
     if kind == ganeti_constants.DT_GLUSTER:
-        return template, disk["logical_id"][1]
+        # As Ganeti fills them in: a disk that was moved has a volume of its own.
+        return {**template, **(disk.get("params") or {})}, disk["logical_id"][1]
     params = ext_params(disk)
     return (
         None

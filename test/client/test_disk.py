@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -194,3 +196,53 @@ def test_one_that_cannot_be_removed(
 def test_a_volume_that_does_not_tell(check: Entry, orphans: list[object]) -> None:
     check.replace("cmdlib.orphans", find=raiser(UNREACHABLE))
     check("disk remove-orphans -f", 1, err="Failure: volume gv0 cannot be reached\n")
+
+
+# -- move --------------------------------------------------------------------
+
+
+class Moves:
+    """Moves the disks it has been given, and keeps what it was asked for."""
+
+    def __init__(self, check: Entry) -> None:
+        self.asked: list[Any] = []
+        self.moved: list[object] = [DISK]
+        check.replace("cmdlib.disk_move", move=self.move)
+
+    def move(self, asked: Any, listen: Callable[[dict[str, Any]], None]) -> list[object]:
+        self.asked.append(asked)
+        listen({"event": "message", "text": "Copying disk/0"})
+        return self.moved
+
+
+def test_disks_are_moved(check: Entry) -> None:
+    moves = Moves(check)
+    out = check("disk move --volume gv1 --bandwidth-limit 3 vm1", 0, out="Copying disk/0\n")
+    assert out.endswith("Moved disk/0 of vm1 from volume gv0 to gv1\n")
+    (asked,) = moves.asked
+    assert (asked.instance, asked.volume, asked.limit) == ("vm1", "gv1", 3 << 20)
+
+
+def test_disks_that_are_there_already(check: Entry) -> None:
+    Moves(check).moved = []
+    check("disk move --volume gv1 vm1", 0, out="All disks of vm1 are on volume gv1\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("vm1", "--volume: name the volume"),
+        ("--volume gv1 --bandwidth-limit 0 vm1", "bandwidth limit 0: it must be at least 1 MiB"),
+    ],
+)
+def test_a_move_that_is_not_understood(check: Entry, words: str, said: str) -> None:
+    moves = Moves(check)
+    check("disk move %s" % words, 1, err=said)
+    assert not moves.asked
+
+
+def test_a_move_that_fails(check: Entry) -> None:
+    error = GanetiGlusterError("the disk has been moved, but", hint="give the command again")
+    check.replace("cmdlib.disk_move", move=raiser(error))
+    said = "Failure: the disk has been moved, but; give the command again\n"
+    check("disk move --volume gv1 vm1", 1, err=said)

@@ -140,6 +140,18 @@ def test_nor_is_one_of_an_instance_that_runs(check: Entry, cluster: Cluster) -> 
     assert not cluster.orders
 
 
+def test_an_instance_on_several_volumes_has_no_snapshots_and_others_are_listed(
+    check: Entry, cluster: Cluster
+) -> None:
+    away = SimpleNamespace(**{**vars(DISK), "spec": SPEC._replace(name="gv1")})
+    several = replace(cluster.instance, name="vm2", disks=(DISK, away))
+    said = "The disks of instance vm2 are on several volumes (gv0, gv1); move them to one of them"
+    check.replace("cmdlib.snapshots", find=lambda names: [several, cluster.instance])
+    check("disk snapshots", 1, out="vm1 s ", err=said)
+    check.replace("cmdlib.snapshots", find=lambda names: [several])
+    check("disk snapshots vm2", 1, err=said)
+
+
 @pytest.mark.parametrize("command", NAMING)
 def test_a_node_that_does_not_answer(check: Entry, cluster: Cluster, command: str) -> None:
     cluster.instance = replace(cluster.instance, running=None)

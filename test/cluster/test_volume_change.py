@@ -61,6 +61,7 @@ def test_what_would_leave_a_disk_behind_is_refused(
     done = cluster.run(*words, fail=1)
     assert "The disks of instance %s are on volume gv0" % NAME in done.stderr, done
     assert "would look for them on %s" % OTHER in done.stderr
+    assert "move them there first (gnt-gluster disk move)" in done.stderr
     assert volume(cluster) == "gv0"
     row = cluster.run("gnt-group", "list", "--no-headers", "-o", "node_cnt", GROUP)
     assert row.stdout.split() == ["0"]

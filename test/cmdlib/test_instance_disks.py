@@ -36,6 +36,27 @@ def test_those_of_one(disks: Any) -> None:
     assert found.spec.text_of_servers() == "node1:24007,node2:24007"
 
 
+def test_one_that_was_moved(disks: Any, master: Master) -> None:
+    master.config["disks"]["vm1-disk0"]["params"] = {"volume": "gv1"}
+    (found,) = disks.find(["vm1"])
+    assert (found.spec.name, found.spec.text_of_servers()) == ("gv1", "node1:24007,node2:24007")
+    (found,) = disks.find(
+        ["vm1"],
+        read=lambda: {
+            **master.config,
+            "disks": {
+                **master.config["disks"],
+                "vm1-disk0": {
+                    "dev_type": "gluster",
+                    "size": 1,
+                    "logical_id": ["gluster", "ganeti/vm1.0"],
+                },
+            },
+        },
+    )
+    assert found.spec.name == "gv0"
+
+
 def test_an_instance_that_there_is_not(disks: Any) -> None:
     with pytest.raises(OpPrereqError) as failure:
         disks.find(["vm1", "vm9"])

@@ -45,6 +45,15 @@ def test_the_environment_names_the_gluster_disks_and_their_volume() -> None:
     assert found.version == __version__
 
 
+def test_a_disk_that_was_moved_is_looked_for_on_its_own_volume() -> None:
+    env = {**ENV, "GANETI_INSTANCE_GLUSTER_DISK11_VOLUME": "gv1"}
+    found = instance_move.InstanceMove.from_env(env).images()
+    assert {spec.name: paths for spec, paths in found.items()} == {
+        "gv0": {0: "ganeti/a.0"},
+        "gv1": {11: "ganeti/a.11"},
+    }
+
+
 NODES = ["node1", "node2", "node3", "node4"]
 UNIT = "ganeti-gluster-export-gv0-01.service"
 

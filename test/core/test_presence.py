@@ -13,6 +13,7 @@ from ganeti_gluster.core import presence
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError, VolumeNotFound
 from ganeti_gluster.tools.command import CommandResult
+from ganeti_gluster.tools.gfapi import FileStat
 
 SPEC = VolumeSpec.from_params({"volume": "gv0", "host": "node1,node2", "port": 24007})
 
@@ -26,8 +27,10 @@ class Volume:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def access(self, path: str) -> bool:
-        return path == "ganeti/a.0"
+    def lstat(self, path: str) -> FileStat:
+        if path != "ganeti/a.0":
+            raise FileNotFoundError(path)
+        return FileStat(0o100600, 1 << 20, 0, 0, 0, 1.5, 171, 1)
 
 
 def through_main(argv: list[str], **_: Any) -> CommandResult:
@@ -43,6 +46,8 @@ def test_what_is_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "connect", lambda spec: Volume())
     wanted = {"ganeti/a.0", "ganeti/b.0"}
     assert presence.present(SPEC, wanted, run=through_main) == {"ganeti/a.0"}
+    stamp = "ab 1048576"
+    assert presence.stamps(SPEC, wanted, run=through_main) == {"ganeti/a.0": stamp}
 
 
 def test_a_volume_that_is_not_there_has_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +70,14 @@ def test_one_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         presence.present(SPEC, {"ganeti/a.0"}, run=through_main)
 
 
+def test_in_a_job_which_does_not_know_the_exit_status_the_reason_is_told() -> None:
+    done = CommandResult((), 0, "", "ganeti/a.0: Permission denied\n")
+    with pytest.raises(GanetiGlusterError, match=r"volume gv0: ganeti/a\.0: Permission denied"):
+        presence.present(SPEC, {"ganeti/a.0"}, run=lambda argv, **_: done)
+
+
 def test_nothing_that_was_not_asked_for_is_believed() -> None:
-    said = json.dumps(["ganeti/a.0", "ganeti/z.0"])
+    said = json.dumps({"ganeti/a.0": "1", "ganeti/z.0": "2"})
     found = presence.present(
         SPEC, {"ganeti/a.0"}, run=lambda argv, **_: CommandResult(tuple(argv), 0, said, "")
     )

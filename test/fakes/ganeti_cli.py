@@ -27,6 +27,10 @@ class OpExecError(GenericError):
     """What was begun has failed."""
 
 
+class HooksAbort(GenericError):
+    """A hook has refused what was asked for."""
+
+
 class ConfigurationError(GenericError):
     """The configuration is damaged."""
 
@@ -36,6 +40,7 @@ ERRORS = {
     "OpPrereqError": OpPrereqError,
     "OpExecError": OpExecError,
     "ConfigurationError": ConfigurationError,
+    "HooksAbort": HooksAbort,
 }
 
 

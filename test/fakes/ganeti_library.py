@@ -24,6 +24,7 @@ _KNOWN = {
         "EXIT_CONFIRMATION": 13,
         "RELEASE_VERSION": "3.1.0",
         "ADMINST_UP": "up",
+        "DDM_MODIFY": "modify",
         "DISK_DT_DEFAULTS": {"gluster": {"host": "127.0.0.1", "port": 24007, "volume": "gv0"}},
         "DISK_USERSPACE": "userspace",
         "DTS_EXT_MIRROR": frozenset(["diskless", "ext", "gluster", "rbd", "sharedfile"]),

@@ -25,7 +25,7 @@ def ops() -> dict[str, Callable[..., Op]]:
 
     names = (
         *("ClusterSetParams", "GroupSetParams", "NodeSetParams", "TagsSet", "TagsDel"),
-        *("InstanceQueryData", "InstanceMigrate", "InstanceFailover"),
+        *("InstanceQueryData", "InstanceMigrate", "InstanceFailover", "InstanceSetParams"),
     )
     return {"Op%s" % name: maker(name) for name in names}
 

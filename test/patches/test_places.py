@@ -36,6 +36,7 @@ class Cfg:
             for number, group in (("1", "a"), ("2", "a"), ("3", "b"))
         }
         self.templates = {"web": "gluster", "db": "drbd", "none": ""}
+        self.own: dict[str, Any] = {}
         self.primaries = {"web": "1", "db": "2", "none": "2"}
 
     def GetClusterInfo(self) -> Any:
@@ -50,7 +51,9 @@ class Cfg:
     def GetInstanceDisks(self, uuid: str) -> list[Any]:
         template = self.templates[uuid]
         path = "ganeti/%s.0" % uuid
-        disk = SimpleNamespace(dev_type=template, logical_id=("gluster", path))
+        disk = SimpleNamespace(
+            dev_type=template, logical_id=("gluster", path), params=self.own.get(uuid, {})
+        )
         return [disk] if template else []
 
     def GetNodeInfo(self, uuid: str) -> Any:
@@ -143,7 +146,7 @@ def test_the_clusters_volume_stays_while_disks_are_there(cfg: Cfg) -> None:
         modify_cluster(cfg, on("gv1"))
     assert caught.value.args == (
         "The disks of instance web are on volume gv0, and Ganeti would look for them on gv1;"
-        " convert these instances to another disk template first (gnt-instance modify -t)",
+        " move them there first (gnt-gluster disk move)",
         "wrong_state",
     )
 
@@ -191,6 +194,14 @@ def test_without_disks_there_any_volume_passes(cfg: Cfg) -> None:
     cfg.templates["web"] = "plain"
     assert modify_cluster(cfg, on("gv1")).checked
     assert modify_group(cfg, "a", on("gv1")).checked
+
+
+def test_a_disk_that_was_moved_stays_where_it_is(cfg: Cfg, volumes: dict[str, Any]) -> None:
+    cfg.own["web"] = {"volume": "gv0"}
+    assert modify_cluster(cfg, on("gv1")).checked
+    volumes["y:24007"] = set()
+    with pytest.raises(OpPrereqError, match=r"on volume gv0 of x:24007, .* on gv0 of y:24007"):
+        modify_cluster(cfg, host("y"))
 
 
 def test_a_groups_own_volume_is_not_the_clusters(cfg: Cfg) -> None:

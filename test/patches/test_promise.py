@@ -120,13 +120,23 @@ def test_parameters_that_are_not_valid_are_for_others_to_refuse(ganeti: Any) -> 
 )
 def test_a_disk_that_grows(ganeti: Any, template: str, delta: int, warned: bool) -> None:
     lu = ganeti.LUInstanceGrowDisk(
-        disk=SimpleNamespace(dev_type=template),
+        disk=SimpleNamespace(dev_type=template, params={}),
         delta=delta,
         instance=SimpleNamespace(primary_node="n1"),
     )
     lu.CheckPrereq()
     assert lu.checked
     assert bool(lu.said) == warned
+
+
+def test_a_disk_that_was_moved_grows_on_its_own_volume(ganeti: Any) -> None:
+    lu = ganeti.LUInstanceGrowDisk(
+        disk=SimpleNamespace(dev_type="gluster", params={"volume": "gv7"}),
+        delta=1,
+        instance=SimpleNamespace(primary_node="n1"),
+    )
+    lu.CheckPrereq()
+    assert lu.said == ["The free space of the volume is not known: volume gv7: there is none"]
 
 
 @pytest.mark.parametrize(

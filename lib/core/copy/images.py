@@ -6,8 +6,8 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType, TracebackType
 
 from ganeti_gluster.core import image
 from ganeti_gluster.core.copy import reflink
@@ -74,17 +74,23 @@ class NewImage:
     It is written as `PATH.partial` and gets its own name, which must be free, when it is
     complete.  So an image with that name is always complete.  The writer holds a lock on it, which
     ends with the process.  If a process is killed, the next copy to the same path finds its file
-    without a lock, and removes it.
+    without a lock, and removes it.  It has the `attributes` before it has its name.
     """
 
     zeroed = True
     ordered = False
 
     def __init__(
-        self, volume: Volume, path: str, *, preallocation: str = names.PREALLOCATION_OFF
+        self,
+        volume: Volume,
+        path: str,
+        *,
+        preallocation: str = names.PREALLOCATION_OFF,
+        attributes: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         self._volume = volume
         self._path = path
+        self._attributes = attributes
         self._partial = path + PARTIAL
         self._preallocation = preallocation
         self._file: File | None = None
@@ -114,6 +120,8 @@ class NewImage:
         if not _lock(self._file):
             self._inode = None  # the other one removes it
             raise _busy(self.name)
+        for attribute, value in self._attributes.items():
+            self._volume.setxattr(self._partial, attribute, value)
 
     def _refuse_existing(self) -> None:
         if self._volume.access(self._path):

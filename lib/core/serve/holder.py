@@ -99,6 +99,14 @@ def word_of(volume: Volume, path: str) -> tuple[str, int]:
     return word, int(number) if number.strip().isdigit() else 0
 
 
+def leave_word(volume: Volume, path: str) -> None:
+    """Have an image that is nobody's say so in a way unlike any other.
+
+    Who opens it next does not wait for a last user; who had it before never comes back.
+    """
+    volume.setxattr(path, WORD_ATTRIBUTE, ("%s-%s 0" % (EVICTED, new_word())).encode())
+
+
 def holder_of(volume: Volume, path: str) -> LockHolder | None:
     """Who has the image open, according to its locks; ENOENT if there is no image."""
     with volume.open(path, write=True) as file:

@@ -12,12 +12,20 @@ from ganeti_gluster.errors import InvalidParameter
 from ganeti_gluster.tools.decode import Count, Moment, Name, Sentence
 
 TAKE, RESTORE, CLONE, REMOVE, COPY = "take", "restore", "clone", "remove", "copy"
+MOVE = "move"
 #: Of backups: to a repository, and from one.
 BACK_UP, FILL = "back up", "fill"
-OPERATIONS = (TAKE, RESTORE, CLONE, REMOVE, COPY, BACK_UP, FILL)
+OPERATIONS = (TAKE, RESTORE, CLONE, REMOVE, COPY, MOVE, BACK_UP, FILL)
 
 # What a worker says, in the member "event" of each line.
 READY, MESSAGE, PROGRESS, DONE, FAILED = "ready", "message", "progress", "done", "failed"
+
+
+class Stamps(TypedDict):
+    """The old and the new image of a disk, as `image.stamp` tells them."""
+
+    old: Name
+    new: Name
 
 
 class SnapshotResult(TypedDict, total=False):
@@ -37,6 +45,7 @@ class SnapshotResult(TypedDict, total=False):
     stored: Count
     previous: str
     frozen: bool
+    stamps: list[Stamps]
 
 
 class Message(TypedDict):
@@ -97,7 +106,8 @@ class BackupRequest:
 class SnapshotRequest:
     """One operation on an instance's snapshots, or on its backups.
 
-    `disks_volume` has the instance's disks, `snapshots_volume` the snapshots.
+    `disks_volume` has the instance's disks, `snapshots_volume` the snapshots, or gets the disks
+    by "move".
     `running` is what the caller takes the instance for.  `keep` snapshots of the
     rotation stay, None: this one is not of it.  `limit` is in bytes a second.
     `target` is the path of the image that "clone" and "copy" make; "copy" copies

@@ -429,7 +429,14 @@ def _rotate(request: SnapshotRequest, guests: Guests, volume: Volume, report: Re
     return [snapshot.name for snapshot in old]
 
 
-def take_back(volume: Volume, made: list[str], cause: BaseException) -> None:
+def take_back(
+    volume: Volume,
+    made: list[str],
+    cause: BaseException,
+    *,
+    hint: str = "remove the snapshot with gnt-gluster disk remove-snapshot when the volume"
+    " is healthy",
+) -> None:
     """Remove new images after a failure."""
     for path in made:
         try:
@@ -440,6 +447,5 @@ def take_back(volume: Volume, made: list[str], cause: BaseException) -> None:
                 "%s; and image %s of volume %s could not be removed (%s)"
                 % (cause, path, volume.name, err.strerror),
                 path=path,
-                hint="remove the snapshot with gnt-gluster disk remove-snapshot when the volume"
-                " is healthy",
+                hint=hint,
             ) from cause

@@ -15,8 +15,8 @@ from typing import Any
 from ganeti_gluster.core.backup import agent
 from ganeti_gluster.core.backup import work as backup
 from ganeti_gluster.core.copy import Progress, signals
-from ganeti_gluster.core.snapshot import live, service, work
-from ganeti_gluster.core.snapshot.request import DONE, FAILED, MESSAGE, PROGRESS, READY, load
+from ganeti_gluster.core.snapshot import live, move, service, work
+from ganeti_gluster.core.snapshot.request import DONE, FAILED, MESSAGE, MOVE, PROGRESS, READY, load
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import private
 
@@ -42,7 +42,9 @@ def run(instance: str, guests: work.Guests) -> int:
                 raise GanetiGlusterError("the request is for instance %s" % request.instance)
             for watch in (_await_end, _await_death):
                 threading.Thread(target=watch, args=(speaker,), daemon=True).start()
-            do = backup.do if request.backup is not None else work.do
+            do = move.do if request.operation == MOVE else work.do
+            if request.backup is not None:
+                do = backup.do
             result = do(request, guests, speaker)
     except (GanetiGlusterError, OSError) as err:
         logging.debug("Snapshot", exc_info=True)

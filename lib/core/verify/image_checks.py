@@ -54,15 +54,20 @@ def check_images(
         elif volume_whole:
             text = "%s is not on volume %s" % (disk.title, facts.volume)
             yield Finding.of("IMAGE_MISSING", path, text)
-    for orphan in orphans(facts, {*wanted, *detached}):
+    moved = {disk.path: disk for disk in disks if disk.volume != facts.volume}
+    for orphan in orphans(facts, {*wanted, *detached}, owners=moved):
         if now - orphan.image.mtime < YOUNG:
             continue
         if orphan.leftover:
             yield Finding.of("LEFTOVER", orphan.image.path, _size_and_age(orphan.image, now))
         else:
-            text = "it belongs to no instance of this cluster, %s" % _size_and_age(
-                orphan.image, now
+            elsewhere_now = moved.get(orphan.image.path)
+            why = (
+                "%s is on volume %s" % (elsewhere_now.title, elsewhere_now.volume)
+                if elsewhere_now is not None
+                else "it belongs to no instance of this cluster"
             )
+            text = "%s, %s" % (why, _size_and_age(orphan.image, now))
             yield Finding.of("IMAGE_ORPHAN", orphan.image.path, text)
     for name in facts.unreadable:
         yield Finding.of(
@@ -93,12 +98,15 @@ def _size_and_age(image: ImageInfo, now: float) -> str:
     return "%d MiB, last written %s ago" % (image.size >> 20, duration(now - image.mtime))
 
 
-def orphans(facts: ImageFacts, wanted: Collection[str]) -> list[Orphan]:
+def orphans(
+    facts: ImageFacts, wanted: Collection[str], *, owners: Collection[str] = ()
+) -> list[Orphan]:
     """The images that no disk in the configuration names, snapshots of such included.
 
     A snapshot of an instance's disk belongs to the instance; but one that Ganeti
     made to take a backup, a copy that never became whole, and what a restoration
-    that was cut short had beside the disk, are left over.
+    that was cut short had beside the disk, are left over.  `owners` are the disks on other
+    volumes, of which there may be snapshots here.
     """
     result = []
     for image in facts.images:
@@ -110,7 +118,7 @@ def orphans(facts: ImageFacts, wanted: Collection[str]) -> list[Orphan]:
             or (split is not None and split[1] == BACKUP_SNAPSHOT)
             or replaced_image(image.path) in wanted
         )
-        if leftover or split is None or split[0] not in wanted:
+        if leftover or split is None or (split[0] not in wanted and split[0] not in owners):
             result.append(Orphan(image, leftover))
     return result
 

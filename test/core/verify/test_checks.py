@@ -585,6 +585,10 @@ def test_images_beside_the_configuration() -> None:
     assert "gluster:volume back to gv1" in moved.remedy and "recreate" in moved.remedy
     kept = check_images(facts, disks, now=10 * DAY, detached=["ganeti/orphan"])
     assert codes(kept) == ["IMAGE_SIZE", "IMAGE_MISSING", "LEFTOVER"]
+    there = images("ganeti/there", "ganeti/there.snap.mine")
+    (left,) = check_images(there, disks[2:], now=10 * DAY)
+    assert (left.code, left.object) == ("IMAGE_ORPHAN", "ganeti/there")
+    assert left.text.startswith("vm2 disk/0 is on volume other, ")
     # What is young may be in the making; what does not show on half a volume is not gone.
     young = check_images(facts, disks, now=DAY / 2, volume_whole=False)
     assert codes(young) == ["IMAGE_SIZE"]
