@@ -18,7 +18,8 @@ from ganeti_gluster.core.services.model import ClusterServices, Host, ServiceTyp
 from ganeti_gluster.core.verify.facts import Disk
 from ganeti_gluster.core.verify.finding import Finding
 from ganeti_gluster.tools import decode
-from ganeti_gluster.tools.decode import Moment, Name, Sentence
+from ganeti_gluster.tools.decode import Count, Moment, Name, Sentence, Serial
+from ganeti_gluster.web.commands import CommandOrder
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,94 @@ class HistoryFacts:
     samples: tuple[Sample, ...] = ()
 
 
+@dataclass(frozen=True)
+class ShownImage:
+    """A disk's image on its volume; `size` is None if it is missing, both are in bytes.
+
+    `degraded`, `split_brain` and `state` as of `core.health`.
+    """
+
+    volume: Name
+    path: Name
+    size: Count | None = None
+    allocated: Count | None = None
+    degraded: bool | None = None
+    split_brain: bool = False
+    state: Sentence = ""
+
+
+@dataclass(frozen=True)
+class ShownSnapshot:
+    """A snapshot of an instance; `live`: the guest ran."""
+
+    instance: Name
+    name: Name
+    taken: Moment
+    allocated: Count
+    complete: bool
+    live: bool
+
+
+@dataclass(frozen=True)
+class ShownHolder:
+    """A node that has an image open, named as `gv0/ganeti/…`; `why` its requests wait, if so."""
+
+    image: Name
+    node: Name
+    mode: Name
+    why: Sentence = ""
+
+
+@dataclass(frozen=True)
+class DisksFacts:
+    """What volumes and nodes have of the disks; `problems` are of volumes that did not answer."""
+
+    images: tuple[ShownImage, ...] = ()
+    snapshots: tuple[ShownSnapshot, ...] = ()
+    holders: tuple[ShownHolder, ...] = ()
+    problems: tuple[Sentence, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShownCommand:
+    """A command that was begun on the page.
+
+    `status` is its exit status, None while it runs and if it was killed; `lines` are the end of
+    its output; `shows` is the plan that it has shown, if it is a dry run that succeeded.
+    """
+
+    number: Serial
+    order: CommandOrder
+    started: Moment
+    ended: Moment | None = None
+    status: Count | None = None
+    lines: tuple[str, ...] = ()
+    shows: Name = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.ended is None
+
+    @property
+    def state(self) -> str:
+        """`running`, `done`, `shown` (a dry run), `failed` or `killed`."""
+        if self.running:
+            return "running"
+        if self.status is None:
+            return "killed"
+        if self.status:
+            return "failed"
+        return "shown" if self.order.dry_run else "done"
+
+
+@dataclass(frozen=True)
+class CommandsFacts:
+    """The latest commands, the newest first."""
+
+    commands: tuple[ShownCommand, ...] = ()
+
+
 #: The sources and what each brings; beside them "metrics" is the monitoring agent's text.
 KINDS: dict[str, type[Any]] = {
     "cluster": ClusterFacts,
@@ -97,6 +186,8 @@ KINDS: dict[str, type[Any]] = {
     "events": EventsFacts,
     "findings": FindingsFacts,
     "history": HistoryFacts,
+    "commands": CommandsFacts,
+    "disks": DisksFacts,
 }
 
 
@@ -153,6 +244,20 @@ class Known:
     def history(self) -> tuple[Sample, ...]:
         facts: HistoryFacts = self.part("history").data or HistoryFacts()
         return facts.samples
+
+    @property
+    def disks(self) -> DisksFacts:
+        facts: DisksFacts = self.part("disks").data or DisksFacts()
+        return facts
+
+    @property
+    def commands(self) -> tuple[ShownCommand, ...]:
+        facts: CommandsFacts = self.part("commands").data or CommandsFacts()
+        return facts.commands
+
+    def command(self, number: int) -> ShownCommand | None:
+        """The command of that number, None if there is none or it is too old."""
+        return next((one for one in self.commands if one.number == number), None)
 
     def host(self, node: str) -> Host | None:
         """The services of a node, None if they are not known."""

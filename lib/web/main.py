@@ -20,6 +20,7 @@ from ganeti_gluster.web.app import create_app
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
 from ganeti_gluster.web.orders import Orders, obey
+from ganeti_gluster.web.runs import Runs
 from ganeti_gluster.web.server import Listen, WebServer, bind, refuse, tls_context
 from ganeti_gluster.web.services import service_type
 from ganeti_gluster.web.site import Site
@@ -52,6 +53,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
         if not os.path.exists(USERS_FILE):
             log.warning("nobody can log in: %s does not exist", USERS_FILE)
         swift = service_type()
+        runs = Runs()
 
         def serve(channel: socket.socket) -> None:
             processes.drop_rights(ganeti_constants.RAPI_USER)
@@ -61,6 +63,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 board,
                 GanetiAccounts(USERS_FILE),
                 Actions(orders),
+                orders.begin,
                 secure=context is not None,
                 loopback=listen.loopback,
                 look=orders.look,
@@ -75,13 +78,20 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
             ready()
             server.serve()
 
+        def make_background(send: Callable[[bytes], None]) -> Background:
+            background = Background(gather.sources(runs), send)
+            runs.on_begin = lambda: background.refresh("commands")
+            runs.on_end = background.wake
+            return background
+
         processes.run(
             serve,
-            lambda send: Background(gather.sources(), send),
+            make_background,
             obey=lambda line, send: obey(
                 line,
                 gather.carry_out,
                 send,
+                begin=lambda order: gather.begin(order, runs),
                 known_nodes=lambda: [node.name for node in cluster.nodes()],
                 known_services=lambda: [service.name for service in swift.services],
             ),

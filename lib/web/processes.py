@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import NoReturn
 
@@ -32,6 +33,8 @@ _PATIENCE = 30.0
 # Seconds for a process that is ending to report its own status.
 _TICK = 0.2
 _MASTER_EVERY = 5.0
+# Orders that are carried out at the same time.
+_WORKERS = 4
 # Bytes of a line for a terminal.
 _LONGEST_SAID = 65536
 
@@ -160,7 +163,11 @@ def _hear(
     obey: Callable[[bytes, Callable[[bytes], None]], None],
     broken: threading.Event,
 ) -> None:
-    """Take lines and carry out orders, one after the other, until the other side is gone."""
+    """Take lines and carry out orders until the other side is gone.
+
+    Each in a thread: a command begins while services are being started.
+    """
+    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="order")
     rest = b""
     while True:
         try:
@@ -171,13 +178,14 @@ def _hear(
             got = b""
         *lines, rest = (rest + got).split(b"\n")
         if not got or len(rest) > MAX_LINE:
+            workers.shutdown(wait=False, cancel_futures=True)
             broken.set()
             return
         for line in lines:
             if line == LOOK:
                 background.look()
             else:
-                _carefully(obey, line, send)
+                workers.submit(_carefully, obey, line, send)
 
 
 def _carefully(
