@@ -10,7 +10,7 @@ from ganeti_gluster.tools.decode import as_data
 from ganeti_gluster.web import access, openapi, storage, words
 from ganeti_gluster.web.actions import Action, ActionInProgress, InvalidOrder, make_order
 from ganeti_gluster.web.commands import FIELDS, CommandOrder, make_command
-from ganeti_gluster.web.facts import ShownCommand
+from ganeti_gluster.web.facts import SWIFT, ShownCommand
 from ganeti_gluster.web.orders import OrderFailed
 from ganeti_gluster.web.pages import known_nodes, known_services
 from ganeti_gluster.web.site import site
@@ -66,10 +66,16 @@ def begin() -> tuple[Response, int, dict[str, str]]:
     said = request.get_json()
     snapshot = site().board.snapshot
     try:
+        verb, nodes, services, type = _read_order(said)
+        if snapshot.type(type) is None and type != SWIFT:
+            raise InvalidOrder("no such service type here: %.40s" % type)
         order = make_order(
-            *_read_order(said),
-            known_nodes=known_nodes(snapshot),
-            known_services=known_services(snapshot),
+            verb,
+            nodes,
+            services,
+            known_nodes=known_nodes(snapshot, type),
+            known_services=known_services(snapshot, type),
+            type=type,
         )
     except InvalidOrder as err:
         abort(400, str(err))
@@ -121,17 +127,18 @@ def metrics() -> Response:
     return Response(measured, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _read_order(said: Any) -> tuple[str, list[str], list[str]]:
+def _read_order(said: Any) -> tuple[str, list[str], list[str], str]:
     """The parts of an order as it was sent; raises InvalidOrder if it is not one."""
-    if not isinstance(said, dict) or not set(said) <= {"action", "nodes", "services"}:
-        raise InvalidOrder("send an object with action, nodes and, optionally, services")
+    if not isinstance(said, dict) or not set(said) <= {"action", "type", "nodes", "services"}:
+        raise InvalidOrder("send an object with action, nodes and, optionally, services and type")
     verb, nodes, services = said.get("action"), said.get("nodes"), said.get("services", [])
+    type = said.get("type", SWIFT)
     names = [nodes, services]
-    if not isinstance(verb, str) or not all(
+    if not (isinstance(verb, str) and isinstance(type, str)) or not all(
         isinstance(part, list) and all(isinstance(name, str) for name in part) for part in names
     ):
-        raise InvalidOrder("action is a string; nodes and services are lists of strings")
-    return verb, list(nodes or []), list(services)
+        raise InvalidOrder("action and type are strings; nodes and services are lists of strings")
+    return verb, list(nodes or []), list(services), type
 
 
 def _read_command(said: Any) -> CommandOrder:
@@ -172,6 +179,7 @@ def plain(action: Action) -> dict[str, Any]:
     return {
         "id": action.id,
         "action": action.order.verb,
+        "type": action.order.type,
         "nodes": list(action.order.nodes),
         "services": list(action.order.services),
         "user": action.user,

@@ -71,6 +71,8 @@ def _common() -> dict[str, Any]:
         "snapshot": site().board.snapshot,
         "now": site().board.clock(),
         "words": words,
+        "title_of": pages.title_of,
+        "url_of": pages.url_of,
         "charts": charts,
     }
 

@@ -33,8 +33,8 @@ FIELDS = {
 class Kind:
     """A command; `arguments` and `options` have {FIELD} where a field goes.
 
-    Without an optional field its option goes, too.  `typed` is the field whose value is typed to confirm it, "" if it needs no confirmation;
-    `effect` says what it does then.
+    Without an optional field its option goes, too.  `typed` is the field whose value is typed to
+    confirm it, "" if it needs no confirmation; `effect` says what it does then.
     """
 
     title: str

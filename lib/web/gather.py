@@ -96,7 +96,7 @@ def carry_out(order: Order, report: Callable[[list[Outcome]], None]) -> None:
     with _one_at_a_time:
         cluster_services.run(
             order.verb,
-            service_type(),
+            service_type(order.type),
             nodes=order.nodes,
             services=order.services,
             user="%s (web page)" % order.user,

@@ -22,7 +22,7 @@ from ganeti_gluster.web.facts import Board
 from ganeti_gluster.web.orders import Orders, obey
 from ganeti_gluster.web.runs import Runs
 from ganeti_gluster.web.server import Listen, WebServer, bind, refuse, tls_context
-from ganeti_gluster.web.services import service_type
+from ganeti_gluster.web.services import service_type, service_types
 from ganeti_gluster.web.site import Site
 
 CERTIFICATE = pathutils.RAPI_CERT_FILE
@@ -52,12 +52,12 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
         context = tls_context(listen.certificate) if listen.certificate else None
         if not os.path.exists(USERS_FILE):
             log.warning("nobody can log in: %s does not exist", USERS_FILE)
-        swift = service_type()
+        types = service_types()
         runs = Runs()
 
         def serve(channel: socket.socket) -> None:
             processes.drop_rights(ganeti_constants.RAPI_USER)
-            board = Board(swift=swift)
+            board = Board(types=types)
             orders = Orders(processes.sender(channel, lambda: os._exit(1)))
             site = Site(
                 board,
@@ -93,7 +93,7 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
                 send,
                 begin=lambda order: gather.begin(order, runs),
                 known_nodes=lambda: [node.name for node in cluster.nodes()],
-                known_services=lambda: [service.name for service in swift.services],
+                known_services=lambda type: [one.name for one in service_type(type).services],
             ),
             is_master=is_master,
             forked=listening.close,

@@ -22,6 +22,7 @@ PARTS = {
     "/api/v1/pool": ("pool", "The Gluster pool: servers, volumes, bricks"),
     "/api/v1/disks": ("disks", "Health, allocated space and holders of disks, and snapshots"),
     "/api/v1/swift": ("swift", "The Gluster Swift services: as one, by service, by node"),
+    "/api/v1/services": ("services", "The services of all types, as those of Gluster Swift"),
     "/api/v1/events": ("events", "The latest changes of services, the newest first"),
     "/api/v1/findings": ("findings", "What the last verification of the cluster found"),
     "/api/v1/history": ("history", "Space and heals over time, the oldest first"),
@@ -137,6 +138,7 @@ def _actions(schemas: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "action": verb,
+            "type": {"type": "string", "description": "GLUSTER_SWIFT if left out"},
             "nodes": {**names, "minItems": 1},
             "services": {**names, "description": "all of them if left out"},
         },
@@ -146,6 +148,7 @@ def _actions(schemas: dict[str, Any]) -> dict[str, Any]:
     properties = {
         "id": {"type": "integer"},
         "action": verb,
+        "type": {"type": "string"},
         "nodes": names,
         "services": names,
         "user": {"type": "string"},

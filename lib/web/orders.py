@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ganeti_gluster.core.services.config import GLUSTER_SWIFT
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import decode
@@ -53,6 +54,7 @@ class _Asked:
     nodes: tuple[Name, ...]
     services: tuple[Name, ...]
     user: Name = ""
+    type: Name = GLUSTER_SWIFT
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def obey(
     *,
     begin: Callable[[CommandOrder], int],
     known_nodes: Callable[[], list[str]],
-    known_services: Callable[[], list[str]],
+    known_services: Callable[[str], list[str]],
 ) -> None:
     """Do what a line asks for, if it is an order for what there is, and answer it.
 
@@ -184,7 +186,8 @@ def obey(
                 said.nodes,
                 said.services,
                 known_nodes=known_nodes(),
-                known_services=known_services(),
+                known_services=known_services(said.type),
+                type=said.type,
             )
             carry_out(
                 replace(order, user=said.user), lambda outcomes: send(answer(number, outcomes))

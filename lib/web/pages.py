@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -10,7 +11,7 @@ from werkzeug.wrappers import Response
 from ganeti_gluster.core.services.control import VERBS
 from ganeti_gluster.web import access, words
 from ganeti_gluster.web.actions import ActionInProgress, InvalidOrder, Order, make_order
-from ganeti_gluster.web.facts import Known, ShownNode
+from ganeti_gluster.web.facts import SWIFT, Known, ShownNode
 from ganeti_gluster.web.site import site
 
 blueprint = Blueprint("pages", __name__)
@@ -39,7 +40,27 @@ def overview() -> str:
 @blueprint.get("/swift")
 def swift() -> str:
     """Manage Gluster Swift."""
-    return render_template("swift.html", actions=site().actions.latest()[:5], chosen=[])
+    return _manage(SWIFT)
+
+
+@blueprint.get("/services/<name>")
+def services(name: str) -> str:
+    """Manage the services of another type."""
+    if site().board.snapshot.type(name) is None:
+        abort(404, "There is no such service type.")
+    return _manage(name)
+
+
+def _manage(type: str, *, error: str = "", chosen: Sequence[str] = ()) -> str:
+    snapshot = site().board.snapshot
+    return render_template(
+        "services.html",
+        type=type,
+        kind=snapshot.type(type),
+        actions=site().actions.latest()[:5],
+        error=error,
+        chosen=chosen,
+    )
 
 
 @blueprint.get("/hosts")
@@ -109,20 +130,22 @@ def act() -> Response | str | tuple[str, int]:
     """Start an action; a stop or restart only once it is confirmed."""
     snapshot = site().board.snapshot
     form = request.form
-    nodes = known_nodes(snapshot) if _ALL in form.getlist("scope") else form.getlist("node")
+    type = form.get("type", SWIFT)
+    if snapshot.type(type) is None and type != SWIFT:
+        abort(400, "There is no such service type.")
+    all_nodes = known_nodes(snapshot, type)
+    nodes = all_nodes if _ALL in form.getlist("scope") else form.getlist("node")
     try:
         order = make_order(
             form.get("action", ""),
             nodes,
             form.getlist("service"),
-            known_nodes=known_nodes(snapshot),
-            known_services=known_services(snapshot),
+            known_nodes=all_nodes,
+            known_services=known_services(snapshot, type),
+            type=type,
         )
     except InvalidOrder as err:
-        page = render_template(
-            "swift.html", actions=site().actions.latest()[:5], error=str(err), chosen=nodes
-        )
-        return page, 400
+        return _manage(type, error=str(err), chosen=nodes), 400
     everywhere = _everywhere(order)
     # A yes to some of the servers is none to all of them, if the others are gone since.
     enough = ("everywhere",) if everywhere else ("everywhere", "yes")
@@ -133,10 +156,7 @@ def act() -> Response | str | tuple[str, int]:
     try:
         action = site().actions.begin(order, who.account.user)
     except ActionInProgress as err:
-        page = render_template(
-            "swift.html", actions=site().actions.latest()[:5], error=str(err), chosen=nodes
-        )
-        return page, 409
+        return _manage(type, error=str(err), chosen=nodes), 409
     return redirect(url_for("pages.action", number=action.id), 303)
 
 
@@ -149,19 +169,34 @@ def action(number: int) -> str:
     return render_template("action.html", action=wanted)
 
 
-def known_nodes(snapshot: Known) -> list[str]:
-    """The nodes on which services are managed."""
-    return [host.node for host in snapshot.swift.hosts] if snapshot.swift else []
+def title_of(snapshot: Known, type: str) -> str:
+    """What people call a type of services."""
+    found = snapshot.type(type)
+    return found.title if found else "Gluster Swift" if type == SWIFT else type
 
 
-def known_services(snapshot: Known) -> list[str]:
-    """The services that are managed."""
-    return [service.name for service in snapshot.swift.services] if snapshot.swift else []
+def url_of(type: str) -> str:
+    """Where the services of a type are managed."""
+    if type == SWIFT:
+        return url_for("pages.swift")
+    return url_for("pages.services", name=type)
+
+
+def known_nodes(snapshot: Known, type: str = SWIFT) -> list[str]:
+    """The nodes on which services of a type are managed."""
+    found = snapshot.type(type)
+    return [host.node for host in found.hosts] if found else []
+
+
+def known_services(snapshot: Known, type: str = SWIFT) -> list[str]:
+    """The services of a type that are managed."""
+    found = snapshot.type(type)
+    return [service.name for service in found.services] if found else []
 
 
 def _everywhere(order: Order) -> bool:
     """Whether no node would be left that is not touched."""
-    return set(order.nodes) == set(known_nodes(site().board.snapshot))
+    return set(order.nodes) == set(known_nodes(site().board.snapshot, order.type))
 
 
 def _timeline() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ganeti_gluster.core.pool.state import Condition
 from ganeti_gluster.core.services.control import UNCHANGED, Outcome
 from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.verify.codes import ERROR, WARNING, Severity
+from ganeti_gluster.web.facts import SWIFT as SWIFT
 from ganeti_gluster.web.facts import ShownCommand, ShownNode
 
 

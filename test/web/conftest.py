@@ -66,6 +66,17 @@ class Users:
         return self.find(user) if self.users.get(user, ("", 0))[0] == password else None
 
 
+def services_facts() -> facts.ServicesFacts:
+    """Gluster Swift, and GlusterFS whose daemon runs on all nodes."""
+    found = ClusterServices(
+        NOW - 70,
+        tuple(ServerService("GLUSTER", "glusterd", node, ServiceStatus.RUNNING) for node in NODES),
+    )
+    other = facts.ShownType(**vars(found.of_type(config.BUILT_IN[1])), title="GlusterFS")
+    swift = facts.ShownType(**vars(swift_facts()), title="Gluster Swift")
+    return facts.ServicesFacts((swift, other))
+
+
 def swift_facts() -> TypeServices:
     """One node that runs, one that does not, one that does not tell."""
     statuses = (ServiceStatus.RUNNING, ServiceStatus.STOPPED, ServiceStatus.UNKNOWN)
@@ -133,6 +144,7 @@ def known() -> facts.Known:
                 NOW - 3,
             ),
             "swift": Part(swift_facts(), NOW - 70),
+            "services": Part(services_facts(), NOW - 70),
             "disks": Part(disks_facts(), NOW - 3),
             "events": Part(
                 facts.EventsFacts(

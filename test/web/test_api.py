@@ -194,3 +194,14 @@ def test_what_is_no_command_is_refused(page: Page, order: dict[str, Any]) -> Non
     answer = send(page, **order)
     assert answer.status_code == 400 and answer.json["error"]
     assert not page.commands
+
+
+def test_services_of_another_type_are_restarted(page: Page) -> None:
+    order = {"action": "restart", "type": "GLUSTER", "nodes": ["node1"], "services": ["glusterd"]}
+    answer = page.browser.post("/api/v1/actions", headers=ROOT, json=order)
+    page.finish()
+    assert answer.status_code == 202 and answer.json["type"] == "GLUSTER"
+    assert [one.type for one in page.orders] == ["GLUSTER"]
+    for wrong in ({"type": "NFS"}, {"type": 1}, {"services": ["proxy"]}):
+        answer = page.browser.post("/api/v1/actions", headers=ROOT, json={**order, **wrong})
+        assert answer.status_code == 400

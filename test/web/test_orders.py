@@ -35,7 +35,7 @@ def pair(
             lambda line: both.hear(json.loads(line)),
             begin=begin,
             known_nodes=lambda: ["node1", "node2"],
-            known_services=lambda: ["object", "proxy"],
+            known_services=lambda type: ["object", "proxy"],
         )
 
     both = Orders(send)
@@ -130,7 +130,7 @@ def test_a_line_that_is_no_order_is_answered_and_nothing_is_done(line: bytes) ->
         lambda line: answers.append(json.loads(line)),
         begin=refuse,
         known_nodes=lambda: ["node1"],
-        known_services=list,
+        known_services=lambda type: [],
     )
     assert [(one["end"], one["error"]) for one in answers] == [(True, "not an order")]
 
@@ -155,3 +155,10 @@ def test_a_command_of_which_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(orders, "BEGIN_SECONDS", 0.01)
     with pytest.raises(OrderFailed, match="no answer within"):
         Orders(lambda line: None).begin(CommandOrder("verify"))
+
+
+def test_services_are_those_of_their_type() -> None:
+    done: list[Order] = []
+    order = Order("stop", ("node1",), ("proxy",), type="GLUSTER")
+    pair(lambda order, report: done.append(order)).__call__(order, lambda outcome: None)
+    assert done == [order]

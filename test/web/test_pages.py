@@ -254,3 +254,35 @@ def test_while_it_runs_a_page_without_javascript_reloads_itself_and_others_wait(
 
 def test_an_action_that_is_not_known_is_not_found(writer: Page) -> None:
     assert writer.browser.get("/actions/7").status_code == 404
+
+
+def test_services_of_another_type_are_managed_like_those_of_swift(writer: Page) -> None:
+    text = writer.browser.get("/swift").text
+    assert 'href="/services/GLUSTER"' in text and ">GlusterFS</a>" in text
+    text = writer.browser.get("/services/GLUSTER").text
+    assert "Manage GlusterFS" in text and "glusterd" in text and "proxy" not in text
+    assert 'name="type" value="GLUSTER"' in text
+    assert writer.browser.get("/services/NFS").status_code == 404
+
+    form = {"action": "restart", "type": "GLUSTER", "node": "node1"}
+    asked = post(writer, **form)
+    assert "Restart GlusterFS?" in asked.text and 'name="type" value="GLUSTER"' in asked.text
+    path = post(writer, **form, confirmed="yes").location
+    writer.finish()
+    (order,) = writer.orders
+    assert (order.verb, order.type, order.nodes) == ("restart", "GLUSTER", ("node1",))
+    assert "Restart GlusterFS" in writer.browser.get(path).text
+
+
+@pytest.mark.parametrize(
+    "form", [{"type": "NFS"}, {"type": "GLUSTER", "service": "proxy"}, {"type": ""}]
+)
+def test_only_a_types_own_services_can_be_asked_for(writer: Page, form: dict[str, str]) -> None:
+    answer = post(writer, action="start", node="node1", **form)
+    assert answer.status_code == 400
+    assert not writer.orders
+
+
+def test_a_host_has_the_services_of_all_types(writer: Page) -> None:
+    text = writer.browser.get("/hosts/node1").text
+    assert "GlusterFS" in text and text.count("Restart…") == 2

@@ -108,7 +108,7 @@ def test_whatever_is_ordered_the_next_order_is_heard() -> None:
             send,  # type: ignore[arg-type]
             begin=lambda order: 7,
             known_nodes=lambda: ["node1"],
-            known_services=list,
+            known_services=lambda type: [],
         )
 
     broken = threading.Event()
