@@ -154,7 +154,8 @@ def make_order(
 ) -> Order:
     """An order from names that somebody sent; raises InvalidOrder on any that is not known.
 
-    `type` is that of the known services.  What is kept are the known names, in their order, never what was sent.
+    `type` is that of the known services.  What is kept are the known names, in their order, never
+    what was sent.
     """
     if verb not in VERBS:
         raise InvalidOrder("not an action: %.40s" % verb, hint="one of %s" % ", ".join(VERBS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -11,7 +11,9 @@ from werkzeug.wrappers import Response
 from ganeti_gluster.core.services.control import VERBS
 from ganeti_gluster.web import access, words
 from ganeti_gluster.web.actions import ActionInProgress, InvalidOrder, Order, make_order
+from ganeti_gluster.web.disk_view import disks_of
 from ganeti_gluster.web.facts import SWIFT, Known, ShownNode
+from ganeti_gluster.web.groups import grouped
 from ganeti_gluster.web.site import site
 
 blueprint = Blueprint("pages", __name__)
@@ -34,7 +36,12 @@ def overview() -> str:
     """Bricks, space, heals, disks, events."""
     # Those of single services are on the page of their host.
     events = [one for one in site().board.snapshot.events if not one.service][:_EVENTS_SHOWN]
-    return render_template("overview.html", events=events, **_timeline())
+    return render_template(
+        "overview.html",
+        events=events,
+        disks=disks_of(site().board.snapshot),
+        **_timeline(),
+    )
 
 
 @blueprint.get("/swift")
@@ -53,10 +60,23 @@ def services(name: str) -> str:
 
 def _manage(type: str, *, error: str = "", chosen: Sequence[str] = ()) -> str:
     snapshot = site().board.snapshot
+    kind = snapshot.type(type)
+    hosts = {host.node: host for host in kind.hosts} if kind else {}
+    known = {node.name: node for node in snapshot.cluster.nodes}
+
+    def word(node: ShownNode) -> words.Word:
+        return words.status_word(hosts[node.name].status)
+
     return render_template(
         "services.html",
+        **_chosen(
+            [known.get(name, ShownNode(name, "", False, "?")) for name in hosts],
+            word,
+            lambda node: words.TONES.index(word(node).tone),
+        ),
         type=type,
-        kind=snapshot.type(type),
+        kind=kind,
+        hosts=hosts,
         actions=site().actions.latest()[:5],
         error=error,
         chosen=chosen,
@@ -67,16 +87,30 @@ def _manage(type: str, *, error: str = "", chosen: Sequence[str] = ()) -> str:
 def hosts() -> str:
     """All nodes, or those whose names have a text in them; by name, or the worst first."""
     snapshot = site().board.snapshot
+    nodes = list(snapshot.cluster.nodes)
+    return render_template(
+        "hosts.html", **_chosen(nodes, words.node_word, lambda node: _state(snapshot, node))
+    )
+
+
+def _chosen(
+    nodes: Sequence[ShownNode],
+    word_of: Callable[[ShownNode], words.Word],
+    badness: Callable[[ShownNode], int],
+) -> dict[str, Any]:
+    """The nodes that the request's query chooses, in its order and in groups."""
     text = request.args.get("q", "").strip()
     worst_first = request.args.get("sort") == "state"
-    nodes = [node for node in snapshot.cluster.nodes if text.lower() in node.name.lower()]
+    chosen = [node for node in nodes if text.lower() in node.name.lower()]
     if worst_first:
-        nodes.sort(key=lambda node: _state(snapshot, node))
-    return render_template("hosts.html", nodes=nodes, text=text, worst_first=worst_first)
-
-
-#: The tones of statuses, the worst first.
-_TONES = ("bad", "warn", "off", "good")
+        chosen.sort(key=badness)
+    return {
+        "groups": grouped(chosen, word_of, searched=bool(text)),
+        "count": len(chosen),
+        "total": len(nodes),
+        "text": text,
+        "worst_first": worst_first,
+    }
 
 
 def _state(snapshot: Known, node: ShownNode) -> int:
@@ -91,7 +125,7 @@ def _state(snapshot: Known, node: ShownNode) -> int:
     found = [words.node_word(node), *(words.brick_word(brick.online) for brick in bricks)]
     if host is not None:
         found.append(words.status_word(host.status))
-    return min(_TONES.index(each.tone) for each in found)
+    return min(words.TONES.index(each.tone) for each in found)
 
 
 @blueprint.get("/hosts/<name>")

@@ -25,6 +25,8 @@ class Word:
     sign: str
 
 
+#: The tones of statuses, the worst first.
+TONES = ("bad", "warn", "off", "good")
 _TONES = {"green": "good", "red": "bad", "amber": "warn", "grey": "off"}
 _SIGNS = {
     ServiceStatus.RUNNING: "check",
