@@ -26,6 +26,8 @@ class DiskView:
             return MISSING
         if self.image.split_brain:
             return SPLIT
+        if self.full or any(holder.why for holder in self.holders):
+            return WAITS
         return DEGRADED if self.image.degraded else HEALTHY
 
     @property
@@ -40,6 +42,7 @@ class DiskView:
 
 
 SPLIT = Word("Split-brain", "bad", "cross")
+WAITS = Word("Waits", "warn", "half")
 MISSING = Word("Missing", "bad", "cross")
 
 

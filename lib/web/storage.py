@@ -27,7 +27,6 @@ def storage() -> str:
         "storage.html",
         text=text,
         disks=disks_of(snapshot, text=text),
-        holders=[node for node in snapshot.cluster.nodes if bricks_on(snapshot, node.name)],
         commands=snapshot.commands[:_LATEST],
     )
 
@@ -119,13 +118,3 @@ def known_names(snapshot: Known) -> dict[str, list[str]]:
         "node": [node.name for node in snapshot.cluster.nodes],
         "instance": sorted({disk.instance for disk in snapshot.cluster.disks}),
     }
-
-
-def bricks_on(snapshot: Known, node: str) -> list[tuple[str, str]]:
-    """The bricks on a node: volume and path."""
-    return [
-        (volume.name, brick.path)
-        for volume in snapshot.pool.volumes
-        for brick in volume.bricks
-        if brick.node == node
-    ]

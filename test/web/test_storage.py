@@ -49,7 +49,7 @@ def test_a_disk_has_its_health_space_and_holder(writer: Page) -> None:
     for path in ("/storage", "/volumes/gv0", "/instances/vm<1>"):
         text = writer.browser.get(path).text
         assert "Degraded" in text and "node3 is absent" in text
-        assert "512 MiB of 1.0 GiB" in text and ">node1</td>" in text.replace("\n", "")
+        assert "512 MiB of 1.0 GiB" in text and '"Open on"><span>node1</span>' in text
     assert writer.browser.get("/instances/vm9").status_code == 404
 
 
@@ -77,7 +77,8 @@ def test_a_disk_that_nobody_has_open_and_one_whose_requests_wait(writer: Page) -
     assert "no node" in writer.browser.get("/storage").text
     waits = facts.ShownHolder("gv0/ganeti/x", "node1", "exclusive", "quorum is lost")
     put(writer, "disks", replace(known, holders=(waits,)))
-    assert "waits: quorum is lost" in writer.browser.get("/storage").text
+    text = writer.browser.get("/storage").text
+    assert "waits: quorum is lost" in text and "Waits</span>" in text
     pool = writer.site.board.snapshot.pool
     put(writer, "pool", replace(pool, no_space=("gv0/ganeti/x",)))
     assert "waits: the volume is full" in writer.browser.get("/storage").text
