@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import NoReturn
 
@@ -167,7 +166,12 @@ def _hear(
 
     Each in a thread: a command begins while services are being started.
     """
-    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="order")
+    free = threading.Semaphore(_WORKERS)
+
+    def work(line: bytes) -> None:
+        _carefully(obey, line, send)
+        free.release()
+
     rest = b""
     while True:
         try:
@@ -178,14 +182,14 @@ def _hear(
             got = b""
         *lines, rest = (rest + got).split(b"\n")
         if not got or len(rest) > MAX_LINE:
-            workers.shutdown(wait=False, cancel_futures=True)
             broken.set()
             return
         for line in lines:
             if line == LOOK:
                 background.look()
             else:
-                workers.submit(_carefully, obey, line, send)
+                free.acquire()
+                threading.Thread(target=work, args=(line,), name="order", daemon=True).start()
 
 
 def _carefully(
