@@ -30,7 +30,7 @@ FIELDS = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class CommandKind:
     """A command; `arguments` and `options` have {FIELD} where a field goes.
 
     Without an optional field its option goes, too.  `typed` is the field whose value is typed to
@@ -53,23 +53,23 @@ class Kind:
 
 
 KINDS = {
-    "verify": Kind("Verify the cluster", ("verify",)),
-    "heal": Kind("Heal volume {volume}", ("volume", "heal"), ("{volume}",)),
-    "snapshot": Kind(
+    "verify": CommandKind("Verify the cluster", ("verify",)),
+    "heal": CommandKind("Heal volume {volume}", ("volume", "heal"), ("{volume}",)),
+    "snapshot": CommandKind(
         "Take a snapshot of {instance}",
         ("disk", "snapshot"),
         ("{instance}",),
         ("--name={snapshot}",),
         optional=("snapshot",),
     ),
-    "remove-snapshot": Kind(
+    "remove-snapshot": CommandKind(
         "Remove snapshot {snapshot} of {instance}",
         ("disk", "remove-snapshot"),
         ("{instance}", "{snapshot}"),
         typed="snapshot",
         effect="The snapshot cannot be restored any more.",
     ),
-    "evacuate": Kind(
+    "evacuate": CommandKind(
         "Evacuate the bricks of {node}",
         ("pool", "evacuate"),
         ("{node}",),
@@ -79,7 +79,7 @@ KINDS = {
         effect="All bricks of the node are moved to other nodes, and what is left of them there is"
         " removed.  This can take hours; images stay in use.",
     ),
-    "replace": Kind(
+    "replace": CommandKind(
         "Replace the bricks of {node} by bricks on {target}",
         ("pool", "replace"),
         ("{node}", "{target}"),
@@ -167,7 +167,9 @@ def make_command(
     return CommandOrder(kind, **values, dry_run=dry_run, plan=plan)
 
 
-def _checked(kind: Kind, field: str, value: str, known: Mapping[str, Collection[str]]) -> str:
+def _checked(
+    kind: CommandKind, field: str, value: str, known: Mapping[str, Collection[str]]
+) -> str:
     if not value:
         if field in kind.optional:
             return ""

@@ -35,7 +35,7 @@ _MORE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DisksAsked:
     """What to look at: volumes as Ganeti's parameters name them, and disks by instance."""
 
     volumes: tuple[Mapping[str, str], ...]
@@ -73,7 +73,7 @@ def _holders(nodes: Mapping[str, NodeFacts]) -> Iterable[ShownHolder]:
                 yield ShownHolder(server.image, name, server.mode, why)
 
 
-def find(wanted: Wanted) -> DisksFacts:
+def find(wanted: DisksAsked) -> DisksFacts:
     """Look at all volumes at once."""
     jobs: dict[str, Callable[[], Any]] = {}
     for params in wanted.volumes:
@@ -157,7 +157,7 @@ def _image(volume: Volume, path: str, info: image.ImageInfo | None) -> ShownImag
 def main(argv: list[str]) -> int:
     """Look at what is in the file, and print what was found as JSON."""
     with open(argv[0], encoding="utf-8") as stream:
-        wanted = decode.build(Wanted, json.load(stream))
+        wanted = decode.build(DisksAsked, json.load(stream))
     os.umask(0o077)
     print(json.dumps(decode.as_data(find(wanted))))
     return 0

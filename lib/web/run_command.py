@@ -20,7 +20,7 @@ def main(argv: list[str], directory: str = run_files.DIRECTORY) -> int:
     """Run the command whose order is in the file of this number; returns its exit status."""
     number = int(argv[0])
     with open(run_files.path(number, run_files.ORDER, directory), encoding="utf-8") as stream:
-        order = decode.build(run_files.Begun, json.load(stream)).order
+        order = decode.build(run_files.CommandBegin, json.load(stream)).order
     with private.append(run_files.path(number, run_files.OUTPUT, directory)) as log:
         done = subprocess.run(
             order.argv,
@@ -31,7 +31,7 @@ def main(argv: list[str], directory: str = run_files.DIRECTORY) -> int:
             check=False,
         )
     status = done.returncode if done.returncode >= 0 else KILLED - done.returncode
-    ended = decode.as_data(run_files.Ended(time.time(), status))
+    ended = decode.as_data(run_files.CommandEnd(time.time(), status))
     private.write_json(run_files.path(number, run_files.END, directory), ended)
     return status
 

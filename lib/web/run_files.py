@@ -14,7 +14,7 @@ ORDER, OUTPUT, END = SUFFIXES = (".json", ".log", ".end")
 
 
 @dataclass(frozen=True)
-class Begun:
+class CommandBegin:
     """What is known of a command from its beginning."""
 
     order: CommandOrder
@@ -22,7 +22,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandEnd:
     """When and with which exit status a command ended; None if it was killed."""
 
     ended: Moment

@@ -26,8 +26,8 @@ from ganeti_gluster.web.run_files import (
     ORDER,
     OUTPUT,
     SUFFIXES,
-    Begun,
-    Ended,
+    CommandBegin,
+    CommandEnd,
     path,
 )
 
@@ -87,7 +87,7 @@ class Runs:
                     "%d commands are running" % len(running), hint="wait until one has finished"
                 )
             number = max(self._numbers(), default=0) + 1
-            begun = decode.as_data(Begun(order, self._clock()))
+            begun = decode.as_data(CommandBegin(order, self._clock()))
             private.write_json(path(number, ORDER, self._directory), begun)
             private.touch(path(number, OUTPUT, self._directory))
             argv = systemd.run_argv(
@@ -125,7 +125,7 @@ class Runs:
 
     def _read(self, number: int) -> ShownCommand:
         with open(path(number, ORDER, self._directory), encoding="utf-8") as stream:
-            begun = decode.build(Begun, json.load(stream))
+            begun = decode.build(CommandBegin, json.load(stream))
         ended = self._end(number)
         lines = self._log(number)
         done = ended is not None and ended.status == 0
@@ -139,19 +139,19 @@ class Runs:
             shows=plans.shown_in(lines) if done and begun.order.dry_run else "",
         )
 
-    def _end(self, number: int) -> Ended | None:
+    def _end(self, number: int) -> CommandEnd | None:
         """How it ended, None if it has not; without a status if nobody could say."""
         told = self._told(number)
         if told is None and not self._is_running(number):
             # It may have ended just now.
             last = os.path.getmtime(path(number, OUTPUT, self._directory))
-            told = self._told(number) or Ended(last, None)
+            told = self._told(number) or CommandEnd(last, None)
         return told
 
-    def _told(self, number: int) -> Ended | None:
+    def _told(self, number: int) -> CommandEnd | None:
         try:
             with open(path(number, END, self._directory), encoding="utf-8") as stream:
-                return decode.build(Ended, json.load(stream))
+                return decode.build(CommandEnd, json.load(stream))
         except FileNotFoundError:
             return None
 

@@ -19,12 +19,12 @@ from ganeti_gluster.errors import VolumeUnreachable
 from ganeti_gluster.tools.command import CommandResult
 from ganeti_gluster.tools.decode import as_data, build
 from ganeti_gluster.web import disks
-from ganeti_gluster.web.disks import Wanted
+from ganeti_gluster.web.disks import DisksAsked
 from ganeti_gluster.web.facts import DisksFacts, ShownHolder
 
 SPEC = VolumeSpec.from_params({"volume": "gv0", "host": "node1"})
 PATHS = {"vm1": "ganeti/a.0", "vm2": "ganeti/b.0"}
-WANTED = Wanted(
+WANTED = DisksAsked(
     ({"volume": "gv0", "host": "node1:24007"},),
     {"gv0": {name: {"0": path} for name, path in PATHS.items()}},
 )
@@ -79,10 +79,10 @@ def test_a_volume_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyPa
 
 def test_the_program_is_told_what_to_look_at_and_nodes_tell_what_is_open(tmp_path: Path) -> None:
     file = str(tmp_path / "disks")
-    told: list[Wanted] = []
+    told: list[DisksAsked] = []
 
     def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
-        told.append(build(Wanted, json.loads(Path(argv[-1]).read_text())))
+        told.append(build(DisksAsked, json.loads(Path(argv[-1]).read_text())))
         answer = DisksFacts(problems=("volume gv1: no answer",))
         return CommandResult(tuple(argv), 0, json.dumps(as_data(answer)), "")
 
