@@ -18,7 +18,7 @@ from ganeti_gluster.core import plans
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import command, decode, private, systemd
 from ganeti_gluster.tools.decode import NotUnderstood
-from ganeti_gluster.web.commands import CommandOrder
+from ganeti_gluster.web.commands import KINDS, CommandOrder
 from ganeti_gluster.web.facts import CommandsFacts, ShownCommand
 from ganeti_gluster.web.run_files import (
     DIRECTORY,
@@ -120,8 +120,11 @@ class Runs:
 
     def _all(self) -> Iterator[ShownCommand]:
         for number in sorted(self._numbers(), reverse=True)[:SHOWN]:
+            # One of another release is not shown.
             with contextlib.suppress(FileNotFoundError, NotUnderstood):
-                yield self._read(number)
+                shown = self._read(number)
+                if shown.order.kind in KINDS:
+                    yield shown
 
     def _read(self, number: int) -> ShownCommand:
         with open(path(number, ORDER, self._directory), encoding="utf-8") as stream:

@@ -113,6 +113,14 @@ def test_a_page_that_is_started_again_knows_them(page: Fixture) -> None:
     assert again.begin(CommandOrder("verify", user="root")) == 2
 
 
+def test_one_of_another_release_is_not_shown(page: Fixture) -> None:
+    page.runs.begin(HEAL)
+    order = run_files.path(1, run_files.ORDER, page.directory)
+    Path(order).write_text(Path(order).read_text().replace('"heal"', '"polish"'))
+    assert page.runs.facts().commands == ()
+    assert page.runs.begin(HEAL) == 2
+
+
 def test_a_dry_run_names_its_plan(page: Fixture) -> None:
     page.runs.begin(EVACUATE)
     page.say(1, "Steps:\n  [    ] brick moved\nPlan: 0123456789ab\n")
