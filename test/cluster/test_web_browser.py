@@ -15,7 +15,7 @@ from testbedlib import layout, wait_for
 from .chromium import PACKAGES, Browser
 from .conftest import ROOT, Cluster
 from .packages import removed
-from .webpage import GUEST, SERVICES, URL, ask, is_active, served, sync
+from .webpage import GUEST, SERVICES, URL, ask, is_active, knows_all, served, sync
 from .webpage import ROOT as ADMIN
 
 pytestmark = pytest.mark.slow
@@ -234,6 +234,8 @@ def test_the_cluster_is_verified_and_what_is_refused_is_told(
     assert "Failure:" not in browser.text("pre.log")
     browser.open(URL + "/storage")
     browser.script("document.querySelector('select[name=node]').value = 'node2'")
+    # It has a brick of the same set.
+    browser.script("document.querySelector('select[name=target]').value = 'node1'")
     focus(browser, "Evacuate…")
     browser.press("Enter", leaves=True)
     assert browser.text("h1") == "Evacuate the bricks of node2?"
@@ -252,6 +254,7 @@ def test_a_page_that_is_no_longer_updated_says_so(page: Cluster, browser: Browse
         )
     finally:
         page.run("systemctl", "start", "ganeti-gluster-web")
+        wait_for(lambda: knows_all(page.testbed), 60, "the page knows the cluster again")
     # The session was in the memory of the page that ended.
     browser.until("document.querySelector('#news').innerText.includes('logged out')", "it", 60)
 
