@@ -14,6 +14,7 @@ from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.storage.snapshot_worker import PROGRAM
 from ganeti_gluster.tools import systemd
+from ganeti_gluster.web import runs
 
 from .exposure import ROOT, documented
 
@@ -27,6 +28,7 @@ STARTED = {
     "core/export/unit.py": EXPORT.unit.replace(EXPORT.key, "*"),
     "core/pool/packages.py": packages.UNIT,
     "core/services/publish.py": publish.HOOK_UNIT + "-*.service",
+    "web/runs.py": runs.UNIT.replace("%d", "*"),
     "core/snapshot/service.py": service.unit("vm1").replace("vm1", "*"),
 }
 INSTALLED = {
@@ -83,7 +85,8 @@ def test_an_installed_unit_is_closed_but_for_what_it_needs(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "profile", ["SNAPSHOT_WORKER", "BACKUP_SCHEDULES", "LOOP_EXPORTER", "NBD_EXPORTER"]
+    "profile",
+    ["SNAPSHOT_WORKER", "BACKUP_SCHEDULES", "LOOP_EXPORTER", "NBD_EXPORTER", "PAGE_COMMAND"],
 )
 def test_so_is_a_transient_one(profile: str) -> None:
     has(set(getattr(systemd, profile)))

@@ -13,6 +13,11 @@ FOR = "GNT_GLUSTER_FOR"
 _NOBODY = 2**32 - 1
 
 
+def is_for_somebody() -> bool:
+    """Whether a program runs the command for somebody who reads its output as a log."""
+    return FOR in os.environ
+
+
 def caller() -> str:
     """The user who logged in, also if it became root later; else the user of this process.
 

@@ -1,18 +1,13 @@
-"""What --dry-run has shown has a short name: with --plan exactly that is done, or nothing."""
+"""The option --plan: exactly what --dry-run has shown is done, or nothing."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
 from ganeti import cli
 
+from ganeti_gluster.core import plans
 from ganeti_gluster.errors import GanetiGlusterError
-
-#: The last line of --dry-run.
-_LINE = "Plan: %s"
-SHOWN = re.compile(_LINE % "([0-9a-f]{12})")
 
 PLAN_OPT = cli.cli_option(
     "--plan",
@@ -29,7 +24,7 @@ class PlanChanged(GanetiGlusterError):
 
 def show(*what: object) -> None:
     """Say by which name `what` can be agreed to."""
-    cli.ToStdout(_LINE, _name(what))
+    cli.ToStdout(plans.LINE, plans.name_of(what))
 
 
 def is_agreed(opts: Any, *what: object) -> bool:
@@ -37,13 +32,9 @@ def is_agreed(opts: Any, *what: object) -> bool:
 
     Raises `PlanChanged` if it names something else.
     """
-    if opts.plan and opts.plan != _name(what):
+    if opts.plan and opts.plan != plans.name_of(what):
         raise PlanChanged(
             "nothing was changed: this is no longer what plan %s was" % opts.plan,
             hint="use --dry-run again",
         )
     return bool(opts.plan)
-
-
-def _name(what: tuple[object, ...]) -> str:
-    return hashlib.sha256(repr(what).encode()).hexdigest()[:12]

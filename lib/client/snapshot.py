@@ -12,7 +12,7 @@ from typing import Any
 from ganeti import cli, errors, utils
 
 from ganeti_gluster import constants
-from ganeti_gluster.client import plans
+from ganeti_gluster.client import invocation, plans
 from ganeti_gluster.client.options import CHECKSUM_OPT, JSON_OPT, LIMIT_OPT, bandwidth, confirm
 from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.cmdlib import snapshots
@@ -20,7 +20,7 @@ from ganeti_gluster.constants import MIB
 from ganeti_gluster.core import image
 from ganeti_gluster.core.backup import own_names
 from ganeti_gluster.core.copy import Progress
-from ganeti_gluster.core.copy.progress import Terminal
+from ganeti_gluster.core.copy.progress import EachLine, Terminal
 from ganeti_gluster.core.snapshot import catalogue, request, service
 from ganeti_gluster.core.volume import VolumeSpec, connect
 from ganeti_gluster.tools import decode, names
@@ -354,6 +354,8 @@ def carry_out(
 def shown(opts: Any) -> Iterator[Callable[[service.WorkerEvent], None]]:
     """Show what a worker says in the block."""
     terminal = Terminal()
+    # Where a log is read while it grows, on the web page.
+    log = EachLine(lambda line: cli.ToStdout("%s", line), interval=5.0)
 
     def listen(event: service.WorkerEvent) -> None:
         if event.get("event") == request.MESSAGE:
@@ -361,7 +363,8 @@ def shown(opts: Any) -> Iterator[Callable[[service.WorkerEvent], None]]:
             if not getattr(opts, "json", False):
                 cli.ToStdout("%s", event["text"])
         elif event.get("event") == request.PROGRESS:
-            terminal(Progress(*(event[field] for field in Progress._fields)))
+            progress = Progress(*(event[field] for field in Progress._fields))
+            log(progress) if invocation.is_for_somebody() else terminal(progress)
 
     try:
         yield listen

@@ -31,11 +31,16 @@ def carry_out(
             # The answer may have taken hours: what is refused is looked for once more.
             shown, todo = todo, plan()
             steps.check_same(shown, todo)
-        pool_nodes.logger().info("%s, by %s", " ".join(sys.argv), invocation.caller())
+        log_caller()
         steps.run(todo, Say)
         if done:
             cli.ToStdout("%s", done)
     return 0
+
+
+def log_caller() -> None:
+    """Have the log of the pool say who has begun this command."""
+    pool_nodes.logger().info("%s, by %s", " ".join(sys.argv), invocation.caller())
 
 
 def _show(todo: list[steps.Step]) -> None:

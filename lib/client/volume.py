@@ -8,7 +8,7 @@ from typing import Any
 from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT
-from ganeti_gluster.client.stepwise import Say
+from ganeti_gluster.client.stepwise import Say, log_caller
 from ganeti_gluster.cmdlib import pool_heal, pool_nodes, volumes
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.pool import steps
@@ -95,6 +95,7 @@ def Heal(opts: Any, args: list[str]) -> int:
     """Start a heal and wait for it; 0 only if nothing is left to heal."""
     name = names.volume_name(args[0])
     with pool_nodes.exclusive():
+        log_caller()
         steps.run(pool_heal.steps(name, cli.GetClient(), pool_nodes.agents(), Say), Say)
     return 0
 

@@ -104,6 +104,20 @@ NBD_EXPORTER = (
     "ReadWritePaths=-/run/lock",
 )
 
+#: A command that somebody began on the web page.  It needs Ganeti's files and sockets, whoever
+#: owns them; root's keys, for Ganeti's SSH; a port below 1024, which bricks require of a trusted
+#: client; and the package's directories and the logs.  What it changes on nodes it does by SSH.
+PAGE_COMMAND = (
+    *(each for each in _CLOSED if not each.startswith("ProtectHome=")),
+    "ProtectHome=read-only",
+    "PrivateDevices=yes",
+    "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "SystemCallFilter=@system-service",
+    "ReadWritePaths=-%s -%s -/var/log/ganeti -/var/log/glusterfs"
+    % (constants.RUN_DIR, constants.STATE_DIR),
+)
+
 JOURNAL_SECONDS = 10
 CALENDAR_SECONDS = 10
 #: The states of a unit that runs.

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from ganeti_gluster.core.services.config import GLUSTER_SWIFT
 from ganeti_gluster.core.services.control import VERBS, Outcome
 from ganeti_gluster.errors import GanetiGlusterError
 
@@ -33,6 +34,7 @@ class Order:
     nodes: tuple[str, ...]
     services: tuple[str, ...] = ()
     user: str = ""
+    type: str = GLUSTER_SWIFT
 
 
 @dataclass
@@ -109,8 +111,8 @@ class Actions:
             while len(self._actions) > self._max_actions:
                 self._actions.popitem(last=False)
         log.info(
-            "action %d: %s by %s on %s, %s",
-            *(action.id, order.verb, user, ",".join(order.nodes)),
+            "action %d: %s %s by %s on %s, %s",
+            *(action.id, order.verb, order.type, user, ",".join(order.nodes)),
             ",".join(order.services) or "all services",
         )
         threading.Thread(
@@ -148,17 +150,20 @@ def make_order(
     *,
     known_nodes: Sequence[str],
     known_services: Sequence[str],
+    type: str = GLUSTER_SWIFT,
 ) -> Order:
     """An order from names that somebody sent; raises InvalidOrder on any that is not known.
 
-    What is kept are the known names, in their order, never what was sent.
+    `type` is that of the known services.  What is kept are the known names, in their order, never
+    what was sent.
     """
     if verb not in VERBS:
         raise InvalidOrder("not an action: %.40s" % verb, hint="one of %s" % ", ".join(VERBS))
     wanted = _known("node", nodes, known_nodes)
     if not wanted:
         raise InvalidOrder("no node is selected", hint="select at least one")
-    return Order(VERBS[VERBS.index(verb)], wanted, _known("service", services, known_services))
+    chosen = _known("service", services, known_services)
+    return Order(VERBS[VERBS.index(verb)], wanted, chosen, type=type)
 
 
 def _known(what: str, sent: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from ganeti_gluster.web import access, api, charts, login, pages, words
+from ganeti_gluster.web import access, api, charts, login, pages, storage, words
 from ganeti_gluster.web.site import Site, attach, site
 
 #: No form of the page and no call of the API is longer, in bytes.
@@ -45,7 +45,7 @@ def create_app(parts: Site) -> Flask:
     app.register_error_handler(HTTPException, _show_error)
     app.register_error_handler(Exception, _show_failure)
     app.context_processor(_common)
-    for blueprint in (login.blueprint, pages.blueprint, api.blueprint):
+    for blueprint in (login.blueprint, pages.blueprint, storage.blueprint, api.blueprint):
         app.register_blueprint(blueprint)
     return app
 
@@ -71,6 +71,8 @@ def _common() -> dict[str, Any]:
         "snapshot": site().board.snapshot,
         "now": site().board.clock(),
         "words": words,
+        "title_of": pages.title_of,
+        "url_of": pages.url_of,
         "charts": charts,
     }
 

@@ -63,6 +63,8 @@ class Background:
         self._stop = threading.Event()
         self._wake = {source.name: threading.Event() for source in sources}
         self._looked = time.monotonic()
+        #: One question at a time: a later answer is never replaced by an earlier one.
+        self._turns = {source.name: threading.Lock() for source in sources}
         self._told: dict[str, Any] = {}
         self._since: dict[str, float] = {}
 
@@ -86,6 +88,14 @@ class Background:
         if idle:
             self._wake_all()
 
+    def refresh(self, name: str) -> None:
+        """Ask one source now, and pass its answer on before this returns."""
+        self._ask_and_pass(next(one for one in self._sources if one.name == name))
+
+    def wake(self) -> None:
+        """Something has changed: ask all sources soon."""
+        self._wake_all()
+
     def _looking(self) -> bool:
         return time.monotonic() - self._looked < ATTENTION
 
@@ -97,6 +107,11 @@ class Background:
         wake = self._wake[source.name]
         while not self._stop.is_set():
             wake.clear()
+            self._ask_and_pass(source)
+            wake.wait(source.every if self._looking() else IDLE)
+
+    def _ask_and_pass(self, source: FactSource) -> None:
+        with self._turns[source.name]:
             self._since[source.name] = time.monotonic()
             part = self._ask(source)
             self._since.pop(source.name, None)
@@ -105,7 +120,6 @@ class Background:
                 more = source.extra(part.data)
                 if more:
                     self._pass(more[0], Part(more[1], part.at))
-            wake.wait(source.every if self._looking() else IDLE)
 
     def _ask(self, source: FactSource) -> Part:
         started = self._clock()

@@ -20,8 +20,9 @@ from ganeti_gluster.web.app import create_app
 from ganeti_gluster.web.background import Background
 from ganeti_gluster.web.facts import Board
 from ganeti_gluster.web.orders import Orders, obey
+from ganeti_gluster.web.runs import Runs
 from ganeti_gluster.web.server import Listen, WebServer, bind, refuse, tls_context
-from ganeti_gluster.web.services import service_type
+from ganeti_gluster.web.services import service_type, service_types
 from ganeti_gluster.web.site import Site
 
 CERTIFICATE = pathutils.RAPI_CERT_FILE
@@ -51,16 +52,18 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
         context = tls_context(listen.certificate) if listen.certificate else None
         if not os.path.exists(USERS_FILE):
             log.warning("nobody can log in: %s does not exist", USERS_FILE)
-        swift = service_type()
+        types = service_types()
+        runs = Runs()
 
         def serve(channel: socket.socket) -> None:
             processes.drop_rights(ganeti_constants.RAPI_USER)
-            board = Board(swift=swift)
+            board = Board(types=types)
             orders = Orders(processes.sender(channel, lambda: os._exit(1)))
             site = Site(
                 board,
                 GanetiAccounts(USERS_FILE),
                 Actions(orders),
+                orders.begin,
                 secure=context is not None,
                 loopback=listen.loopback,
                 look=orders.look,
@@ -75,15 +78,22 @@ def serve_page(listen: Listen, *, wait: bool, ready: Callable[[], None]) -> int:
             ready()
             server.serve()
 
+        def make_background(send: Callable[[bytes], None]) -> Background:
+            background = Background(gather.sources(runs), send)
+            runs.on_begin = lambda: background.refresh("commands")
+            runs.on_end = background.wake
+            return background
+
         processes.run(
             serve,
-            lambda send: Background(gather.sources(), send),
+            make_background,
             obey=lambda line, send: obey(
                 line,
                 gather.carry_out,
                 send,
+                begin=lambda order: gather.begin(order, runs),
                 known_nodes=lambda: [node.name for node in cluster.nodes()],
-                known_services=lambda: [service.name for service in swift.services],
+                known_services=lambda type: [one.name for one in service_type(type).services],
             ),
             is_master=is_master,
             forked=listening.close,

@@ -12,6 +12,7 @@ from ganeti_gluster import __version__
 from ganeti_gluster.core.services.control import VERBS, Outcome
 from ganeti_gluster.core.services.model import Host
 from ganeti_gluster.web import facts
+from ganeti_gluster.web.commands import FIELDS, KINDS
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -19,7 +20,9 @@ _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 PARTS = {
     "/api/v1/cluster": ("cluster", "The cluster's nodes and its instances' gluster disks"),
     "/api/v1/pool": ("pool", "The Gluster pool: servers, volumes, bricks"),
+    "/api/v1/disks": ("disks", "Health, allocated space and holders of disks, and snapshots"),
     "/api/v1/swift": ("swift", "The Gluster Swift services: as one, by service, by node"),
+    "/api/v1/services": ("services", "The services of all types, as those of Gluster Swift"),
     "/api/v1/events": ("events", "The latest changes of services, the newest first"),
     "/api/v1/findings": ("findings", "What the last verification of the cluster found"),
     "/api/v1/history": ("history", "Space and heals over time, the oldest first"),
@@ -34,6 +37,7 @@ def describe() -> dict[str, Any]:
         data = _schema(facts.KINDS[part], schemas)
         paths[path] = {"get": _operation(part, summary, _part_schema(data))}
     schemas.update(_actions(schemas))
+    schemas.update(_commands())
     host = _schema(Host, schemas)
     paths["/api/v1/hosts/{name}"] = {
         "parameters": [_parameter("name", {"type": "string"})],
@@ -65,6 +69,37 @@ def describe() -> dict[str, Any]:
     paths["/api/v1/actions/{number}"] = {
         "parameters": [_parameter("number", {"type": "integer"})],
         "get": _operation("action", "One action and its outcomes", action, errors=("404",)),
+    }
+    command = {"$ref": "#/components/schemas/Command"}
+    paths["/api/v1/commands"] = {
+        "get": _operation(
+            "commands",
+            "The latest commands, the newest first",
+            {"type": "array", "items": command},
+        ),
+        "post": {
+            **_operation(
+                "begin_command",
+                "Begin a command; for users who may write",
+                {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {"id": {"type": "integer"}},
+                },
+                code="202",
+                errors=("400", "403", "409", "415"),
+            ),
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/CommandOrder"}}
+                },
+            },
+        },
+    }
+    paths["/api/v1/commands/{number}"] = {
+        "parameters": [_parameter("number", {"type": "integer"})],
+        "get": _operation("command", "One command and its output", command, errors=("404",)),
     }
     paths["/api/openapi.json"] = {
         "get": _operation("openapi", "This description", {"type": "object"})
@@ -103,6 +138,7 @@ def _actions(schemas: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "action": verb,
+            "type": {"type": "string", "description": "GLUSTER_SWIFT if left out"},
             "nodes": {**names, "minItems": 1},
             "services": {**names, "description": "all of them if left out"},
         },
@@ -112,6 +148,7 @@ def _actions(schemas: dict[str, Any]) -> dict[str, Any]:
     properties = {
         "id": {"type": "integer"},
         "action": verb,
+        "type": {"type": "string"},
         "nodes": names,
         "services": names,
         "user": {"type": "string"},
@@ -130,6 +167,56 @@ def _actions(schemas: dict[str, Any]) -> dict[str, Any]:
         "Order": order,
         "Action": {"type": "object", "required": list(properties), "properties": properties},
         "Error": error,
+    }
+
+
+def _commands() -> dict[str, Any]:
+    text = {"type": "string"}
+    kind = {
+        "type": "string",
+        "enum": list(KINDS),
+        "description": "; ".join(
+            "%s: %s%s"
+            % (
+                name,
+                ", ".join(
+                    "%s (optional)" % field if field in one.optional else field
+                    for field in one.fields
+                )
+                or "nothing else",
+                ", and either dry_run or plan" if one.typed else "",
+            )
+            for name, one in KINDS.items()
+        ),
+    }
+    fields = dict.fromkeys(FIELDS, text)
+    order = {
+        "type": "object",
+        "required": ["command"],
+        "additionalProperties": False,
+        "properties": {
+            "command": kind,
+            **fields,
+            "dry_run": {"type": "boolean", "description": "only show what would be done"},
+            "plan": {**text, "description": "do exactly what a dry run has shown with this plan"},
+        },
+    }
+    properties = {
+        "id": {"type": "integer"},
+        "command": kind,
+        **fields,
+        "dry_run": {"type": "boolean"},
+        "user": text,
+        "started": {"type": "number"},
+        "ended": {"type": "number", "nullable": True},
+        "state": {"type": "string", "enum": ["running", "done", "shown", "failed", "killed"]},
+        "status": {"type": "integer", "nullable": True},
+        "output": {"type": "array", "items": text},
+        "plan": {**text, "description": "of a dry run that has ended: what it has shown"},
+    }
+    return {
+        "CommandOrder": order,
+        "Command": {"type": "object", "required": list(properties), "properties": properties},
     }
 
 

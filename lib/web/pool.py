@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from ganeti_gluster.core.pool import profile
 from ganeti_gluster.core.pool.state import PeerState, PoolState, of_glusterd
 from ganeti_gluster.core.verify.facts import NodeFacts
 from ganeti_gluster.errors import GanetiGlusterError
@@ -48,6 +49,7 @@ class PoolSource:
         self._heals: dict[str, list[BrickHeal]] = {}
         self._heals_error: dict[str, str] = {}
         self._asked: dict[str, float] = {}
+        self._differences: dict[str, tuple[str, ...]] = {}
 
     def __call__(self) -> PoolState:
         """Ask glusterd; raises GanetiGlusterError if it does not answer."""
@@ -65,7 +67,7 @@ class PoolSource:
             status = VolumeStatus(info.name, (), ())
             if info.started:
                 status = self._gluster.status(info.name)
-                self._ask_heals(info)
+                self._ask_slowly(info)
             state = of_glusterd(
                 info,
                 status,
@@ -73,6 +75,7 @@ class PoolSource:
                 error=self._heals_error.get(info.name, ""),
                 spaces=spaces,
             )
+            state = replace(state, differences=self._differences.get(info.name, ()))
             use = uses.get(info.name)
             if use is not None:
                 state = replace(state, total=use.total, free=use.free, provisioned=use.provisioned)
@@ -88,11 +91,26 @@ class PoolSource:
             self._nodes_asked = now
             self._known = self._nodes()
 
-    def _ask_heals(self, info: VolumeInfo) -> None:
+    @property
+    def nodes(self) -> Mapping[str, NodeFacts]:
+        """What the nodes said of themselves last."""
+        return self._known
+
+    def _ask_slowly(self, info: VolumeInfo) -> None:
+        """Ask for heals and options, unless that was a short time ago."""
         now = self._clock()
-        if info.set_size == 1 or now - self._asked.get(info.name, -HEALS_EVERY) < HEALS_EVERY:
+        if now - self._asked.get(info.name, -HEALS_EVERY) < HEALS_EVERY:
             return
         self._asked[info.name] = now
+        try:
+            # Where there are images, what cannot be changed any more is not shown.
+            options = self._gluster.options(info.name)
+            found = profile.of_volume(options, copies=info.replica, images=True)
+            self._differences[info.name] = tuple(map(str, found))
+        except GanetiGlusterError as err:
+            self._differences[info.name] = ("Its options are not known: %s" % err,)
+        if info.set_size == 1:
+            return
         try:
             self._heals[info.name] = self._gluster.heal_counts(info.name)
             self._heals_error.pop(info.name, None)

@@ -32,6 +32,8 @@ _PATIENCE = 30.0
 # Seconds for a process that is ending to report its own status.
 _TICK = 0.2
 _MASTER_EVERY = 5.0
+# Orders that are carried out at the same time.
+_WORKERS = 4
 # Bytes of a line for a terminal.
 _LONGEST_SAID = 65536
 
@@ -160,7 +162,16 @@ def _hear(
     obey: Callable[[bytes, Callable[[bytes], None]], None],
     broken: threading.Event,
 ) -> None:
-    """Take lines and carry out orders, one after the other, until the other side is gone."""
+    """Take lines and carry out orders until the other side is gone.
+
+    Each in a thread: a command begins while services are being started.
+    """
+    free = threading.Semaphore(_WORKERS)
+
+    def work(line: bytes) -> None:
+        _carefully(obey, line, send)
+        free.release()
+
     rest = b""
     while True:
         try:
@@ -177,7 +188,8 @@ def _hear(
             if line == LOOK:
                 background.look()
             else:
-                _carefully(obey, line, send)
+                free.acquire()
+                threading.Thread(target=work, args=(line,), name="order", daemon=True).start()
 
 
 def _carefully(

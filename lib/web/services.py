@@ -11,9 +11,14 @@ from ganeti_gluster.web import facts
 MAX_EVENTS = 300
 
 
-def service_type() -> ServiceType:
-    """The services that the page manages, as configured."""
-    return config.load().type(config.GLUSTER_SWIFT)
+def service_types() -> tuple[ServiceType, ...]:
+    """The types of services that the page manages, as configured."""
+    return config.load().types
+
+
+def service_type(name: str) -> ServiceType:
+    """One of them; raises GanetiGlusterError if there is none of this name."""
+    return config.load().type(name)
 
 
 def services_facts() -> facts.Part:

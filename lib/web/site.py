@@ -10,6 +10,7 @@ from flask import current_app
 from ganeti_gluster.web.accounts import Accounts
 from ganeti_gluster.web.actions import Actions
 from ganeti_gluster.web.attempts import Attempts
+from ganeti_gluster.web.commands import CommandOrder
 from ganeti_gluster.web.facts import Board
 from ganeti_gluster.web.sessions import Sessions
 
@@ -20,12 +21,14 @@ _KEY = "ganeti_gluster"
 class Site:
     """The parts of the page; `secure` where it is reached by TLS.
 
-    `loopback`: it is for this machine alone.  `look` is called when somebody looks at it.
+    `begin` has a command begun and returns its number, or raises OrderFailed.  `loopback`: it is
+    for this machine alone.  `look` is called when somebody looks at it.
     """
 
     board: Board
     accounts: Accounts
     actions: Actions
+    begin: Callable[[CommandOrder], int]
     secure: bool = False
     loopback: bool = False
     sessions: Sessions = field(default_factory=Sessions)

@@ -12,7 +12,8 @@ from ganeti_gluster.core.pool.state import Condition
 from ganeti_gluster.core.services.control import UNCHANGED, Outcome
 from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.verify.codes import ERROR, WARNING, Severity
-from ganeti_gluster.web.facts import ShownNode
+from ganeti_gluster.web.facts import SWIFT as SWIFT
+from ganeti_gluster.web.facts import ShownCommand, ShownNode
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Word:
     sign: str
 
 
+#: The tones of statuses, the worst first.
+TONES = ("bad", "warn", "off", "good")
 _TONES = {"green": "good", "red": "bad", "amber": "warn", "grey": "off"}
 _SIGNS = {
     ServiceStatus.RUNNING: "check",
@@ -47,6 +50,9 @@ _VERDICTS = {
     Condition.DEGRADED: Word("Degraded", "warn", "half"),
     Condition.BROKEN: Word("Out of service", "bad", "cross"),
 }
+HEALTHY = _VERDICTS[Condition.HEALTHY]
+DEGRADED = _VERDICTS[Condition.DEGRADED]
+NOT_KNOWN = _VERDICTS[Condition.UNKNOWN]
 ONLINE = Word("Online", "good", "check")
 SILENT = Word("Does not answer", "bad", "cross")
 SET_OFFLINE = Word("Marked offline", "off", "dash")
@@ -61,6 +67,15 @@ ACTION_STATES = {
     "partly": Word("Partly done", "warn", "half"),
     "failed": Word("Failed", "bad", "cross"),
 }
+#: The states of commands (`facts.ShownCommand`).
+COMMAND_STATES = {
+    "running": Word("In progress", "off", "half"),
+    "done": Word("Done", "good", "check"),
+    "shown": Word("Nothing changed yet", "off", "question"),
+    "failed": Word("Failed", "bad", "cross"),
+    "killed": Word("Interrupted", "bad", "cross"),
+}
+ERRORS_FOUND = Word("Errors found", "bad", "cross")
 ACTION_WORDS = {"start": "Start", "stop": "Stop", "restart": "Restart"}
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -79,6 +94,15 @@ def severity_word(severity: Severity) -> Word:
 def verdict_word(verdict: Condition) -> Word:
     """The word of a volume's verdict, or the pool's."""
     return _VERDICTS[verdict]
+
+
+def command_word(command: ShownCommand) -> Word:
+    """How far a command is, or how it ended."""
+    # Its exit status says what it found, unless it says that it failed.
+    last = command.lines[-1] if command.lines else "Failure:"
+    if command.order.kind == "verify" and command.status == 1:
+        return COMMAND_STATES["failed"] if last.startswith("Failure:") else ERRORS_FOUND
+    return COMMAND_STATES[command.state]
 
 
 def outcome(one: Outcome) -> str:

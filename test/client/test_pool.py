@@ -129,6 +129,15 @@ def test_a_dry_run_neither_asks_nor_does(check: Entry, plan: Plan, command: str)
     assert steps == "Steps:\n  [    ] brick made\n" and shown and not plan.done
 
 
+def test_the_log_of_the_pool_says_who_began_it(
+    check: Entry, plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("GNT_GLUSTER_FOR", "admin (web page)")
+    check("pool evacuate --yes node1", 0, out=None)
+    assert "pool evacuate --yes node1, by admin (web page)" in caplog.text
+
+
 @EACH
 def test_exactly_what_a_dry_run_showed_is_done_without_a_question(
     check: Entry, plan: Plan, command: str

@@ -11,8 +11,8 @@ import pytest
 from ..exposure import documented
 from .conftest import Cluster
 
-#: An instance's worker and the exporters' rights, each for as long as it is looked at.
-#: Prints the exposure of each as JSON.
+#: An instance's worker, a command of the page and the exporters' rights, each for as long as it
+#: is looked at.  Prints the exposure of each as JSON.
 LOOK = """
 import json, os, subprocess, sys
 from ganeti_gluster import constants
@@ -46,6 +46,11 @@ for number, (shown, properties) in enumerate((
     subprocess.run(argv, check=True)
     found[shown] = exposure(name)
     subprocess.run(["systemctl", "stop", name], check=True)
+name = "ganeti-gluster-page-0.service"
+argv = systemd.run_argv(name, "Looked at", ["sleep", "60"], properties=systemd.PAGE_COMMAND)
+subprocess.run(argv, check=True)
+found["ganeti-gluster-page-*.service"] = exposure(name)
+subprocess.run(["systemctl", "stop", name], check=True)
 argv = publish.hook_argv("/usr/bin/sleep", {}, 60)
 argv = [each for each in argv if each not in ("--pipe", "--wait")] + ["60"]
 subprocess.run(argv, check=True)

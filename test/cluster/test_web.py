@@ -68,6 +68,73 @@ def test_who_may_read_cannot_act_and_strangers_see_nothing(page: Cluster) -> Non
     assert not is_active(page, NODE)
 
 
+def command(page: Cluster, **order: Any) -> dict[str, Any]:
+    """Have a command run through the API and return how it ended."""
+    begun = ask(page.testbed, "/api/v1/commands", ROOT, order=order)
+    assert begun.status == 202, begun.text
+    where = begun.headers["Location"]
+    wait_for(
+        lambda: ask(page.testbed, where, ROOT).json["state"] != "running",
+        120,
+        "%s ends" % order["command"],
+    )
+    ended: dict[str, Any] = ask(page.testbed, where, ROOT).json
+    return ended
+
+
+def test_the_cluster_is_verified_and_a_volume_healed_in_units_of_their_own(page: Cluster) -> None:
+    order = {"command": "heal", "volume": "gv0"}
+    assert ask(page.testbed, "/api/v1/commands", GUEST, order=order).status == 403
+    begin = time.time()
+    healed = command(page, **order)
+    assert healed["state"] == "done", healed
+    assert any("volume gv0 healed: done" in line for line in healed["output"])
+    log = page.run("tail", "-n20", "/var/log/ganeti/gluster-pool.log").stdout
+    assert "volume heal -- gv0, by root (web page)" in log
+    journal = page.run("journalctl", "-u", UNIT, "--no-pager", "-n50").stdout
+    assert "gnt-gluster volume heal gv0, for root" in journal
+
+    verified = command(page, command="verify")
+    assert verified["ended"] and verified["state"] in ("done", "failed"), verified
+    assert not any(line.startswith("Failure:") for line in verified["output"]), verified
+    wait_for(
+        lambda: (ask(page.testbed, "/api/v1/findings", GUEST).json["at"] or 0) >= begin,
+        60,
+        "the page shows this verification",
+    )
+
+
+def test_bricks_stay_where_they_are_if_the_other_node_cannot_take_them(page: Cluster) -> None:
+    order = {"command": "evacuate", "node": NODE, "target": "node1"}
+    assert ask(page.testbed, "/api/v1/commands", ROOT, order=order).status == 400
+    refused = command(page, **order, dry_run=True)
+    assert (refused["state"], refused["plan"]) == ("failed", "")
+    assert refused["output"][-1].startswith("Failure: ")
+
+
+def test_disks_are_shown_as_their_volume_and_nodes_have_them(page: Cluster) -> None:
+    def shown() -> list[str]:
+        data = ask(page.testbed, "/api/v1/disks", GUEST).json["data"]
+        images = [one["path"] for one in data["images"] if one["allocated"] is not None]
+        return images + [one["name"] for one in data["snapshots"]]
+
+    path = page.add("web15", start=False)
+    try:
+        wait_for(lambda: path in shown(), 90, "the page shows the disk")
+        taken = command(page, command="snapshot", instance="web15", snapshot="s1")
+        assert taken["state"] == "done", taken
+        wait_for(lambda: "s1" in shown(), 90, "the page shows the snapshot")
+        order = {"command": "remove-snapshot", "instance": "web15", "snapshot": "s1"}
+        plan = command(page, **order, dry_run=True)
+        assert plan["state"] == "shown", plan
+        assert command(page, **order, plan="0" * 12)["state"] == "failed"
+        removed = command(page, **order, plan=plan["plan"])
+        assert removed["state"] == "done", removed
+        wait_for(lambda: "s1" not in shown(), 90, "the page shows that it is gone")
+    finally:
+        page.remove("web15")
+
+
 def test_the_pool_is_shown_as_it_is(page: Cluster) -> None:
     pool = ask(page.testbed, "/api/v1/pool", GUEST).json["data"]
     (volume,) = (one for one in pool["volumes"] if one["name"] == "gv0")

@@ -15,7 +15,7 @@ from testbedlib import layout, wait_for
 from .chromium import PACKAGES, Browser
 from .conftest import ROOT, Cluster
 from .packages import removed
-from .webpage import GUEST, SERVICES, URL, ask, is_active, served, sync
+from .webpage import GUEST, SERVICES, URL, ask, is_active, knows_all, served, sync
 from .webpage import ROOT as ADMIN
 
 pytestmark = pytest.mark.slow
@@ -23,6 +23,9 @@ pytestmark = pytest.mark.slow
 PICTURES = ROOT / "build" / "pictures"
 VIEWS = {
     "cluster": "/",
+    "storage": "/storage",
+    "volume": "/volumes/gv0",
+    "services": "/services/GLUSTER",
     "swift": "/swift",
     "hosts": "/hosts",
     "host": "/hosts/node2",
@@ -98,6 +101,15 @@ def focus(browser: Browser, text: str) -> None:
     raise AssertionError("not to be reached by keyboard: %s" % text)
 
 
+def focus_on(browser: Browser, selector: str) -> None:
+    """Press Tab until this has the focus."""
+    for _ in range(60):
+        browser.press("Tab")
+        if browser.script("document.activeElement.matches(%r)" % selector):
+            return
+    raise AssertionError("not to be reached by keyboard: %s" % selector)
+
+
 def test_services_are_started_and_stopped_by_mouse_and_by_keyboard(
     page: Cluster, browser: Browser
 ) -> None:
@@ -110,7 +122,7 @@ def test_services_are_started_and_stopped_by_mouse_and_by_keyboard(
     browser.until(
         "document.querySelector('[data-say]').innerText.includes('Done')", "started", 120
     )
-    assert browser.text("#action-live").count("Up") == 3 * len(SERVICES)
+    assert browser.text("#action-live").count("Up") == len(page.nodes) * len(SERVICES)
     assert all(is_active(page, node, name) for node in page.nodes for name in SERVICES)
     browser.picture(PICTURES / "action.png")
 
@@ -149,6 +161,102 @@ def test_services_are_started_and_stopped_by_mouse_and_by_keyboard(
     assert not any(is_active(page, "node2", name) for name in SERVICES)
     assert is_active(page, "node1", "object") and is_active(page, "node3")
     assert not browser.errors
+
+
+def state(browser: Browser, word: str) -> None:
+    """Wait until the command on the page has ended, with this word."""
+    lead = "document.querySelector('#command-live .badge').innerText.trim()"
+    browser.until(lead + " !== 'In progress'", "the command's end", 180)
+    assert browser.script(lead) == word, browser.text("#command-live")
+
+
+def test_a_snapshot_is_taken_and_removed_by_mouse_and_by_keyboard(
+    page: Cluster, browser: Browser
+) -> None:
+    page.add("web15", start=False)
+    try:
+        login(browser)
+        browser.click("nav a[href='/storage']", leaves=True)
+        browser.until("document.body.innerText.includes('web15')", "the disk", 60)
+        browser.click("a[href='/instances/web15']", leaves=True)
+        focus_on(browser, "input[name=snapshot]")
+        browser.type("before")
+        browser.press("Enter", leaves=True)
+        assert "Take a snapshot of web15" in browser.text("h1")
+        state(browser, "Done")
+        assert "Took snapshot before of web15 (disk/0)" in browser.text("pre.log")
+        browser.picture(PICTURES / "snapshot.png")
+
+        browser.open(URL + "/instances/web15")
+        browser.until("document.body.innerText.includes('of the stopped guest')", "it", 90)
+        browser.picture(PICTURES / "instance.png")
+        browser.click("#snapshots-live button.halt", leaves=True)
+        state(browser, "Nothing changed yet")
+        browser.until("document.querySelector('#typed') !== null", "the question")
+        browser.picture(PICTURES / "plan.png")
+        # What is typed stays while the page updates itself, and has to be right.
+        focus_on(browser, "#typed")
+        browser.type("befor")
+        browser.script("window.same = true")
+        age = browser.text("#command-live .muted time")
+        browser.until(
+            "document.querySelector('#command-live .muted time').innerText !== %r" % age, "later"
+        )
+        assert browser.script("document.querySelector('#typed').value") == "befor"
+        browser.press("Enter", leaves=True)
+        assert "type before to confirm it" in browser.text("main")
+        assert "before" in page.run("gnt-gluster", "disk", "snapshots", "web15").stdout
+
+        browser.open(URL + "/storage")
+        browser.click("#latest-live a", leaves=True)
+        focus_on(browser, "#typed")
+        browser.type("before")
+        browser.press("Enter", leaves=True)
+        state(browser, "Done")
+        assert "Removed snapshot before" in browser.text("pre.log")
+        assert "before" not in page.run("gnt-gluster", "disk", "snapshots", "web15").stdout
+        assert not [error for error in browser.errors if "400" not in error]
+    finally:
+        page.remove("web15")
+
+
+def test_the_cluster_is_verified_and_what_is_refused_is_told(
+    page: Cluster, browser: Browser
+) -> None:
+    login(browser)
+    focus(browser, "Verify now")
+    browser.press("Enter", leaves=True)
+    browser.until(
+        "document.querySelector('#command-live .badge').innerText.trim() !== 'In progress'",
+        "verified",
+        180,
+    )
+    assert "Failure:" not in browser.text("pre.log")
+    browser.open(URL + "/storage")
+    browser.script("document.querySelector('select[name=node]').value = 'node2'")
+    # It has a brick of the same set.
+    browser.script("document.querySelector('select[name=target]').value = 'node1'")
+    focus(browser, "Evacuate…")
+    browser.press("Enter", leaves=True)
+    assert browser.text("h1") == "Evacuate the bricks of node2?"
+    state(browser, "Failed")
+    assert browser.script("document.querySelector('#typed')") is None
+    browser.picture(PICTURES / "refused.png")
+    assert not browser.errors
+
+
+def test_a_page_that_is_no_longer_updated_says_so(page: Cluster, browser: Browser) -> None:
+    login(browser)
+    try:
+        page.run("systemctl", "stop", "ganeti-gluster-web")
+        browser.until(
+            "document.querySelector('#news').innerText.includes('out of date')", "it", 60
+        )
+    finally:
+        page.run("systemctl", "start", "ganeti-gluster-web")
+        wait_for(lambda: knows_all(page.testbed), 60, "the page knows the cluster again")
+    # The session was in the memory of the page that ended.
+    browser.until("document.querySelector('#news').innerText.includes('logged out')", "it", 60)
 
 
 def test_every_view_is_readable_for_everybody(page: Cluster, browser: Browser) -> None:
@@ -272,10 +380,10 @@ def test_without_scripts_all_is_there_and_actions_work(page: Cluster, browser: B
 
 def test_who_may_read_sees_no_buttons(page: Cluster, browser: Browser) -> None:
     login(browser, "guest", "look")
-    for path in ("/swift", "/hosts/node2"):
+    for path in ("/swift", "/hosts/node2", "/storage"):
         browser.open(URL + path)
         assert "Your account has read access only" in browser.text()
-        assert browser.script("document.querySelectorAll('main button').length") == 0
+        assert browser.script("document.querySelectorAll('main form[method=post]').length") == 0
     browser.click(".who button", leaves=True)
     browser.open(URL + "/swift")
     assert browser.script("location.pathname") == "/login"

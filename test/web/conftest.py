@@ -28,6 +28,7 @@ from ganeti_gluster.web.accounts import Account
 from ganeti_gluster.web.actions import Actions, Order
 from ganeti_gluster.web.app import create_app
 from ganeti_gluster.web.attempts import Attempts
+from ganeti_gluster.web.commands import CommandOrder
 from ganeti_gluster.web.facts import Part
 from ganeti_gluster.web.sessions import Sessions
 from ganeti_gluster.web.site import Site, attach
@@ -65,6 +66,17 @@ class Users:
         return self.find(user) if self.users.get(user, ("", 0))[0] == password else None
 
 
+def services_facts() -> facts.ServicesFacts:
+    """Gluster Swift, and GlusterFS whose daemon runs on all nodes."""
+    found = ClusterServices(
+        NOW - 70,
+        tuple(ServerService("GLUSTER", "glusterd", node, ServiceStatus.RUNNING) for node in NODES),
+    )
+    other = facts.ShownType(**vars(found.of_type(config.BUILT_IN[1])), title="GlusterFS")
+    swift = facts.ShownType(**vars(swift_facts()), title="Gluster Swift")
+    return facts.ServicesFacts((swift, other))
+
+
 def swift_facts() -> TypeServices:
     """One node that runs, one that does not, one that does not tell."""
     statuses = (ServiceStatus.RUNNING, ServiceStatus.STOPPED, ServiceStatus.UNKNOWN)
@@ -83,6 +95,15 @@ def swift_facts() -> TypeServices:
         ),
     )
     return found.of_type(config.BUILT_IN[0])
+
+
+def disks_facts() -> facts.DisksFacts:
+    """The one disk, open on node1, and a snapshot of it."""
+    return facts.DisksFacts(
+        (facts.ShownImage("gv0", "ganeti/x", 1 << 30, 1 << 29, True, False, "node3 is absent"),),
+        (facts.ShownSnapshot("vm<1>", "s1", NOW - 7200, 1 << 28, True, True),),
+        (facts.ShownHolder("gv0/ganeti/x", "node1", "exclusive"),),
+    )
 
 
 def known() -> facts.Known:
@@ -115,12 +136,16 @@ def known() -> facts.Known:
                             8 << 30,
                             6 << 30,
                             Condition.DEGRADED,
+                            shape="replica 3",
+                            differences=("network.ping-timeout is 42, not 20: guests wait",),
                         ),
                     ),
                 ),
                 NOW - 3,
             ),
             "swift": Part(swift_facts(), NOW - 70),
+            "services": Part(services_facts(), NOW - 70),
+            "disks": Part(disks_facts(), NOW - 3),
             "events": Part(
                 facts.EventsFacts(
                     (
@@ -172,6 +197,7 @@ class Page:
     users: Users
     clock: Clock
     orders: list[Order]
+    commands: list[CommandOrder]
     browser: FlaskClient
 
     def new_browser(self) -> FlaskClient:
@@ -209,7 +235,7 @@ def token_of(response: TestResponse) -> str:
 @pytest.fixture(scope="session")
 def app() -> Flask:
     """The application; each page puts a site of its own into it."""
-    app = create_app(Site(facts.Board(), Users(), Actions(lambda order, report: None)))
+    app = create_app(Site(facts.Board(), Users(), Actions(lambda order, report: None), int))
     app.testing = True
     # A view that fails is a page that says so, here as in real life.
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -230,17 +256,28 @@ def make_page(app: Flask) -> Callable[..., Page]:
             for node in order.nodes:
                 report(Outcome(node, "GLUSTER_SWIFT", "proxy", DONE, ServiceStatus.STOPPED))
 
+        commands: list[CommandOrder] = []
+
+        def begin(order: CommandOrder) -> int:
+            """As the other process: the page knows it by the answer's time."""
+            commands.append(order)
+            running = facts.ShownCommand(len(commands), order, NOW, lines=("[1/2] begun",))
+            told = facts.CommandsFacts((running, *board.snapshot.commands))
+            board.snapshot = board.snapshot.merged("commands", Part(told, NOW))
+            return len(commands)
+
         site = Site(
             board,
             users,
             Actions(control, clock=lambda: NOW),
+            begin,
             secure=secure,
             loopback=loopback,
             sessions=Sessions(clock=clock),
             attempts=Attempts(clock=clock),
         )
         attach(app.extensions, site)
-        return Page(app, site, users, clock, orders, app.test_client())
+        return Page(app, site, users, clock, orders, commands, app.test_client())
 
     return make
 

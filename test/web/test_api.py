@@ -159,3 +159,49 @@ def test_metrics_are_the_agents_or_not_there(page: Page) -> None:
     here.snapshot = here.snapshot.merged("metrics", Part("up 1\n", 1.0))
     answer = get(page, "/metrics")
     assert answer.text == "up 1\n" and answer.mimetype == "text/plain"
+
+
+def send(page: Page, **order: Any) -> Any:
+    return page.browser.post("/api/v1/commands", headers=ROOT, json=order)
+
+
+def test_a_command_is_begun_and_followed(page: Page) -> None:
+    begun = send(page, command="evacuate", node="node1", dry_run=True)
+    assert (begun.status_code, begun.json) == (202, {"id": 1})
+    assert begun.headers["Location"] == "/api/v1/commands/1"
+    told = get(page, "/api/v1/commands/1").json
+    check(told, COMPONENTS["Command"])
+    assert (told["state"], told["user"], told["node"]) == ("running", "root", "node1")
+    assert told["dry_run"] and told["output"] == ["[1/2] begun"]
+    assert get(page, "/api/v1/commands").json == [told]
+    assert get(page, "/api/v1/commands/2").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {},
+        {"command": 1},
+        {"command": "verify", "force": "yes"},
+        {"command": "heal", "volume": ["gv0"]},
+        {"command": "heal", "volume": "gv9"},
+        {"command": "evacuate", "node": "node1"},
+        {"command": "evacuate", "node": "node1", "dry_run": "yes"},
+        {"command": "evacuate", "node": "node1", "plan": "x"},
+    ],
+)
+def test_what_is_no_command_is_refused(page: Page, order: dict[str, Any]) -> None:
+    answer = send(page, **order)
+    assert answer.status_code == 400 and answer.json["error"]
+    assert not page.commands
+
+
+def test_services_of_another_type_are_restarted(page: Page) -> None:
+    order = {"action": "restart", "type": "GLUSTER", "nodes": ["node1"], "services": ["glusterd"]}
+    answer = page.browser.post("/api/v1/actions", headers=ROOT, json=order)
+    page.finish()
+    assert answer.status_code == 202 and answer.json["type"] == "GLUSTER"
+    assert [one.type for one in page.orders] == ["GLUSTER"]
+    for wrong in ({"type": "NFS"}, {"type": 1}, {"services": ["proxy"]}):
+        answer = page.browser.post("/api/v1/actions", headers=ROOT, json={**order, **wrong})
+        assert answer.status_code == 400

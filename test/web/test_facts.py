@@ -51,6 +51,9 @@ class FakeGluster(Gluster):
     def status(self, name: str) -> VolumeStatus:
         return STATUS
 
+    def options(self, name: str) -> dict[str, str]:
+        return {"network.ping-timeout": "42", "storage.reserve": "5"}
+
     def heal_counts(self, name: str, *, timeout: float = 0) -> list[BrickHeal]:
         type(self).asked += 1
         if self.asked > 1:
@@ -74,6 +77,22 @@ def test_heals_are_asked_for_now_and_then_only() -> None:
     )
 
 
+def test_options_that_differ_from_the_profile_are_shown() -> None:
+    (volume,) = pool.PoolSource(FakeGluster(), dict)().volumes
+    assert [text.partition(":")[0] for text in volume.differences] == [
+        "network.ping-timeout is 42, not 20"
+    ]
+
+
+def test_options_that_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, name: str) -> None:
+        raise GlusterFailed(["volume", "get"], "too busy")
+
+    monkeypatch.setattr(FakeGluster, "options", fail)
+    (volume,) = pool.PoolSource(FakeGluster(), dict)().volumes
+    assert volume.differences[0].startswith("Its options are not known: ")
+
+
 def test_the_page_asks_glusterd_for_nothing_that_makes_it_grow() -> None:
     """`volume status … detail` does; the nodes tell the space of their bricks instead."""
     data = Path(__file__).parents[1] / "tools" / "gluster_cli" / "data" / "11.1"
@@ -86,6 +105,8 @@ def test_the_page_asks_glusterd_for_nothing_that_makes_it_grow() -> None:
         asked.append(words)
         if "heal" in words:
             return CommandResult(tuple(argv), 0, "", "")
+        if words[:2] == ("volume", "get"):
+            return CommandResult(tuple(argv), 1, "", "too busy")
         name = "-".join(words[:2])
         text = (data / (name + ".xml")).read_text(encoding="utf-8")
         return CommandResult(tuple(argv), 0, text, "")
@@ -113,6 +134,7 @@ def test_the_page_asks_glusterd_for_nothing_that_makes_it_grow() -> None:
         ("volume", "info"),
         ("volume", "status"),
         ("volume", "heal"),
+        ("volume", "get"),
     }
 
 

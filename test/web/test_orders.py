@@ -11,26 +11,35 @@ import pytest
 from ganeti_gluster.core.services.control import Outcome
 from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.web import orders
 from ganeti_gluster.web.actions import Order
+from ganeti_gluster.web.commands import CommandOrder
 from ganeti_gluster.web.orders import OrderFailed, Orders, obey
 
 OUTCOME = Outcome("node1", "GLUSTER_SWIFT", "proxy", "done", ServiceStatus.STOPPED)
 
 
-def pair(carry_out: Callable[[Order, Any], None]) -> Orders:
+def refuse(order: CommandOrder) -> int:
+    raise AssertionError("begun")
+
+
+def pair(
+    carry_out: Callable[[Order, Any], None], begin: Callable[[CommandOrder], int] = refuse
+) -> Orders:
     """Both sides, without the pipe between them."""
 
     def send(line: bytes) -> None:
         obey(
             line,
             carry_out,
-            lambda line: orders.hear(json.loads(line)),
+            lambda line: both.hear(json.loads(line)),
+            begin=begin,
             known_nodes=lambda: ["node1", "node2"],
-            known_services=lambda: ["object", "proxy"],
+            known_services=lambda type: ["object", "proxy"],
         )
 
-    orders = Orders(send)
-    return orders
+    both = Orders(send)
+    return both
 
 
 def test_an_order_is_carried_out_and_told_of() -> None:
@@ -104,6 +113,10 @@ def test_what_is_not_known_here_is_not_done_whoever_asks(order: Order) -> None:
         b'{"id": 1, "verb": "\\u001b[2J", "nodes": ["node1"], "services": []}',
         b"[" * 20000,
         b'{"id": ' * 8000,
+        b'{"id": 1, "command": "verify"}',
+        b'{"id": 1, "command": {"kind": ["verify"]}}',
+        b'{"id": 1, "command": {"kind": "heal", "volume": "\\u001b[2J"}}',
+        b'{"id": 1, "command": {"kind": "evacuate", "node": "node1", "dry_run": 1}}',
     ],
 )
 def test_a_line_that_is_no_order_is_answered_and_nothing_is_done(line: bytes) -> None:
@@ -115,7 +128,37 @@ def test_a_line_that_is_no_order_is_answered_and_nothing_is_done(line: bytes) ->
         line,
         carry_out,
         lambda line: answers.append(json.loads(line)),
+        begin=refuse,
         known_nodes=lambda: ["node1"],
-        known_services=list,
+        known_services=lambda type: [],
     )
     assert [(one["end"], one["error"]) for one in answers] == [(True, "not an order")]
+
+
+def test_a_command_is_begun_and_its_number_told() -> None:
+    begun: list[CommandOrder] = []
+    order = CommandOrder("heal", volume="gv0", user="root")
+    both = pair(lambda order, report: None, lambda order: begun.append(order) or 7)
+    assert both.begin(order) == 7
+    assert begun == [order]
+
+
+def test_why_a_command_is_not_begun() -> None:
+    def begin(order: CommandOrder) -> int:
+        raise GanetiGlusterError("it has already begun", hint="wait")
+
+    with pytest.raises(OrderFailed, match="it has already begun; wait"):
+        pair(lambda order, report: None, begin).begin(CommandOrder("verify"))
+
+
+def test_a_command_of_which_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "BEGIN_SECONDS", 0.01)
+    with pytest.raises(OrderFailed, match="no answer within"):
+        Orders(lambda line: None).begin(CommandOrder("verify"))
+
+
+def test_services_are_those_of_their_type() -> None:
+    done: list[Order] = []
+    order = Order("stop", ("node1",), ("proxy",), type="GLUSTER")
+    pair(lambda order, report: done.append(order)).__call__(order, lambda outcome: None)
+    assert done == [order]

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from ganeti_gluster.core.services.model import ServiceStatus, TypeServices
+from ganeti_gluster.core.services import config
+from ganeti_gluster.core.services.model import (
+    ClusterServices,
+    ServerService,
+    ServiceStatus,
+    TypeServices,
+)
 from ganeti_gluster.web import facts, pages, words
 from ganeti_gluster.web.facts import Part
 
@@ -254,3 +260,109 @@ def test_while_it_runs_a_page_without_javascript_reloads_itself_and_others_wait(
 
 def test_an_action_that_is_not_known_is_not_found(writer: Page) -> None:
     assert writer.browser.get("/actions/7").status_code == 404
+
+
+def test_services_of_another_type_are_managed_like_those_of_swift(writer: Page) -> None:
+    text = writer.browser.get("/swift").text
+    assert 'href="/services/GLUSTER"' in text and ">GlusterFS</a>" in text
+    text = writer.browser.get("/services/GLUSTER").text
+    assert "Manage GlusterFS" in text and "glusterd" in text and "proxy" not in text
+    assert 'name="type" value="GLUSTER"' in text
+    assert writer.browser.get("/services/NFS").status_code == 404
+
+    form = {"action": "restart", "type": "GLUSTER", "node": "node1"}
+    asked = post(writer, **form)
+    assert "Restart GlusterFS?" in asked.text and 'name="type" value="GLUSTER"' in asked.text
+    path = post(writer, **form, confirmed="yes").location
+    writer.finish()
+    (order,) = writer.orders
+    assert (order.verb, order.type, order.nodes) == ("restart", "GLUSTER", ("node1",))
+    assert "Restart GlusterFS" in writer.browser.get(path).text
+
+
+@pytest.mark.parametrize(
+    "form", [{"type": "NFS"}, {"type": "GLUSTER", "service": "proxy"}, {"type": ""}]
+)
+def test_only_a_types_own_services_can_be_asked_for(writer: Page, form: dict[str, str]) -> None:
+    answer = post(writer, action="start", node="node1", **form)
+    assert answer.status_code == 400
+    assert not writer.orders
+
+
+def test_a_host_has_the_services_of_all_types(writer: Page) -> None:
+    text = writer.browser.get("/hosts/node1").text
+    assert "GlusterFS" in text and text.count("Restart…") == 2
+
+
+def hundred(page: Page, bad: str = "") -> None:
+    """A hundred nodes in two groups, with services that run, but for those of one."""
+    names = ["node%03d" % number for number in range(100)]
+    cluster = facts.ClusterFacts(
+        "cluster1",
+        names[0],
+        tuple(
+            facts.ShownNode(name, "regular", False, "rack%d" % (number % 2))
+            for number, name in enumerate(names)
+        ),
+    )
+    found = ClusterServices(
+        NOW,
+        tuple(
+            ServerService(
+                type.name,
+                type.services[0].name,
+                name,
+                ServiceStatus.STOPPED if name == bad else ServiceStatus.RUNNING,
+            )
+            for type in config.BUILT_IN
+            for name in names
+        ),
+    )
+    shown = tuple(
+        facts.ShownType(**vars(found.of_type(type)), title=type.title) for type in config.BUILT_IN
+    )
+    swift = found.of_type(config.BUILT_IN[0])
+    parts = {"cluster": cluster, "swift": swift, "services": facts.ServicesFacts(shown)}
+    page.site.board.snapshot = facts.Known({name: Part(one, NOW) for name, one in parts.items()})
+
+
+def folds(text: str) -> dict[str, bool]:
+    """The groups on a page, and whether each is unfolded."""
+    found = re.findall(r'<details id="group-(\w+)"( open)?>', text)
+    return {name: bool(unfolded) for name, unfolded in found}
+
+
+def test_a_hundred_nodes_are_folded_with_their_counts(writer: Page) -> None:
+    hundred(writer)
+    for path, word in (("/hosts", "Online"), ("/swift", "Up"), ("/services/GLUSTER", "Up")):
+        text = writer.browser.get(path).text
+        assert folds(text) == {"rack0": False, "rack1": False}, path
+        summary = text.split('id="counts-rack1"')[1].split("</summary>")[0]
+        assert "50 nodes" in summary and re.search(r"%s</span> 50" % word, summary), path
+    assert 'id="fold-timelines"' in writer.browser.get("/overview").text
+
+
+def test_a_group_with_something_wrong_is_unfolded_and_sorted(writer: Page) -> None:
+    hundred(writer, bad="node051")
+    text = writer.browser.get("/swift?sort=state").text
+    assert folds(text) == {"rack0": False, "rack1": True}
+    summary = text.split('id="counts-rack1"')[1].split("</summary>")[0]
+    assert re.findall(r"(\w+)</span> (\d+)", summary) == [("Down", "1"), ("Up", "49")]
+    rows = re.findall(r'href="/hosts/(node\d+)"', text.split('id="group-rack1"')[1])
+    assert rows[:2] == ["node051", "node001"]
+
+
+@pytest.mark.parametrize("path", ["/hosts", "/swift", "/services/GLUSTER"])
+def test_what_is_searched_for_is_unfolded(writer: Page, path: str) -> None:
+    hundred(writer)
+    text = writer.browser.get(path + "?q=NODE00").text
+    assert folds(text) == {"rack0": True, "rack1": True}
+    assert "10 of 100" in text
+    assert len(set(re.findall(r'href="/hosts/(node\d+)"', text))) == 10
+    assert "has this in its name" in writer.browser.get(path + "?q=%3Cb%3E").text
+
+
+@pytest.mark.parametrize("path", ["/", "/hosts", "/swift", "/overview", "/storage"])
+def test_a_few_nodes_are_not_folded(writer: Page, path: str) -> None:
+    text = writer.browser.get(path).text
+    assert "<details id=" not in text

@@ -10,7 +10,7 @@ made is what should still hold after the package's group has changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 #: How values are compared: equal; a number that may also be larger, or smaller.
@@ -55,6 +55,7 @@ class Option:
         return ", ".join(words)
 
 
+SHARD = "features.shard"
 _ISSUES = "https://github.com/gluster/glusterfs/issues/"
 _SOURCE = "https://github.com/gluster/glusterfs/blob/devel/xlators/"
 _QUORUM = "https://docs.gluster.org/en/latest/Administrator-Guide/arbiter-volumes-and-quorum/"
@@ -343,6 +344,25 @@ def differences(
         if not _fits(option, actual.get(option.name, ""))
     ]
     return sorted(differing, key=lambda difference: not difference.dangerous)
+
+
+def of_volume(actual: Mapping[str, str], *, copies: int, images: bool) -> Iterator[Difference]:
+    """The differences of a volume with so many copies that matter; `images`: it has some.
+
+    What this release does not have and what cannot be changed any more is left out, except
+    that sharding is off.
+    """
+    replicated = copies > 1
+    wanted = [
+        *options_for(replicated=replicated),
+        *(option for option in DEFAULTS if replicated or not option.replicated),
+    ]
+    sharded = normal(actual.get(SHARD, "")) in ("on", "1")
+    for difference in differences(wanted, actual, copies=copies):
+        option = difference.option
+        settled = option.fixed and option.name != SHARD and (images or not sharded)
+        if option.name in actual and not settled:
+            yield difference
 
 
 def is_dangerous(option: Option, actual: Mapping[str, str]) -> bool:

@@ -6,8 +6,9 @@ import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ganeti_gluster.core.pool.shape import Shape
 from ganeti_gluster.tools import decode
-from ganeti_gluster.tools.decode import Name, Summary
+from ganeti_gluster.tools.decode import Name, Sentence, Summary
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
     Peer,
@@ -63,7 +64,9 @@ class BrickState:
 class VolumeState:
     """A volume; `problems` are sentences, none if it is sound.
 
-    Sizes are bytes; `provisioned` is that of all disks of instances, if known.
+    `shape` is as `gluster volume create` expects it; `differences` are the options that differ
+    from the profile, as sentences, where somebody has asked for them.  Sizes are bytes;
+    `provisioned` is that of all disks of instances, if known.
     """
 
     name: Name
@@ -75,6 +78,8 @@ class VolumeState:
     free: int | None = None
     verdict: Condition = Condition.UNKNOWN
     provisioned: int | None = None
+    shape: Name = ""
+    differences: tuple[Sentence, ...] = ()
 
     @property
     def used(self) -> int | None:
@@ -195,6 +200,7 @@ def of_bricks(
         total=total,
         free=free,
         verdict=_verdict(info, bricks, problems),
+        shape=str(Shape.of(info)),
     )
 
 

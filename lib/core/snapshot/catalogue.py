@@ -127,6 +127,16 @@ def find_all(volume: Volume, instance_uuid: str, disks: Mapping[int, str]) -> li
             images += image.list_images(volume, directory).images
         except FileNotFoundError:
             continue
+    return find_in(volume, images, instance_uuid, disks)
+
+
+def find_in(
+    volume: Volume,
+    images: Sequence[image.ImageInfo],
+    instance_uuid: str,
+    disks: Mapping[int, str],
+) -> list[Snapshot]:
+    """As `find_all`, among images that were listed."""
     entries = {}
     for info in images:
         entry = _entry(info.path, instance_uuid, disks)

@@ -25,7 +25,6 @@ OLD_BACKLOG = 24 * 3600.0
 HALF = 50
 UNEVEN = 20
 _SELF_HEAL = "Self-heal Daemon"
-_SHARD = "features.shard"
 # How GlusterFS gives a file whose name no client has looked up.
 _NAMELESS = "<gfid:"
 
@@ -187,23 +186,13 @@ def check_options(
     info: VolumeInfo, options: Mapping[str, str], images: ImageFacts | None
 ) -> Iterator[Finding]:
     """Options that differ from the profile; where they can lose data, an error."""
-    replicated = info.replica > 1
-    wanted = [
-        *profile.options_for(replicated=replicated),
-        *(option for option in profile.DEFAULTS if replicated or not option.replicated),
-    ]
-    sharded = profile.normal(options.get(_SHARD, "")) in ("on", "1")
-    for difference in profile.differences(wanted, options, copies=info.replica):
+    has_images = images is not None and bool(images.images)
+    for difference in profile.of_volume(options, copies=info.replica, images=has_images):
         option = difference.option
-        if option.name not in options:
-            continue  # this release has no such option
-        if option.name == _SHARD:
-            if images is not None and images.shards:
-                yield Finding.of("SHARD_OFF", info.name, str(difference), volume=info.name)
-                continue
-        elif option.fixed and (not sharded or (images is not None and images.images)):
-            continue  # it means nothing without sharding, and cannot be changed with images
-        dangerous = difference.dangerous and option.name != _SHARD
+        if option.name == profile.SHARD and images is not None and images.shards:
+            yield Finding.of("SHARD_OFF", info.name, str(difference), volume=info.name)
+            continue
+        dangerous = difference.dangerous and option.name != profile.SHARD
         yield Finding.of(
             "OPTION_DANGEROUS" if dangerous else "OPTION_DIFFERS",
             info.name,

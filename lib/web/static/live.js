@@ -7,6 +7,7 @@
   const SLOW = 5000; // milliseconds between two looks
   const FAST = 1000; // while an action runs
   const TIMEOUT = 15000;
+  const FOCUSABLE = "a, button, summary, [tabindex]";
   const news = document.getElementById("news");
   let waiting = null;
 
@@ -30,16 +31,24 @@
   function replace(old, fresh) {
     const active = document.activeElement;
     const inside = active && active !== document.body && old.contains(active);
-    // Links and scrolled tables can have the focus: it stays where it was.
-    const place = inside ? [...old.querySelectorAll("a, [tabindex]")].indexOf(active) : -1;
+    // Links, buttons and scrolled tables can have the focus: it stays where it was.
+    const place = inside ? [...old.querySelectorAll(FOCUSABLE)].indexOf(active) : -1;
     const scrolled = [...old.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
     const node = document.importNode(fresh, true);
+    // What somebody has unfolded, or folded, stays so.
+    for (const fold of old.querySelectorAll("details[id]")) {
+      const again = node.querySelector("#" + CSS.escape(fold.id));
+      if (again && fold.dataset.touched) {
+        again.open = fold.open;
+        again.dataset.touched = "yes";
+      }
+    }
     old.replaceWith(node);
     [...node.querySelectorAll(".scroll")].forEach((box, index) => {
       box.scrollLeft = scrolled[index] || 0;
     });
     if (place >= 0) {
-      const again = node.querySelectorAll("a, [tabindex]")[place];
+      const again = node.querySelectorAll(FOCUSABLE)[place];
       if (again) {
         again.focus({ preventScroll: true });
       }
@@ -108,6 +117,13 @@
       if (radio) {
         radio.checked = true;
       }
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const fold = event.target.closest("summary");
+    if (fold) {
+      fold.parentElement.dataset.touched = "yes";
     }
   });
 
