@@ -28,7 +28,9 @@ HYPERVISOR = {
     "vhost_net": "false",
     # MiB/s.  With the default of 32 the software emulation of QEMU 7.2 (Debian 12)
     # crashes a busy guest's kernel in one of seven live migrations, with a local
-    # disk and without Ganeti as well; with this in none of fifteen.
+    # disk and without Ganeti as well; with this in none of fifteen on a quiet machine.
+    # At a load of 20, of three guests with this one's kernel crashed, and one stood
+    # still at one instruction: no request to its disk, no answer to ACPI.
     "migration_bandwidth": "1000",
 }
 # Test instances are far smaller than Ganeti's default policy wants.

@@ -15,7 +15,7 @@ from testbedlib import CompletedCommand, wait_for
 
 from .conftest import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.qemu]
 
 NAME = "vm8"
 TARGET = "node3"

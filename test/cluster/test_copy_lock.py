@@ -6,7 +6,7 @@ Ganeti's own lock on an instance ends with the job, and what its node copies goe
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,7 +14,7 @@ from testbedlib import CompletedCommand, wait_for
 
 from .conftest import Cluster
 from .test_backup import FILES, NEW, PATHS
-from .test_image_lock import FILL, python, refused
+from .test_image_lock import FILL, TELL, Slow, python, refused
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +93,7 @@ class Job(threading.Thread):
 def files(cluster: Cluster) -> Cluster:
     """The cluster, with the file template."""
     cluster.everywhere("mkdir", "-p", FILES)
+    cluster.everywhere("truncate", "--size=1M", OS_IMAGE)
     for node in cluster.nodes:
         cluster.run("sh", "-c", "echo %s > %s" % (FILES, PATHS), node=node)
     cluster.run(
@@ -112,14 +113,23 @@ def add(cluster: Cluster, *words: str) -> None:
 
 
 def remove(cluster: Cluster) -> None:
-    cluster.run("gnt-instance", "stop", "--timeout=0", NAME, max_seconds=120)
-    cluster.remove(NAME)
+    if NAME in cluster.run("gnt-instance", "list", "--no-headers", "-o", "name").stdout.split():
+        cluster.run("gnt-instance", "stop", "--timeout=0", NAME, max_seconds=120)
+        cluster.remove(NAME)
     cluster.run("rm", "-rf", "%s/%s" % (FILES, NAME), node=NODE)
-    cluster.run("sh", "-c", "rm -rf %s/%s*" % (EXPORT, NAME))
+    cluster.everywhere("sh", "-c", "rm -rf %s/%s*" % (EXPORT, NAME))
+
+
+@pytest.fixture(params=["userspace", "kernelspace"])
+def access(request: pytest.FixtureRequest, set_access: Callable[[str], None]) -> str:
+    """How disks are reached."""
+    found: str = request.param
+    set_access(found)
+    return found
 
 
 @pytest.fixture
-def image(files: Cluster) -> Iterator[str]:
+def image(files: Cluster, access: str) -> Iterator[str]:
     """A stopped instance whose disk is full, with a snapshot."""
     add(files, "-t", "gluster", *NEW[:3])
     path = files.image(NAME)
@@ -175,28 +185,92 @@ def test_an_image_that_is_made_from_another_template_is_nobody_elses(files: Clus
         remove(files)
 
 
-def test_an_image_that_is_exported_is_not_changed_by_others(files: Cluster) -> None:
-    add(files, "-t", "gluster", *NEW[:3])
+#: What a new disk has where there is no OS, on its node.
+OS_IMAGE = "/var/tmp/os-image"
+#: An OS whose scripts copy a disk, and none at all, where Ganeti copies it as it is.
+SYSTEMS = {"scripts": NEW[:3], "raw": ("--os-parameters", "os-image=%s" % OS_IMAGE)}
+#: The processes that copy, of each; the program has the image's lock once it has copied a third.
+EXPORTS = {
+    "scripts": r"pgrep -f '^d[d] if=\S* bs=1M status=none'",
+    "raw": "for i in $(pgrep -f 'ganeti_gluster.core.copy.progra[m] export'); do"
+    " awk '/^wchar/ && $2 > %d {print pid}' pid=$i /proc/$i/io; done" % (SIZE // 3 << 20),
+}
+IMPORTS = r"pgrep -f '^d[d] of=\S* bs=1M conv='"
+#: What is said of the image meanwhile where an instance is to start.
+REFUSALS = {"scripts": "is still in use; by dd", "raw": WORK % (NODE, "shared")}
+
+
+# Without an OS it makes no difference how the disk is reached.
+@pytest.mark.parametrize(
+    ("access", "system"),
+    [("userspace", "scripts"), ("kernelspace", "scripts"), ("userspace", "raw")],
+    indirect=["access"],
+)
+def test_an_image_that_is_exported_is_not_changed_by_others(
+    files: Cluster, access: str, system: str
+) -> None:
+    add(files, "-t", "gluster", *SYSTEMS[system])
     files.run("gnt-instance", "deactivate-disks", NAME)
     export = ("gnt-backup", "export", "-n", "node1", "--noshutdown", NAME)
-    # The script's dd is stopped, and the program about it has the lock.
-    found = r"pgrep -f '^d[d] if=\S* bs=1M status=none'"
     try:
         python(files, FILL, files.image(NAME), "n", str(SIZE))
-        with Job(files, *export, found=found) as job:
+        with Job(files, *export, found=EXPORTS[system]) as job:
             wait_for(lambda: "(shared)" in files.disk_info(NAME)[0]["open_on"], 30, "it is shared")
             job.die()
-            said = refused(files, "gnt-instance", "start", NAME)
-            assert "is still in use; by dd" in said
-            files.run("pkill", "-KILL", "-f", "ganeti_gluster.with_[p]ath", node=NODE)
+            assert REFUSALS[system] in refused(files, "gnt-instance", "start", NAME)
+            job.kill()
+            files.testbed.exec(NODE, ["pkill", "-KILL", "-f", "ganeti_gluster.with_[p]ath"])
         starts(files)
 
-        with Job(files, *export, found=found) as job:
+        with Job(files, *export, found=EXPORTS[system]) as job:
             done = job.go_on()
         assert done.exit_code == 0, done.describe()
         starts(files)
     finally:
         remove(files)
+
+
+def test_an_image_that_is_imported_is_nobody_elses(files: Cluster, access: str) -> None:
+    add(files, "-t", "gluster", *NEW[:3])
+    try:
+        python(files, FILL, files.image(NAME), "n", str(SIZE))
+        export = ("gnt-backup", "export", "-n", "node3", "--noshutdown", NAME)
+        files.run(*export, max_seconds=200)
+        files.remove(NAME)
+        source = ("--src-node", "node3", "--src-dir", "%s/%s" % (EXPORT, NAME))
+        again = ("gnt-backup", "import", "-t", "gluster", *source, *SHAPE, NAME)
+        with Job(files, *again, found=IMPORTS) as job:
+            wait_for(lambda: files.disk_info(NAME)[0]["open_on"], 30, "it is open")
+            job.die()
+            refused(files, "gnt-instance", "start", NAME)
+            files.run("kill", "-CONT", job.process, node=NODE)
+            alive = ["kill", "-0", job.process]
+            wait_for(lambda: files.testbed.exec(NODE, alive).exit_code != 0, 120, "it has ended")
+        # Complete, whatever became of the job.
+        assert tell(files, files.image(NAME)) == "n %d" % (SIZE << 20)
+        starts(files)
+    finally:
+        remove(files)
+
+
+def tell(cluster: Cluster, path: str) -> str:
+    return python(cluster, TELL, path, str(SIZE))
+
+
+def test_what_a_restore_left_that_was_killed_goes_with_the_next(
+    files: Cluster, image: str
+) -> None:
+    before = files.images()
+    partial = image + ".restored.partial"
+    restore = Slow(files, "restore", "-f", NAME, "one", copies=partial)
+    unit = "ganeti-gluster-snapshot-%s.service" % NAME
+    files.run("systemctl", "kill", "--signal=KILL", unit, node=NODE)
+    assert restore.ended().exit_code != 0
+    assert files.images() == sorted([*before, partial])
+    starts(files)
+    files.run("gnt-gluster", "disk", "restore", "-f", NAME, "one", max_seconds=120)
+    assert files.images() == before
+    assert tell(files, image) == "n %d" % (SIZE << 20)
 
 
 FORGET = """
