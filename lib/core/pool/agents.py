@@ -38,6 +38,7 @@ RESULTS: dict[str, Any] = {
     "tls": NodeTls,
     "request-certificate": list[Sentence],
     "install-certificate": None,
+    "link-certificate": None,
     "restart-glusterd": None,
     "renew-clients": None,
     "try-volume": None,
