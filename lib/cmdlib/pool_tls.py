@@ -138,7 +138,7 @@ def _certificate_steps(who: Parts, client: Any, agents: Agents) -> list[Step]:
         and len(given) == 1
         and given == {one.authorities for one in good.values()}
     ):
-        return []
+        return [_link_step(node, agents) for node in who.nodes]
     if given:
         strange = sorted(node for node, one in good.items() if one.authorities != own)
         lacking = sorted(
@@ -161,6 +161,18 @@ def _issue_step(node: str, client: Any, agents: Agents, *, spare: float = 0.0) -
         return one.fits(node, now=time.time(), spare=spare) and one.authorities == trusted
 
     return Step("%s: key and certificate" % node, done, partial(_issue, node, client, agents))
+
+
+def _link_step(node: str, agents: Agents) -> Step:
+    """GlusterFS finds what was given to the node, in whichever directory it looks."""
+
+    def done() -> bool:
+        one: NodeTls = agents.one(node, "tls")
+        return one.linked
+
+    return Step(
+        "%s: given key and certificate" % node, done, partial(agents.one, node, "link-certificate")
+    )
 
 
 def _issue(node: str, client: Any, agents: Agents) -> None:
@@ -378,7 +390,7 @@ def joining(managed: ManagedPool, node: str, client: Any, agents: Agents) -> lis
                 " that fits" % node,
                 hint="put %s into %s there" % (", ".join(tls.FILES), tls.DIRECTORIES[0]),
             )
-        steps = []
+        steps = [_link_step(node, agents)]
     else:
         steps = [_issue_step(node, client, agents)]
 

@@ -175,9 +175,12 @@ def test_a_brick_that_does_not_come_back_is_told(tls: Tls) -> None:
 
 def test_certificates_that_were_given_are_kept(tls: Tls) -> None:
     tls.give("theirs", *THREE, "node4", management=False)
+    tls.give("theirs", "node2", management=False, linked=False)
     steps = tls.steps("encrypting")
-    assert texts(steps)[0] == "volume gv0: TLS required"
+    assert texts(steps)[:2] == ["%s: given key and certificate" % n for n in ("node1", "node2")]
+    assert texts(steps)[4] == "volume gv0: TLS required"
     run(steps, tls.said.append)
+    assert tls.asked("link-certificate") == ["node2"]
     assert {one.authorities for one in tls.pool.tls.values()} == {"theirs"}
     assert not tls.authority
 
@@ -313,7 +316,10 @@ def test_a_new_node_needs_a_certificate_of_the_authority_that_was_given(
     with pytest.raises(GanetiGlusterError, match="given to it, and node node5 has none that fits"):
         joining(tls, part)
     tls.give("theirs", "node5", management=False)
-    assert texts(joining(tls, part))[0] == "node5: glusterd uses TLS"
+    assert texts(joining(tls, part))[:2] == [
+        "node5: given key and certificate",
+        "node5: glusterd uses TLS",
+    ]
 
 
 # -- nodes that leave --------------------------------------------------------

@@ -140,6 +140,7 @@ class GlusterPool:
             "tls": lambda: self.tls.get(node, NodeTls(problem="missing: /etc/ssl/glusterfs.pem")),
             "request-certificate": lambda: ["request of %s" % given["name"]],
             "install-certificate": lambda: self._install(node, **given),
+            "link-certificate": lambda: self._link(node),
             "restart-glusterd": lambda: self._restart(node, **given),
             "packages": lambda: self.packages.get(node, PackageFacts("11.1-6", "11.1-6")),
             "upgrade": lambda: self._upgrade(node, **given),
@@ -154,6 +155,9 @@ class GlusterPool:
         name, ends = certificate.split()
         before = self.tls.get(node, NodeTls())
         self.tls[node] = NodeTls(before.management, "", name, float(ends), authorities, stale=True)
+
+    def _link(self, node: str) -> None:
+        self.tls[node] = replace(self.tls[node], linked=True)
 
     def _restart(self, node: str, management: bool | None = None) -> None:
         before = self.tls.get(node, NodeTls())

@@ -183,6 +183,11 @@ def install_certificate(*, certificate: str, authorities: str) -> None:
     tls.install(certificate, authorities)
 
 
+def link_certificate() -> None:
+    """See `tls.link`."""
+    tls.link()
+
+
 def restart_glusterd(*, management: bool | None = None) -> None:
     """Stop all of Gluster that serves on this node, and start it with TLS, without, or as before.
 
@@ -251,6 +256,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "tls": look_at_tls,
     "request-certificate": request_certificate,
     "install-certificate": install_certificate,
+    "link-certificate": link_certificate,
     "restart-glusterd": restart_glusterd,
     "renew-clients": renew_clients,
     "packages": look_at_packages,

@@ -39,6 +39,7 @@ RESULTS: dict[str, Any] = {
     "tls": NodeTls,
     "request-certificate": list[Sentence],
     "install-certificate": None,
+    "link-certificate": None,
     "restart-glusterd": None,
     "renew-clients": None,
     "packages": PackageFacts,

@@ -42,7 +42,8 @@ class NodeTls:
     """What a node has: whether glusterd is to use TLS, and its certificate.
 
     `problem` is why there is no usable one.  `authorities` is the digest of those that the node
-    trusts.  `stale`: glusterd was started before the certificate was written.
+    trusts.  `stale`: glusterd was started before the certificate was written.  `linked`: the files
+    are in each directory where a release of GlusterFS looks.
     """
 
     management: bool = False
@@ -51,6 +52,7 @@ class NodeTls:
     ends: float = 0.0
     authorities: Name = ""
     stale: bool = False
+    linked: bool = True
 
     def fits(self, node: str, *, now: float, spare: float = 0.0) -> bool:
         """Whether the node can use its certificate for `spare` seconds from `now` on."""
@@ -79,7 +81,7 @@ def look() -> NodeTls:
         trusted = digest(stream.read())
     found, problem = examine(certificate, key, authorities)
     stale = _started() < os.stat(certificate).st_mtime
-    return NodeTls(management, problem, found.name, found.ends, trusted, stale)
+    return NodeTls(management, problem, found.name, found.ends, trusted, stale, not _unlinked())
 
 
 def examine(certificate: str, key: str, authorities: str) -> tuple[x509.Certificate, str]:
@@ -113,7 +115,7 @@ def install(certificate: str, authorities: str) -> None:
 
     Raises `BadCertificate` if they do not belong together; nothing is changed then.
     """
-    directory, *others = DIRECTORIES
+    directory = DIRECTORIES[0]
     new = {name: os.path.join(directory, name + _NEW) for name in FILES}
     private.write(new[CERTIFICATE], certificate, mode=_PUBLIC_MODE, durable=True)
     private.write(new[AUTHORITIES], authorities, mode=_PUBLIC_MODE, durable=True)
@@ -122,10 +124,30 @@ def install(certificate: str, authorities: str) -> None:
     for name in (AUTHORITIES, KEY, CERTIFICATE):
         private.move(new[name], os.path.join(directory, name))
     private.sync_directory(directory)
-    for other in others:
-        if os.path.isdir(other) and not os.path.samefile(other, directory):
-            for name in FILES:
-                private.link(os.path.join(directory, name), os.path.join(other, name))
+    for other in _others():
+        for name in FILES:
+            private.link(os.path.join(directory, name), os.path.join(other, name))
+
+
+def link() -> None:
+    """Have each release of GlusterFS find the files that were put into one directory."""
+    own = place()  # it is another one as soon as that has the certificate
+    for path in _unlinked():
+        private.link(os.path.join(own, os.path.basename(path)), path)
+
+
+def _others() -> list[str]:
+    """The directories where a release looks, besides that which has the files."""
+    own = place()
+    return [
+        path for path in DIRECTORIES if os.path.isdir(path) and not os.path.samefile(path, own)
+    ]
+
+
+def _unlinked() -> list[str]:
+    """What is missing in them."""
+    paths = [os.path.join(other, name) for other in _others() for name in FILES]
+    return [path for path in paths if not os.path.exists(path)]
 
 
 def _await_valid(certificate: str, authorities: str) -> None:

@@ -58,6 +58,27 @@ def test_a_node_gets_what_it_lacks(node: Path) -> None:
     assert sorted(os.listdir(node / "etc")) == sorted(tls.FILES)
 
 
+@pytest.mark.parametrize("given", ["etc", "usr"])
+def test_what_was_given_is_found_by_each_release(node: Path, given: str) -> None:
+    give("node1")
+    other = "usr" if given == "etc" else "etc"
+    for name in tls.FILES:
+        content = (node / "etc" / name).read_bytes()
+        for directory in ("etc", "usr"):
+            (node / directory / name).unlink()
+        (node / given / name).write_bytes(content)
+    found = tls.look()
+    assert (found.problem, found.name, found.linked) == ("", "node1", False)
+    tls.link()
+    assert tls.look().linked
+    assert all((node / other / name).samefile(node / given / name) for name in tls.FILES)
+    # What somebody has put there is left alone.
+    (node / other / tls.KEY).unlink()
+    (node / other / tls.KEY).write_text("another")
+    tls.link()
+    assert (node / other / tls.KEY).read_text() == "another"
+
+
 def test_the_authority_stays_when_it_is_wanted_again(node: Path) -> None:
     give("node1")
     before = authority.certificate()
