@@ -13,7 +13,7 @@ import pytest
 from demolib import guest
 from testbedlib import wait_for
 
-from .conftest import SERVERS, Cluster
+from .conftest import AGENT, SERVERS, Cluster
 from .test_snapshot import Guest
 
 # Four minutes: a guest, and each of its backups restored.
@@ -213,14 +213,15 @@ def test_the_disks_of_a_backup_and_of_a_snapshot_can_be_read_as_devices(
 def test_whether_a_backup_boots_is_seen_in_a_copy_without_a_network(
     cluster: Cluster, backups: Backups
 ) -> None:
-    words = ("restore", "--test", "--yes", "--node=node3", NAME)
-    said = backups(*words, "--expect=GUEST records=[0-9]+", max_seconds=400)
+    backups.create("to-boot")
+    test = ("restore", "--test", "--yes", "--node=node3")
+    said = backups(*test, "--expect=GUEST records=[0-9]+", NAME, max_seconds=400)
     assert "boots: the console said 'GUEST records=" in said
-    said = backups(*words, "--expect=never", "--boot-timeout=10", max_seconds=400, fail=True)
+    test = (*test, "--expect=never", "--boot-timeout=10")
+    said = backups(*test, NAME, max_seconds=400, fail=True)
     assert "no boot was seen within 10 s; the console said last: " in said
     left = cluster.run("gnt-instance", "list", "--no-headers", "-o", "name").stdout.split()
     assert "%s-restore-test" % NAME not in left
-    cluster.run("gnt-instance", "start", NAME, max_seconds=60)
 
 
 CONF = "/etc/ganeti/gluster-backup.conf"
@@ -265,6 +266,8 @@ def test_the_masters_agent_makes_what_is_due_and_keeps_what_rules_name(
     cluster.run("gnt-gluster", "disk", "snapshot", "--name=mine", NAME, max_seconds=60)
     own = backups.names()
     configure("*:*:0/5")
+    for node in ("node1", "node2"):
+        cluster.run("systemctl", "start", *AGENT, node=node)
     wait_for(lambda: len(backups.names()) > len(own), 300, "the agent has a backup made")
     # From here on nothing is due by itself.
     configure("*-01-01")
@@ -306,5 +309,6 @@ def test_the_masters_agent_makes_what_is_due_and_keeps_what_rules_name(
         )
     finally:
         cluster.run("gnt-cluster", "master-failover", node="node1", max_seconds=120)
+        cluster.everywhere("systemctl", "stop", *AGENT)
         cluster.everywhere("rm", "-f", CONF)
         cluster.run("gnt-gluster", "disk", "remove-snapshot", "--yes", NAME, *snapshots())
