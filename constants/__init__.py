@@ -54,6 +54,8 @@ NODED_STATE_FILE = RUN_DIR + "/noded.json"
 # The process of Ganeti's node daemon, as Ganeti itself leaves it.
 NODED_PID_FILE = "/run/ganeti/ganeti-noded.pid"
 EXPORT_DIR = RUN_DIR + "/exports"
+# The disks of backups and snapshots that are mounted here.
+MOUNT_DIR = RUN_DIR + "/mounts"
 
 # What Ganeti tells each node of the cluster (ssconf), which node is the master among it.
 GANETI_SSCONF_DIR = "/var/lib/ganeti"

@@ -12,7 +12,7 @@ from typing import Any
 from ganeti import cli, errors, utils
 
 from ganeti_gluster.client.options import JSON_OPT, LIMIT_OPT, bandwidth, confirm
-from ganeti_gluster.client.snapshot import DISKS_OPT, carry_out, disk_names
+from ganeti_gluster.client.snapshot import carry_out, disk_names
 from ganeti_gluster.cmdlib import backups, snapshots
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.backup import check, manifest, own_names, places, prune
@@ -23,7 +23,6 @@ from ganeti_gluster.core.backup.repository import BackupListing, Repository
 from ganeti_gluster.core.backup.retention import KeepRules, decide
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.snapshot import catalogue
-from ganeti_gluster.core.snapshot.request import SnapshotRequest
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import decode
 
@@ -69,30 +68,6 @@ BACKUP_OPT = cli.cli_option(
     metavar="NAME",
     help="Only the backup of this name",
 )
-NEW_OPT = cli.cli_option(
-    "--new",
-    dest="new",
-    default=False,
-    action="store_true",
-    help="Create the instance, as it was configured when it was backed up",
-)
-AS_OPT = cli.cli_option(
-    "--as",
-    dest="other_name",
-    default=None,
-    metavar="NAME",
-    help="With --new: create it under this name, with new MAC addresses",
-)
-PNODE_OPT = cli.cli_option(
-    "-n",
-    "--node",
-    dest="node",
-    default=None,
-    metavar="NODE",
-    completion_suggest=cli.OPT_COMPL_ONE_NODE,
-    help="With --new: the node of the instance (default: chosen by the iallocator)",
-)
-
 RULES = [each.name for each in fields(KeepRules)]
 _KEPT = {
     "last": "the N newest backups of each instance",
@@ -128,7 +103,8 @@ _HEADERS = {
 
 
 @contextlib.contextmanager
-def _repository(opts: Any) -> Iterator[Repository]:
+def open_repository(opts: Any) -> Iterator[Repository]:
+    """The repository that the options name; raises where there is none."""
     if opts.repository is None:
         raise errors.OpPrereqError("Name the repository", errors.ECODE_INVAL)
     with places.store(opts.repository) as store:
@@ -153,7 +129,7 @@ def Create(opts: Any, args: list[str]) -> int:
     )
     own_names.refuse(name)
     instances = snapshots.find(args)
-    with _repository(opts) as repository:
+    with open_repository(opts) as repository:
         for instance in instances:
             repository.check_free(instance.name, name)
     if opts.dry_run:
@@ -198,7 +174,7 @@ def _created(instance: str, result: dict[str, Any]) -> str:
 
 def List(opts: Any, args: list[str]) -> int:
     """Print the backups in a repository; 0 only if all of them can be read."""
-    with _repository(opts) as repository:
+    with open_repository(opts) as repository:
         listing = repository.listing(args or None)
     if opts.json:
         rows = [_describe(backup) for backup in listing.backups]
@@ -224,7 +200,7 @@ def _print_table(opts: Any, listing: BackupListing) -> None:
         [
             backup.instance,
             backup.name,
-            _when(backup),
+            when(backup),
             "full" if backup.full else "incremental",
             "frozen" if backup.frozen else "live" if backup.live else "stopped",
             *(_unit(each) for each in (backup.size, backup.data, backup.stored)),
@@ -244,7 +220,7 @@ def _print_table(opts: Any, listing: BackupListing) -> None:
 def Verify(opts: Any, args: list[str]) -> int:
     """Read backups and check each piece; 0 only if all of them can be restored."""
     limit = bandwidth(opts)
-    with _repository(opts) as repository, locked(repository.store, "a verification"):
+    with open_repository(opts) as repository, locked(repository.store, "a verification"):
         listing = repository.listing(args or None)
         chosen = [
             each for each in listing.backups if opts.backup is None or each.name == opts.backup
@@ -272,70 +248,11 @@ def Verify(opts: Any, args: list[str]) -> int:
     return 1 if problems else 0
 
 
-def Restore(opts: Any, args: list[str]) -> int:
-    """Give an instance's disks the content that they have in a backup."""
-    if opts.other_name is not None and not opts.new:
-        raise errors.OpPrereqError("--as requires --new", errors.ECODE_INVAL)
-    if opts.new and opts.disks:
-        raise errors.OpPrereqError("--new restores all disks", errors.ECODE_INVAL)
-    limit = bandwidth(opts)
-    with _repository(opts) as repository:
-        backup = repository.find(args[0], args[1] if len(args) > 1 else None)
-    if opts.new:
-        return _restore_new(opts, backup, limit)
-    (instance,) = snapshots.find(args[:1])
-    indices = opts.disks or sorted(disk.index for disk in backup.disks)
-    disks = snapshots.choose(instance, indices)
-    wanted = replace(backups.to_fill(instance, backup, opts.repository, disks), limit=limit)
-    if instance.running:
-        raise errors.OpPrereqError(
-            "Instance %s is running; stop it first" % instance.name, errors.ECODE_STATE
-        )
-    what = "%s of %s" % (disk_names([disk.index for disk in disks]), instance.name)
-    source = "%s (backup %s)" % (_when(backup), backup.name)
-    if opts.dry_run:
-        cli.ToStdout("Would restore %s from %s", what, source)
-        return 0
-    question = "Restore %s from %s? The current content will be lost." % (what, source)
-    confirm(opts, question, otherwise="Nothing was restored")
-    _fill(opts, instance, wanted, "%s from %s" % (what, source))
-    return 0
-
-
-def _restore_new(opts: Any, backup: Manifest, limit: int | None) -> int:
-    name = opts.other_name or backup.instance
-    params = backups.to_create(backup, name, node=opts.node)
-    source = "%s (backup %s of %s)" % (_when(backup), backup.name, backup.instance)
-    for key, value in sorted(params["hvparams"].items()):
-        cli.ToStdout("  %s: %s", decode.printable(str(key)), decode.printable(str(value)))
-    if opts.dry_run:
-        cli.ToStdout("Would create instance %s from %s", name, source)
-        return 0
-    question = "Create instance %s from %s, with the parameters shown?" % (name, source)
-    confirm(opts, question, otherwise="Nothing was restored")
-    backups.create(params)
-    (instance,) = snapshots.find([name])
-    wanted = backups.to_fill(instance, backup, opts.repository, snapshots.choose(instance, None))
-    try:
-        _fill(opts, instance, replace(wanted, limit=limit), "%s from %s" % (name, source))
-    except (GanetiGlusterError, OSError) as err:
-        raise GanetiGlusterError(
-            "instance %s was created, but its disks are empty: %s" % (name, in_words(err)),
-            hint="restore them without --new, or remove the instance",
-        ) from err
-    return 0
-
-
-def _fill(opts: Any, instance: snapshots.Instance, wanted: SnapshotRequest, what: str) -> None:
-    carry_out(opts, instance, wanted)
-    cli.ToStdout("Restored %s", what)
-
-
 def Remove(opts: Any, args: list[str]) -> int:
     """Remove backups; what only they have is freed by `prune`."""
     instance, *names = args
     what = "backup %s of %s" % (", ".join(names), instance)
-    with _repository(opts) as repository:
+    with open_repository(opts) as repository:
         for name in names:
             repository.check_there(instance, manifest.check_name(name))
         if opts.dry_run:
@@ -359,7 +276,7 @@ def Prune(opts: Any, args: list[str]) -> int:
         raise errors.OpPrereqError(
             "Say which backups to keep, for example with --keep-daily", errors.ECODE_INVAL
         )
-    with _repository(opts) as repository:
+    with open_repository(opts) as repository:
         doomed = [] if keep.all else _doomed(opts, repository, args, keep)
         if doomed and not opts.dry_run:
             confirm(
@@ -410,11 +327,11 @@ def _doomed(
                 doomed.append(backup)
             if not opts.json:
                 what = "keep (%s)" % why if why else "remove"
-                cli.ToStdout("%s %s %s: %s", instance, backup.name, _when(backup), what)
+                cli.ToStdout("%s %s %s: %s", instance, backup.name, when(backup), what)
     return doomed
 
 
-def _when(backup: Manifest) -> str:
+def when(backup: Manifest) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(backup.taken))
 
 
@@ -452,23 +369,6 @@ COMMANDS = {
         [FROM_OPT, BACKUP_OPT, LIMIT_OPT, JSON_OPT],
         "--from <repository> [<instance>...]",
         "Read backups and check every piece of them",
-    ),
-    "backup restore": (
-        Restore,
-        [cli.ArgUnknown(min=1, max=1), cli.ArgUnknown(max=1)],
-        [
-            FROM_OPT,
-            DISKS_OPT,
-            NEW_OPT,
-            AS_OPT,
-            PNODE_OPT,
-            LIMIT_OPT,
-            cli.CONFIRM_OPT,
-            cli.FORCE_OPT,
-            cli.DRY_RUN_OPT,
-        ],
-        "--from <repository> [--new] <instance> [<backup>]",
-        "Restore an instance from a backup, by default the last one",
     ),
     "backup remove": (
         Remove,

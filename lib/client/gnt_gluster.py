@@ -15,6 +15,8 @@ from ganeti import cli, constants, errors, ssconf
 from ganeti_gluster import __version__
 from ganeti_gluster.client import (
     backup,
+    backup_mount,
+    backup_restore,
     backup_schedule,
     copy,
     disk,
@@ -48,7 +50,9 @@ commands = {
     **disk.COMMANDS,
     **snapshot.COMMANDS,
     **backup.COMMANDS,
+    **backup_restore.COMMANDS,
     **backup_schedule.COMMANDS,
+    **backup_mount.COMMANDS,
     **copy.COMMANDS,
     **volume.COMMANDS,
     **swift.COMMANDS,
@@ -60,7 +64,9 @@ commands = {
 }
 
 
-_REPOSITORY_ALONE = ["backup %s" % verb for verb in ("init", "list", "verify", "remove", "prune")]
+_REPOSITORY_ALONE = [
+    "backup %s" % verb for verb in ("init", "list", "verify", "remove", "prune", "mount", "umount")
+]
 
 #: What works on a node that is not the master; the others do with --local at the most.
 ON_ANY_NODE = frozenset(

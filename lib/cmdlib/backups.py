@@ -20,8 +20,13 @@ from ganeti_gluster.core.snapshot.request import (
     DiskRequest,
     SnapshotRequest,
 )
+from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.storage import boot_watch
 from ganeti_gluster.tools import decode
 from ganeti_gluster.tools.decode import NotUnderstood
+
+#: Seconds for SSH and for Ganeti's library to be loaded, before a guest is watched.
+_START_SECONDS = 60
 
 
 def to_back_up(
@@ -177,3 +182,35 @@ def _nic(nic: Mapping[str, Any], networks: Mapping[str, str], *, keep: bool) -> 
 def create(params: Mapping[str, Any]) -> None:
     """Make the instance, by a job of Ganeti's."""
     cluster.job(opcodes.OpInstanceCreate(**params))
+
+
+def to_test(backup: Manifest, name: str, *, node: str | None) -> dict[str, Any]:
+    """As `to_create`, for a copy that is only to boot: without a network, with a console."""
+    params = to_create(backup, name, node=node)
+    if params["hypervisor"] != constants.HT_KVM:
+        raise errors.OpPrereqError(
+            "Only guests of KVM can be tested, and backup %s is of %s"
+            % (backup.name, params["hypervisor"]),
+            errors.ECODE_INVAL,
+        )
+    hvparams = {**params["hvparams"], constants.HV_SERIAL_CONSOLE: True}
+    return {**params, "nics": [], "hvparams": hvparams}
+
+
+def boot(instance: str, node: str, pattern: str, seconds: int) -> str:
+    """Start it, and tell by what its boot was seen; raises a GanetiGlusterError if by nothing."""
+    cluster.job(opcodes.OpInstanceStartup(instance_name=instance, startup_paused=True))
+    argv = [*boot_watch.PROGRAM, instance, str(seconds), pattern]
+    done = cluster.SshChannel()(node, argv, timeout=seconds + _START_SECONDS)
+    said = decode.printable(done.stdout.strip() or done.stderr)
+    if done.exit_code != 0:
+        raise GanetiGlusterError(said)
+    return said
+
+
+def remove(instance: str) -> None:
+    """Remove an instance without waiting for its guest."""
+    op = opcodes.OpInstanceRemove(
+        instance_name=instance, shutdown_timeout=0, ignore_failures=False
+    )
+    cluster.job(op)

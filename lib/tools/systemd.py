@@ -92,6 +92,21 @@ LOOP_EXPORTER = (
     "ReadWritePaths=%s" % constants.EXPORT_DIR,
 )
 
+#: The disks of a backup or a snapshot as devices: as the exporter above, with the network, and a
+#: port below 1024 for volumes, since nobody else reads them for it.
+BACKUP_MOUNT = (
+    *_CLOSED,
+    "PrivateMounts=yes",
+    "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "SystemCallFilter=@system-service @mount",
+    "DevicePolicy=closed",
+    "DeviceAllow=/dev/fuse rw",
+    "DeviceAllow=/dev/loop-control rw",
+    "DeviceAllow=block-loop rw",
+    "ReadWritePaths=-%s -/var/log/glusterfs" % constants.RUN_DIR,
+)
+
 #: An exporter by the kernel's nbd, qemu-nbd, which may set a device up as CAP_SYS_ADMIN
 #: alone, opens a socket that is QEMU's user's, and makes one of its own in /run/lock.
 NBD_EXPORTER = (

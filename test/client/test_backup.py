@@ -239,8 +239,11 @@ def test_a_restore(check: Entry, cluster: Cluster) -> None:
         ("vm1 x", "has no backup x of instance vm1; gnt-gluster backup list shows"),
         ("vm2", "has no backup of instance vm2\n"),
         ("--disk=1 vm1", refused("Instance vm1 has no disk/1", "unknown_entity")),
-        ("--as=x vm1", refused("--as requires --new")),
-        ("--new --disk=0 vm1", refused("--new restores all disks")),
+        ("--as=x vm1", refused("--as requires --new or --test")),
+        ("--new --disk=0 vm1", refused("All disks are restored then")),
+        ("--test --disk=0 vm1", refused("All disks are restored then")),
+        ("--test --new vm1", refused("Give --new or --test")),
+        ("--test --expect=( vm1", "error details:\n--expect: "),
         ("vm1 a/b", "Failure: backup name 'a/b': "),
     ],
 )
@@ -383,3 +386,59 @@ def test_nothing_is_removed_where_one_cannot_be_read(check: Entry, daily: Cluste
     said = "Failure: the manifest of backup d1 of vm1 is damaged; nothing was removed; remove this"
     check(line("prune", daily.where, "--yes --keep-last=1"), 1, err=said)
     assert len(daily.repository.names("vm1")) == 5
+
+
+def test_a_backup_is_mounted_by_its_unit(check: Entry, cluster: Cluster) -> None:
+    started: list[Any] = []
+    mounts = check.part("core.backup.mounts")
+
+    def start(mount: Any, words: Any, properties: Any) -> dict[int, str]:
+        started.append((mount, words))
+        return {0: "/dev/loop7"}
+
+    check.replace_in(mounts.Mount, start=start)
+    out = "disk/0 of b: /dev/loop7\n"
+    check("backup mount --from=%s vm1" % cluster.where, 0, out=out)
+    assert started[0][0] == mounts.Mount("vm1", "b")
+    assert "--repository=%s" % cluster.where in started[0][1]
+    check("backup mount --from=%s vm1 x" % cluster.where, 1, err="has no backup x of instance vm1")
+    said = refused("Name a backup or a snapshot")
+    check("backup mount --from=%s --snapshot=s vm1" % cluster.where, 1, err=said)
+
+    check.replace_in(mounts, every=lambda: [mounts.Mount("vm1", "b"), mounts.Mount("vm2", "c")])
+    stopped: list[Any] = []
+    check.replace_in(mounts.Mount, stop=lambda mount: stopped.append(mount))
+    check("backup umount vm1", 0, out="Unmounted b of vm1\n")
+    check("backup umount vm2 c", 0, out="Unmounted c of vm2\n")
+    check("backup umount", 0, out="Unmounted b of vm1\nUnmounted c of vm2\n")
+    assert len(stopped) == 4
+    none = refused("Nothing of this is mounted here", "unknown_entity")
+    check("backup umount vm1 c", 1, err=none)
+
+
+@pytest.mark.parametrize("failure", ["", "fill", "boot"])
+def test_whether_a_backup_boots_is_tried_in_an_instance_that_goes_again(
+    check: Entry, cluster: Cluster, failure: str
+) -> None:
+    done: list[Any] = []
+
+    def boot(name: str, node: str, pattern: str, seconds: int) -> str:
+        done.append((name, node, pattern, seconds))
+        if failure == "boot":
+            raise GanetiGlusterError("no boot was seen within 9 s")
+        return "the console said 'login:'"
+
+    check.replace("cmdlib.backups", boot=boot, remove=lambda name: done.append(name))
+    constants = importlib.import_module("ganeti.constants")
+    check.replace_in(constants, HV_SERIAL_CONSOLE="serial_console")
+    if failure == "fill":
+        failed = raiser(GanetiGlusterError("the volume is full"))
+        check.replace("cmdlib.snapshots", carry_out=failed)
+    words = line("restore", cluster.where, "--test --yes --boot-timeout=9 vm1")
+    out = None if failure else "Backup b of vm1 boots: the console said 'login:'\n"
+    check(words, 1 if failure else 0, out=out, err="Failure: " if failure else "")
+    (params,) = cluster.created
+    assert (params["instance_name"], params["nics"]) == ("vm1-restore-test", [])
+    assert params["hvparams"]["serial_console"] is True
+    tried = [] if failure == "fill" else [("vm1-restore-test", "node1", "login:", 9)]
+    assert done == [*tried, "vm1-restore-test"]

@@ -45,6 +45,8 @@ COMMANDS = {
     "backup restore": "vm1",
     "backup remove": "vm1 b",
     "backup prune": "",
+    "backup mount": "vm1",
+    "backup umount": "",
     "backup run": "",
     "backup schedule": "",
     "image export": "gv0/x -",

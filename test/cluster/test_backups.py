@@ -13,7 +13,7 @@ import pytest
 from demolib import guest
 from testbedlib import wait_for
 
-from .conftest import SERVERS, Cluster
+from .conftest import AGENT, SERVERS, Cluster
 from .test_snapshot import Guest
 
 # Four minutes: a guest, and each of its backups restored.
@@ -165,6 +165,65 @@ def test_a_lost_instance_is_made_again(cluster: Cluster, backups: Backups) -> No
     )
 
 
+SUM = """
+import hashlib, sys
+from ganeti_gluster.core.volume import VolumeSpec, connect
+with connect(VolumeSpec.from_params({"host": sys.argv[1], "volume": "gv0"})) as volume:
+    with volume.open(sys.argv[2]) as file:
+        print(hashlib.md5(file.pread(256 << 20, 0)).hexdigest())
+"""
+
+
+def test_the_disks_of_a_backup_and_of_a_snapshot_can_be_read_as_devices(
+    cluster: Cluster, backups: Backups
+) -> None:
+    def digest(device: str) -> str:
+        return cluster.run("md5sum", device, max_seconds=120).stdout.split()[0]
+
+    def mount(*words: str) -> dict[str, str]:
+        said = cluster.run("gnt-gluster", "backup", "mount", *words, max_seconds=120).stdout
+        return {line.split()[0]: line.split()[-1] for line in said.splitlines()}
+
+    # A stopped guest's, so the image is what the backup is of.
+    cluster.run("gnt-instance", "shutdown", "--timeout=0", NAME, max_seconds=150)
+    backups.create("stopped")
+    cluster.run("gnt-gluster", "disk", "snapshot", "--name=stopped", NAME, max_seconds=120)
+    image = cluster.run("/usr/bin/python3", "-c", SUM, SERVERS, backups.images[0]).stdout.strip()
+    try:
+        devices = mount("--from=" + ON_HOST, NAME, "stopped")
+        assert sorted(devices) == ["disk/0", "disk/1"]
+        assert digest(devices["disk/0"]) == image
+        cluster.run("dd", "if=/dev/zero", "of=" + devices["disk/0"], "count=1", fail=True)
+        said = backups("prune", fail=True)
+        assert "is used by a mount of backup stopped of %s on node1" % NAME in said
+        holder = ("sh", "-c", "exec 3<%s; gnt-gluster backup umount" % devices["disk/1"])
+        assert "is in use by sh" in cluster.run(*holder, fail=True).stderr
+    finally:
+        cluster.run("gnt-gluster", "backup", "umount", NAME, max_seconds=60)
+    assert "Freed" in backups("prune")
+    try:
+        assert digest(mount("--snapshot=stopped", NAME)["disk/0"]) == image
+        remove = ("gnt-gluster", "disk", "remove-snapshot", "--yes", NAME, "stopped")
+        cluster.run(*remove, fail=True, max_seconds=60)
+    finally:
+        cluster.run("gnt-gluster", "backup", "umount", max_seconds=60)
+    cluster.run(*remove, max_seconds=60)
+
+
+def test_whether_a_backup_boots_is_seen_in_a_copy_without_a_network(
+    cluster: Cluster, backups: Backups
+) -> None:
+    backups.create("to-boot")
+    test = ("restore", "--test", "--yes", "--node=node3")
+    said = backups(*test, "--expect=GUEST records=[0-9]+", NAME, max_seconds=400)
+    assert "boots: the console said 'GUEST records=" in said
+    test = (*test, "--expect=never", "--boot-timeout=10")
+    said = backups(*test, NAME, max_seconds=400, fail=True)
+    assert "no boot was seen within 10 s; the console said last: " in said
+    left = cluster.run("gnt-instance", "list", "--no-headers", "-o", "name").stdout.split()
+    assert "%s-restore-test" % NAME not in left
+
+
 CONF = "/etc/ganeti/gluster-backup.conf"
 SCHEDULES = """
 [settings]
@@ -207,6 +266,8 @@ def test_the_masters_agent_makes_what_is_due_and_keeps_what_rules_name(
     cluster.run("gnt-gluster", "disk", "snapshot", "--name=mine", NAME, max_seconds=60)
     own = backups.names()
     configure("*:*:0/5")
+    for node in ("node1", "node2"):
+        cluster.run("systemctl", "start", *AGENT, node=node)
     wait_for(lambda: len(backups.names()) > len(own), 300, "the agent has a backup made")
     # From here on nothing is due by itself.
     configure("*-01-01")
@@ -248,5 +309,6 @@ def test_the_masters_agent_makes_what_is_due_and_keeps_what_rules_name(
         )
     finally:
         cluster.run("gnt-cluster", "master-failover", node="node1", max_seconds=120)
+        cluster.everywhere("systemctl", "stop", *AGENT)
         cluster.everywhere("rm", "-f", CONF)
         cluster.run("gnt-gluster", "disk", "remove-snapshot", "--yes", NAME, *snapshots())

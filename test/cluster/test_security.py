@@ -17,7 +17,7 @@ LOOK = """
 import json, os, subprocess, sys
 from ganeti_gluster import constants
 from ganeti_gluster.tools import private, systemd
-from ganeti_gluster.core.backup import scheduled_unit
+from ganeti_gluster.core.backup import mounts, scheduled_unit
 from ganeti_gluster.core.export import nbd, unit
 from ganeti_gluster.core.services import publish
 from ganeti_gluster.core.snapshot import service
@@ -39,6 +39,7 @@ for number, (shown, properties) in enumerate((
     ("ganeti-gluster-export-*.service (loop)", unit.EXPORTER_PROPERTIES),
     ("ganeti-gluster-export-*.service (nbd)", nbd.PROPERTIES),
     (scheduled_unit.UNIT, systemd.BACKUP_SCHEDULES),
+    (mounts.UNIT % "*", systemd.BACKUP_MOUNT),
 )):
     name = "ganeti-gluster-looked-at-%s.service" % number
     properties = [each for each in properties if each not in ("Type=notify", "NotifyAccess=main")]

@@ -60,6 +60,18 @@ class Quiet:
             _thaw(agent)
 
 
+def answers(path: str) -> bool:
+    """Whether the guest has an agent that answers."""
+    found = _Agent(path)
+    try:
+        found.connect()
+    except GuestAgentFailed:
+        return False
+    finally:
+        found.close()
+    return True
+
+
 def thaw(path: str | None) -> None:
     """Have a guest go on whose file systems somebody has frozen who was killed."""
     if path is None:

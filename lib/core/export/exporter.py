@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from ganeti_gluster.core.export import control, fuse, loop
 from ganeti_gluster.core.export.served import ServedImage
-from ganeti_gluster.core.export.server import DEVICE, FuseServer
+from ganeti_gluster.core.export.server import DEVICE, FuseServer, Image
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools import command, private
 from ganeti_gluster.tools.systemd import notify
@@ -50,18 +50,9 @@ class Exporter:
 
     def start(self) -> str:
         """Serve the image and return its block device."""
-        # What the node sees at the path, while this process sees the image there.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with os.fdopen(private.open_file(self._path, flags), "w", encoding="ascii") as record:
-            descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
-            mount(descriptor, self._path)
-            server = FuseServer(descriptor, self._image)
-            threading.Thread(target=server.serve, name="server", daemon=True).start()
-            listener = control.Listener(self._path, self._control)
-            done = command.run(loop.attach_argv(self._path), timeout=LOSETUP_SECONDS)
-            self._device = done.stdout.strip()
-            self._identity = loop.identity(self._device)
-            record.write(self._identity)
+        listener = control.Listener(self._path, self._control)
+        argv = loop.attach_argv(self._path)
+        self._device, self._identity = attach(self._image, self._path, argv)
         listener.start()
         return self._device
 
@@ -77,11 +68,34 @@ class Exporter:
     def stop(self) -> None:
         """Release the device once all that was written is safe."""
         self._image.flush()
-        command.run(loop.detach_argv(self._device), timeout=LOSETUP_SECONDS, check=False)
-        deadline = time.monotonic() + RELEASE_SECONDS
-        while loop.find(self._identity, self._path) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        release(self._device, self._identity, self._path)
         self._image.flush()
+
+
+def attach(image: Image, path: str, argv: Sequence[str]) -> tuple[str, str]:
+    """Serve an image as the file `path`, and as a block device by this command, in threads.
+
+    Returns the device and its identity, which the node sees at the path, while this process sees
+    the image there.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with os.fdopen(private.open_file(path, flags), "w", encoding="ascii") as record:
+        descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        mount(descriptor, path)
+        server = FuseServer(descriptor, image)
+        threading.Thread(target=server.serve, name="server", daemon=True).start()
+        device = command.run(argv, timeout=LOSETUP_SECONDS).stdout.strip()
+        identity = loop.identity(device)
+        record.write(identity)
+    return device, identity
+
+
+def release(device: str, identity: str, path: str) -> None:
+    """Give a block device of `attach` back; one that is open stays for some seconds."""
+    command.run(loop.detach_argv(device), timeout=LOSETUP_SECONDS, check=False)
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while loop.find(identity, path) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def mount(descriptor: int, path: str) -> None:

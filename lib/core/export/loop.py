@@ -12,9 +12,13 @@ import os
 SYSFS = "/sys/block"
 
 
-def attach_argv(path: str) -> list[str]:
-    """Make `path` a block device and print its name; past the page cache."""
-    return ["losetup", "--find", "--show", "--direct-io=on", path]
+def attach_argv(path: str, *, read_only: bool = False) -> list[str]:
+    """Make `path` a block device and print its name; past the page cache.
+
+    One that is read by people has its partitions shown.
+    """
+    more = ["--read-only", "--partscan"] if read_only else []
+    return ["losetup", "--find", "--show", "--direct-io=on", *more, path]
 
 
 def detach_argv(device: str) -> list[str]:
