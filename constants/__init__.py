@@ -60,6 +60,9 @@ GANETI_SSCONF_DIR = "/var/lib/ganeti"
 GANETI_KNOWN_HOSTS = GANETI_SSCONF_DIR + "/known_hosts"
 GANETI_MASTER_NODE = GANETI_SSCONF_DIR + "/ssconf_master_node"
 
+# The schedules of backups, and what became of them so far, on the master.
+BACKUP_CONF = "/etc/ganeti/gluster-backup.conf"
+
 # The master list of services, and what is to be known of them (lib/services).
 SERVICES_CONF = "/etc/ganeti/gluster-services.conf"
 SERVICES_DIR = "/var/lib/ganeti-gluster/services"
@@ -73,6 +76,8 @@ SERVICES_LOCK = RUN_DIR + "/services.lock"
 # What the node's agent has ready for the master, and that it runs once.
 SERVICES_PREPARED = RUN_DIR + "/services-prepared"
 AGENT_LOCK = RUN_DIR + "/agent.lock"
+# That the schedules of backups are carried out once at a time.
+BACKUP_LOCK = RUN_DIR + "/backup-schedules.lock"
 SERVICES_MASTER = RUN_DIR + "/services-master"
 SERVICES_SYNC_WANTED = RUN_DIR + "/services-sync-wanted"
 # The servers of open images: what they are to serve, and the sockets at which they are asked.
@@ -84,6 +89,7 @@ DEVICE_DIR = RUN_DIR + "/devices"
 
 # What a node keeps over its reboots; nothing in it is needed for a disk to work.
 STATE_DIR = "/var/lib/ganeti-gluster"
+BACKUP_STATE = STATE_DIR + "/backup-schedules.json"
 # Marks of snapshots that are under way, one file an instance.
 SNAPSHOT_DIR = RUN_DIR + "/snapshots"
 # Where the node keeps, in files without a name, what running guests overwrite

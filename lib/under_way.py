@@ -37,7 +37,7 @@ _LIST_SECONDS = 20
 _WORKERS = service.UNIT % "*"
 _WORKER = re.compile(r"(\S+)".join(map(re.escape, service.UNIT.split("%s"))))
 #: The commands that work for long; the words after `gnt-gluster`.
-_COMMANDS = ("pool", "node", "upgrade", "disk", "image", "backup")
+_COMMANDS = ("pool", "node", "upgrade", "disk", "image", "backup", "volume")
 #: The modules that are run as programs for somebody who waits for their end.
 _PROGRAMS = {
     "ganeti_gluster.core.copy.program": "a copy for Ganeti",

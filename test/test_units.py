@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ganeti_gluster.core.backup import scheduled_unit
 from ganeti_gluster.core.export import Export, nbd, unit
 from ganeti_gluster.core.pool import packages
 from ganeti_gluster.core.services import publish
@@ -22,6 +23,7 @@ EXPORT = Export(SPEC, "ganeti/x.0")
 
 #: The modules that start a unit, with the name that each gives one.
 STARTED = {
+    "core/backup/scheduled_unit.py": scheduled_unit.UNIT,
     "core/export/unit.py": EXPORT.unit.replace(EXPORT.key, "*"),
     "core/pool/packages.py": packages.UNIT,
     "core/services/publish.py": publish.HOOK_UNIT + "-*.service",
@@ -80,7 +82,9 @@ def test_an_installed_unit_is_closed_but_for_what_it_needs(name: str) -> None:
     has(set(text.partition("[Service]")[2].splitlines()))
 
 
-@pytest.mark.parametrize("profile", ["SNAPSHOT_WORKER", "LOOP_EXPORTER", "NBD_EXPORTER"])
+@pytest.mark.parametrize(
+    "profile", ["SNAPSHOT_WORKER", "BACKUP_SCHEDULES", "LOOP_EXPORTER", "NBD_EXPORTER"]
+)
 def test_so_is_a_transient_one(profile: str) -> None:
     has(set(getattr(systemd, profile)))
 
@@ -88,6 +92,9 @@ def test_so_is_a_transient_one(profile: str) -> None:
 def test_each_is_started_with_its_profile() -> None:
     assert set(systemd.SNAPSHOT_WORKER) <= {
         word.removeprefix("--property=") for word in service.worker_argv(PROGRAM, "vm1")
+    }
+    assert set(systemd.BACKUP_SCHEDULES) <= {
+        word.removeprefix("--property=") for word in scheduled_unit.argv(())
     }
     assert set(systemd.LOOP_EXPORTER) <= set(unit.EXPORTER_PROPERTIES)
     assert set(systemd.NBD_EXPORTER) <= set(nbd.PROPERTIES)

@@ -15,7 +15,7 @@ from ganeti_gluster.client.options import JSON_OPT, LIMIT_OPT, bandwidth, confir
 from ganeti_gluster.client.snapshot import DISKS_OPT, carry_out, disk_names
 from ganeti_gluster.cmdlib import backups, snapshots
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.core.backup import check, manifest, places, prune
+from ganeti_gluster.core.backup import check, manifest, own_names, places, prune
 from ganeti_gluster.core.backup.errors import NoSuchBackup
 from ganeti_gluster.core.backup.lock import locked
 from ganeti_gluster.core.backup.manifest import Manifest
@@ -151,6 +151,7 @@ def Create(opts: Any, args: list[str]) -> int:
     name = manifest.check_name(
         catalogue.default_name(time.time()) if opts.name is None else opts.name
     )
+    own_names.refuse(name)
     instances = snapshots.find(args)
     with _repository(opts) as repository:
         for instance in instances:

@@ -15,6 +15,7 @@ from ganeti import cli, constants, errors, ssconf
 from ganeti_gluster import __version__
 from ganeti_gluster.client import (
     backup,
+    backup_schedule,
     copy,
     disk,
     monitor,
@@ -47,6 +48,7 @@ commands = {
     **disk.COMMANDS,
     **snapshot.COMMANDS,
     **backup.COMMANDS,
+    **backup_schedule.COMMANDS,
     **copy.COMMANDS,
     **volume.COMMANDS,
     **swift.COMMANDS,
@@ -58,6 +60,8 @@ commands = {
 }
 
 
+_REPOSITORY_ALONE = ["backup %s" % verb for verb in ("init", "list", "verify", "remove", "prune")]
+
 #: What works on a node that is not the master; the others do with --local at the most.
 ON_ANY_NODE = frozenset(
     name
@@ -65,7 +69,7 @@ ON_ANY_NODE = frozenset(
     if name.split(" ")[0] in ("image", "monitor", "web")
     or name in ("plugin disable", "plugin enable", "swift events", "services events")
     # What needs the repository alone, for when the cluster is lost.
-    or (name.startswith("backup ") and name not in ("backup create", "backup restore"))
+    or name in _REPOSITORY_ALONE
 )
 
 

@@ -6,13 +6,20 @@ import os
 import pwd
 import time
 
+#: The variable in which a program that runs a command for somebody else says for whom.
+FOR = "GNT_GLUSTER_FOR"
+
 # The number of no user: the process was not started from a login.
 _NOBODY = 2**32 - 1
 
 
 def caller() -> str:
-    """The user who logged in, also if it became root later; else the user of this process."""
-    return os.environ.get("SUDO_USER") or _of(_login()) or _of(os.geteuid()) or str(os.geteuid())
+    """The user who logged in, also if it became root later; else the user of this process.
+
+    A user of the web page is named by the page.
+    """
+    named = os.environ.get(FOR) or os.environ.get("SUDO_USER")
+    return named or _of(_login()) or _of(os.geteuid()) or str(os.geteuid())
 
 
 def _login() -> int:

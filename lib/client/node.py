@@ -6,6 +6,7 @@ from typing import Any
 
 from ganeti import cli
 
+from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.client.stepwise import Say, carry_out
 from ganeti_gluster.cmdlib import cluster, node_maintenance, pool_nodes
 from ganeti_gluster.cmdlib.node_maintenance import FAILOVER, MIGRATE, Away
@@ -89,7 +90,15 @@ COMMANDS = {
             cli.ArgNode(min=1, max=1),
             cli.ArgChoice(min=1, max=1, choices=[ON, OFF]),
         ],
-        [MIGRATE_OPT, FAILOVER_OPT, TO_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [
+            MIGRATE_OPT,
+            FAILOVER_OPT,
+            TO_OPT,
+            cli.DRY_RUN_OPT,
+            PLAN_OPT,
+            cli.CONFIRM_OPT,
+            cli.FORCE_OPT,
+        ],
         "<node> on|off",
         "Prepare a node for being stopped or rebooted, or take it back and wait for heals",
     ),

@@ -8,6 +8,7 @@ from typing import Any
 from ganeti import cli, utils
 
 from ganeti_gluster.client.options import JSON_OPT
+from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.client.stepwise import Say, carry_out
 from ganeti_gluster.cmdlib import (
     cluster,
@@ -23,7 +24,7 @@ from ganeti_gluster.cmdlib import (
     pool_use,
 )
 from ganeti_gluster.constants import MIB
-from ganeti_gluster.core.pool import members, settings, steps
+from ganeti_gluster.core.pool import hosts, members, settings, steps
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools import names
 
@@ -85,6 +86,15 @@ GROUP_OPT = cli.cli_option(
     metavar="GROUP",
     help="Use only the nodes of this node group, and configure Ganeti for it alone",
     completion_suggest=cli.OPT_COMPL_ONE_NODEGROUP,
+)
+NETWORK_OPT = cli.cli_option(
+    "--network",
+    dest="pool_network",
+    choices=list(hosts.NETWORKS),
+    default=None,
+    metavar="|".join(hosts.NETWORKS),
+    help="Name the nodes in the pool by their names (primary, the default), or by their secondary"
+    " addresses in Ganeti (storage)",
 )
 ON_NODE_ADD_OPT = cli.cli_option(
     "--on-node-add",
@@ -385,11 +395,13 @@ COMMANDS = {
             BRICK_DEVICE_OPT,
             NODES_OPT,
             GROUP_OPT,
+            NETWORK_OPT,
             ON_NODE_ADD_OPT,
             NO_CONFIGURE_OPT,
             WIPE_OPT,
             TLS_OPT,
             cli.DRY_RUN_OPT,
+            PLAN_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
         ],
@@ -399,21 +411,21 @@ COMMANDS = {
     "pool destroy": (
         Destroy,
         [cli.ArgUnknown(min=1, max=1)],
-        [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
         "Delete a volume and its bricks, and dissolve the pool if it was the last volume",
     ),
     "pool evacuate": (
         Evacuate,
         cli.ARGS_ONE_NODE,
-        [TO_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [TO_OPT, cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<node>",
         "Move the bricks of a node to spare nodes, and wait until they are healed",
     ),
     "pool replace": (
         Replace,
         [cli.ArgNode(min=2, max=2)],
-        [BRICK_DEVICE_OPT, WIPE_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [BRICK_DEVICE_OPT, WIPE_OPT, cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<old-node> <new-node>",
         "Replace a dead node by another, or by itself with a new disk, and wait until its bricks"
         " are healed",
@@ -421,7 +433,7 @@ COMMANDS = {
     "pool rebalance": (
         Rebalance,
         [cli.ArgUnknown(min=1, max=1)],
-        [MOVE_DATA_OPT, cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [MOVE_DATA_OPT, cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
         "Use added bricks for images as well",
     ),
@@ -434,6 +446,7 @@ COMMANDS = {
             ON_NODE_ADD_OPT,
             TLS_SWITCH_OPT,
             cli.DRY_RUN_OPT,
+            PLAN_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
         ],
@@ -443,7 +456,7 @@ COMMANDS = {
     "pool renew-certificates": (
         RenewCertificates,
         [cli.ArgUnknown(min=1, max=1)],
-        [cli.DRY_RUN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
+        [cli.DRY_RUN_OPT, PLAN_OPT, cli.CONFIRM_OPT, cli.FORCE_OPT],
         "<volume>",
         "Give all nodes new TLS certificates, and restart what uses them",
     ),

@@ -11,10 +11,13 @@ from typing import Any
 from ganeti import cli, errors, utils
 
 from ganeti_gluster import constants
+from ganeti_gluster.client import plans
 from ganeti_gluster.client.options import CHECKSUM_OPT, JSON_OPT, LIMIT_OPT, bandwidth, confirm
+from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.cmdlib import snapshots
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core import image
+from ganeti_gluster.core.backup import own_names
 from ganeti_gluster.core.copy import Progress
 from ganeti_gluster.core.copy.progress import Terminal
 from ganeti_gluster.core.snapshot import catalogue, request, service
@@ -81,6 +84,7 @@ def Take(opts: Any, args: list[str]) -> int:
     name = catalogue.check_name(
         catalogue.default_name(time.time()) if opts.name is None else opts.name
     )
+    own_names.refuse(name)
     if opts.keep is not None and opts.keep < 1:
         raise errors.OpPrereqError(
             "--keep: at least one snapshot must be kept", errors.ECODE_INVAL
@@ -253,10 +257,22 @@ def Remove(opts: Any, args: list[str]) -> int:
     place = _place(opts, instance)
     listed = _find_snapshots(place, instance, doomed)
     what = "snapshot %s of %s" % (", ".join(doomed), instance.name)
+    shown = [(each.name, each.taken, sorted(each.images)) for each in listed]
     if opts.dry_run:
-        cli.ToStdout("Would remove %s", what)
+        for each in listed:
+            cli.ToStdout(
+                "Would remove snapshot %s of %s, taken %s (%s, %s)",
+                each.name,
+                instance.name,
+                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.taken)),
+                disk_names(sorted(each.images)) or "incomplete",
+                utils.FormatUnit(each.allocated / MIB, "h"),
+            )
+        plans.show(instance.uuid, *shown)
         return 0
-    if confirm(opts, "Remove %s?" % what, otherwise="No snapshot was removed"):
+    if not plans.is_agreed(opts, instance.uuid, *shown) and confirm(
+        opts, "Remove %s?" % what, otherwise="No snapshot was removed"
+    ):
         for before, now in zip(listed, _find_snapshots(place, instance, doomed), strict=True):
             _check_same(before, now)
     every = snapshots.choose(instance, None)
@@ -386,7 +402,7 @@ COMMANDS = {
     "disk remove-snapshot": (
         Remove,
         [cli.ArgInstance(min=1, max=1), cli.ArgUnknown(min=1)],
-        [cli.CONFIRM_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, *PLACE_OPTS],
+        [cli.CONFIRM_OPT, cli.FORCE_OPT, cli.DRY_RUN_OPT, PLAN_OPT, *PLACE_OPTS],
         "<instance> <snapshot>...",
         "Remove snapshots, including incomplete ones",
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from ganeti import cli
 
+from ganeti_gluster.client import invocation, plans
 from ganeti_gluster.client.options import confirm
 from ganeti_gluster.cmdlib import pool_nodes
 from ganeti_gluster.core.pool import steps
@@ -19,12 +21,17 @@ def carry_out(
     with pool_nodes.exclusive():
         todo = plan()
         _show(todo)
+        texts = [step.text for step in todo]
         if opts.dry_run:
+            plans.show(*texts)
             return 0
-        if confirm(opts, question, otherwise="Nothing was changed"):
+        if not plans.is_agreed(opts, *texts) and confirm(
+            opts, question, otherwise="Nothing was changed"
+        ):
             # The answer may have taken hours: what is refused is looked for once more.
             shown, todo = todo, plan()
             steps.check_same(shown, todo)
+        pool_nodes.logger().info("%s, by %s", " ".join(sys.argv), invocation.caller())
         steps.run(todo, Say)
         if done:
             cli.ToStdout("%s", done)

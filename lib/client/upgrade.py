@@ -9,6 +9,7 @@ from ganeti import cli
 
 from ganeti_gluster.client.node import FAILOVER_OPT, MIGRATE_OPT, away
 from ganeti_gluster.client.options import JSON_OPT, NODE_OPT
+from ganeti_gluster.client.plans import PLAN_OPT
 from ganeti_gluster.client.stepwise import Say, carry_out
 from ganeti_gluster.cmdlib import pool_nodes, upgrade
 from ganeti_gluster.core.pool.steps import Step
@@ -88,6 +89,7 @@ COMMANDS = {
             NODE_OPT,
             cli.DRY_RUN_OPT,
             JSON_OPT,
+            PLAN_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
         ],

@@ -8,8 +8,10 @@ from typing import Any
 from ganeti import cli, errors
 
 from ganeti_gluster.client.options import JSON_OPT
-from ganeti_gluster.cmdlib import volumes
+from ganeti_gluster.client.stepwise import Say
+from ganeti_gluster.cmdlib import pool_heal, pool_nodes, volumes
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core.pool import steps
 from ganeti_gluster.errors import GanetiGlusterError, in_words
 from ganeti_gluster.tools import names
 
@@ -89,7 +91,22 @@ def _print_table(opts: Any, states: list[dict[str, Any]]) -> None:
         cli.ToStderr("No node group uses a volume")
 
 
+def Heal(opts: Any, args: list[str]) -> int:
+    """Start a heal and wait for it; 0 only if nothing is left to heal."""
+    name = names.volume_name(args[0])
+    with pool_nodes.exclusive():
+        steps.run(pool_heal.steps(name, cli.GetClient(), pool_nodes.agents(), Say), Say)
+    return 0
+
+
 COMMANDS = {
+    "volume heal": (
+        Heal,
+        [cli.ArgUnknown(min=1, max=1)],
+        [],
+        "<volume>",
+        "Start a heal of a volume, and wait until nothing is left to heal",
+    ),
     "volume status": (
         ShowStatus,
         [cli.ArgUnknown()],

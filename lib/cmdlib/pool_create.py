@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ganeti_gluster import __version__
 from ganeti_gluster.cmdlib import cluster, pool_nodes, pool_tls, pool_use
 from ganeti_gluster.cmdlib.cluster import ClusterNode
-from ganeti_gluster.core.pool import checks
+from ganeti_gluster.core.pool import checks, hosts
+from ganeti_gluster.core.pool import members as pool_members
 from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.build import Build, PoolLayout, VolumeDiffers
 from ganeti_gluster.core.pool.checks import Problem
 from ganeti_gluster.core.pool.facts import CandidateFacts
+from ganeti_gluster.core.pool.hosts import PRIMARY, STORAGE, Addresses
+from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.core.pool.settings import JOIN, Settings
 from ganeti_gluster.core.pool.shape import Shape, whole_sets
 from ganeti_gluster.core.pool.steps import Say, Step, run
@@ -29,7 +32,10 @@ DEFAULT_DIRECTORY = "/srv/gluster/bricks"
 
 @dataclass(frozen=True)
 class CreateOptions:
-    """What the administrator asked for; `nodes` is empty for all of the group's."""
+    """What the administrator asked for; `nodes` is empty for all of the group's.
+
+    `network` is one of `hosts.NETWORKS`, "" if nothing was said.
+    """
 
     volume: str
     shape: Shape
@@ -42,6 +48,7 @@ class CreateOptions:
     wipe: bool = False
     force: bool = False
     tls: bool = False
+    network: str = ""
 
 
 @dataclass
@@ -84,6 +91,7 @@ def order(opts: Any) -> CreateOptions:
         wipe=opts.wipe,
         force=opts.force,
         tls=opts.tls,
+        network=opts.pool_network or "",
     )
     # Before anything is formatted by what could not be kept then.
     _settings(asked).tags()
@@ -101,25 +109,38 @@ def _names(given: Sequence[str] | None) -> tuple[str, ...]:
 
 def plan(asked: CreateOptions, client: Any, agents: Agents, say: Say) -> Plan:
     """Look at all nodes and say what would be done; changes nothing."""
-    members, clients = _choose(asked, cluster.nodes(client))
+    nodes = cluster.nodes(client)
+    members, clients = _choose(asked, nodes)
     everyone = [*members, *(node for node in clients if node not in members)]
+    addresses = {node.name: node.addresses for node in nodes}
+    called = _called(asked, members, addresses)
     facts, errors = pool_nodes.look(
-        agents, everyone, directory=asked.directory, volume=asked.volume, device=asked.device
+        agents,
+        everyone,
+        directory=asked.directory,
+        volume=asked.volume,
+        device=asked.device,
+        hosts=called,
     )
     problems = [Problem(node, reason) for node, reason in errors.items()]
     known = [node for node in members if node in facts]
     anchor = checks.anchor({node: facts[node] for node in known}, members[0]) if known else ""
-    existing = _existing(agents, anchor, asked.volume) if anchor else None
+    pool = _pool(agents, anchor, addresses, facts) if anchor else None
+    existing = _volume(pool, asked.volume)
     with_bricks, spares = whole_sets(members, asked.shape)
     if not with_bricks:
         raise InvalidParameter(
             "%s needs %d nodes, but there are %d: %s"
             % (asked.shape, asked.shape.set_size, len(members), ", ".join(members))
         )
-    if existing:
+    if pool and existing:
         _check_directory(existing, asked.directory)
-        with_bricks = existing.servers
+        owners = {b.server: pool.node_of(b, list(addresses)) or b.server for b in existing.bricks}
+        with_bricks = list(dict.fromkeys(owners.values()))
         spares = [node for node in members if node not in with_bricks]
+        seen = {node: server for server, node in owners.items()}
+        _check_network(asked, called, seen)
+        called = {**{node: pool.host(node) for node in spares}, **seen}
     layout = PoolLayout(
         volume=asked.volume,
         shape=asked.shape,
@@ -138,6 +159,7 @@ def plan(asked: CreateOptions, client: Any, agents: Agents, say: Say) -> Plan:
             for node in members
             if node in facts
         },
+        hosts=called,
     )
     problems += checks.check(
         {node: facts[node] for node in known},
@@ -146,6 +168,7 @@ def plan(asked: CreateOptions, client: Any, agents: Agents, say: Say) -> Plan:
         volume_id=existing.uuid if existing else "",
         plugin=__version__,
         wipe=asked.wipe,
+        hosts=called,
     )
     problems += _of_shape(asked)
     problems += _of_ganeti(asked)
@@ -190,11 +213,42 @@ def _choose(asked: CreateOptions, nodes: Sequence[ClusterNode]) -> tuple[list[st
     return members, clients
 
 
-def _existing(agents: Agents, anchor: str, volume: str) -> VolumeInfo | None:
+def _called(asked: CreateOptions, members: Sequence[str], addresses: Addresses) -> dict[str, str]:
+    """What the members are to be called in the pool; raises `InvalidParameter`."""
+    without = [node for node in members if not hosts.secondary(addresses[node])]
+    if asked.network == STORAGE and without:
+        raise InvalidParameter(
+            "these nodes have no secondary address: %s" % ", ".join(without),
+            hint="give them one with gnt-node modify --secondary-ip, or leave out --network",
+        )
+    return {node: hosts.host_in(asked.network or PRIMARY, node, addresses) for node in members}
+
+
+def _check_network(
+    asked: CreateOptions, called: Mapping[str, str], seen: Mapping[str, str]
+) -> None:
+    """Raise `VolumeDiffers` if another network was asked for than that of an existing volume."""
+    others = [server for node, server in seen.items() if called.get(node, server) != server]
+    if asked.network and others:
+        raise VolumeDiffers(
+            "volume %s already exists, with servers that are not named in the %s network: %s"
+            % (asked.volume, asked.network, ", ".join(others)),
+            hint="leave out --network to continue with it, or choose another name",
+        )
+
+
+def _pool(
+    agents: Agents, anchor: str, addresses: Addresses, facts: Mapping[str, CandidateFacts]
+) -> Pool | None:
+    told = {node: seen.uuid for node, seen in facts.items() if seen.uuid}
     try:
-        return agents.gluster(anchor).volume(volume)
+        return pool_members.read(agents.gluster(anchor), anchor, addresses, told)
     except (GlusterFailed, CommandFailed):
         return None  # without a glusterd, which is a problem of its own
+
+
+def _volume(pool: Pool | None, name: str) -> VolumeInfo | None:
+    return next((info for info in pool.volumes if info.name == name), None) if pool else None
 
 
 def _of_shape(asked: CreateOptions) -> list[Problem]:
@@ -233,7 +287,7 @@ def _of_ganeti(asked: CreateOptions) -> list[Problem]:
 
 
 def _ganeti_steps(asked: CreateOptions, layout: PoolLayout, client: Any) -> list[Step]:
-    params = pool_use.params_for(layout.volume, layout.nodes)
+    params = pool_use.params_for(layout.volume, layout.servers)
     kept = _settings(asked)
     steps = []
     if asked.configure:

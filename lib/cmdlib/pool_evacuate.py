@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,8 @@ def evacuation(
         )
     mover = BrickMover(agents, managed.pool, managed.names(), say)
     steps: list[Step] = []
+    heals: list[Step] = []
+    discards: list[Step] = []
     taken: set[tuple[str, str]] = set()
     for volume, brick in mover.dead_first(managed.pool.bricks_on(node)):
         brick_moves.need_copies(volume, brick)
@@ -54,8 +57,10 @@ def evacuation(
             )
         new = brick_moves.choose(managed.pool, volume, brick, candidates=ready, hosts=candidates)
         taken.add((new, volume.name))
-        steps += _move(mover, managed, volume, brick, new, directory, heal_first=True)
-        steps.append(_discarded(agents, managed, volume, node, brick.path))
+        move = _move(managed, volume, brick, new, directory)
+        steps += mover.steps(move, heal_first=True)
+        heals.append(mover.heal_step(move.volume, move.node, move.path))
+        discards.append(_discarded(agents, managed, volume, node, brick.path))
     if not steps:
         for volume in managed.pool.volumes:
             kept = managed.settings.get(volume.name)
@@ -63,7 +68,7 @@ def evacuation(
                 steps.append(_healed(mover, volume))
                 path = "%s/%s" % (kept.directory, volume.name) if kept else ""
                 steps += [_discarded(agents, managed, volume, node, path)] if path else []
-    return [*steps, *_servers(managed, client, agents)]
+    return [*steps, *heals, *discards, *_servers(managed, client, agents)]
 
 
 def replacement(
@@ -76,7 +81,9 @@ def replacement(
     """
     if old == new:
         raise InvalidParameter("a node cannot be replaced by itself")
-    managed = pool_state.find_node(client, agents, old, new)
+    pools = pool_state.find_all(client, agents)
+    pool_state.need_known(pools, old, agents)
+    managed = pool_state.with_node(pools, old, new)
     fresh = pool_state.need(managed, new)
     if fresh.offline:
         raise InvalidParameter("node %s is offline in Ganeti" % new)
@@ -93,9 +100,14 @@ def replacement(
     mover = BrickMover(agents, managed.pool, managed.names() if answers else others, say)
     bricks = managed.pool.bricks_on(old)
     steps: list[Step] = []
+    heals = [
+        mover.heal_step(volume.name, new, brick.path)
+        for volume, brick in managed.pool.bricks_on(new)
+        if volume.set_size > 1
+    ]
     if bricks:
-        directories = {volume.name: _directory(managed, volume, brick) for volume, brick in bricks}
-        steps += _prepare(managed, client, agents, new, bricks, directories, say, wipe=wipe)
+        steps += _prepare(managed, client, agents, new, bricks, say, wipe=wipe)
+        planned: list[str] = []
         for volume, brick in bricks:
             brick_moves.need_copies(volume, brick)
             if brick.server_uuid and managed.pool.uuid(new) in {
@@ -108,21 +120,15 @@ def replacement(
                 )
             if not answers:
                 mover.need_others(volume, brick)
-            steps += _move(
-                mover, managed, volume, brick, new, directories[volume.name], heal_first=answers
-            )
-    else:
-        steps += [
-            mover.heal_step(volume.name, new, brick.path)
-            for volume, brick in managed.pool.bricks_on(new)
-            if volume.set_size > 1
-        ]
-    steps.append(
-        brick_moves.leave_pool(
-            agents.gluster(managed.pool.anchor), managed.pool, old, is_gone=lambda: True
-        )
+            directory = _directory(managed, volume, brick)
+            move = _move(managed, volume, brick, new, directory, planned)
+            planned.append(move.path)
+            steps += mover.steps(move, heal_first=answers)
+            heals.append(mover.heal_step(move.volume, move.node, move.path))
+    leave = brick_moves.leave_pool(
+        agents.gluster(managed.pool.anchor), managed.pool, old, is_gone=lambda: True
     )
-    return [*steps, *_servers(managed, client, agents)]
+    return [*steps, *heals, leave, *_servers(managed, client, agents)]
 
 
 def _directory(managed: ManagedPool, volume: VolumeInfo, brick: VolumeBrick) -> str:
@@ -131,17 +137,15 @@ def _directory(managed: ManagedPool, volume: VolumeInfo, brick: VolumeBrick) -> 
 
 
 def _move(
-    mover: BrickMover,
     managed: ManagedPool,
     volume: VolumeInfo,
     brick: VolumeBrick,
     node: str,
     directory: str,
-    *,
-    heal_first: bool,
-) -> list[Step]:
-    path = brick_moves.free_path(managed.pool, node, directory, volume.name)
-    return mover.steps(BrickMove(volume.name, brick, node, path), heal_first=heal_first)
+    planned: Sequence[str] = (),
+) -> BrickMove:
+    path = brick_moves.free_path(managed.pool, node, directory, volume.name, planned)
+    return BrickMove(volume.name, brick, node, path, managed.pool.host(node))
 
 
 def _healed(mover: BrickMover, volume: VolumeInfo) -> Step:
@@ -185,16 +189,15 @@ def _prepare(
     agents: Agents,
     node: str,
     bricks: list[tuple[VolumeInfo, VolumeBrick]],
-    directories: dict[str, str],
     say: Say,
     *,
     wipe: bool,
 ) -> list[Step]:
     """The steps that make a node one that can take the bricks; checks it first."""
     steps: list[Step] = []
-    for volume, _ in bricks:
+    for volume, brick in bricks:
         kept = managed.settings.get(volume.name)
-        own = kept or Settings(volume.name, directories[volume.name])
+        own = kept or Settings(volume.name, _directory(managed, volume, brick))
         steps += admission(managed, client, agents, node, own, say, wipe=wipe)
     return list({step.text: step for step in steps}.values())
 
@@ -218,12 +221,16 @@ def admission(
         for name in managed.names()
         if name != node and managed.pool.state(name) == members.CONNECTED
     ]
+    pool = managed.pool
+    known = [pool.anchor, *(name for name in connected if name != pool.anchor)]
+    hosts = {name: pool.host(name) for name in (*known, node)}
     facts, errors = pool_nodes.look(
         agents,
-        [managed.pool.anchor, *(name for name in connected if name != managed.pool.anchor), node],
+        list(hosts),
         directory=kept.directory,
         volume=kept.volume,
         device=kept.device,
+        hosts=hosts,
     )
     wrong = ["%s: %s" % (name, reason) for name, reason in errors.items() if name == node]
     if node in facts:
@@ -234,6 +241,7 @@ def admission(
             volume=kept.volume,
             plugin=__version__,
             wipe=wipe,
+            hosts=hosts,
         )
         wrong += [
             str(problem)
@@ -251,8 +259,8 @@ def admission(
             )
         )
     steps += pool_tls.joining(managed, node, client, agents)
-    all_members = [managed.pool.anchor]
-    all_members += [name for name in (*connected, node) if name != managed.pool.anchor]
+    # Members may be called by any name, so that none gets a second one.
+    all_members = {**{name: pool.uuid(name) for name in known}, node: hosts[node]}
     steps.append(
         Step(
             "%s in the pool" % node,

@@ -116,7 +116,10 @@ def _is_used(client: Any) -> bool:
 def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[str, str]) -> None:
     """Refuse while the node has bricks, naming them."""
     node = environment["GANETI_OP_TARGET"]
-    managed = pool_state.find_node(client, pool_nodes.agents(), node)
+    agents = pool_nodes.agents()
+    pools = pool_state.find_all(client, agents)
+    pool_state.need_known(pools, node, agents)
+    managed = pool_state.with_node(pools, node)
     bricks = managed.pool.bricks_on(node)
     if bricks:
         alive = managed.pool.state(node) == members.CONNECTED

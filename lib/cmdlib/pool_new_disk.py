@@ -36,7 +36,9 @@ def renewal(
             hint="start it, or replace it with gnt-gluster pool replace %s NEW" % node,
         )
     renewer = BrickRenewer(agents, managed.pool, managed.names(), say)
-    steps: list[Step] = []
+    stops: list[Step] = []
+    resets: list[Step] = []
+    heals: list[Step] = []
     mounts: dict[str, list[Step]] = {}
     for volume, brick in managed.pool.bricks_on(node):
         brick_moves.need_copies(volume, brick)
@@ -53,17 +55,17 @@ def renewal(
         if _is_given_up(ground, facts, wipe=wipe):
             renewer.need_others(lost)
         if ground is Ground.BROKEN:
-            steps.append(renewer.stop_step(lost))
+            stops.append(renewer.stop_step(lost))
         if lost.directory not in mounts:
             mounts[lost.directory] = _mounted(
                 renewer, agents, lost, place, ground, facts, own, wipe=wipe
             )
-        steps += renewer.reset_steps(lost)
-    if not steps:
+        resets.append(renewer.reset_step(lost))
+        heals.append(renewer.heal_step(lost))
+    if not resets:
         raise MoveRefused("node %s has no bricks" % node)
-    stops = [step for step in steps if step.text.endswith("stopped")]
-    rest = [step for step in steps if step not in stops]
-    return [*stops, *(step for found in mounts.values() for step in found), *rest]
+    mounted = [step for found in mounts.values() for step in found]
+    return [*stops, *mounted, *resets, *heals]
 
 
 def _placed(

@@ -30,11 +30,20 @@ def agents() -> Agents:
 
 
 def look(
-    workers: Agents, names: Sequence[str], *, directory: str, volume: str, device: str
+    workers: Agents,
+    names: Sequence[str],
+    *,
+    directory: str,
+    volume: str,
+    device: str,
+    hosts: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, CandidateFacts], dict[str, str]]:
-    """The facts about the nodes, and why there are none of some."""
+    """The facts about the nodes, and why there are none of some.
+
+    `hosts` is what nodes are called in the pool, where that is not their name.
+    """
     arguments: Mapping[str, Any] = {
-        "servers": list(names),
+        "servers": [(hosts or {}).get(node, node) for node in names],
         "directory": directory,
         "volume": volume,
         "device": device,

@@ -10,7 +10,7 @@ from ganeti import ssconf
 
 from ganeti_gluster.cmdlib import cluster, pool_use, volumes
 from ganeti_gluster.cmdlib.cluster import ClusterNode
-from ganeti_gluster.core.pool import members
+from ganeti_gluster.core.pool import identities, members
 from ganeti_gluster.core.pool.agents import Agents
 from ganeti_gluster.core.pool.members import Pool
 from ganeti_gluster.core.pool.settings import Settings
@@ -19,6 +19,7 @@ from ganeti_gluster.core.pool.state import VolumeState, of_glusterd
 from ganeti_gluster.core.verify.maintenance import TAG
 from ganeti_gluster.core.volume import VolumeSpec
 from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools.command import CommandFailed
 from ganeti_gluster.tools.gluster_cli import (
     BrickHeal,
     Gluster,
@@ -63,7 +64,8 @@ def find_all(client: Any, agents: Agents) -> list[ManagedPool]:
     asked = [name for name in online if name == master]
     asked += [name for name in online if name != master]
     kept, refused = pool_use.read_settings(client), pool_use.refused_settings(client)
-    pools = members.find_all(agents, asked, {node.name: node.addresses for node in nodes})
+    addresses = {node.name: node.addresses for node in nodes}
+    pools = members.find_all(agents, asked, addresses, identities.load())
     return [ManagedPool(pool, tuple(nodes), kept, refused) for pool in pools]
 
 
@@ -76,7 +78,11 @@ def find_volume(client: Any, agents: Agents, name: str) -> ManagedPool:
 
 def find_node(client: Any, agents: Agents, *nodes: str) -> ManagedPool:
     """The pool with the first of these nodes that is in any; the first one if none is."""
-    pools = find_all(client, agents)
+    return with_node(find_all(client, agents), *nodes)
+
+
+def with_node(pools: Sequence[ManagedPool], *nodes: str) -> ManagedPool:
+    """Of these pools the one that `find_node` finds."""
     pool = members.with_node([one.pool for one in pools], *nodes)
     return next(one for one in pools if one.pool is pool)
 
@@ -162,6 +168,31 @@ def look(gluster: Gluster, volume: VolumeInfo) -> tuple[VolumeState, str]:
     except GlusterFailed as err:
         error = str(err)
     return of_glusterd(volume, status, heals), error
+
+
+def need_known(pools: Sequence[ManagedPool], node: str, agents: Agents) -> None:
+    """Raise `GanetiGlusterError` if a node that seems to be in no pool may yet have bricks there.
+
+    If a node is gone and Ganeti has other addresses for it than GlusterFS, nothing says which
+    server it is.
+    """
+    if any(managed.pool.uuid(node) for managed in pools):
+        return
+    bricks = [b for one in pools for b in one.pool.unknown_bricks(one.all_names())]
+    if bricks and not _tells_itself(agents, node):
+        raise GanetiGlusterError(
+            "node %s may be the server of bricks that are down, since that is no node that Ganeti"
+            " knows: %s" % (node, ", ".join(dict.fromkeys(map(str, bricks)))),
+            hint="start that server and run gnt-cluster verify, or move the bricks with gluster"
+            " volume replace-brick",
+        )
+
+
+def _tells_itself(agents: Agents, node: str) -> bool:
+    try:
+        return bool(agents.gluster(node).own_uuid())
+    except (GlusterFailed, CommandFailed):
+        return False
 
 
 def need(managed: ManagedPool, name: str) -> ClusterNode:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ganeti_gluster.cmdlib import cluster, cluster_config, services_verify
+from ganeti_gluster.cmdlib import backups_verify, cluster, cluster_config, services_verify
 from ganeti_gluster.cmdlib.cluster import ClusterNode
 from ganeti_gluster.cmdlib.cluster_config import ClusterConfig
 from ganeti_gluster.core.export import Export
+from ganeti_gluster.core.pool import identities
 from ganeti_gluster.core.pool.hosts import node_of
 from ganeti_gluster.core.services.answers import NodeAnswer
 from ganeti_gluster.core.verify import backlog, expected_volumes, gather_volume, last
@@ -56,7 +57,10 @@ _NOT_INSTALLED = "Executing command '%s' failed" % COMMAND
 
 #: Looks for further findings, by Ganeti's configuration: what other parts of the
 #: package verify (services, say).  Each is called on the master, in bounded time.
-PROVIDERS: list[Callable[[ClusterConfig], Iterable[Finding]]] = [services_verify.findings]
+PROVIDERS: list[Callable[[ClusterConfig], Iterable[Finding]]] = [
+    services_verify.findings,
+    backups_verify.findings,
+]
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def look_at_cluster(config: ClusterConfig | None = None) -> Look:
     if answers["nodes"].error:
         raise answers["nodes"].error
     asked: Answers = answers.pop("nodes").value
+    _note_identities(config, asked.nodes)
     volumes, images, problems = look_at_volumes(config, asked.nodes, answers)
     other, trouble = look_elsewhere(config, images)
     return Look(
@@ -357,15 +362,30 @@ def _check(seen: Look) -> Iterable[Finding]:
 def known_as(
     config: ClusterConfig, nodes: Mapping[str, NodeFacts], names: Collection[str]
 ) -> set[str]:
-    """These nodes by all names and addresses by which Ganeti and GlusterFS know them."""
+    """These nodes by all names, addresses and UUIDs by which Ganeti and GlusterFS know them."""
     addresses = {node.name: node.addresses for node in config.nodes}
     known = {*names, *(address for name in names for address in addresses.get(name, ()))}
+    seen = {uuid: name for name, uuid in identities.load().items()}
     # Where every node is there nothing is asked of it, and no name is resolved.
     for peers in {node.peers for node in nodes.values()} if names else ():
         for peer in peers:
-            if node_of(peer.names, addresses) in names:
-                known.update(peer.names)
+            if (node_of(peer.names, addresses) or seen.get(peer.uuid, "")) in names:
+                known.update((*peer.names, peer.uuid))
     return known
+
+
+def _note_identities(config: ClusterConfig, nodes: Mapping[str, NodeFacts]) -> None:
+    """Keep which member of a pool each node is, here and on all that may become the master."""
+    told = {name: facts.uuid for name, facts in nodes.items() if facts.uuid}
+    candidates = [n.name for n in config.nodes if n.master_candidate and not n.offline]
+    try:
+        if identities.note(told, [node.name for node in config.nodes]):
+            for name in cluster.SshChannel().copy(
+                identities.PATH, candidates, seconds=NODES_MORE_SECONDS
+            ):
+                logging.warning("cannot give node %s the UUIDs of the nodes", name)
+    except OSError as err:
+        logging.warning("cannot store the UUIDs of the nodes: %s", err)
 
 
 def provided(config: ClusterConfig) -> Iterable[Finding]:

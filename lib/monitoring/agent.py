@@ -13,6 +13,7 @@ from typing import Any
 
 from ganeti_gluster import constants
 from ganeti_gluster.core import this_node
+from ganeti_gluster.core.backup import due
 from ganeti_gluster.core.pool import heal_watch
 from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.verify import expected_volumes, here, last
@@ -77,6 +78,7 @@ def collect(keep: Keep | None = None) -> Collected:
             "disks": disks,
             "volumes": volumes_in_use(expected_volumes.specs(facts.told), disks, keep),
             "services": services(),
+            "backups": due.load().entries if os.path.exists(constants.BACKUP_CONF) else (),
             "verified": verified,
             "verified_findings": last_findings,
         }

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from ganeti_gluster import constants
+from ganeti_gluster.core.backup.due import ScheduleEntry
 from ganeti_gluster.core.pool.state import most
 from ganeti_gluster.core.services import store
 from ganeti_gluster.core.services.model import ServerService
@@ -83,6 +84,7 @@ class Collected:
     cluster: str = ""
     volumes: tuple[VolumeUse, ...] = ()
     services: tuple[ServerService, ...] = ()
+    backups: tuple[ScheduleEntry, ...] = ()
 
 
 def volume_use(spec: VolumeSpec, disks: Sequence[Disk]) -> VolumeUse:

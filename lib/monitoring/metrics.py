@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ganeti_gluster.core.backup.due import ScheduleEntry
 from ganeti_gluster.core.serve.control import SERVING
 from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.verify.facts import RUNNING
@@ -74,6 +75,7 @@ def families(seen: Collected) -> list[Family]:
         *_of_disks(seen),
         *_of_volumes(seen),
         *_of_services(seen),
+        *_of_backups(seen.backups),
     ]
     for family in found:
         # As in prometheus-ganeti-exporter, whose metrics these can then be joined with.
@@ -310,3 +312,21 @@ def _of_services(seen: Collected) -> Iterator[Family]:
             up.add(each.status is ServiceStatus.RUNNING, **labels)
             again.add(each.restarts, **labels)
     yield from (up, again)
+
+
+def _of_backups(entries: Iterable[ScheduleEntry]) -> Iterator[Family]:
+    families = [
+        Family(name, GAUGE, text, whole=True)
+        for name, text in (
+            (
+                "backup_last_timestamp_seconds",
+                "When a schedule began its last backup or snapshot; absent if there is none.",
+            ),
+            ("backup_due_timestamp_seconds", "When a schedule is to make the next one."),
+            ("backup_failures", "How often it has failed since the last one."),
+        )
+    ]
+    for each in entries:
+        for family, value in zip(families, (each.last, each.due, each.failures), strict=True):
+            family.add(value, schedule=each.schedule, instance_name=each.instance)
+    yield from families

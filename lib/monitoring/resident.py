@@ -10,7 +10,8 @@ what a child leaves behind, or hangs in, ends with it and holds nothing else up:
   have are ended, and what ended workers of snapshots left is taken away;
 - a restart of the self-heal daemon, where that has lost a brick for good (`heal_watch`);
 - the states of the services, when systemd tells that one has changed, for the master's question;
-- on the master, the sync of the services.
+- on the master, the sync of the services, and the start of the unit that carries out the
+  schedules of backups, once one of them has something to do.
 
 What it has loaded may be replaced: by an upgrade of this package, of Ganeti, or of GlusterFS.
 A master has loaded Ganeti's RPC, which other nodes do without.  So where one of these changes,
@@ -34,6 +35,7 @@ from typing import NoReturn
 
 from ganeti_gluster import constants
 from ganeti_gluster.core import this_node
+from ganeti_gluster.core.backup import scheduled_unit
 from ganeti_gluster.core.pool import heal_watch
 from ganeti_gluster.core.serve import files
 from ganeti_gluster.core.services import node as on_node
@@ -46,6 +48,7 @@ from ganeti_gluster.core.verify.stamps import of_file
 from ganeti_gluster.monitoring import agent
 from ganeti_gluster.tools import children, private, processes
 from ganeti_gluster.tools.children import Child
+from ganeti_gluster.tools.ini import InvalidConfiguration
 from ganeti_gluster.tools.unit_signals import Signals
 
 #: Seconds from one look to the next, and after the start of the system before the first.
@@ -57,12 +60,13 @@ CLEAR_SECONDS = 60.0
 HEAL_SECONDS = 600.0
 SERVICES_SECONDS = 20.0
 SYNC_SECONDS = 300.0
+BACKUPS_SECONDS = 60.0
 #: Seconds after a look at the services before the next: a service that fails again and again
 #: makes signals without end.
 PAUSE = 2.0
 
 MEASURE, CLEAR, SERVICES, SYNC = "measure", "clear up", "services", "sync"
-HEAL = "self-heal daemon"
+HEAL, BACKUPS = "self-heal daemon", "schedules of backups"
 
 #: What systemd starts again; see the unit's RestartForceExitStatus.
 ANEW = 75
@@ -90,6 +94,8 @@ def software() -> object:
 
 #: In the place of an answer that a child is looking for.
 _LOOKING = b"looking"
+# What a child answers who finds a configuration that cannot be used.
+_INVALID = b"invalid"
 
 
 class Ended(BaseException):
@@ -112,6 +118,7 @@ class Resident:
     #: another since.
     answer: bytes = b""
     stamp: object = None
+    alarm: scheduled_unit.Alarm = field(default_factory=scheduled_unit.Alarm)
 
     def run(self) -> NoReturn:
         """Work until there is a reason to end; raises `Ended` with the exit status."""
@@ -134,6 +141,8 @@ class Resident:
                     self._begin(CLEAR, _clear_up, CLEAR_SECONDS)
                 if heal_watch.is_due():
                     self._begin(HEAL, _repair_self_heal, HEAL_SECONDS)
+                if self.master and self.alarm.rings(time.time()):
+                    self._begin(BACKUPS, _start_backups, BACKUPS_SECONDS)
             if self._is_due(MEASURE):
                 self._begin(MEASURE, lambda: _measure(self.kept), MEASURE_SECONDS, EVERY)
             if self._is_due(SYNC):
@@ -254,6 +263,8 @@ class Resident:
             self._take_services(answer)
         elif name == MEASURE and answer is not None:
             self.kept = answer
+        elif name == BACKUPS and answer == _INVALID:
+            self.alarm.mute()
 
 
 # What children do
@@ -293,6 +304,15 @@ def _sync() -> bytes:
     from ganeti_gluster.cmdlib import services_sync
 
     services_sync.main(prepared=True)
+    return b""
+
+
+def _start_backups() -> bytes:
+    try:
+        scheduled_unit.start()
+    except InvalidConfiguration as err:
+        print(err, file=sys.stderr)
+        return _INVALID
     return b""
 
 

@@ -10,10 +10,12 @@ that was quoted by us is another one.
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import re
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +61,20 @@ SNAPSHOT_WORKER = (
     "ReadWritePaths=-/run/ganeti/kvm-hypervisor -/var/log/glusterfs",
 )
 
+#: The schedules of backups on the master: Ganeti's sockets and its SSH, with the keys of root; a
+#: port below 1024 for volumes; and the logs of all of these.
+BACKUP_SCHEDULES = (
+    *_CLOSED,
+    "ProtectHome=read-only",
+    "PrivateDevices=yes",
+    "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "SystemCallFilter=@system-service",
+    "ReadWritePaths=-%s -%s" % (constants.RUN_DIR, constants.STATE_DIR),
+    "ReadWritePaths=-/var/log/ganeti -/var/log/glusterfs",
+    "Nice=5",
+)
+
 #: An exporter with FUSE and a loop device.  It mounts the one and creates the other, informs
 #: the kernel that memory is written back through it, and opens a socket that belongs to
 #: QEMU's user.  Its mount is in a private namespace, so that no `df` or backup of the node
@@ -89,6 +105,7 @@ NBD_EXPORTER = (
 )
 
 JOURNAL_SECONDS = 10
+CALENDAR_SECONDS = 10
 #: The states of a unit that runs.
 RUNNING = ("active", "reloading")
 
@@ -158,6 +175,22 @@ def mount_unit(directory: str, *, timeout: float) -> str:
     """The name of the unit that mounts a file system at a directory."""
     escape = ["systemd-escape", "--path", "--suffix=mount", directory]
     return command.run(escape, timeout=timeout).stdout.strip()
+
+
+def check_calendar(expression: str) -> None:
+    """Raise a `GanetiGlusterError` for what is no calendar expression (systemd.time(7))."""
+    next_elapse(expression, 0.0)
+
+
+def next_elapse(expression: str, moment: float, *, run: command.Run | None = None) -> float | None:
+    """The first moment after this one that a calendar expression means; None if there is none."""
+    words = ["systemd-analyze", "calendar", "--base-time=@%d" % moment, "--", expression]
+    for line in (run or command.run)(words, timeout=CALENDAR_SECONDS).stdout.splitlines():
+        # The local time comes first, unless that is UTC.
+        name, _, value = line.strip().partition(": ")
+        if name in ("Next elapse", "(in UTC)") and value.endswith(" UTC"):
+            return float(calendar.timegm(time.strptime(value, "%a %Y-%m-%d %H:%M:%S UTC")))
+    return None
 
 
 def notify(status: str) -> None:

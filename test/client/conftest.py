@@ -73,6 +73,7 @@ def opts() -> Any:
         limit=None,
         no_headers=True,
         nodes=[],
+        plan="",
         separator=" ",
         services=[],
         type=None,

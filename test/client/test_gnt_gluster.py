@@ -44,9 +44,12 @@ COMMANDS = {
     "backup restore": "vm1",
     "backup remove": "vm1 b",
     "backup prune": "",
+    "backup run": "",
+    "backup schedule": "",
     "image export": "gv0/x -",
     "image import": "- gv0/x",
     "image copy": "gv0/x gv0/y",
+    "volume heal": "gv0",
     "volume status": "",
     "swift status": "",
     "swift start": "",
@@ -72,7 +75,7 @@ WRONG_NUMBERS = [
         for command, words in COMMANDS.items()
         if not words.replace("--brick-dir /srv/b", "").replace("--type=GLUSTER", "")
         and command not in ("plugin status", "disk snapshots", "volume status")
-        and command not in ("backup list", "backup verify", "backup prune")
+        and not command.startswith("backup ")
     ),
     *(("pool %s" % word, "1 argument(s)") for word in ("destroy", "evacuate", "rebalance")),
     ("pool modify", "1 argument(s)"),
@@ -207,11 +210,12 @@ def test_values_that_an_option_does_not_take(check: Entry, words: str, said: str
     check(words, 2, err=said)
 
 
+MASTER_BACKUPS = ["backup %s" % verb for verb in ("create", "restore", "run", "schedule")]
 ON_MASTER_ALONE = [
     command
     for command in COMMANDS
     if command.split()[0] in ("pool", "node", "upgrade", "disk", "volume", "verify", "status")
-    or command in ("plugin status", "backup create", "backup restore")
+    or command in ("plugin status", *MASTER_BACKUPS)
     or (command.split()[0] in ("swift", "services") and not command.endswith("events"))
 ]
 

@@ -125,7 +125,25 @@ def test_the_steps_are_taken(check: Entry, plan: Plan, command: str, option: str
 def test_a_dry_run_neither_asks_nor_does(check: Entry, plan: Plan, command: str) -> None:
     words = command.split()
     out = check(" ".join([*words[:2], "--dry-run", *words[2:]]), 0, out="Steps:\n")
-    assert out == "Steps:\n  [    ] brick made\n" and not plan.done
+    steps, _, shown = out.partition("Plan: ")
+    assert steps == "Steps:\n  [    ] brick made\n" and shown and not plan.done
+
+
+@EACH
+def test_exactly_what_a_dry_run_showed_is_done_without_a_question(
+    check: Entry, plan: Plan, command: str
+) -> None:
+    words = command.split()
+    out = check(" ".join([*words[:2], "--dry-run", *words[2:]]), 0, out="Plan: ")
+    option = "--plan=%s" % out.split("Plan: ")[1].strip()
+    plan.text = "brick removed"
+    said = "nothing was changed: this is no longer what plan %s was" % option[7:]
+    check(" ".join([*words[:2], option, *words[2:]]), 1, out=None, err=said)
+    assert not plan.done
+
+    plan.text = "brick made"
+    check(" ".join([*words[:2], option, *words[2:]]), 0, out="[1/1] brick made: done")
+    assert plan.done and not check.questions
 
 
 @EACH

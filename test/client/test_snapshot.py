@@ -185,12 +185,26 @@ def test_it_is_done_and_told(check: Entry, cluster: Cluster, words: str, out: st
     ("words", "out"),
     [
         ("restore --dry-run vm1 s", "Would restore disk/0 of vm1 from "),
-        ("remove-snapshot --dry-run vm1 s", "Would remove snapshot s of vm1\n"),
+        ("remove-snapshot --dry-run vm1 s", "Would remove snapshot s of vm1, taken 1970"),
     ],
 )
 def test_a_dry_run_only_tells(check: Entry, cluster: Cluster, words: str, out: str) -> None:
     check("disk %s" % words, 0, out=out)
     assert not cluster.orders
+
+
+def test_what_a_dry_run_showed_is_removed_without_a_question(
+    check: Entry, cluster: Cluster
+) -> None:
+    plan = check("disk remove-snapshot --dry-run vm1 s", 0, out=None).split("Plan: ")[1].strip()
+    check("disk remove-snapshot --plan=%s vm1 s" % plan, 0, out="Removed snapshot s\n")
+    assert not check.questions
+
+    # It was removed, and another one of its name taken.
+    cluster.found = [replace(SNAPSHOT, about=About("vm1", "s", 2.0, (0,)))]
+    said = "nothing was changed: this is no longer what plan %s was; use --dry-run again" % plan
+    check("disk remove-snapshot --plan=%s vm1 s" % plan, 1, err="Failure: %s\n" % said)
+    assert len(cluster.orders) == 1
 
 
 def test_a_name_that_is_taken_is_seen_by_a_dry_run(check: Entry, cluster: Cluster) -> None:

@@ -105,7 +105,8 @@ def test_a_dry_run_neither_asks_nor_does(check: Entry, orders: Orders) -> None:
     ]
     orders.rows.append({**ROW, "node": "node3", "interrupted": True, "instances": []})
     orders.reasons = ["node4 is offline"]
-    assert check("upgrade --dry-run", 0, out=None) == (
+    shown, _, plan = check("upgrade --dry-run", 0, out=None).rpartition("Plan: ")
+    assert shown == (
         "node2 11.1-6 11.2-1 to upgrade web1\n"
         "node4 - 11.2-1 offline web1\n"
         "node3 11.1-6 11.2-1 interrupted -\n"
@@ -115,6 +116,8 @@ def test_a_dry_run_neither_asks_nor_does(check: Entry, orders: Orders) -> None:
     )
     assert json.loads(check("upgrade --dry-run --json", 0, out=None)) == orders.rows
     assert orders.done == []
+    check("upgrade --plan=%s" % plan.strip(), 0, out="[1/1] node2: upgraded: done")
+    assert orders.done == ["node2"]
 
 
 def test_there_may_be_nothing_to_do(check: Entry, orders: Orders) -> None:

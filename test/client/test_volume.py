@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 from types import SimpleNamespace
 
 import pytest
 
 from ganeti_gluster.constants import MIB
+from ganeti_gluster.core.pool.steps import Step
 from ganeti_gluster.core.volume import VolumeSpec
-from ganeti_gluster.errors import VolumeUnreachable
+from ganeti_gluster.errors import GanetiGlusterError, VolumeUnreachable
 
 from .conftest import Entry, raiser, refused
 
@@ -58,3 +60,30 @@ def test_a_volume_that_does_not_tell(
     check("volume status", 1, out="gv0 node1:24007 default ? ? ? 1 2\n", err=said)
     (told,) = json.loads(check("volume status --json", 1, out=None))
     assert told["error"].startswith(said.strip())
+
+
+@pytest.fixture
+def heal(check: Entry) -> Entry:
+    """A heal as it is on the master, where nobody else changes the pool."""
+    check.be_master()
+    check.replace(
+        "cmdlib.pool_nodes",
+        agents=lambda: None,
+        exclusive=contextlib.nullcontext,
+        logger=lambda: logging.getLogger("test"),
+    )
+    return check
+
+
+def test_a_heal_is_started_and_waited_for(heal: Entry) -> None:
+    healed: list[str] = []
+    step = Step("volume gv0 healed", lambda: False, lambda: healed.append("gv0"))
+    heal.replace("cmdlib.pool_heal", steps=lambda name, *others: [step])
+    heal("volume heal gv0", 0, out="[1/1] volume gv0 healed: done")
+    assert healed == ["gv0"]
+
+
+def test_a_heal_of_what_is_no_volume(heal: Entry) -> None:
+    heal("volume heal ../x", 1, err="Failure: volume name")
+    heal.replace("cmdlib.pool_heal", steps=raiser(GanetiGlusterError("there is no volume gv1")))
+    heal("volume heal gv1", 1, err="Failure: there is no volume gv1\n")

@@ -29,6 +29,7 @@ ON_NODES = {
     "brick": "tail -n 300 /var/log/glusterfs/bricks/*.log",
     "glustershd": "tail -n 100 /var/log/glusterfs/glustershd.log",
     "glusterd": "tail -n 100 /var/log/glusterfs/glusterd.log",
+    "glusterd-files": "find /var/lib/glusterd/vols /var/lib/glusterd/peers -printf '%s %p\\n'",
     "processes": "ps axo pid,stat,etimes,args; ss -tn",
     "files": "ls -lR /srv/gluster/brick1/*/ganeti /srv/gluster/brick1/*/.shard"
     " /run/ganeti-gluster /run/ganeti-gluster-nbd /var/lib/ganeti-gluster",

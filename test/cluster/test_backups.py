@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,3 +163,90 @@ def test_a_lost_instance_is_made_again(cluster: Cluster, backups: Backups) -> No
     backups.running.boot.wait(
         lambda events: guest.last_acknowledged(events) > before[0], 150, "records"
     )
+
+
+CONF = "/etc/ganeti/gluster-backup.conf"
+SCHEDULES = """
+[settings]
+stagger = 0
+[repository nas]
+place = %s
+[schedule often]
+instances = tag:often
+to = nas
+times = %s
+keep-last = 2
+[schedule shots]
+instances = %s
+to = snapshots
+times = %s
+keep-last = 1
+"""
+
+
+def test_the_masters_agent_makes_what_is_due_and_keeps_what_rules_name(
+    cluster: Cluster, backups: Backups
+) -> None:
+    def configure(times: str) -> None:
+        text = SCHEDULES % (ON_HOST, times, NAME, times)
+        cluster.testbed.exec("node1", ["tee", CONF], timeout=30, stdin=text.encode())
+
+    def run(*words: str, **options: Any) -> str:
+        done = cluster.run("gnt-gluster", "backup", "run", *words, max_seconds=120, **options)
+        return done.stdout + done.stderr
+
+    def snapshots() -> list[str]:
+        listed = cluster.run("gnt-gluster", "disk", "snapshots", "--json", NAME).stdout
+        return [each["name"] for each in json.loads(listed)]
+
+    def findings() -> list[str]:
+        done = cluster.testbed.exec("node1", ["gnt-gluster", "verify", "--json"], timeout=240)
+        return [each["code"] for each in json.loads(done.stdout)]
+
+    cluster.run("gnt-instance", "add-tags", NAME, "often")
+    cluster.run("gnt-gluster", "disk", "snapshot", "--name=mine", NAME, max_seconds=60)
+    own = backups.names()
+    configure("*:*:0/5")
+    wait_for(lambda: len(backups.names()) > len(own), 300, "the agent has a backup made")
+    # From here on nothing is due by itself.
+    configure("*-01-01")
+    unit = ("systemctl", "is-active", "ganeti-gluster-backups")
+    wait_for(lambda: cluster.testbed.exec("node1", unit).exit_code != 0, 60, "that is over")
+    for _ in range(2):
+        run("--now")
+    said = run("--dry-run", "--now")
+    assert said.count("keep (last)") == 3 and said.count(": remove\n") == 2
+    made = [name for name in backups.names() if name not in own]
+    assert len(made) == 2 and all(name.startswith("scheduled-often-") for name in made)
+    assert set(own) <= set(backups.names())
+    kept = [name for name in snapshots() if name != "mine"]
+    assert len(kept) == 1 and kept[0].startswith("scheduled-shots-")
+    assert "mine" in snapshots()
+    assert not [code for code in findings() if code.startswith("BACKUP")]
+
+    cluster.run("mv", PLACE, PLACE + ".away", node="node3")
+    assert "is not a repository of backups, or is not mounted" in run("--now", "often", fail=True)
+    assert "BACKUP_FAILED" in findings()
+    cluster.run("mv", PLACE + ".away", PLACE, node="node3")
+    run("--now", "often")
+    assert "BACKUP_FAILED" not in findings()
+
+    # The next master has the configuration, and learns the rest from the repository.
+    last = max(name for name in backups.names() if name.startswith("scheduled-often-"))
+    name_form = "scheduled-often-%Y%m%d-%H%M%S"
+    cluster.run("gnt-cluster", "copyfile", CONF)
+    cluster.run("gnt-cluster", "master-failover", node="node2", max_seconds=120)
+    try:
+        show = ("gnt-gluster", "backup", "schedule", "--json", "often")
+        wait_for(
+            lambda: any(
+                each["last"] and time.strftime(name_form, time.gmtime(each["last"])) == last
+                for each in json.loads(cluster.run(*show, node="node2").stdout)
+            ),
+            240,
+            "the agent of the next master has asked",
+        )
+    finally:
+        cluster.run("gnt-cluster", "master-failover", node="node1", max_seconds=120)
+        cluster.everywhere("rm", "-f", CONF)
+        cluster.run("gnt-gluster", "disk", "remove-snapshot", "--yes", NAME, *snapshots())

@@ -120,10 +120,13 @@ def test_cell(
         pytest.skip("it takes %d nodes; make faults has them" % done.nodes)
     world.random = random.Random("%s %s %s" % (world.seed, fault, operation))
     began = time.monotonic()
-    result = report.Result(report.PASSED, 0, report.today(), seed=world.seed)
+    result = report.Result(
+        report.FAILED, 0, report.today(), seed=world.seed, why="it was interrupted"
+    )
     world.say("%s / %s, seed %s" % (operation, fault, world.seed))
     try:
         result.first = run(world, what, done)
+        result.outcome, result.why = report.PASSED, ""
     except Exception as err:
         missing = err.numbers if isinstance(err, evidence.RecordsMissing) else []
         where = evidence.keep(

@@ -17,6 +17,7 @@ LOOK = """
 import json, os, subprocess, sys
 from ganeti_gluster import constants
 from ganeti_gluster.tools import private, systemd
+from ganeti_gluster.core.backup import scheduled_unit
 from ganeti_gluster.core.export import nbd, unit
 from ganeti_gluster.core.services import publish
 from ganeti_gluster.core.snapshot import service
@@ -34,12 +35,16 @@ found["ganeti-gluster-snapshot-*.service"] = exposure(service.unit("nobody"))
 worker.stdin.close()
 worker.wait()
 private.directory(constants.EXPORT_DIR)
-for kind, properties in (("loop", unit.EXPORTER_PROPERTIES), ("nbd", nbd.PROPERTIES)):
-    name = "ganeti-gluster-looked-at-%s.service" % kind
+for number, (shown, properties) in enumerate((
+    ("ganeti-gluster-export-*.service (loop)", unit.EXPORTER_PROPERTIES),
+    ("ganeti-gluster-export-*.service (nbd)", nbd.PROPERTIES),
+    (scheduled_unit.UNIT, systemd.BACKUP_SCHEDULES),
+)):
+    name = "ganeti-gluster-looked-at-%s.service" % number
     properties = [each for each in properties if each not in ("Type=notify", "NotifyAccess=main")]
     argv = unit.start_argv(name, "Looked at", ["sleep", "60"], properties)
     subprocess.run(argv, check=True)
-    found["ganeti-gluster-export-*.service (%s)" % kind] = exposure(name)
+    found[shown] = exposure(name)
     subprocess.run(["systemctl", "stop", name], check=True)
 argv = publish.hook_argv("/usr/bin/sleep", {}, 60)
 argv = [each for each in argv if each not in ("--pipe", "--wait")] + ["60"]

@@ -112,6 +112,34 @@ def test_a_node_whose_volume_differs(cluster: Cluster) -> None:
     shell(cluster, "rm -r /root/vols.old", node="node3")
 
 
+@pytest.mark.parametrize(
+    ("damage", "lacks"),
+    [
+        # As kill -9 leaves it while a brick is replaced, and while a volume comes to a node.
+        ("rm vols/gv0/bricks/node1:*", "vols/gv0/bricks/node1:-srv-gluster-brick1-gv0"),
+        (": > vols/gv0/info", "vols/gv0/info"),
+        ("cd peers; : > $(grep -l =node1$ *)", "peers/%s"),
+    ],
+)
+def test_a_glusterd_that_lacks_files(cluster: Cluster, damage: str, lacks: str) -> None:
+    uuid = shell(cluster, "sed -n s/^UUID=//p %s/glusterd.info" % GLUSTERD).strip()
+    script = "%s; cd %s; %s; systemctl reset-failed glusterd; ! systemctl start glusterd"
+    shell(cluster, script % (STOP, GLUSTERD, damage), node="node3")
+    wanted: Found = {
+        ("ERROR", "GLUSTERD_FILES", "node3"),
+        ("ERROR", "PEER_DISCONNECTED", "node1"),
+        ("ERROR", "PEER_DISCONNECTED", "node2"),
+    }
+    said = expect(cluster, {*wanted, ("ERROR", "BRICK_DOWN", "node3:" + BRICK)})
+    (found,) = (each for each in said if each["code"] == "GLUSTERD_FILES")
+    assert found["text"] == "empty or missing in /var/lib/glusterd: " + lacks.replace("%s", uuid)
+    # What it says, word for word.
+    command = found["remedy"].partition(": ")[2].partition(". It copies")[0]
+    shell(cluster, command, node="node3")
+    expect(cluster, set())
+    shell(cluster, "rm -r /root/glusterd.old", node="node3")
+
+
 def test_a_node_that_was_installed_anew(cluster: Cluster) -> None:
     old = shell(cluster, "sed -n s/^UUID=//p %s/glusterd.info" % GLUSTERD, node="node3").strip()
     down: Found = {("ERROR", "BRICK_DOWN", "node3:" + BRICK)}

@@ -14,6 +14,8 @@ from ganeti_cli import ERRORS
 from ganeti_library import on_ganeti
 from ganeti_master import Master, ops
 
+from ganeti_gluster.core.pool import identities
+
 Part = Callable[[str], Any]
 
 
@@ -55,7 +57,17 @@ def master(part: Part, monkeypatch: pytest.MonkeyPatch) -> Master:
 
 
 @pytest.fixture
-def in_pool(part: Part, master: Master, monkeypatch: pytest.MonkeyPatch) -> Part:
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The UUIDs that nodes had when they were last seen."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr(identities, "load", lambda: found)
+    return found
+
+
+@pytest.fixture
+def in_pool(
+    part: Part, master: Master, seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Part:
     """Makes a pool the cluster's own, and nobody else changes it."""
 
     def use(pool: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ganeti_cli import OpPrereqError
 from ganeti_master import Master
-from gluster_pool import GlusterPool, volume
+from gluster_pool import GlusterPool, secondary, volume
 
 from ganeti_gluster.core.pool.settings import Settings
 from ganeti_gluster.core.pool.steps import run
@@ -28,6 +28,7 @@ OPTIONS = {
     "brick_device": None,
     "pool_nodes": None,
     "nodegroup": None,
+    "pool_network": None,
     "on_node_add": None,
     "configure": True,
     "wipe": False,
@@ -194,4 +195,58 @@ def test_one_with_bricks_elsewhere_is_another(create: Create) -> None:
         create.plan(brick_dir="/srv/c")
     assert str(failure.value).startswith(
         "volume gv0 already exists, with bricks that are not in /srv/c: node1:/srv/b/gv0, node2"
+    )
+
+
+def test_the_pool_is_named_by_secondary_addresses(create: Create) -> None:
+    plan = create.plan(pool_network="storage")
+    assert plan.obstacles(False) == []
+    assert plan.layout.peers == {name: secondary(name) for name in plan.layout.members}
+    assert plan.layout.bricks == [
+        secondary(n) + ":/srv/b/gv0" for n in ("node1", "node2", "node3")
+    ]
+    run([step for step in plan.steps if "template" in step.text], lambda line: None)
+    servers = create.use.servers_of(create.master, "gv0", None)
+    assert servers == "198.51.100.1,198.51.100.2,198.51.100.3"
+
+
+def test_not_where_a_node_has_no_secondary_address(create: Create) -> None:
+    create.master.nodes["node2"]["sip"] = create.master.nodes["node2"]["pip"]
+    with pytest.raises(GanetiGlusterError) as failure:
+        create.plan(pool_network="storage")
+    assert str(failure.value) == (
+        "these nodes have no secondary address: node2; give them one with gnt-node modify"
+        " --secondary-ip, or leave out --network"
+    )
+    assert create.plan(pool_network="primary").layout.servers == ["node1", "node2", "node3"]
+
+
+def test_an_address_that_another_node_has_is_a_problem(create: Create) -> None:
+    create.pool.facts["node2"] = replace(create.pool.look("node2"), own_addresses=("192.0.2.2",))
+    assert create.problems() == []
+    assert (
+        "node1: the name 198.51.100.2 resolves to 198.51.100.2 there, which is not an address of"
+        " that node; check /etc/hosts and DNS"
+    ) in create.problems(pool_network="storage")
+
+
+def test_what_is_there_is_gone_on_with_in_its_network(create: Create) -> None:
+    for name in ("node4",):
+        create.master.nodes[name] = create.master.node(name)
+        create.pool.members.append(name)
+    there = volume("node1", "node2", "node3")
+    bricks = tuple(replace(brick, server=secondary(brick.server)) for brick in there.bricks)
+    create.pool.there = [replace(there, bricks=bricks)]
+    for network in (None, "storage"):
+        layout = create.plan(pool_network=network).layout
+        assert layout.nodes == ("node1", "node2", "node3")
+        assert layout.servers == [secondary(name) for name in layout.nodes]
+        assert layout.spares == ("node4",)
+    # It is a member by this name already.
+    assert layout.peers["node4"] == "node4"
+    with pytest.raises(GanetiGlusterError) as failure:
+        create.plan(pool_network="primary")
+    assert str(failure.value).startswith(
+        "volume gv0 already exists, with servers that are not named in the primary network:"
+        " 198.51.100.1, 198.51.100.2, 198.51.100.3; leave out --network"
     )

@@ -209,6 +209,37 @@ def test_a_dead_node_is_replaced_and_leaves_the_pool(dead: Move) -> None:
     ]
 
 
+def test_the_heals_of_all_its_bricks_come_last(dead: Move) -> None:
+    # While one of them is down, none of the volume's heals ends.
+    elsewhere = tuple(replace(b, path="/srv/c/gv0") for b in volume(*THREE).bricks)
+    both = (*volume(*THREE).bricks, *elsewhere)
+    dead.pool.there = [volume(*THREE, bricks=both, replica=3)]
+    dead.use.forget_settings(dead.master, "gv0")
+    moves = [
+        "volume gv0: brick node3:/srv/b/gv0 replaced by node4:/srv/b/gv0",
+        "volume gv0: brick node3:/srv/c/gv0 replaced by node4:/srv/c/gv0",
+    ]
+    heals = ["volume gv0: node4:/srv/b/gv0 healed", "volume gv0: node4:/srv/c/gv0 healed"]
+    assert texts(dead.replace()) == [
+        "node4 in the pool",
+        *moves,
+        *heals,
+        "node3 removed from the pool",
+    ]
+    dead.pool.command(("volume", "replace-brick", "gv0", "node3:/srv/b/gv0", "node4:/srv/b/gv0"))
+    assert texts(dead.replace())[1:4] == [moves[1], *heals]
+
+
+def test_its_bricks_in_one_directory_get_paths_of_their_own(dead: Move) -> None:
+    other = tuple(replace(b, path="/srv/b/gv0-2") for b in volume(*THREE).bricks)
+    both = (*volume(*THREE).bricks, *other)
+    dead.pool.there = [volume(*THREE, bricks=both, replica=3)]
+    assert [text.split()[-1] for text in texts(dead.replace()) if "replaced" in text] == [
+        "node4:/srv/b/gv0",
+        "node4:/srv/b/gv0-2",
+    ]
+
+
 def test_its_device_is_formatted_first(dead: Move) -> None:
     dead.use.write_settings(dead.master, Settings("gv0", "/srv/b", "/dev/vdb"))
     first = dead.replace()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,6 +82,27 @@ def test_a_node_with_bricks_is_not_removed_without_settings_either(
     said = hook("node-remove-pre", 1, "node3")
     assert "node node3 has bricks with data: /srv/b/gv0 of volume gv0" in said
     assert hook("node-remove-pre", 0, "node4") == ""
+
+
+def test_nor_is_a_node_that_may_be_the_server_of_bricks_that_are_down(
+    hook: Hooks, pool: GlusterPool, seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GlusterFS knows it by a name that nobody can tell.
+    peers = [
+        replace(peer, names=("former",), connected=False) if peer.uuid == "uuid-node3" else peer
+        for peer in pool.peers("node1")
+    ]
+    monkeypatch.setattr(pool, "peers", lambda node: peers)
+    hook.master.nodes["node3"]["offline"] = True
+    pool.dead.add("node3")
+    pool.members.append("node4")
+    assert hook("node-remove-pre", 0, "node4") == ""  # it says which it is
+    assert hook("node-remove-pre", 1, "node3").startswith(
+        "node node3 may be the server of bricks that are down, since that is no node that Ganeti"
+        " knows: node3:/srv/b/gv0; start that server and run gnt-cluster verify, or move"
+    )
+    seen["node3"] = "uuid-node3"
+    assert "node node3 has bricks with data: /srv/b/gv0" in hook("node-remove-pre", 1, "node3")
 
 
 def test_where_no_pool_is_a_node_is_removed(hook: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:

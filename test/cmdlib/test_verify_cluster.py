@@ -84,6 +84,9 @@ class Cluster:
         self.read: list[tuple[list[str], frozenset[str]]] = []
         self.other: dict[str, str] = {}
         self.unreadable: dict[str, str] = {}
+        #: The files that other nodes were given, each with the nodes that were to get it.
+        self.copied: list[tuple[str, list[str]]] = []
+        self.channel = SimpleNamespace(copy=self.copy)
         gather = self.verify.gather_volume
         monkeypatch.setattr(self.verify.cluster, "ask", self.ask)
         monkeypatch.setattr(gather, "gather_volume", self.look)
@@ -126,6 +129,10 @@ class Cluster:
         self.read.append((paths, whole))
         return self.unreadable
 
+    def copy(self, path: str, names: list[str], *, seconds: float) -> list[str]:
+        self.copied.append((path, names))
+        return ["node2"]
+
     def findings(self) -> list[Finding]:
         found: list[Finding] = self.verify.check_cluster(self.verify.look_at_cluster(self.config))
         return found
@@ -149,6 +156,9 @@ def cluster(
                 name,
                 lambda *args, usual=usual, path=path, **how: usual(*args, path=path, **how),
             )
+    for function in (verify.identities.load, verify.identities.note):
+        monkeypatch.setattr(function, "__defaults__", (str(tmp_path / "identities"),))
+    monkeypatch.setattr(verify.cluster, "SshChannel", lambda: found.channel)
     return found
 
 
@@ -310,6 +320,32 @@ def test_a_node_is_known_by_the_names_that_its_peers_have_for_it(
     assert {"node2", "192.0.2.2", "198.51.100.2", "node2-gl"} <= known
     assert "node1" not in known
     assert cluster.verify.known_as(cluster.config, nodes, set()) == set()
+
+
+def test_a_node_that_is_gone_is_known_by_the_uuid_that_it_had(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):  # the others are told what changes only
+        cluster.findings()
+    assert cluster.copied == [(cluster.verify.identities.PATH, list(NODES))]
+    assert "cannot give node node2 the UUIDs of the nodes" in caplog.text
+    names = ("203.0.113.2", "former-name")
+    peer = f.PeerView(names[0], names, "uuid-node2", False, False, False, "")
+    nodes = {"node1": cluster.node("node1", peers=(peer,))}
+    known = cluster.verify.known_as(cluster.config, nodes, {"node2"})
+    assert known >= {"node2", *names, "uuid-node2"}
+    assert not set(names) & cluster.verify.known_as(cluster.config, nodes, {"node3"})
+
+
+def test_uuids_that_cannot_be_kept_are_no_finding(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> bool:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(cluster.verify.identities, "note", fail)
+    assert "NOT_CHECKED" not in cluster.codes()
+    assert "cannot store the UUIDs of the nodes: disk full" in caplog.text
 
 
 def test_a_node_without_a_brick_is_a_spare_of_the_pool_that_is_kept(

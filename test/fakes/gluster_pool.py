@@ -181,8 +181,11 @@ class GlusterPool:
             uuid="uuid-%s" % node,
             peers=tuple(others),
             peer_uuids=tuple("uuid-%s" % name for name in others),
-            own_addresses=(_address(node),),
-            addresses={name: _address(name) for name in everyone},
+            own_addresses=(_address(node), secondary(node)),
+            addresses={
+                **{name: _address(name) for name in everyone},
+                **{secondary(name): secondary(name) for name in everyone},
+            },
             names={_address(name): name for name in everyone},
             reach=dict.fromkeys(everyone, ""),
             has_mkfs=True,
@@ -263,9 +266,15 @@ def _address(node: str) -> str:
     return "192.0.2.%s" % node.partition(".")[0][-1]
 
 
+def secondary(node: str) -> str:
+    """The secondary address of node1 is 198.51.100.1."""
+    return "198.51.100.%s" % node.partition(".")[0][-1]
+
+
 def _brick(text: str) -> VolumeBrick:
-    node, _, path = text.partition(":")
-    return VolumeBrick(node, path, "uuid-%s" % node)
+    server, _, path = text.partition(":")
+    node = "node%s" % server[-1] if server.startswith("198.51.100.") else server
+    return VolumeBrick(server, path, "uuid-%s" % node)
 
 
 class _Gluster:

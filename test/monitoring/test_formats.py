@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ganeti_gluster.core.backup.due import ScheduleEntry
 from ganeti_gluster.core.image import ImageInfo
 from ganeti_gluster.core.services.model import ServerService, ServiceStatus
 from ganeti_gluster.core.verify import facts as f
@@ -64,6 +65,10 @@ def collected(**values) -> collect.Collected:
             ServerService("NFS", "rpcbind", "node3", ServiceStatus.UNKNOWN),
             ServerService("NFS", "ganesha", "node3", ServiceStatus.NOT_INSTALLED),
         ),
+        "backups": (
+            ScheduleEntry("nightly", "vm1", 1.0, 2.0, 3.0, 4),
+            ScheduleEntry("new", "vm1", due=9.0),
+        ),
     }
     return collect.Collected(facts, **{**usual, **values})
 
@@ -106,6 +111,11 @@ def test_each_line_is_prometheus_text_and_each_family_is_whole() -> None:
         'ganeti_gluster_volume_snapshots{cluster="c1",volume="gv0"} 2',
         'ganeti_gluster_service_up{cluster="c1",node="node2",type="NFS",service="ganesha"} 1',
         'ganeti_gluster_service_up{cluster="c1",node="node2",type="NFS",service="rpcbind"} 0',
+        'ganeti_gluster_backup_last_timestamp_seconds{cluster="c1",schedule="nightly",'
+        'instance_name="vm1"} 1',
+        'ganeti_gluster_backup_due_timestamp_seconds{cluster="c1",schedule="new",'
+        'instance_name="vm1"} 9',
+        'ganeti_gluster_backup_failures{cluster="c1",schedule="nightly",instance_name="vm1"} 4',
         'ganeti_gluster_service_restarts{cluster="c1",node="node2",type="NFS",'
         'service="rpcbind"} 7',
     ],

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from ganeti_gluster import constants
+from ganeti_gluster.core.backup import due
 from ganeti_gluster.core.services import prepared
 from ganeti_gluster.monitoring import resident
-from ganeti_gluster.monitoring.resident import MEASURE, SERVICES, SYNC, Ended, Resident
+from ganeti_gluster.monitoring.resident import BACKUPS, MEASURE, SERVICES, SYNC, Ended, Resident
 
 pytestmark = pytest.mark.allow_process
 
@@ -245,3 +246,17 @@ def test_it_ends_outside_a_cluster_and_begins_anew_where_its_software_changed(
     with pytest.raises(Ended) as ended:
         agent.loop.run()
     assert ended.value.args == (status,)
+
+
+def test_a_configuration_of_backups_that_is_invalid_is_told_once(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setattr(constants, "BACKUP_CONF", str(tmp_path / "backup.conf"))
+    monkeypatch.setattr(constants, "BACKUP_STATE", str(tmp_path / "state"))
+    due.save(due.ScheduleState(next=1.0))
+    (tmp_path / "backup.conf").write_text("[colour]\n")
+    assert agent.loop.alarm.rings(2.0) and agent.loop.alarm.rings(3.0)
+    agent.loop._begin(BACKUPS, resident._start_backups, 30.0)
+    agent.finish()
+    assert "backup.conf, line 1, section [colour]: expected" in capfd.readouterr().err
+    assert not agent.loop.alarm.rings(4.0)

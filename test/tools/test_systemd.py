@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ganeti_gluster.errors import InvalidParameter
+from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 from ganeti_gluster.tools import systemd
+from ganeti_gluster.tools.command import CommandResult
 
 ODD = ["/bin/x", "a b", "${HOME}", "$$", "100%n", 'say "hi"', "back\\slash", ""]
 
@@ -52,3 +53,37 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nobody_is_told_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     systemd.notify("READY=1")
+
+
+#: As systemd-analyze of 252 and 257 says it, in UTC and elsewhere.
+IN_UTC = """  Original form: 02:30
+Normalized form: *-*-* 02:30:00
+    Next elapse: Sat 2025-11-29 02:30:00 UTC
+       From now: 11 months 29 days ago
+"""
+IN_BERLIN = """    Next elapse: Sat 2025-11-29 02:30:00 CET
+       (in UTC): Sat 2025-11-29 01:30:00 UTC
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "moment"),
+    [(IN_UTC, 1764383400.0), (IN_BERLIN, 1764379800.0), ("    Next elapse: never\n", None)],
+)
+def test_the_next_time_of_a_calendar_expression(said: str, moment: float | None) -> None:
+    asked: list[list[str]] = []
+
+    def run(argv: list[str], **options: object) -> CommandResult:
+        asked.append(argv)
+        return CommandResult(tuple(argv), 0, said, "")
+
+    assert systemd.next_elapse("02:30", 1764300000.7, run=run) == moment
+    words = ["systemd-analyze", "calendar", "--base-time=@1764300000", "--", "02:30"]
+    assert asked == [words]
+
+
+@pytest.mark.allow_process
+def test_systemd_refuses_what_is_no_calendar_expression() -> None:
+    systemd.check_calendar("Mon..Fri 8..18:00")
+    with pytest.raises(GanetiGlusterError, match="Failed to parse calendar specification"):
+        systemd.check_calendar("blah")

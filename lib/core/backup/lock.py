@@ -44,7 +44,7 @@ _LONGEST = 4096
 
 @dataclass(frozen=True)
 class User:
-    """Who uses a repository: `alone`, or beside others, and what for."""
+    """Who uses a repository: `alone`, or beside others, what for, and `since` when."""
 
     host: Name
     boot: Name
@@ -53,6 +53,12 @@ class User:
     what: Annotated[str, Longest(500)]
     alone: bool
     refreshed: Moment
+    since: Moment = 0.0
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this host can tell if the process is there."""
+        return (self.host, self.boot) == (socket.gethostname(), _boot())
 
 
 class Lock:
@@ -151,11 +157,18 @@ def locked(
 
 
 def _refusal(store: BackupStore, user: User) -> RepositoryLocked:
+    hint = "wait until it has finished"
+    if not user.is_here:
+        hint += "; if it was killed, its lock ends at %s" % _clock(user.refreshed + STALE)
     return RepositoryLocked(
-        "repository %s is used by %s on %s (process %d)"
-        % (store.name, user.what, user.host, user.pid),
-        hint="wait until it has finished",
+        "repository %s is used by %s on %s (process %d) since %s"
+        % (store.name, user.what, user.host, user.pid, _clock(user.since or user.refreshed)),
+        hint=hint,
     )
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
 def _others(store: BackupStore, own: str) -> list[User]:
@@ -181,14 +194,14 @@ def _others(store: BackupStore, own: str) -> list[User]:
 
 
 def _is_over(user: User) -> bool:
-    if (user.host, user.boot) == (socket.gethostname(), _boot()):
+    if user.is_here:
         return _started(user.pid) != user.started
     return time.time() - user.refreshed > STALE
 
 
 def _user(what: str, alone: bool) -> User:
-    pid = os.getpid()
-    return User(socket.gethostname(), _boot(), pid, _started(pid), what, alone, time.time())
+    pid, now = os.getpid(), time.time()
+    return User(socket.gethostname(), _boot(), pid, _started(pid), what, alone, now, now)
 
 
 def _boot() -> str:

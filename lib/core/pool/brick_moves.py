@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,26 +25,32 @@ from ganeti_gluster.tools.gluster_cli import Gluster, VolumeBrick, VolumeInfo
 
 @dataclass(frozen=True)
 class BrickMove:
-    """A brick of a volume, and the node and path where it goes."""
+    """A brick of a volume, and the node and path where it goes; the pool calls the node `host`."""
 
     volume: str
     old: VolumeBrick
     node: str
     path: str
+    host: str
 
     @property
     def new(self) -> str:
         """The new brick as the gluster command expects it."""
-        return "%s:%s" % (self.node, self.path)
+        return "%s:%s" % (self.host, self.path)
 
 
 class MoveRefused(GanetiGlusterError):
     """To move the brick now could lose images."""
 
 
-def free_path(pool: Pool, node: str, directory: str, volume: str) -> str:
-    """The path for a further brick on a node: that of the volume's name, or with a number."""
-    taken = {brick.path for _, brick in pool.bricks_on(node)}
+def free_path(
+    pool: Pool, node: str, directory: str, volume: str, planned: Iterable[str] = ()
+) -> str:
+    """The path for a further brick on a node: that of the volume's name, or with a number.
+
+    `planned` are paths of bricks that go there first.
+    """
+    taken = {*planned, *(brick.path for _, brick in pool.bricks_on(node))}
     path = "%s/%s" % (directory, volume)
     number = 2
     while path in taken:
@@ -140,7 +146,11 @@ class BrickMover:
         return sorted(bricks, key=runs)
 
     def steps(self, move: BrickMove, *, heal_first: bool) -> list[Step]:
-        """Move one brick; `heal_first`: its node answers, and what it has is waited for."""
+        """Move one brick; `heal_first`: its node answers, and what it has is waited for.
+
+        `heal_step` comes after those of all bricks: while another one of the volume is down, a
+        heal does not end.
+        """
         steps = []
         if heal_first:
             steps.append(
@@ -157,7 +167,6 @@ class BrickMover:
                 partial(self._is_moved, move),
                 partial(self._move, move),
             ),
-            self.heal_step(move.volume, move.node, move.path),
         ]
 
     def heal_step(self, volume: str, node: str, path: str) -> Step:

@@ -27,7 +27,8 @@ class PoolLayout:
     the volume.  `device` is "" where the directory is there already; `owner` is QEMU's
     user and group; `anchor` is the node whose gluster command is used.  `existing` are
     the bricks of a volume that there is, which may have been extended since.  `wiped` is what
-    the nodes' devices hold that is lost.
+    the nodes' devices hold that is lost.  `hosts` is what nodes are called in the pool, where
+    that is not their name.
     """
 
     volume: str
@@ -43,6 +44,7 @@ class PoolLayout:
     force: bool = False
     existing: tuple[str, ...] = ()
     wiped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -51,9 +53,19 @@ class PoolLayout:
         return (self.anchor, *others)
 
     @property
+    def peers(self) -> dict[str, str]:
+        """What each member is called, in their order."""
+        return {node: self.hosts.get(node, node) for node in self.members}
+
+    @property
+    def servers(self) -> list[str]:
+        """What the nodes with bricks are called."""
+        return [self.hosts.get(node, node) for node in self.nodes]
+
+    @property
     def bricks(self) -> list[str]:
         """The bricks as the gluster command expects them."""
-        return list(self.existing) or ["%s:%s" % (node, self.brick) for node in self.nodes]
+        return list(self.existing) or ["%s:%s" % (server, self.brick) for server in self.servers]
 
     @property
     def brick(self) -> str:
@@ -110,7 +122,7 @@ class Build:
                 )
         return [
             *steps,
-            Step("pool of %s" % ", ".join(layout.members), self._is_joined, self._join),
+            Step("pool of %s" % ", ".join(layout.peers.values()), self._is_joined, self._join),
             Step(
                 "volume %s, %s, on %s" % (layout.volume, layout.shape, ", ".join(layout.bricks)),
                 self._is_created,
@@ -137,10 +149,10 @@ class Build:
         return self._agents.gluster(self._layout.anchor)
 
     def _is_joined(self) -> bool:
-        return not unjoined(self._agents, self._layout.members)
+        return not unjoined(self._agents, self._layout.peers)
 
     def _join(self) -> None:
-        join(self._agents, self._layout.members, self._say)
+        join(self._agents, self._layout.peers, self._say)
 
     def _is_created(self) -> bool:
         return self.volume() is not None
@@ -211,7 +223,7 @@ class Build:
 
     def _try(self) -> None:
         layout = self._layout
-        arguments = {"volume": layout.volume, "servers": list(layout.nodes)}
+        arguments = {"volume": layout.volume, "servers": layout.servers}
         nodes = dict.fromkeys((*layout.members, *layout.clients))
         self._agents.all("try-volume", dict.fromkeys(nodes, arguments))
 
@@ -232,42 +244,47 @@ def check_same(volume: VolumeInfo, layout: PoolLayout) -> None:
         )
 
 
-def unjoined(agents: Agents, members: Sequence[str]) -> str:
-    """What lacks for all members to see all as "Peer in Cluster (Connected)"."""
+def unjoined(agents: Agents, members: Mapping[str, str]) -> str:
+    """What lacks for all members to see all as "Peer in Cluster (Connected)".
+
+    The value for a node is what it must be called by the others, or the UUID of its glusterd if
+    any name will do.
+    """
     for node in members:
         peers = agents.gluster(node).peers()
-        for other in members:
-            if other != node and not _sees(peers, other):
+        for other, key in members.items():
+            if other != node and not any(_is(peer, key) and peer.sound for peer in peers):
                 return "%s does not see %s as Peer in Cluster (Connected)" % (node, other)
     return ""
 
 
-def _sees(peers: Sequence[Peer], name: str) -> bool:
-    return any(name in peer.names and peer.sound for peer in peers)
+def _is(peer: Peer, key: str) -> bool:
+    return key == peer.uuid or key in peer.names
 
 
-def join(agents: Agents, members: Sequence[str], say: Say) -> None:
-    """Make one trusted pool of the members, and wait until all see all.
+def join(agents: Agents, members: Mapping[str, str], say: Say) -> None:
+    """Make one trusted pool of the members (see `unjoined`), and wait until all see all.
 
     The first one probes the others; a second one then probes the first, because the others
     learn its name only from a probe by that name.
     """
-    first = members[0]
+    first, *others = members
     known = agents.gluster(first).peers()
-    for node in members[1:]:
-        if not any(node in peer.names for peer in known):
-            agents.gluster(first).ask("peer", "probe", node)
-            say("  %s: probed" % node)
-    if len(members) > 1:
+    for node in others:
+        if not any(_is(peer, members[node]) for peer in known):
+            agents.gluster(first).ask("peer", "probe", members[node])
+            say("  %s: probed" % members[node])
+    if others:
+        second = others[0]
         wait(
             "pool",
             lambda: (
-                "" if any(peer.sound for peer in agents.gluster(members[1]).peers()) else "probing"
+                "" if any(peer.sound for peer in agents.gluster(second).peers()) else "probing"
             ),
             seconds=PEER_SECONDS,
         )
-        if not any(first in peer.names for peer in agents.gluster(members[1]).peers()):
-            agents.gluster(members[1]).ask("peer", "probe", first)
+        if not any(_is(peer, members[first]) for peer in agents.gluster(second).peers()):
+            agents.gluster(second).ask("peer", "probe", members[first])
     wait("pool", partial(unjoined, agents, members), seconds=PEER_SECONDS, say=say)
 
 

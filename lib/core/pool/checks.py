@@ -42,16 +42,18 @@ def check(
     volume_id: str = "",
     plugin: str = "",
     wipe: bool = False,
+    hosts: Mapping[str, str] | None = None,
 ) -> list[Problem]:
     """What is wrong with the nodes; `bricks` names those that are to have a brick.
 
     `volume_id` is the UUID of the volume where it exists already, whose bricks are
-    no obstacle.
+    no obstacle.  `hosts` is what nodes are called in the pool, where that is not their name.
     """
+    owners = {(hosts or {}).get(node, node): seen for node, seen in facts.items()}
     problems: list[Problem] = []
     for node, seen in facts.items():
         problems += _glusterd(node, seen)
-        problems += _network(node, seen, facts)
+        problems += _network(node, seen, owners)
         if plugin and seen.plugin != plugin:
             problems.append(
                 Problem(
@@ -93,8 +95,9 @@ def _glusterd(node: str, seen: CandidateFacts) -> Iterator[Problem]:
 
 
 def _network(
-    node: str, seen: CandidateFacts, facts: Mapping[str, CandidateFacts]
+    node: str, seen: CandidateFacts, owners: Mapping[str, CandidateFacts]
 ) -> Iterator[Problem]:
+    """Of the others by what they are called in the pool, a name or an address."""
     for other, address in seen.addresses.items():
         if not address:
             yield Problem(
@@ -107,14 +110,14 @@ def _network(
                 % (other, address),
                 "remove it from the line of %s in /etc/hosts" % address,
             )
-        elif other in facts and address not in facts[other].own_addresses:
+        elif other in owners and address not in owners[other].own_addresses:
             yield Problem(
                 node,
                 "the name %s resolves to %s there, which is not an address of that node"
                 % (other, address),
                 "check /etc/hosts and DNS",
             )
-        elif seen.names.get(address, "").split(".")[0] != other.split(".")[0]:
+        elif other != address and seen.names.get(address, "").split(".")[0] != other.split(".")[0]:
             yield Problem(
                 node,
                 "the address %s of %s resolves back to %s there"
@@ -122,7 +125,7 @@ def _network(
                 blocks=False,
             )
     for other, reason in seen.reach.items():
-        if reason and facts.get(other, seen).active and seen.addresses.get(other):
+        if reason and owners.get(other, seen).active and seen.addresses.get(other):
             yield Problem(
                 node,
                 "port 24007 of %s cannot be reached from there: %s" % (other, reason),

@@ -31,7 +31,10 @@ def next_set(
         if not hosts:
             return []
         chosen.append(min(hosts, key=lambda node: arbiters.count(pool.uuid(node))))
-    return ["%s:%s" % (node, free_path(pool, node, directory, volume.name)) for node in chosen]
+    return [
+        "%s:%s" % (pool.host(node), free_path(pool, node, directory, volume.name))
+        for node in chosen
+    ]
 
 
 def add(gluster: Gluster, volume: VolumeInfo, bricks: Sequence[str], say: Say) -> None:

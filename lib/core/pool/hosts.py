@@ -7,10 +7,24 @@ A pool may have been built by hand with nodes' secondary addresses, with other n
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-#: The addresses of each node, by its name.
-Addresses = Mapping[str, Collection[str]]
+#: The addresses of each node, by its name: the primary one, and a secondary one if it has one.
+Addresses = Mapping[str, Sequence[str]]
+
+#: The networks of a cluster: that of the nodes' names, and that of their secondary addresses.
+PRIMARY, STORAGE = "primary", "storage"
+NETWORKS = (PRIMARY, STORAGE)
+
+
+def secondary(addresses: Sequence[str]) -> str:
+    """The secondary address of a node, "" if it has none of its own."""
+    return addresses[1] if len(addresses) > 1 else ""
+
+
+def host_in(network: str, node: str, addresses: Addresses) -> str:
+    """What a node is called in a network: its name, or its secondary address if it has one."""
+    return (network == STORAGE and secondary(addresses.get(node, ()))) or node
 
 
 def resolve(host: str) -> set[str]:

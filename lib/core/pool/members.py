@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ganeti_gluster.core.pool import hosts
 from ganeti_gluster.core.pool.agents import Agents
-from ganeti_gluster.core.pool.hosts import Addresses, node_of
+from ganeti_gluster.core.pool.hosts import PRIMARY, STORAGE, Addresses, node_of
 from ganeti_gluster.errors import GanetiGlusterError
 from ganeti_gluster.tools.command import CommandFailed
 from ganeti_gluster.tools.gluster_cli import Gluster, GlusterFailed, Peer, VolumeBrick, VolumeInfo
@@ -22,7 +23,8 @@ class Pool:
 
     A node of Ganeti is found in it by its name, its addresses or another name for them, and
     from then on by the UUID of its glusterd, since a peer and a brick's server may have been
-    named in any way.  `told` are the UUIDs that other nodes have reported for themselves.
+    named in any way.  `told` are the UUIDs that other nodes have reported for themselves, or
+    had when they were last seen.
     """
 
     anchor: str
@@ -86,9 +88,54 @@ class Pool:
             node for node in nodes if self.state(node) == CONNECTED and self.uuid(node) not in used
         ]
 
+    @property
+    def network(self) -> str:
+        """The network in which most servers of bricks are named."""
+        servers = {
+            brick.server_uuid: brick.server for volume in self.volumes for brick in volume.bricks
+        }
+        named = {
+            node: servers[self.uuid(node)] for node in self.addresses if self.uuid(node) in servers
+        }
+        storage = [
+            node
+            for node, server in named.items()
+            if server != node and _is_at(server, hosts.secondary(self.addresses[node]))
+        ]
+        return STORAGE if 2 * len(storage) > len(named) else PRIMARY
+
+    def host(self, node: str) -> str:
+        """What a node is called as a server of bricks.
+
+        As its bricks are named now.  A node without bricks is called as the network of the pool
+        requires, by a name that it has as a member if there is one.
+        """
+        for _, brick in self.bricks_on(node):
+            return brick.server
+        wanted = hosts.host_in(self.network, node, self.addresses)
+        peer = self.peer(node)
+        if peer is None or wanted in peer.names:
+            return wanted
+        own = self.addresses.get(node, ())
+        address = wanted if wanted != node else next(iter(own), "")
+        return next((name for name in peer.names if _is_at(name, address)), peer.hostname)
+
+    def unknown_bricks(self, nodes: Sequence[str]) -> list[VolumeBrick]:
+        """The bricks on servers that are not connected, and are none of these nodes.
+
+        Such a server may be a node that is gone, and that Ganeti knows by other addresses.
+        """
+        known = {self.uuid(node) for node in nodes}
+        gone = {peer.uuid for peer in self.peers if not peer.connected} - known
+        return [b for volume in self.volumes for b in volume.bricks if b.server_uuid in gone]
+
     def node_of(self, brick: VolumeBrick, nodes: Sequence[str]) -> str:
         """The node of Ganeti that has the brick, "" if none of these."""
         return next((node for node in nodes if self.uuid(node) == brick.server_uuid), "")
+
+
+def _is_at(host: str, address: str) -> bool:
+    return bool(address) and (host == address or address in hosts.resolve(host))
 
 
 def read(
@@ -105,10 +152,13 @@ def read(
     )
 
 
-def find_all(agents: Agents, nodes: Sequence[str], addresses: Addresses) -> list[Pool]:
+def find_all(
+    agents: Agents, nodes: Sequence[str], addresses: Addresses, seen: Mapping[str, str]
+) -> list[Pool]:
     """The pools that the nodes are in, each as the first of its members sees it.
 
-    Raises `GanetiGlusterError` if none is in one.
+    `seen` are UUIDs that nodes had when they were last seen; they count for nodes that do not
+    answer and are known by no name.  Raises `GanetiGlusterError` if none is in one.
     """
     pools: list[Pool] = []
     reasons = []
@@ -129,11 +179,21 @@ def find_all(agents: Agents, nodes: Sequence[str], addresses: Addresses) -> list
         if pool.peers or pool.volumes:
             pools.append(pool)
     if pools:
-        return pools
+        return [_with_seen(pool, seen) for pool in pools]
     raise GanetiGlusterError(
         "no node is in a Gluster pool%s" % "".join("; %s" % reason for reason in reasons),
         hint="create one with gnt-gluster pool create",
     )
+
+
+def _with_seen(pool: Pool, seen: Mapping[str, str]) -> Pool:
+    owned = {pool.uuid(node) for node in pool.addresses}
+    more = {
+        node: uuid
+        for node, uuid in seen.items()
+        if not pool.uuid(node) and pool.has_peer(uuid) and uuid not in owned
+    }
+    return replace(pool, told={**more, **pool.told})
 
 
 def with_volume(pools: Sequence[Pool], name: str) -> Pool:

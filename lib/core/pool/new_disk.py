@@ -142,16 +142,17 @@ class BrickRenewer:
             lambda: self._agents.one(node, "release", directory=directory),
         )
 
-    def reset_steps(self, lost: LostBrick) -> list[Step]:
-        """The brick runs on what is there now, and has all that the others of its set have."""
-        return [
-            Step(
-                "volume %s: brick %s in use again" % (lost.volume.name, lost.brick),
-                lambda: self._is_whole(lost) and not self._is_down(lost),
-                partial(self._reset, lost),
-            ),
-            self._mover.heal_step(lost.volume.name, lost.node, lost.brick.path),
-        ]
+    def reset_step(self, lost: LostBrick) -> Step:
+        """The brick runs on what is there now."""
+        return Step(
+            "volume %s: brick %s in use again" % (lost.volume.name, lost.brick),
+            lambda: self._is_whole(lost) and not self._is_down(lost),
+            partial(self._reset, lost),
+        )
+
+    def heal_step(self, lost: LostBrick) -> Step:
+        """The brick has all that the others of its set have; after `reset_step` of all bricks."""
+        return self._mover.heal_step(lost.volume.name, lost.node, lost.brick.path)
 
     def need_others(self, lost: LostBrick) -> None:
         """See `copies.need_others`; as `MoveRefused`."""

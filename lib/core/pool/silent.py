@@ -28,7 +28,7 @@ def notice(agents: Agents, pool: Pool, node: str, nodes: Sequence[str], say: Say
     """
     if pool.state(node) != CONNECTED or node == pool.anchor:
         return pool
-    reason = agents.one(pool.anchor, "reach", server=node)
+    reason = agents.one(pool.anchor, "reach", server=pool.host(node))
     if not reason:
         return pool
     say("%s does not answer (%s): closing glusterd's remaining connections" % (node, reason))

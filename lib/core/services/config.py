@@ -21,7 +21,6 @@ The services start in the order in which they stand there.
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import re
 from collections.abc import Mapping
@@ -29,7 +28,8 @@ from dataclasses import dataclass, replace
 
 from ganeti_gluster import constants
 from ganeti_gluster.core.services.model import NodeChoice, Service, ServiceType
-from ganeti_gluster.errors import GanetiGlusterError
+from ganeti_gluster.tools import ini
+from ganeti_gluster.tools.ini import InvalidConfiguration, Within, match, number, switch
 
 GLUSTER_SWIFT = "GLUSTER_SWIFT"
 GLUSTER = "GLUSTER"
@@ -77,10 +77,6 @@ _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}")
 _TAG = re.compile(r"[A-Za-z0-9_+*/:@.-]{1,128}")  # Ganeti's own rule
 
 
-class InvalidConfiguration(GanetiGlusterError):
-    """The file with the master list of services cannot be used."""
-
-
 @dataclass(frozen=True)
 class ServicesConfig:
     """All service types, in their order, and the settings."""
@@ -113,15 +109,8 @@ def load(path: str | None = None) -> ServicesConfig:
     Raises `InvalidConfiguration`.
     """
     path = path or constants.SERVICES_CONF
-    try:
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read()
-    except FileNotFoundError:
-        return ServicesConfig()
-    except (OSError, UnicodeDecodeError) as err:
-        reason = getattr(err, "strerror", None) or "it is not UTF-8"
-        raise InvalidConfiguration("%s cannot be read: %s" % (path, reason)) from err
-    return parse(text, path)
+    text = ini.read(path)
+    return ServicesConfig() if text is None else parse(text, path)
 
 
 def parse(text: str, path: str = constants.SERVICES_CONF) -> ServicesConfig:
@@ -129,44 +118,23 @@ def parse(text: str, path: str = constants.SERVICES_CONF) -> ServicesConfig:
 
     Raises `InvalidConfiguration`.
     """
-    parser = configparser.ConfigParser(
-        interpolation=None, default_section="", delimiters=("=",), empty_lines_in_values=False
-    )
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read_string(text, path)
-    except configparser.Error as err:
-        raise InvalidConfiguration("%s: %s" % (path, str(err).replace("\n", " "))) from err
+    parser = ini.parse(text, path)
     types = {each.name: each for each in BUILT_IN}
     settings: Mapping[str, str] = {}
     for name in parser.sections():
         if name == SETTINGS:
             settings = parser[name]
             continue
-        with _Within(path, name):
+        with Within(path, name):
             types[name] = _type(name, parser[name], types.get(name))
     if len(types) > MAX_TYPES:
         raise InvalidConfiguration("%s: more than %d types" % (path, MAX_TYPES))
-    with _Within(path, SETTINGS):
+    with Within(path, SETTINGS):
         return ServicesConfig(tuple(types.values()), **_settings(settings))
 
 
-class _Within:
-    """Put the file and the section before what is wrong."""
-
-    def __init__(self, path: str, section: str) -> None:
-        self._where = "%s, section [%s]" % (path, section)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
-        if isinstance(err, ValueError):
-            raise InvalidConfiguration("%s: %s" % (self._where, err)) from err
-
-
 def _type(name: str, section: Mapping[str, str], base: ServiceType | None) -> ServiceType:
-    _match(_TYPE, name, "type name (capital letters, digits and _)")
+    match(_TYPE, name, "type name (capital letters, digits and _)")
     type = base or ServiceType(name, name, ())
     services = []
     for key, value in section.items():
@@ -177,7 +145,7 @@ def _type(name: str, section: Mapping[str, str], base: ServiceType | None) -> Se
         elif key == "nodes":
             type = replace(type, nodes=node_choice(value))
         elif key == "verify":
-            type = replace(type, verify=_switch(key, value))
+            type = replace(type, verify=switch(key, value))
         else:
             raise ValueError("unknown line %r" % key)
     if services:
@@ -194,12 +162,12 @@ def _type(name: str, section: Mapping[str, str], base: ServiceType | None) -> Se
 
 
 def _service(name: str, value: str) -> Service:
-    _match(_SERVICE, name, "service name (small letters, digits, _ and -)")
+    match(_SERVICE, name, "service name (small letters, digits, _ and -)")
     units = tuple(unit.removesuffix(".service") for unit in value.split())
     if not units:
         raise ValueError("service %s has no unit" % name)
     for unit in units:
-        _match(_UNIT, unit, "unit name")
+        match(_UNIT, unit, "unit name")
     return Service(name, units)
 
 
@@ -210,11 +178,11 @@ def node_choice(value: str) -> NodeChoice:
     if value == "none":
         return NodeChoice("names")
     if value.startswith("tag:"):
-        return NodeChoice("tag", tag=_match(_TAG, value[len("tag:") :], "tag"))
+        return NodeChoice("tag", tag=match(_TAG, value[len("tag:") :], "tag"))
     names = value.replace(",", " ").split()
     if not names:
         raise ValueError("'nodes' is empty; use all, none, tag:TAG or node names")
-    return NodeChoice("names", names=frozenset(_match(_NODE, name, "node name") for name in names))
+    return NodeChoice("names", names=frozenset(match(_NODE, name, "node name") for name in names))
 
 
 def _title(value: str) -> str:
@@ -227,29 +195,11 @@ def _settings(section: Mapping[str, str]) -> dict[str, int]:
     settings: dict[str, int] = {}
     for key, value in section.items():
         if key == "history":
-            settings["history"] = _number(key, value, HISTORY_RANGE)
+            settings["history"] = number(key, value, HISTORY_RANGE)
         elif key == "hook_seconds":
-            settings["hook_seconds"] = _number(key, value, HOOK_SECONDS_RANGE)
+            settings["hook_seconds"] = number(key, value, HOOK_SECONDS_RANGE)
         elif key == "interval":
-            settings["interval"] = _number(key, value, INTERVAL_RANGE)
+            settings["interval"] = number(key, value, INTERVAL_RANGE)
         else:
             raise ValueError("unknown line %r" % key)
     return settings
-
-
-def _number(key: str, value: str, allowed: tuple[int, int]) -> int:
-    if not value.isascii() or not value.isdigit() or not allowed[0] <= int(value) <= allowed[1]:
-        raise ValueError("%s must be a number from %d to %d, not %r" % (key, *allowed, value))
-    return int(value)
-
-
-def _switch(key: str, value: str) -> bool:
-    if value not in ("on", "off"):
-        raise ValueError("%s must be on or off, not %r" % (key, value))
-    return value == "on"
-
-
-def _match(pattern: re.Pattern[str], value: str, what: str) -> str:
-    if not pattern.fullmatch(value):
-        raise ValueError("%r is not a valid %s" % (value, what))
-    return value

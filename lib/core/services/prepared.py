@@ -21,6 +21,7 @@ from ganeti_gluster.core.services.config import ServicesConfig
 from ganeti_gluster.core.services.model import ServiceStatus
 from ganeti_gluster.core.verify.stamps import of_file
 from ganeti_gluster.tools import private, processes
+from ganeti_gluster.tools.ini import InvalidConfiguration
 
 COMMAND = "gluster-services-prepared"
 #: Seconds for which it counts after it was written; the command has the same number.
@@ -46,7 +47,7 @@ def configuration() -> ServicesConfig:
     """This node's configuration; the built-in one if its file is invalid (the answer says so)."""
     try:
         return config.load()
-    except config.InvalidConfiguration:
+    except InvalidConfiguration:
         return ServicesConfig()
 
 

@@ -115,6 +115,16 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "on the node: systemctl start glusterd",
         ),
         Code(
+            "GLUSTERD_FILES",
+            ERROR,
+            "glusterd does not run on a node, and cannot start, because it lacks files of a volume"
+            " or a peer, as may happen if the node loses its power while the pool is changed.",
+            "on the node, while other members run: mkdir -p /root/glusterd.old;"
+            " cd /var/lib/glusterd; mv -t /root/glusterd.old %(paths)s; systemctl reset-failed"
+            " glusterd; systemctl start glusterd. It copies them from another member then and"
+            " starts the bricks, whose data is not touched, and a heal follows",
+        ),
+        Code(
             "GLUSTERD_SILENT",
             ERROR,
             "glusterd on a node does not answer in time.",
@@ -479,6 +489,36 @@ SECTIONS: dict[str, tuple[Code, ...]] = {
             "A node in gluster-services.conf is not a node of the cluster, so nothing is expected"
             " to run there.",
             "correct the line 'nodes' of [%(type)s] in %(file)s, and copy the file to all nodes",
+        ),
+    ),
+    "Backups": (
+        Code(
+            "BACKUP_FAILED",
+            WARNING,
+            "The last try of a schedule to back an instance up, or to take a snapshot of it, has"
+            " failed.  It is tried again, each time after a longer pause.",
+            "try it at once: gnt-gluster backup run --now %(schedule)s",
+        ),
+        Code(
+            "BACKUP_MISSED",
+            WARNING,
+            "What a schedule should have made more than an hour ago is not there, and was not"
+            " tried.",
+            "systemctl status ganeti-gluster-agent ganeti-gluster-backups on the master",
+        ),
+        Code(
+            "BACKUP_OLD",
+            ERROR,
+            "The last backup or snapshot of an instance by a schedule is older than the schedule"
+            " allows: two of its times have passed since.",
+            "gnt-gluster backup run --dry-run %(schedule)s shows why none is made",
+        ),
+        Code(
+            "BACKUP_SCHEDULE",
+            WARNING,
+            "The file gluster-backup.conf cannot be used, so no schedule is carried out, or it"
+            " names an instance that does not exist or has no gluster disks.",
+            "correct %(file)s, and copy it to all nodes",
         ),
     ),
     "What is not known": (

@@ -156,7 +156,8 @@ class NodeFacts:
     reason for each volume that libgfapi could not reach from here, `reached` the
     others.  `self_heal` is None without such a daemon.  `problems` is what could not be
     found out.  `checksums` are those of volumes' configurations, by volume, if a peer is
-    rejected: glusterd compares them.
+    rejected: glusterd compares them.  `incomplete`: glusterd is down, and these of its files,
+    relative to its directory, are empty or missing.
     """
 
     node: Name
@@ -166,6 +167,7 @@ class NodeFacts:
     glusterfs: Name = ""
     glusterd: _Glusterd = ABSENT
     glusterd_reason: Sentence = ""
+    incomplete: tuple[str, ...] = ()
     uuid: Name = ""
     peers: tuple[PeerView, ...] = ()
     volumes: tuple[Name, ...] = ()

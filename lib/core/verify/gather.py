@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import re
@@ -18,7 +17,7 @@ from ganeti_gluster.core.pool import place, profile, self_heal, tls
 from ganeti_gluster.core.serve import control, files
 from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
-from ganeti_gluster.core.verify import stamps, thin
+from ganeti_gluster.core.verify import glusterd_files, stamps, thin
 from ganeti_gluster.core.verify.bounded import LookResult, look
 from ganeti_gluster.core.verify.keep import LONG, SHORT, Keep
 from ganeti_gluster.core.volume import VolumeSpec, connect
@@ -238,7 +237,13 @@ def look_at_glusterd(
     try:
         peers, volumes, uuid = (_value(answers[name]) for name in ("peers", "volumes", "uuid"))
     except GlusterdDown as err:
-        return {"glusterd": f.DOWN if is_member() else f.ABSENT, "glusterd_reason": err.reason}
+        if not glusterd_files.is_member():
+            return {"glusterd": f.ABSENT, "glusterd_reason": err.reason}
+        return {
+            "glusterd": f.DOWN,
+            "glusterd_reason": err.reason,
+            "incomplete": glusterd_files.incomplete(),
+        }
     except CommandFailed as err:
         if not (command.is_installed("gluster") and command.is_installed("glusterd")):
             return {"glusterd": f.ABSENT}
@@ -252,7 +257,9 @@ def look_at_glusterd(
         "uuid": uuid,
         "peers": tuple(map(peer_view, peers)),
         "volumes": tuple(volume.name for volume in volumes),
-        "checksums": checksums() if any(peer.state == REJECTED for peer in peers) else {},
+        "checksums": (
+            glusterd_files.checksums() if any(peer.state == REJECTED for peer in peers) else {}
+        ),
         "op_version": versions[0],
         "max_op_version": versions[1],
         "bricks": tuple(look_at_bricks(volumes, uuid, keep)),
@@ -263,14 +270,6 @@ def _value(answer: LookResult) -> Any:
     if answer.error:
         raise answer.error
     return answer.value
-
-
-def checksums(directory: Path = GLUSTERD_DIR) -> dict[str, str]:
-    """A checksum of each volume's configuration, of its sorted lines as glusterd's own."""
-    return {
-        path.parent.name: hashlib.sha256(b"".join(sorted(path.open("rb")))).hexdigest()
-        for path in sorted(directory.glob("vols/*/info"))
-    }
 
 
 def peer_view(peer: Peer) -> f.PeerView:
@@ -284,17 +283,6 @@ def peer_view(peer: Peer) -> f.PeerView:
         rejected=peer.state == REJECTED,
         state=peer.state_text,
     )
-
-
-def is_member(directory: Path = GLUSTERD_DIR) -> bool:
-    """Whether this node belongs to a pool, by the files of its glusterd."""
-    for name in ("peers", "vols"):
-        try:
-            if any((directory / name).iterdir()):
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def look_at_self_heal(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ganeti_gluster.constants import MIB
@@ -121,7 +122,14 @@ def check_servers(node: f.NodeFacts) -> Iterator[Finding]:
 
 def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Finding]:
     """glusterd, and the other members as it sees them."""
-    if node.glusterd == f.DOWN:
+    if node.glusterd == f.DOWN and node.incomplete:
+        yield Finding.of(
+            "GLUSTERD_FILES",
+            node.node,
+            "empty or missing in /var/lib/glusterd: %s" % ", ".join(node.incomplete),
+            paths=" ".join(map(shlex.quote, _to_copy(node.incomplete))),
+        )
+    elif node.glusterd == f.DOWN:
         yield Finding.of("GLUSTERD_DOWN", node.node, node.glusterd_reason or "it is not running")
     if node.glusterd == f.SILENT:
         yield Finding.of(
@@ -141,6 +149,17 @@ def check_glusterd(node: f.NodeFacts, offline: Collection[str]) -> Iterator[Find
                 node=node.node,
                 uuid=peer.uuid,
             )
+
+
+def _to_copy(incomplete: Sequence[str]) -> list[str]:
+    """What glusterd has to copy from another member in place of these files, as a whole.
+
+    It does not start with a brick on a peer that it does not know.
+    """
+    peers = [path for path in incomplete if path.startswith("peers/")]
+    if peers:
+        return [*peers, "vols"]
+    return sorted({"/".join(path.split("/")[:2]) for path in incomplete})
 
 
 def check_brick(brick: f.BrickPlace, node: str) -> Iterator[Finding]:

@@ -106,7 +106,7 @@ def check_bricks(
         # What starts a brick does not help where its file system is not there.
         if str(brick) in unsound:
             continue
-        if brick.server not in offline and brick.server not in silent:
+        if not {brick.server, brick.server_uuid} & {*offline, *silent}:
             pid = lost.get((brick.server_uuid, brick.path))
             if pid is not None:
                 text = "it runs as process %d, and glusterd does not know its port" % pid

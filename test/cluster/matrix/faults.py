@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbedlib import wait_for
+from testbedlib import CompletedCommand, wait_for
 
 from .operation import Operation
 from .world import GUEST, MASTER, World
@@ -118,8 +118,22 @@ def _kill_glusterd(world: World, operation: Operation) -> None:
 
 
 def _glusterd_again(world: World, operation: Operation) -> None:
-    world.cluster.run("systemctl", "restart", "glusterd", node=operation.hit, max_seconds=120)
+    _glusterd_runs(world, operation.hit, "restart")
     _wait_volume(world)
+
+
+def _glusterd_runs(world: World, node: str, verb: str) -> None:
+    """Have glusterd run, by the advice of `gnt-gluster verify` where it cannot start.
+
+    What it was writing when it ended it may lack then.
+    """
+    done = world.testbed.exec(node, ["systemctl", verb, "glusterd"], timeout=180)
+    if done.exit_code != 0:
+        advice = world.until(lambda: world.advice("GLUSTERD_FILES", node), done.describe())
+        world.notes.append("GLUSTERD_FILES")
+        world.say(advice)
+        command = advice.partition(": ")[2].partition(". It copies")[0]
+        world.cluster.run("sh", "-ec", command, node=node, max_seconds=180)
 
 
 def _kill_noded(world: World, operation: Operation) -> None:
@@ -166,6 +180,7 @@ def _lose_power(world: World, operation: Operation) -> None:
 
 def _boot(world: World, operation: Operation) -> None:
     world.testbed.boot(operation.hit)
+    _glusterd_runs(world, operation.hit, "start")
     _wait_volume(world)
 
 
@@ -245,14 +260,30 @@ def _clock_again(world: World, operation: Operation) -> None:
         _noded_again(world, operation)
 
 
+def _make_master(world: World, node: str) -> None:
+    """Have a node become the master.
+
+    Ganeti exits with 1 although it has done so if the master's address was still up: the new
+    master's luxid may have set it up on the old one, by the configuration before.
+    """
+
+    def said(*argv: str) -> CompletedCommand:
+        return world.testbed.exec(node, ["gnt-cluster", *argv], timeout=180)
+
+    def is_master() -> bool:
+        if said("getmaster").stdout.strip() != node:
+            said("master-failover")
+        return said("getmaster").stdout.strip() == node and said("command", "true").exit_code == 0
+
+    world.until(is_master, "%s is the master" % node)
+
+
 def _fail_master_over(world: World, operation: Operation) -> None:
-    argv = ("gnt-cluster", "master-failover")
-    world.cluster.run(*argv, node=_OTHER_MASTER, max_seconds=240)
+    _make_master(world, _OTHER_MASTER)
 
 
 def _master_back(world: World, operation: Operation) -> None:
-    world.tries("gnt-cluster", "master-failover")
-    world.tries("gnt-cluster", "command", "true")
+    _make_master(world, MASTER)
 
 
 FAULTS: dict[str, Fault] = {

@@ -35,9 +35,11 @@ to be true, whether the command succeeded or failed:
 - nothing is left: no image, piece or holder's word, no unit, process or export, no job, no
   lock of Ganeti's.
 
-GlusterFS 11.1 leaves three things that an administrator has to end, by the advice of
+GlusterFS 11.1 leaves four things that an administrator has to end, by the advice of
 ``gnt-gluster verify``; the cells do so, and go on:
 
+- glusterd that ends while it stores a volume, with its node or by itself, may lack a file of it
+  then and does not start again (``GLUSTERD_FILES``, doc/pool.rst);
 - glusterd may start a brick twice when its node was cut off, and know the port of neither
   (``BRICK_NO_PORT``);
 - a self-heal daemon may try an old port of a brick for ever, and then no order to heal that is

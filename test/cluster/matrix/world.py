@@ -177,6 +177,13 @@ class World:
         except AssertionError as err:
             raise AssertionError("%s: %s" % (err, said)) from err
 
+    def advice(self, code: str, subject: str) -> str:
+        """What `gnt-gluster verify` advises about something, "" if it does not find this."""
+        done = self.testbed.exec(MASTER, ["gnt-gluster", "verify", "--json"], timeout=180)
+        found = json.loads(done.stdout)
+        said = (each for each in found if (each["code"], each["object"]) == (code, subject))
+        return next((str(each["remedy"]) for each in said), "")
+
     # Heals
 
     def help_heal(self) -> None:

@@ -578,6 +578,27 @@ def test_the_lock_of_one_who_has_ended_does_not_count(
             pass
 
 
+def test_who_has_the_lock_and_until_when_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(time=1e6)
+    monkeypatch.setattr(lock.time, "time", lambda: now.time)
+    clock = lock._clock
+    for other, more in (
+        (user(since=5e5), "wait until it has finished"),
+        (
+            user(host="node9", since=5e5, refreshed=now.time - 60),
+            "wait until it has finished; if it was killed, its lock ends at %s"
+            % clock(now.time - 60 + lock.STALE),
+        ),
+    ):
+        world.store.put("locks/%s" % ("a" * 32), json.dumps(other).encode())
+        with pytest.raises(RepositoryLocked) as err, lock.locked(world.store, "a test"):
+            pass
+        said = "is used by another on %s (process %d) since %s; %s"
+        assert str(err.value).endswith(said % (other["host"], other["pid"], clock(5e5), more))
+
+
 def test_one_whose_lock_is_not_refreshed_writes_no_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,7 +219,7 @@ def mover(agents: Agents, monkeypatch: pytest.MonkeyPatch, nodes: list[str] = NO
     return BrickMover(found, pool(), nodes, lambda line: agents.asked.append(line))
 
 
-MOVE = BrickMove("gv0", brick("node2"), "node4", PATH)
+MOVE = BrickMove("gv0", brick("node2"), "node4", PATH, "node4")
 
 
 def test_a_brick_is_not_moved_while_the_others_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ class Renewal:
         known = Pool("node1", "uuid-node1", peers, (VOLUME,), {})
         agents: Any = self.pool
         self.renewer = BrickRenewer(agents, known, NODES, lambda line: None)
-        self.step = self.renewer.reset_steps(LOST)[0]
+        self.step = self.renewer.reset_step(LOST)
 
     @property
     def changes(self) -> list[str]:

@@ -9,13 +9,13 @@ import pytest
 from ganeti_gluster.core.services.config import (
     BUILT_IN,
     GLUSTER_SWIFT,
-    InvalidConfiguration,
     ServicesConfig,
     digest,
     load,
     parse,
 )
 from ganeti_gluster.core.services.model import Service
+from ganeti_gluster.tools.ini import InvalidConfiguration
 
 
 def test_without_a_file_there_is_what_is_built_in(tmp_path: Path) -> None:

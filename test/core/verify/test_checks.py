@@ -21,7 +21,6 @@ from ganeti_gluster.core.verify.finding import Finding, from_json, ordered
 from ganeti_gluster.core.verify.gather import (
     active_units,
     count_behind,
-    is_member,
     look_at_brick,
     reserve,
 )
@@ -276,6 +275,21 @@ def test_the_node_with_another_configuration_than_most(sums, wrong) -> None:
     assert [each.object for each in found] == wrong
     text = "its configuration of volume gv0 differs from that on node1, node2"
     assert {each.text for each in found} <= {text}
+
+
+@pytest.mark.parametrize(
+    ("incomplete", "paths"),
+    [
+        (("vols/gv0/bricks/n1:-b", "vols/gv0/info", "vols/a b/info"), "'vols/a b' vols/gv0"),
+        # A brick may be on that peer, whatever its volume is.
+        (("peers/%s" % UUID, "vols/gv0/info"), "peers/%s vols" % UUID),
+    ],
+)
+def test_a_glusterd_that_lacks_files_copies_them_from_others(incomplete, paths) -> None:
+    (found,) = check_node(node(glusterd=f.DOWN, incomplete=incomplete))
+    assert (found.code, found.object) == ("GLUSTERD_FILES", "node1")
+    assert found.text == "empty or missing in /var/lib/glusterd: %s" % ", ".join(incomplete)
+    assert "mv -t /root/glusterd.old %s; " % paths in found.remedy
 
 
 def test_nodes_that_trust_different_authorities() -> None:
@@ -600,7 +614,7 @@ def test_exports_in_systemds_words() -> None:
     assert active_units(line + "\n") == {"gv0-12ab"}
 
 
-def test_a_bricks_index_and_a_member_of_a_pool(tmp_path) -> None:
+def test_a_bricks_index(tmp_path) -> None:
     assert count_behind(str(tmp_path)) is None
     index = tmp_path / ".glusterfs/indices/xattrop"
     index.mkdir(parents=True)
@@ -609,9 +623,6 @@ def test_a_bricks_index_and_a_member_of_a_pool(tmp_path) -> None:
     assert count_behind(str(tmp_path)) == 2
     assert look_at_brick("gv0", "n:/x", str(tmp_path / "none")).mounted is False
     assert look_at_brick("gv0", "n:/x", str(tmp_path)).mounted is False  # without the mark
-    assert is_member(tmp_path) is False
-    (tmp_path / "vols/gv0").mkdir(parents=True)
-    assert is_member(tmp_path) is True
 
 
 def test_a_dead_exporter_is_named_by_its_instance_and_disk() -> None:

@@ -16,7 +16,6 @@ from ganeti_gluster.core.serve.server import PROGRAM
 from ganeti_gluster.core.verify import facts as f
 from ganeti_gluster.core.verify import gather
 from ganeti_gluster.core.verify.gather import (
-    checksums,
     is_read_only,
     look_at_brick,
     look_at_glusterd,
@@ -214,11 +213,3 @@ def test_whether_the_system_has_a_brick_read_only(
     escaped = str(place).replace(" ", "\\040")
     mounts.write_text("\n".join([ROOT_MOUNT, *(line % escaped for line in lines), ""]))
     assert is_read_only(str(place / "brick"), mounts) is expected
-
-
-def test_the_checksums_of_volumes(tmp_path: Path) -> None:
-    for name, text in (("gv0", "a=1\nb=2\n"), ("gv1", "b=2\na=1\n"), ("gv2", "a=1\nb=3\n")):
-        (tmp_path / "vols" / name).mkdir(parents=True)
-        (tmp_path / "vols" / name / "info").write_text(text)
-    found = checksums(tmp_path)
-    assert found["gv0"] == found["gv1"] != found["gv2"]
