@@ -19,6 +19,7 @@ ROW = {
     "offline": False,
     "version": "11.1-6",
     "candidate": "11.2-1",
+    "along": [],
     "upgrade": True,
     "interrupted": False,
     "instances": ["web1"],
@@ -98,19 +99,25 @@ def test_nothing_is_done_if_the_answer_is_no(check: Entry, orders: Orders) -> No
 
 
 def test_a_dry_run_neither_asks_nor_does(check: Entry, orders: Orders) -> None:
-    orders.rows = [ROW, {**ROW, "node": "node4", "offline": True, "version": None}]
+    orders.rows = [
+        {**ROW, "along": ["libnew0", "libold0"]},
+        {**ROW, "node": "node4", "offline": True, "version": None},
+    ]
     orders.rows.append({**ROW, "node": "node3", "interrupted": True, "instances": []})
     orders.reasons = ["node4 is offline"]
-    out = check("upgrade --dry-run", 0, out=None)
-    assert out.rpartition("Plan: ")[0] == (
+    shown, _, plan = check("upgrade --dry-run", 0, out=None).rpartition("Plan: ")
+    assert shown == (
         "node2 11.1-6 11.2-1 to upgrade web1\n"
         "node4 - 11.2-1 offline web1\n"
         "node3 11.1-6 11.2-1 interrupted -\n"
+        "node2: apt-get also installs or upgrades libnew0, libold0\n"
         "The op-version stays as it is: node4 is offline\n"
         "Steps:\n  [    ] node2: upgraded\n"
     )
     assert json.loads(check("upgrade --dry-run --json", 0, out=None)) == orders.rows
     assert orders.done == []
+    check("upgrade --plan=%s" % plan.strip(), 0, out="[1/1] node2: upgraded: done")
+    assert orders.done == ["node2"]
 
 
 def test_there_may_be_nothing_to_do(check: Entry, orders: Orders) -> None:
