@@ -90,7 +90,6 @@ COMMANDS = {
             cli.DRY_RUN_OPT,
             PLAN_OPT,
             JSON_OPT,
-            PLAN_OPT,
             cli.CONFIRM_OPT,
             cli.FORCE_OPT,
         ],
