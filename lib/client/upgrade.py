@@ -57,7 +57,8 @@ def Upgrade(opts: Any, args: list[str]) -> int:
 
 def _show(seen: upgrade.Seen) -> None:
     rows = []
-    for row in upgrade.describe(seen):
+    told = upgrade.describe(seen)
+    for row in told:
         state = "interrupted" if row["interrupted"] else "to upgrade" if row["upgrade"] else "-"
         rows.append(
             [
@@ -71,6 +72,11 @@ def _show(seen: upgrade.Seen) -> None:
     table = cli.GenerateTable(headers=_HEADERS, fields=list(_HEADERS), separator=None, data=rows)
     for line in table:
         cli.ToStdout("%s", line)
+    for row in told:
+        if row["upgrade"] and row["along"]:
+            cli.ToStdout(
+                "%s: apt-get also installs or upgrades %s", row["node"], ", ".join(row["along"])
+            )
 
 
 COMMANDS = {

@@ -129,6 +129,7 @@ def describe(seen: Seen) -> list[dict[str, Any]]:
             "offline": turn.packages is None,
             "version": turn.packages.version if turn.packages else None,
             "candidate": turn.packages.candidate if turn.packages else None,
+            "along": list(turn.packages.along) if turn.packages else [],
             "upgrade": turn in walk,
             "interrupted": turn.begun,
             "instances": [guest.name for guest in turn.guests],

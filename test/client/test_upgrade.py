@@ -19,6 +19,7 @@ ROW = {
     "offline": False,
     "version": "11.1-6",
     "candidate": "11.2-1",
+    "along": [],
     "upgrade": True,
     "interrupted": False,
     "instances": ["web1"],
@@ -98,7 +99,10 @@ def test_nothing_is_done_if_the_answer_is_no(check: Entry, orders: Orders) -> No
 
 
 def test_a_dry_run_neither_asks_nor_does(check: Entry, orders: Orders) -> None:
-    orders.rows = [ROW, {**ROW, "node": "node4", "offline": True, "version": None}]
+    orders.rows = [
+        {**ROW, "along": ["libnew0", "libold0"]},
+        {**ROW, "node": "node4", "offline": True, "version": None},
+    ]
     orders.rows.append({**ROW, "node": "node3", "interrupted": True, "instances": []})
     orders.reasons = ["node4 is offline"]
     out = check("upgrade --dry-run", 0, out=None)
@@ -106,6 +110,7 @@ def test_a_dry_run_neither_asks_nor_does(check: Entry, orders: Orders) -> None:
         "node2 11.1-6 11.2-1 to upgrade web1\n"
         "node4 - 11.2-1 offline web1\n"
         "node3 11.1-6 11.2-1 interrupted -\n"
+        "node2: apt-get also installs or upgrades libnew0, libold0\n"
         "The op-version stays as it is: node4 is offline\n"
         "Steps:\n  [    ] node2: upgraded\n"
     )

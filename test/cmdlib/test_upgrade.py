@@ -183,6 +183,7 @@ def test_an_offline_node_keeps_the_op_version(upgrade: Upgrade) -> None:
         "offline": True,
         "version": None,
         "candidate": None,
+        "along": [],
         "upgrade": False,
         "interrupted": False,
         "instances": [],
