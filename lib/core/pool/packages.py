@@ -58,7 +58,7 @@ _PAUSE = 1.0
 class PackageFacts:
     """A node's packages of GlusterFS; versions are those of `LIBRARY`, "" if there is none.
 
-    `wanted` are the packages that apt would upgrade, with their versions, and `along` others that
+    `wanted` are the packages that apt has to install, with their versions, and `along` others that
     it would install or upgrade with them.  `unfinished` are packages that dpkg has left halfway.
     `problem` is why apt could not upgrade them.  `busy`: an upgrade by us is in progress.
     `stale` is the number of image servers that run with a library that was replaced.
@@ -81,7 +81,10 @@ class PackageFacts:
 
 def look() -> PackageFacts:
     """What this node has."""
-    busy = systemd.state(UNIT, timeout=LOOK_SECONDS) not in _ENDED
+    return _look(busy=systemd.state(UNIT, timeout=LOOK_SECONDS) not in _ENDED)
+
+
+def _look(*, busy: bool) -> PackageFacts:
     known = [line.split("\t") for line in _ask("dpkg-query", "-Wf", _FORM).splitlines()]
     installed = {
         name: version
@@ -94,15 +97,16 @@ def look() -> PackageFacts:
         for source, state, name, _ in known
         if state in _HALFWAY or (state in _UNFINISHED and source in (_SOURCE, _OURS))
     }
-    candidates = dict(_CANDIDATE.findall(_ask("apt-cache", "policy", *installed)))
+    offered = _CANDIDATE.findall(_ask("apt-cache", "policy", *installed))
+    candidates = {name: version for name, version in offered if version != "(none)"}
     wanted = {
         name: candidates[name]
         for name, version in installed.items()
-        if candidates.get(name, "(none)") not in ("(none)", version)
+        if name in candidates and (candidates[name] != version or name in unfinished)
     }
     along: tuple[str, ...] = ()
     problem = "" if busy else _foreign(unfinished)
-    if wanted and not unfinished and not busy:
+    if wanted and not problem and not busy:
         along, problem = _try(wanted, installed)
     return PackageFacts(
         installed.get(LIBRARY, ""),
@@ -184,11 +188,13 @@ def upgrade(*, member: bool) -> None:
 
 def install(*, member: bool) -> None:
     """Upgrade the packages, with glusterd stopped; it is started again even if that fails."""
-    facts = look()
+    facts = _look(busy=False)
     if facts.unfinished and not facts.problem:
+        # Those that need others of the new release are not configured until these are there.
         forced = ["--force-%s" % each for each in _KEEP_SETTINGS]
-        _change(["env", *_ENVIRONMENT, "dpkg", *forced, "--configure", "-a"])
-        facts = look()
+        argv = ["env", *_ENVIRONMENT, "dpkg", *forced, "--configure", "-a"]
+        command.run(argv, timeout=UPGRADE_SECONDS, check=False)
+        facts = _look(busy=False)
     if facts.problem:
         raise GanetiGlusterError(facts.problem)
     if facts.wanted:

@@ -143,6 +143,8 @@ def test_why_apt_cannot_upgrade(node: Debian, change: str, said: str) -> None:
     else:
         node.failing["--simulate"] = "Some words\n" + said
     assert packages.look().problem == said
+    # It looks again in the unit, which is active then.
+    node.units = ["active"]
     assert packages.main(["member"]) == 1
     assert node.done == []
 
@@ -161,13 +163,19 @@ def test_a_node_without_bricks_of_a_pool(node: Debian) -> None:
     assert node.done == ["download", "install"]
 
 
-def test_it_goes_on_after_an_interruption(node: Debian) -> None:
-    node.installed[SERVER][1] = "half-configured"
+@pytest.mark.parametrize("state", ["half-configured", "unpacked"])
+def test_it_goes_on_after_an_interruption(node: Debian, state: str) -> None:
+    node.installed[SERVER] = ["glusterfs", state, NEW]
+    if state == "unpacked":
+        # It needs the new library, which is not there yet.
+        node.failing["--configure"] = "dpkg: dependency problems prevent configuration"
     node.installed["ganeti-gluster"] = ["ganeti-gluster", "triggers-pending", "0.1.0"]
     node.installed["cpio"][1] = "triggers-pending"
     assert packages.look().unfinished == (SERVER, "ganeti-gluster")
     assert packages.main(["member"]) == 0
-    assert node.done == ["configure", "download", "stop", "install", "start"]
+    configured = [] if state == "unpacked" else ["configure"]
+    assert node.done == [*configured, "download", "stop", "install", "start"]
+    assert node.installed[SERVER] == ["glusterfs", "installed", NEW]
 
 
 @pytest.mark.parametrize(
