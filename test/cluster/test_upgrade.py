@@ -47,6 +47,7 @@ def op_version(cluster: Cluster) -> str:
 def newer(cluster: Cluster) -> Iterator[str]:
     """The version that apt has on all nodes; the pool's op-version is that of an older one."""
     (before,) = set(versions(cluster))
+    usual = op_version(cluster)
     for script in (STOP, "%s; %s" % (LOWER, START)):
         for node in cluster.nodes:
             cluster.run("sh", "-ec", script, node=node, max_seconds=60)
@@ -59,6 +60,9 @@ def newer(cluster: Cluster) -> Iterator[str]:
         for node in cluster.nodes:
             cluster.run("sh", "-ec", STOP + ";" + START, node=node, max_seconds=60)
             cluster.testbed.wait_volume()
+        if op_version(cluster) != usual:
+            argv = ("gluster", "--mode=script", "volume", "set", "all", "cluster.op-version")
+            cluster.run(*argv, usual)
         assert set(versions(cluster)) == {before}
         faults.expect(cluster, set())
 
