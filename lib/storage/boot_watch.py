@@ -9,6 +9,9 @@ import os
 import re
 import sys
 
+from ganeti_gluster.core.backup import boot
+from ganeti_gluster.errors import GanetiGlusterError
+
 #: The command, to which the words are added.
 PROGRAM = ("/usr/bin/python3", "-m", "ganeti_gluster.storage.boot_watch")
 GANETI = "/usr/share/ganeti/default"
@@ -19,8 +22,6 @@ def main(argv: list[str]) -> int:
     sys.path.insert(0, os.path.realpath(GANETI))
     from ganeti.hypervisor import hv_kvm
 
-    from ganeti_gluster.core.backup import boot
-    from ganeti_gluster.errors import GanetiGlusterError
     from ganeti_gluster.storage.guests import KvmGuests
 
     instance, seconds, pattern = argv
