@@ -271,9 +271,9 @@ def test_both_ends_of_a_migration(spec, path, opened, volume) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain(make_volume) -> GlusterVolume:
+def unsharded(make_volume) -> GlusterVolume:
     """One brick without shards, where an image of any size costs nothing."""
-    made: GlusterVolume = make_volume("plain", 1)
+    made: GlusterVolume = make_volume("unsharded", 1)
     return made
 
 
@@ -346,10 +346,10 @@ def test_a_grown_disks_pieces_are_kept_if_the_node_dies_while_it_is_closed(
     assert size // PIECE - 1 in places(changed_since(slow.spec, path, "p"))
 
 
-def test_the_largest_disk_whose_changes_are_recorded(plain, large, opened) -> None:
-    path = large(plain, SIZE)
-    server = opened(plain.spec, path)
-    begin(plain.spec, path, "p")
+def test_the_largest_disk_whose_changes_are_recorded(unsharded, large, opened) -> None:
+    path = large(unsharded, SIZE)
+    server = opened(unsharded.spec, path)
+    begin(unsharded.spec, path, "p")
     server.grow(record.LARGEST)
     with pytest.raises(ServerFailed, match="File too large"):
         server.grow(record.LARGEST + PIECE)
@@ -357,27 +357,27 @@ def test_the_largest_disk_whose_changes_are_recorded(plain, large, opened) -> No
     client(server).pwrite(b"x" * BLOCK, record.LARGEST - BLOCK)
     assert server.status().points == ("p",)
     server.close(force=True)
-    found, head = the_record(plain.spec, path)
+    found, head = the_record(unsharded.spec, path)
     assert head.pieces == record.LARGEST // PIECE // 8
-    with (plain.bricks[0] / found.path.lstrip("/")).open("rb") as stream:
+    with (unsharded.bricks[0] / found.path.lstrip("/")).open("rb") as stream:
         stream.seek(-BLOCK, os.SEEK_END)
         assert stream.read() == bytes(BLOCK - 1) + b"\x80"
         assert stream.tell() == (1 << 20) + head.pieces
-    drop(plain.spec, path, "p")
+    drop(unsharded.spec, path, "p")
 
 
-def test_a_larger_disk_works_without_points(plain, large, opened) -> None:
-    path = large(plain, SIZE)
-    begin(plain.spec, path, "p")
-    with connect(plain.spec) as volume:
+def test_a_larger_disk_works_without_points(unsharded, large, opened) -> None:
+    path = large(unsharded, SIZE)
+    begin(unsharded.spec, path, "p")
+    with connect(unsharded.spec) as volume:
         image.grow(volume, path, record.LARGEST + SIZE)
-    server = opened(plain.spec, path)
-    assert changed_since(plain.spec, path, "p").reason == "the disk is larger than 64 TiB"
+    server = opened(unsharded.spec, path)
+    assert changed_since(unsharded.spec, path, "p").reason == "the disk is larger than 64 TiB"
     with pytest.raises(PointRefused, match="larger than 64 TiB"):
-        begin(plain.spec, path, "p")
+        begin(unsharded.spec, path, "p")
     handle = client(server)
     handle.pwrite(b"x" * BLOCK, record.LARGEST + FAR)
     assert handle.pread(BLOCK, record.LARGEST + FAR) == b"x" * BLOCK
     server.close(force=True)
     with pytest.raises(PointRefused, match="larger than 64 TiB"):
-        begin(plain.spec, path, "p")
+        begin(unsharded.spec, path, "p")
