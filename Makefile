@@ -177,6 +177,7 @@ install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	install -D -m 644 debian/ganeti-gluster.ganeti-gluster-image@.service \
 	  '$(DESTDIR)/usr/lib/systemd/system/ganeti-gluster-image@.service'
 	install -D -m 755 lib/agent '$(DESTDIR)/usr/lib/ganeti-gluster/agent'
+	install -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/man/man8' doc/man8/*.8
 	for unit in gluster-services-sync.service ganeti-gluster-monitor.service \
 	  ganeti-gluster-agent.service ganeti-gluster-agent.path; do \
 	  install -D -m 644 debian/ganeti-gluster.$$unit '$(DESTDIR)/usr/lib/systemd/system/'$$unit; done
