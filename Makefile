@@ -34,7 +34,8 @@ export PYTHONDONTWRITEBYTECODE = 1
 # is noticed.
 DEB_PARTS := $(wildcard setup.py LICENSE README.rst NEWS pyproject.toml lib constants src \
   debian doc hooks extstorage monitoring)
-DEB_SOURCES := $(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print)
+# `doc` alone would be the target of that name.
+DEB_SOURCES := $(patsubst doc,doc/,$(shell find $(DEB_PARTS) -name __pycache__ -prune -o -print))
 
 # Python programs without a suffix, which ruff cannot tell by their names.
 SCRIPTS = $(shell grep -lsE '^\#!.*python' lib/* qa/* test/* hooks/*/* extstorage/*/* .ci/* debian/tests/* \
@@ -53,6 +54,10 @@ deb: $(DEB) ## build/ganeti-gluster_<version>_<architecture>.deb
 
 $(DEB): Makefile $(DEB_SOURCES) $(WHEEL)
 	@debian/build-deb $(WHEEL) $@ $(DEB_PARTS)
+
+.PHONY: reproducible
+reproducible: deb ## build the package again, elsewhere and otherwise, and compare it
+	@test/reproducible $(WHEEL) $(DEB) $(DEB_PARTS)
 
 # Fetched by name and version, checked by its sum, kept until `make clean`.
 $(WHEEL): debian/gfapi.txt
@@ -143,6 +148,7 @@ check: requirements ## lint, test, and the tests on real nodes; SUITES="…"
 .PHONY: check-slow
 check-slow: requirements venv deb ## the tests that take long, on one suite; SUITE=… QEMU=…
 	@rm -f build/check-times
+	@test/timed reproducible $(MAKE) --no-print-directory reproducible
 	@flock -o build/.testbed.lock test/in-parallel $(DEB) slow $(SUITE)
 	@echo "check-slow: ok"
 
@@ -171,6 +177,7 @@ install: ## into DESTDIR and PREFIX, for systems without .deb packages
 	install -D -m 644 debian/ganeti-gluster.ganeti-gluster-image@.service \
 	  '$(DESTDIR)/usr/lib/systemd/system/ganeti-gluster-image@.service'
 	install -D -m 755 lib/agent '$(DESTDIR)/usr/lib/ganeti-gluster/agent'
+	install -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/man/man8' doc/man8/*.8
 	for unit in gluster-services-sync.service ganeti-gluster-monitor.service \
 	  ganeti-gluster-agent.service ganeti-gluster-agent.path; do \
 	  install -D -m 644 debian/ganeti-gluster.$$unit '$(DESTDIR)/usr/lib/systemd/system/'$$unit; done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,20 @@ def test_debian_has_what_pip_would_fetch(described: dict[str, Any]) -> None:
     for requirement in described["install_requires"]:
         name = re.split(r"[=<>]", requirement)[0]
         assert name == "gfapi" or "python3-%s" % name in depends
+
+
+@pytest.mark.allow_process
+def test_no_other_target_is_made_for_the_package() -> None:
+    """`doc` is a folder of sources, and the target that builds the manual."""
+    commands = subprocess.run(
+        ["make", "--dry-run", "--always-make", "deb"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "build-deb" in commands
+    assert "sphinx" not in commands
 
 
 def test_an_unknown_ganeti_may_be_installed_beside_it() -> None:

@@ -40,7 +40,7 @@ def usage(binary: str, commands: Mapping[str, tuple[Any, ...]], group: str = "")
         "Usage: %s %s [options...] [argument...]"
         % (binary, "%s {command}" % group if group else "{command}"),
         "%s {command} --help shows the options of a command; see also man %s"
-        % (" ".join(filter(None, (binary, group))), binary),
+        % tuple(mark.join(filter(None, (binary, group))) for mark in (" ", "-")),
         "",
         "Commands:",
         *(" %s - %s" % (name.ljust(width), text) for name, text in shown.items()),

@@ -118,6 +118,7 @@ def test_the_commands_are_shown(check: Entry, words: str, status: int) -> None:
 @pytest.mark.parametrize(("help", "status"), [("", 1), (" --help", 0), (" -h", 0)])
 def test_those_of_a_group_are_shown(check: Entry, group: str, help: str, status: int) -> None:
     out = check(group + help, status, out="Usage: gnt-gluster %s {command} [opt" % group)
+    assert "; see also man gnt-gluster-%s\n" % group in out
     for command in COMMANDS:
         assert bool(re.search("\n %s +- " % command, out)) is command.startswith(group + " ")
 
