@@ -158,7 +158,7 @@ def steps(
         node_maintenance.check(client, agents, walk[0].name)
     todo = [
         Step(
-            "%s: GlusterFS upgraded to %s" % (turn.name, seen.candidate()),
+            _text(turn, seen.candidate(), away),
             lambda: False,
             partial(_upgrade, turn, seen.candidate(), client, agents, away, say),
         )
@@ -167,6 +167,17 @@ def steps(
     if not seen.unready(walk):
         todo += [_op_version_step(managed, client, agents) for managed in seen.pools]
     return todo if walk or not all(step.done() for step in todo) else []
+
+
+def _text(turn: Turn, candidate: str, away: Away) -> str:
+    """All that somebody agrees to who agrees to the upgrade of a node."""
+    along = (
+        ", with %s" % ", ".join(turn.packages.along)
+        if turn.packages and turn.packages.along
+        else ""
+    )
+    moved = ", its instances %s" % node_maintenance.MOVED[away.how] if away.how else ""
+    return "%s: GlusterFS upgraded to %s%s%s" % (turn.name, candidate, along, moved)
 
 
 # -- doubts ------------------------------------------------------------------

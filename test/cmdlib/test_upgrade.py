@@ -130,6 +130,14 @@ def test_instances_stay_or_are_moved(upgrade: Upgrade, how: str) -> None:
     assert where == ["node1" if how else "node3", "node3"]
 
 
+def test_what_is_agreed_to_says_what_comes_along(upgrade: Upgrade) -> None:
+    upgrade.pool.packages["node2"] = due(along=("libnew0", "libold0"))
+    assert texts(upgrade.steps("node2", "node3", how="failover")) == [
+        "node2: GlusterFS upgraded to 11.2-1, with libnew0, libold0, its instances failed over",
+        "node3: GlusterFS upgraded to 11.2-1, its instances failed over",
+    ]
+
+
 def test_nodes_outside_the_pool_have_no_bricks_to_heal(upgrade: Upgrade) -> None:
     upgrade.master.nodes["node4"] = upgrade.master.node("node4")
     upgrade.pool.packages["node4"] = due()
