@@ -27,7 +27,9 @@ def evacuation(
 
     The node stays in the pool: removing it from Ganeti's cluster takes it out.
     """
-    managed = pool_state.find_node(client, agents, node)
+    pools = pool_state.find_all(client, agents)
+    pool_state.need_known(pools, node, agents)
+    managed = pool_state.with_node(pools, node)
     pool_state.need(managed, node)
     if target is not None:
         pool_state.need(managed, target)

@@ -325,3 +325,23 @@ def test_it_does_not_leave_the_pool_with_a_brick_that_it_has_got_since(dead: Mov
     with pytest.raises(StepFailed, match="node3 still has bricks"):
         run([leave], dead.said.append)
     assert "node3" in dead.pool.members
+
+
+def test_a_node_that_may_be_an_unknown_member_is_not_called_evacuated(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its glusterd is down, and the pool knows it by a name that nobody can tell.
+    pool, peers = move.pool, move.pool.peers
+    pool.stopped.add("node3")
+    monkeypatch.setattr(
+        pool,
+        "peers",
+        lambda name: [
+            replace(peer, names=("former3.invalid",)) if peer.uuid == "uuid-node3" else peer
+            for peer in peers(name)
+        ],
+    )
+    with pytest.raises(
+        GanetiGlusterError, match="node node3 may be the server of bricks that are"
+    ):
+        move.evacuate()
