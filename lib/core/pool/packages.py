@@ -232,9 +232,9 @@ def install(version: str, *, member: bool) -> None:
         check_candidate(facts, version)
         words = _words(facts.wanted)
         _change(_apt("--download-only", *words))
-        if member:
-            tls.stop()
         try:
+            if member:
+                tls.stop()
             _change(_apt(*words))
         except GanetiGlusterError:
             if member:

@@ -229,3 +229,15 @@ def test_packages_are_downloaded_while_glusterd_runs(node: Debian) -> None:
     node.installed[SERVER][1] = "unpacked"
     packages.download()
     assert node.done == ["download"]
+
+
+def test_glusterd_is_started_again_where_bricks_do_not_end(
+    node: Debian, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise GanetiGlusterError("processes of glusterd do not end: [9]")
+
+    monkeypatch.setattr(packages.tls, "stop", stop)
+    assert packages.main([NEW, "member"]) == 1
+    assert capsys.readouterr().err == "processes of glusterd do not end: [9]\n"
+    assert node.done == ["download", "start"]
