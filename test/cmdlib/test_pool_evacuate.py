@@ -118,6 +118,23 @@ def test_each_of_two_bricks_goes_to_a_node_of_its_own(move: Move) -> None:
     ]
 
 
+def test_a_volume_whose_brick_was_moved_before_an_interruption_is_completed(move: Move) -> None:
+    move.pool.there[0] = volume("node1", "node2", "node4")
+    move.pool.there.append(volume(*THREE, name="gv1"))
+    move.pool.left.add("node3")
+    assert texts(move.evacuate()) == [
+        "nothing to heal on volume gv1",
+        "volume gv1: brick node3:/srv/b/gv1 replaced by node4:/srv/b/gv1",
+        "volume gv1: node4:/srv/b/gv1 healed",
+        "nothing to heal on volume gv0",
+        "node3: what is left of /srv/b/gv1 removed",
+        "node3: what is left of /srv/b/gv0 removed",
+        "servers of volume gv0 in Ganeti",
+    ]
+    move.pool.left.clear()
+    assert not [text for text in texts(move.evacuate()) if "gv0" in text and "Ganeti" not in text]
+
+
 def test_a_target_that_is_ready_is_taken(move: Move) -> None:
     steps = texts(move.evacuate(target="node5"))
     assert "volume gv0: brick node3:/srv/b/gv0 replaced by node5:/srv/b/gv0" in steps
