@@ -324,6 +324,19 @@ def test_who_is_behind_is_read_from_the_files_in_the_index(
         blame.behind(str(tmp_path / "brick"), "gv1")
 
 
+def test_one_that_is_behind_with_little_is_found_among_all_that_a_dead_one_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A brick has been away while guests wrote; of an arbiter set, it alone may have the last file.
+    graph = (DATA / "glusterfs-11.1-replica3.vol").read_text()
+    dead, late, _ = blame.attributes(graph)
+    monkeypatch.setattr(blame, "_graph", lambda volume: graph)
+    monkeypatch.setattr(blame, "_index", lambda brick: map(str, range(100_000, 150_000)))
+    monkeypatch.setattr(blame, "_blamed", lambda path: [late if path.endswith("149999") else dead])
+    names = blame.attributes(graph)
+    assert blame.behind("/srv/b", "gv0") == {names[dead]: 49_999, names[late]: 1}
+
+
 def test_the_versions_of_a_bricks_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = tmp_path / ".glusterfs/indices/xattrop"
     index.mkdir(parents=True)
