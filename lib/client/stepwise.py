@@ -20,17 +20,18 @@ def carry_out(
     """Show the steps, ask, and take them if they are still the same then."""
     with pool_nodes.exclusive():
         todo = plan()
-        _show(todo)
-        texts = [step.text for step in todo]
+        done_before = _show(todo)
+        shown_steps = list(zip([step.text for step in todo], done_before, strict=True))
         if opts.dry_run:
-            plans.show(*texts)
+            plans.show(*shown_steps)
             return 0
-        if not plans.is_agreed(opts, *texts) and confirm(
+        if not plans.is_agreed(opts, *shown_steps) and confirm(
             opts, question, otherwise="Nothing was changed"
         ):
             # The answer may have taken hours: what is refused is looked for once more.
             shown, todo = todo, plan()
             steps.check_same(shown, todo)
+            steps.check_done(done_before, todo)
         log_caller()
         steps.run(todo, Say)
         if done:
@@ -43,11 +44,14 @@ def log_caller() -> None:
     pool_nodes.logger().info("%s, by %s", " ".join(sys.argv), invocation.caller())
 
 
-def _show(todo: list[steps.Step]) -> None:
-    """Print the steps, and which of them are done already."""
+def _show(todo: list[steps.Step]) -> list[bool]:
+    """Print the steps, and which of them are done already; returns the latter."""
     cli.ToStdout("Steps:")
+    found = []
     for step in todo:
-        cli.ToStdout("  [%s] %s", "done" if step.done() else "    ", step.text)
+        found.append(step.done())
+        cli.ToStdout("  [%s] %s", "done" if found[-1] else "    ", step.text)
+    return found
 
 
 def Say(line: str) -> None:

@@ -24,7 +24,7 @@ from ganeti_gluster.core.verify.maintenance import KEPT_DRAINED, TAG, UPGRADING
 from ganeti_gluster.errors import GanetiGlusterError, InvalidParameter
 
 MIGRATE, FAILOVER = "migrate", "failover"
-_MOVED = {MIGRATE: "migrated", FAILOVER: "failed over"}
+MOVED = {MIGRATE: "migrated", FAILOVER: "failed over"}
 
 
 class NodeInUse(GanetiGlusterError):
@@ -136,7 +136,8 @@ def moves(
     """A step for each instance that moves away; `check` looks whether it still may."""
     return [
         Step(
-            "instance %s %s from %s" % (guest.name, _MOVED[away.how], node),
+            "instance %s %s from %s%s"
+            % (guest.name, MOVED[away.how], node, " to %s" % away.target if away.target else ""),
             partial(_is_away, client, guest.name, node),
             _after(check, partial(move, client, guest, node, away)),
         )

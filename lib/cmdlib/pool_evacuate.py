@@ -27,7 +27,9 @@ def evacuation(
 
     The node stays in the pool: removing it from Ganeti's cluster takes it out.
     """
-    managed = pool_state.find_node(client, agents, node)
+    pools = pool_state.find_all(client, agents)
+    pool_state.need_known(pools, node, agents)
+    managed = pool_state.with_node(pools, node)
     pool_state.need(managed, node)
     if target is not None:
         pool_state.need(managed, target)
@@ -61,13 +63,17 @@ def evacuation(
         steps += mover.steps(move, heal_first=True)
         heals.append(mover.heal_step(move.volume, move.node, move.path))
         discards.append(_discarded(agents, managed, volume, node, brick.path))
-    if not steps:
-        for volume in managed.pool.volumes:
-            kept = managed.settings.get(volume.name)
-            if volume.set_size > 1 and volume.started:
-                steps.append(_healed(mover, volume))
-                path = "%s/%s" % (kept.directory, volume.name) if kept else ""
-                steps += [_discarded(agents, managed, volume, node, path)] if path else []
+    # What was moved before an interruption may not be healed yet.
+    moved = {volume for _, volume in taken}
+    for volume in managed.pool.volumes:
+        if volume.name in moved or volume.set_size < 2 or not volume.started:
+            continue
+        kept = managed.settings.get(volume.name)
+        path = "%s/%s" % (kept.directory, volume.name) if kept else ""
+        removal = [_discarded(agents, managed, volume, node, path)] if path else []
+        if not moved or not all(step.done() for step in removal):
+            heals.append(_healed(mover, volume))
+            discards += removal
     return [*steps, *heals, *discards, *_servers(managed, client, agents)]
 
 

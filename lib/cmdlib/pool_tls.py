@@ -70,7 +70,7 @@ def parts(volume: str, client: Any, agents: Agents) -> Parts:
         )
     inside = [name for name in managed.names() if pool.state(name) != members.OUTSIDE]
     away = [name for name in inside if pool.state(name) != members.CONNECTED]
-    if away:
+    if away and not _is_mixed(inside, agents):
         raise GanetiGlusterError(
             "nodes are not connected in the pool: %s" % ", ".join(away),
             hint="see gnt-gluster pool status",
@@ -82,6 +82,15 @@ def parts(volume: str, client: Any, agents: Agents) -> Parts:
         if name not in inside and not any(other.uuid(name) for other in others)
     ]
     return Parts(managed, tuple(inside), tuple(outside))
+
+
+def _is_mixed(inside: Sequence[str], agents: Agents) -> bool:
+    """Whether all members answer, and only some use TLS, so that they cannot be connected.
+
+    A switch that did not reach all of them leaves that, and another one mends it.
+    """
+    seen, errors = agents.try_all("tls", {node: {} for node in inside})
+    return not errors and len({one.management for one in seen.values()}) > 1
 
 
 # -- on and off --------------------------------------------------------------

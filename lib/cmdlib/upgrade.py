@@ -19,7 +19,12 @@ from ganeti_gluster.cmdlib.node_maintenance import Away, Guest
 from ganeti_gluster.cmdlib.pool_state import ManagedPool
 from ganeti_gluster.core.pool import absence, members
 from ganeti_gluster.core.pool.agents import Agents
-from ganeti_gluster.core.pool.packages import LOOK_SECONDS, UPGRADE_SECONDS, PackageFacts
+from ganeti_gluster.core.pool.packages import (
+    LOOK_SECONDS,
+    UPGRADE_SECONDS,
+    PackageFacts,
+    check_candidate,
+)
 from ganeti_gluster.core.pool.steps import Say, Step, run
 from ganeti_gluster.core.verify.maintenance import TAG, UPGRADING
 from ganeti_gluster.errors import GanetiGlusterError
@@ -148,12 +153,12 @@ def steps(
     walk = seen.walk()
     _check_versions(seen, force=force)
     for turn in walk:
-        _check_node(turn, seen)
+        _check_node(turn, seen, agents)
     if walk and not walk[0].begun and _pool_of(walk[0], seen):
         node_maintenance.check(client, agents, walk[0].name)
     todo = [
         Step(
-            "%s: GlusterFS upgraded to %s" % (turn.name, seen.candidate()),
+            _text(turn, seen.candidate(), away),
             lambda: False,
             partial(_upgrade, turn, seen.candidate(), client, agents, away, say),
         )
@@ -162,6 +167,17 @@ def steps(
     if not seen.unready(walk):
         todo += [_op_version_step(managed, client, agents) for managed in seen.pools]
     return todo if walk or not all(step.done() for step in todo) else []
+
+
+def _text(turn: Turn, candidate: str, away: Away) -> str:
+    """All that somebody agrees to who agrees to the upgrade of a node."""
+    along = (
+        ", with %s" % ", ".join(turn.packages.along)
+        if turn.packages and turn.packages.along
+        else ""
+    )
+    moved = ", its instances %s" % node_maintenance.MOVED[away.how] if away.how else ""
+    return "%s: GlusterFS upgraded to %s%s%s" % (turn.name, candidate, along, moved)
 
 
 # -- doubts ------------------------------------------------------------------
@@ -192,12 +208,13 @@ def _check_versions(seen: Seen, *, force: bool) -> None:
         )
 
 
-def _check_node(turn: Turn, seen: Seen) -> None:
+def _check_node(turn: Turn, seen: Seen, agents: Agents) -> None:
     if TAG in turn.node.tags and not turn.begun:
         raise UpgradeRefused(
             "node %s is in maintenance" % turn.name,
             hint="end that with gnt-gluster node maintenance %s off" % turn.name,
         )
+    pool_state.need_known(seen.pools, turn.name, agents)
     managed = _pool_of(turn, seen)
     if managed is None:
         return
@@ -229,19 +246,27 @@ def _upgrade(
 ) -> None:
     """Take one node through its upgrade, with what is there when it is its turn."""
     name = turn.name
-    managed = pool_state.find_node(client, agents, name)
+    pools = pool_state.find_all(client, agents)
+    pool_state.need_known(pools, name, agents)
+    managed = pool_state.with_node(pools, name)
     member = bool(managed.pool.uuid(name))
     drained = pool_state.need(managed, name).role != constants.NR_MASTER
 
     def check() -> None:
-        # One whose glusterd was stopped by an upgrade that was interrupted is away already.
+        # One whose glusterd was stopped by an upgrade that was interrupted is away already, unless
+        # its bricks run: clients use these without glusterd.
         state = pool_state.find_node(client, agents, name).pool.state(name)
-        if member and not (turn.begun and state != members.CONNECTED):
+        gone = turn.begun and state != members.CONNECTED and not look_at_packages().serving
+        if member and not gone:
             node_maintenance.check(client, agents, name)
+
+    def download() -> None:
+        check_candidate(look_at_packages(), candidate)
+        agents.one(name, "download", timeout=2 * UPGRADE_SECONDS)
 
     def install() -> None:
         check()
-        agents.one(name, "upgrade", timeout=2 * UPGRADE_SECONDS, member=member)
+        agents.one(name, "upgrade", timeout=2 * UPGRADE_SECONDS, version=candidate, member=member)
 
     def look_at_packages() -> PackageFacts:
         facts: PackageFacts = agents.one(name, "packages", timeout=LOOK_SECONDS)
@@ -250,6 +275,12 @@ def _upgrade(
     movable = [guest for guest in node_maintenance.guests(client, name) if guest.movable]
     run(
         [
+            # First, since whether the node may be away is known for a moment only.
+            Step(
+                "%s: packages of GlusterFS %s downloaded" % (name, candidate),
+                lambda: look_at_packages().current,
+                download,
+            ),
             node_maintenance.mark_step(name, client, check, UPGRADING, drained=drained),
             *node_maintenance.moves(name, client, movable if away.how else [], away, check),
             Step(

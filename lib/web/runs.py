@@ -68,6 +68,7 @@ class Runs:
         self.on_end = on_end
         self._lock = threading.Lock()
         self._running: set[int] = set()
+        self._last = 0
 
     def begin(self, order: CommandOrder) -> int:
         """Start a command, and return its number at once.
@@ -86,7 +87,8 @@ class Runs:
                 raise CommandRefused(
                     "%d commands are running" % len(running), hint="wait until one has finished"
                 )
-            number = max(self._numbers(), default=0) + 1
+            # No number is used twice: a unit that systemd was asked for may begin late.
+            number = self._last = max(self._last, *self._numbers(), 0) + 1
             begun = decode.as_data(CommandBegin(order, self._clock()))
             private.write_json(path(number, ORDER, self._directory), begun)
             private.touch(path(number, OUTPUT, self._directory))
@@ -99,8 +101,9 @@ class Runs:
             try:
                 self._run(argv, timeout=_SECONDS)
             except GanetiGlusterError:
-                self._forget(number)
-                raise
+                if not self._has_begun(number):
+                    self._forget(number)
+                    raise
             for old in sorted(self._numbers())[:-MAX_COMMANDS]:
                 if old not in {one.number for one in running}:
                     self._forget(old)
@@ -119,9 +122,12 @@ class Runs:
         return CommandsFacts(tuple(shown))
 
     def _all(self) -> Iterator[ShownCommand]:
-        for number in sorted(self._numbers(), reverse=True)[:SHOWN]:
+        """The latest ones, the newest first, and all that run."""
+        for place, number in enumerate(sorted(self._numbers(), reverse=True)):
             # One of another release is not shown.
             with contextlib.suppress(FileNotFoundError, NotUnderstood):
+                if place >= SHOWN and self._end(number) is not None:
+                    continue
                 shown = self._read(number)
                 if shown.order.kind in KINDS:
                     yield shown
@@ -161,6 +167,13 @@ class Runs:
     def _is_running(self, number: int) -> bool:
         state = systemd.state(UNIT % number, timeout=_SECONDS, run=self._run)
         return state not in ("inactive", "failed", "")
+
+    def _has_begun(self, number: int) -> bool:
+        """Whether it runs although systemd did not say so in time."""
+        try:
+            return self._is_running(number)
+        except GanetiGlusterError:
+            return False
 
     def _log(self, number: int) -> list[str]:
         with open(path(number, OUTPUT, self._directory), "rb") as stream:

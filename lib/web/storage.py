@@ -27,7 +27,9 @@ def storage() -> str:
         "storage.html",
         text=text,
         disks=disks_of(snapshot, text=text),
-        commands=snapshot.commands[:_LATEST],
+        commands=[
+            one for place, one in enumerate(snapshot.commands) if place < _LATEST or one.running
+        ],
     )
 
 

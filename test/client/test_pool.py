@@ -155,6 +155,24 @@ def test_exactly_what_a_dry_run_showed_is_done_without_a_question(
     assert plan.done and not check.questions
 
 
+def test_a_step_that_was_shown_as_done_is_not_taken(check: Entry, plan: Plan) -> None:
+    plan.done = True
+    shown = check("pool replace --dry-run node1 node1", 0, out="[done] brick made\n")
+    plan.done = False
+    option = "--plan=%s" % shown.split("Plan: ")[1].strip()
+    check("pool replace %s node1 node1" % option, 1, out=None, err="nothing was changed: this is")
+
+    def agree(question: str) -> bool:
+        plan.done = False
+        return True
+
+    plan.done = True
+    check.replace_in(check.part("client.pool").cli, AskUser=agree)
+    said = "Failure: nothing was changed: shown as done, but not done now: brick made; run the"
+    check("pool replace node1 node1", 1, out="[done] brick made\n", err=said)
+    assert not plan.done
+
+
 @EACH
 def test_a_step_that_fails(check: Entry, plan: Plan, command: str) -> None:
     plan.error = GanetiGlusterError("no room")

@@ -94,7 +94,8 @@ def test_instances_are_moved_by_ganeti(node: Maintenance, how: str) -> None:
     node.master.add_instance("web2", pnode="node3", state="down")
     node.master.add_instance("web3", pnode="node2")
     steps = node.on(how=how, target="node2")
-    moved = "instance web1 %s from node3" % {"migrate": "migrated", "failover": "failed over"}[how]
+    done = {"migrate": "migrated", "failover": "failed over"}[how]
+    moved = "instance web1 %s from node3 to node2" % done
     assert texts(steps)[1:-1] == [moved]
     run(steps, node.said.append)
     assert [row["pnode"] for row in node.master.instances.values()] == ["node2", "node3", "node2"]

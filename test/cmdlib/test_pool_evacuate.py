@@ -118,6 +118,23 @@ def test_each_of_two_bricks_goes_to_a_node_of_its_own(move: Move) -> None:
     ]
 
 
+def test_a_volume_whose_brick_was_moved_before_an_interruption_is_completed(move: Move) -> None:
+    move.pool.there[0] = volume("node1", "node2", "node4")
+    move.pool.there.append(volume(*THREE, name="gv1"))
+    move.pool.left.add("node3")
+    assert texts(move.evacuate()) == [
+        "nothing to heal on volume gv1",
+        "volume gv1: brick node3:/srv/b/gv1 replaced by node4:/srv/b/gv1",
+        "volume gv1: node4:/srv/b/gv1 healed",
+        "nothing to heal on volume gv0",
+        "node3: what is left of /srv/b/gv1 removed",
+        "node3: what is left of /srv/b/gv0 removed",
+        "servers of volume gv0 in Ganeti",
+    ]
+    move.pool.left.clear()
+    assert not [text for text in texts(move.evacuate()) if "gv0" in text and "Ganeti" not in text]
+
+
 def test_a_target_that_is_ready_is_taken(move: Move) -> None:
     steps = texts(move.evacuate(target="node5"))
     assert "volume gv0: brick node3:/srv/b/gv0 replaced by node5:/srv/b/gv0" in steps
@@ -325,3 +342,23 @@ def test_it_does_not_leave_the_pool_with_a_brick_that_it_has_got_since(dead: Mov
     with pytest.raises(StepFailed, match="node3 still has bricks"):
         run([leave], dead.said.append)
     assert "node3" in dead.pool.members
+
+
+def test_a_node_that_may_be_an_unknown_member_is_not_called_evacuated(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its glusterd is down, and the pool knows it by a name that nobody can tell.
+    pool, peers = move.pool, move.pool.peers
+    pool.stopped.add("node3")
+    monkeypatch.setattr(
+        pool,
+        "peers",
+        lambda name: [
+            replace(peer, names=("former3.invalid",)) if peer.uuid == "uuid-node3" else peer
+            for peer in peers(name)
+        ],
+    )
+    with pytest.raises(
+        GanetiGlusterError, match="node node3 may be the server of bricks that are"
+    ):
+        move.evacuate()

@@ -165,6 +165,20 @@ def tls_steps_of(tls: Tls) -> list[Step]:
         tls.pool.stopped = stopped
 
 
+@pytest.mark.parametrize("way", ["encrypting", "plaining"])
+def test_a_pool_of_which_one_member_was_not_switched_is_finished(tls: Tls, way: str) -> None:
+    # node2 froze just then, and is back; the others do not talk to it.
+    tls.run("encrypting")
+    if way == "plaining":
+        tls.run("plaining")
+    tls.pool.tls["node2"] = replace(tls.pool.tls["node2"], management=way == "plaining")
+    tls.pool.stopped.add("node2")
+    tls.pool.asked.clear()
+    tls.run(way)
+    assert tls.asked("restart-glusterd") == [*THREE, "node4"]
+    assert {one.management for one in tls.pool.tls.values()} == {way == "encrypting"}
+
+
 def test_a_brick_that_does_not_come_back_is_told(tls: Tls) -> None:
     tls.pool.down.add("node2:/srv/b/gv0")
     with pytest.raises(

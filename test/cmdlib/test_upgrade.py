@@ -106,8 +106,9 @@ def test_the_master_is_last_and_the_op_version_at_the_end(upgrade: Upgrade) -> N
 def test_what_happens_on_one_node(upgrade: Upgrade) -> None:
     upgrade.pool.packages["node2"] = due(stale=2)
     upgrade.run("node2")
-    taken = [line.split("] ")[1] for line in upgrade.said if "/7] " in line and "..." in line]
+    taken = [line.split("] ")[1] for line in upgrade.said if "/8] " in line and "..." in line]
     assert taken == [
+        "node2: packages of GlusterFS 11.2-1 downloaded ...",
         "node2: marked as in maintenance, and drained in Ganeti ...",
         "node2: packages of GlusterFS 11.2-1 installed ...",
         "volume gv0: everything healed ...",
@@ -127,6 +128,14 @@ def test_instances_stay_or_are_moved(upgrade: Upgrade, how: str) -> None:
     assert [kind for kind in upgrade.master.done if "Instance" in kind] == moved
     where = [row["pnode"] for row in upgrade.master.instances.values()]
     assert where == ["node1" if how else "node3", "node3"]
+
+
+def test_what_is_agreed_to_says_what_comes_along(upgrade: Upgrade) -> None:
+    upgrade.pool.packages["node2"] = due(along=("libnew0", "libold0"))
+    assert texts(upgrade.steps("node2", "node3", how="failover")) == [
+        "node2: GlusterFS upgraded to 11.2-1, with libnew0, libold0, its instances failed over",
+        "node3: GlusterFS upgraded to 11.2-1, its instances failed over",
+    ]
 
 
 def test_nodes_outside_the_pool_have_no_bricks_to_heal(upgrade: Upgrade) -> None:
@@ -280,8 +289,8 @@ def test_a_node_that_is_rejected_after_it_stops_the_upgrade(
 ) -> None:
     upgrade_packages = upgrade.pool._upgrade
 
-    def then_reject(node: str, *, member: bool) -> None:
-        upgrade_packages(node, member=member)
+    def then_reject(node: str, *, version: str, member: bool) -> None:
+        upgrade_packages(node, version=version, member=member)
         if node == "node3":
             reject(upgrade.pool, monkeypatch)
 
@@ -299,7 +308,7 @@ def test_a_node_that_is_rejected_after_it_stops_the_upgrade(
 def test_a_fault_of_apt_stops_the_upgrade(
     upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(node: str, *, member: bool) -> None:
+    def fail(node: str, *, version: str, member: bool) -> None:
         raise GanetiGlusterError("E: no space")
 
     monkeypatch.setattr(upgrade.pool, "_upgrade", fail)
@@ -308,3 +317,69 @@ def test_a_fault_of_apt_stops_the_upgrade(
     ):
         upgrade.run()
     assert upgrade.tags() == {"node2": TAGS}
+
+
+def test_bricks_that_run_without_glusterd_may_be_needed(upgrade: Upgrade) -> None:
+    # The upgrade was interrupted before it stopped anything, and then glusterd failed by itself.
+    upgrade.master.nodes["node3"].update(tags=TAGS, role="D")
+    upgrade.pool.packages["node3"] = due(serving=True)
+    upgrade.pool.stopped.add("node3")
+    with pytest.raises(StepFailed, match="node node3 is disconnected in the pool"):
+        upgrade.run()
+    assert upgrade.asked("upgrade") == []
+
+
+def test_a_node_that_may_be_an_unknown_member_is_not_touched(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its glusterd is down, and the pool knows it by a name that nobody can tell.
+    pool, peers = upgrade.pool, upgrade.pool.peers
+    pool.stopped.add("node3")
+    monkeypatch.setattr(
+        pool,
+        "peers",
+        lambda name: [
+            replace(peer, names=("former3.invalid",)) if peer.uuid == "uuid-node3" else peer
+            for peer in peers(name)
+        ],
+    )
+    with pytest.raises(
+        GanetiGlusterError, match="node node3 may be the server of bricks that are"
+    ):
+        upgrade.steps("node3")
+
+
+def test_another_version_that_apt_has_by_then_is_not_installed(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    install = upgrade.pool._upgrade
+
+    def note(node: str, *, version: str, member: bool) -> None:
+        asked.append(version)
+        install(node, version=version, member=member)
+        # apt's lists were renewed.
+        newer = {name: due(OLD, "12.0-1") for name in ("node3", "node1")}
+        upgrade.pool.packages.update({**newer, node: due(NEW, "12.0-1")})
+
+    monkeypatch.setattr(upgrade.pool, "_upgrade", note)
+    with pytest.raises(StepFailed, match=r"apt has GlusterFS 12\.0-1 by now, and not 11\.2-1"):
+        upgrade.run()
+    assert asked == [NEW]
+    assert "node3" not in upgrade.tags()
+
+
+def test_a_node_is_looked_at_after_the_download(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do = upgrade.pool._do
+
+    def download(node: str, verb: str, given: Any) -> Any:
+        if verb == "download":
+            upgrade.pool.down.add("node1:/srv/b/gv0")
+        return do(node, verb, given)
+
+    monkeypatch.setattr(upgrade.pool, "_do", download)
+    with pytest.raises(StepFailed, match="brick node1:/srv/b/gv0 of the same set is not online"):
+        upgrade.run()
+    assert (upgrade.asked("upgrade"), upgrade.tags()) == ([], {})

@@ -143,6 +143,7 @@ class GlusterPool:
             "link-certificate": lambda: self._link(node),
             "restart-glusterd": lambda: self._restart(node, **given),
             "packages": lambda: self.packages.get(node, PackageFacts("11.1-6", "11.1-6")),
+            "download": lambda: None,
             "upgrade": lambda: self._upgrade(node, **given),
             "renew-clients": lambda: self._renew(node),
             "try-volume": lambda: None,
@@ -165,7 +166,7 @@ class GlusterPool:
         self.tls[node] = replace(before, management=wanted, stale=False)
         self.stopped.discard(node)
 
-    def _upgrade(self, node: str, *, member: bool) -> None:
+    def _upgrade(self, node: str, *, version: str, member: bool) -> None:
         before = self.packages[node]
         self.packages[node] = replace(before, version=before.candidate, wanted={}, unfinished=())
         self.stopped.discard(node)

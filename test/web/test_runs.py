@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,9 +53,9 @@ class Fixture:
         self.told: list[str] = []
         self.runs = self.new()
 
-    def new(self) -> Runs:
+    def new(self, run: Any = None) -> Runs:
         return Runs(
-            run=self.systemd,
+            run=run or self.systemd,
             directory=self.directory,
             clock=lambda: 1000.0,
             on_begin=lambda: self.told.append("begin"),
@@ -169,6 +170,47 @@ def test_old_ones_are_forgotten(page: Fixture, monkeypatch: pytest.MonkeyPatch) 
         page.say(number, "", 0)
     assert [one.number for one in page.runs.facts().commands] == [4, 3]
     assert len(os.listdir(page.directory)) == 6
+
+
+def test_one_that_runs_for_long_is_known_for_as_long(
+    page: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MAX_COMMANDS", 2)
+    monkeypatch.setattr(runs, "SHOWN", 2)
+    page.runs.begin(EVACUATE)
+    for number in range(2, 6):
+        page.runs.begin(HEAL)
+        page.say(number, "", 0)
+    assert [one.number for one in page.runs.facts().commands] == [5, 4, 1]
+    with pytest.raises(CommandRefused, match="root has already begun: Evacuate the bricks of nod"):
+        page.runs.begin(EVACUATE)
+    page.say(1, "", 0)
+    assert [one.number for one in page.runs.facts().commands] == [5, 4]
+    assert page.told == ["begin"] * 5 + ["end"]
+
+
+def test_one_that_began_although_systemd_did_not_answer_in_time(
+    page: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = page.systemd.__call__
+
+    def late(argv: Sequence[str], **options: Any) -> CommandResult:
+        done = begin(argv, **options)
+        if argv[0] == "systemd-run":
+            raise GanetiGlusterError("no answer within 15 s")
+        return done
+
+    page.runs = page.new(late)
+    assert page.runs.begin(HEAL) == 1
+    assert page.runs.facts().commands[0].running
+
+
+def test_one_that_systemd_may_begin_later_gets_no_other_order(page: Fixture) -> None:
+    page.systemd.broken = True
+    with pytest.raises(GanetiGlusterError, match="no bus"):
+        page.runs.begin(HEAL)
+    page.systemd.broken = False
+    assert page.runs.begin(EVACUATE) == 2
 
 
 def test_its_output_is_text_and_bounded(page: Fixture) -> None:

@@ -228,3 +228,12 @@ def test_another_sites_form_begins_nothing(writer: Page) -> None:
 def test_a_page_without_scripts_says_that_it_does_not_update_itself(writer: Page) -> None:
     text = writer.browser.get("/storage").text
     assert "does not update itself without JavaScript" in text
+
+
+def test_a_command_that_runs_is_listed_however_many_came_after_it(writer: Page) -> None:
+    old = command(CommandOrder("evacuate", node="node1", dry_run=True)).commands
+    new = command(CommandOrder("verify"), ended=NOW, status=0).commands
+    shown = [replace(new[0], number=number) for number in range(30, 9, -1)]
+    put(writer, "commands", facts.CommandsFacts((*shown, *old)))
+    text = writer.browser.get("/storage").text
+    assert [n for n in (30, 21, 20, 1) if 'href="/commands/%d"' % n in text] == [30, 21, 1]

@@ -209,9 +209,14 @@ def look_at_packages() -> dict[str, Any]:
     return dataclasses.asdict(packages.look())
 
 
-def upgrade_packages(*, member: bool) -> None:
+def download_packages() -> None:
+    """See `packages.download`."""
+    packages.download()
+
+
+def upgrade_packages(*, version: str, member: bool) -> None:
     """See `packages.upgrade`."""
-    packages.upgrade(member=member)
+    packages.upgrade(version=version, member=member)
 
 
 def end_connections(*, servers: Sequence[str]) -> None:
@@ -260,6 +265,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "restart-glusterd": restart_glusterd,
     "renew-clients": renew_clients,
     "packages": look_at_packages,
+    "download": download_packages,
     "upgrade": upgrade_packages,
     "try-volume": try_volume,
 }

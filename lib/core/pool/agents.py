@@ -43,6 +43,7 @@ RESULTS: dict[str, Any] = {
     "restart-glusterd": None,
     "renew-clients": None,
     "packages": PackageFacts,
+    "download": None,
     "upgrade": None,
     "try-volume": None,
 }

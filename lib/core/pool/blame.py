@@ -9,7 +9,6 @@ has (`trusted.ec.version`), which grows.  Runs on the brick's node.
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ VOLUMES = Path("/var/lib/glusterd/vols")
 _GRAPHS = ("trusted-%s.tcp-fuse.vol", "%s.tcp-fuse.vol")
 _PENDING = "trusted.afr."
 _PENDING_OPTION = "afr-pending-xattr"
-#: Files of the index that are examined: more show nothing new.
-LIMIT = 20_000
 #: Files whose versions are asked for at once, in what a command line can take.
 PAGE = 2000
 _VERSION = "trusted.ec.version"
@@ -36,7 +33,8 @@ def behind(brick: str, volume: str) -> dict[str, int]:
     """
     names = attributes(_graph(volume))
     counts: dict[str, int] = {}
-    for gfid in itertools.islice(_index(brick), LIMIT):
+    # All of it: where one brick was away for long, few files in it may be of another one.
+    for gfid in _index(brick):
         for name in _blamed(_path(brick, gfid)):
             if name in names:
                 counts[names[name]] = counts.get(names[name], 0) + 1

@@ -30,6 +30,15 @@ def need_others(
     client that does not know the brick.  `nodes` are those that can be asked.
     """
     others = {each: _node_of(pool, nodes, each) for each in volume.set_of(brick) if each != brick}
+    _need_healed(agents, volume, brick, others)
+    _need_readable(agents, pool, volume, brick)
+    # Reading takes its time, and one that was away meanwhile lacks what was written.
+    _need_healed(agents, volume, brick, others)
+
+
+def _need_healed(
+    agents: Agents, volume: VolumeInfo, brick: VolumeBrick, others: Mapping[VolumeBrick, str]
+) -> None:
     counts = (_behind_versions if volume.disperse else _blamed)(agents, volume, others)
     late = ["%s (%d files)" % (name, counts[name]) for name in map(str, others) if name in counts]
     if late:
@@ -38,6 +47,9 @@ def need_others(
             % (", ".join(late), brick),
             hint=_hint(volume, brick),
         )
+
+
+def _need_readable(agents: Agents, pool: Pool, volume: VolumeInfo, brick: VolumeBrick) -> None:
     images = agents.one(
         pool.anchor,
         "unreadable",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ganeti_gluster.core.pool import hosts
@@ -158,9 +158,11 @@ def find_all(
     """The pools that the nodes are in, each as the first of its members sees it.
 
     `seen` are UUIDs that nodes had when they were last seen; they count for nodes that do not
-    answer and are known by no name.  Raises `GanetiGlusterError` if none is in one.
+    answer and are known by no name, see `_with_seen`.  Raises `GanetiGlusterError` if no node is
+    in a pool.
     """
     pools: list[Pool] = []
+    answered = set()
     reasons = []
     for node in nodes:
         if any(pool.uuid(node) for pool in pools):
@@ -168,6 +170,7 @@ def find_all(
         try:
             gluster = agents.gluster(node)
             uuid = gluster.own_uuid()
+            answered.add(node)
             known = next((pool for pool in pools if pool.has_peer(uuid)), None)
             if known is not None:
                 pools[pools.index(known)] = replace(known, told={**known.told, node: uuid})
@@ -179,19 +182,28 @@ def find_all(
         if pool.peers or pool.volumes:
             pools.append(pool)
     if pools:
-        return [_with_seen(pool, seen) for pool in pools]
+        return [_with_seen(pool, seen, answered) for pool in pools]
     raise GanetiGlusterError(
         "no node is in a Gluster pool%s" % "".join("; %s" % reason for reason in reasons),
         hint="create one with gnt-gluster pool create",
     )
 
 
-def _with_seen(pool: Pool, seen: Mapping[str, str]) -> Pool:
+def _with_seen(pool: Pool, seen: Mapping[str, str], answered: Collection[str]) -> Pool:
+    """The pool with what was seen of nodes, but not where one that `answered` is another machine.
+
+    It is if the member that had its name is connected.  One that is not may have been this node
+    before it was installed again.
+    """
+    connected = {peer.uuid for peer in pool.peers if peer.connected}
     owned = {pool.uuid(node) for node in pool.addresses}
     more = {
         node: uuid
         for node, uuid in seen.items()
-        if not pool.uuid(node) and pool.has_peer(uuid) and uuid not in owned
+        if not pool.uuid(node)
+        and pool.has_peer(uuid)
+        and uuid not in owned
+        and not (node in answered and uuid in connected)
     }
     return replace(pool, told={**more, **pool.told})
 

@@ -8,6 +8,7 @@ parts of GlusterFS when it needs them, and must not find those of another releas
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 import time
@@ -36,6 +37,7 @@ LIBRARY = "libgfapi0"
 _SOURCE = "glusterfs"
 _OURS = "ganeti-gluster"
 _SERVER = PROGRAM.encode()
+_BRICK = b"glusterfsd"
 _MEMBER = "member"
 #: The states of a unit of which nothing runs.
 _ENDED = ("inactive", "failed")
@@ -61,7 +63,8 @@ class PackageFacts:
     `wanted` are the packages that apt has to install, with their versions, and `along` others that
     it would install or upgrade with them.  `unfinished` are packages that dpkg has left halfway.
     `problem` is why apt could not upgrade them.  `busy`: an upgrade by us is in progress.
-    `stale` is the number of image servers that run with a library that was replaced.
+    `stale` is the number of image servers that run with a library that was replaced.  `serving`:
+    bricks run here, be it without glusterd.
     """
 
     version: Name = ""
@@ -72,6 +75,7 @@ class PackageFacts:
     problem: Sentence = ""
     busy: bool = False
     stale: Count = 0
+    serving: bool = False
 
     @property
     def current(self) -> bool:
@@ -108,6 +112,7 @@ def _look(*, busy: bool) -> PackageFacts:
     problem = "" if busy else _foreign(unfinished)
     if wanted and not problem and not busy:
         along, problem = _try(wanted, installed)
+    processes = list(command_lines())
     return PackageFacts(
         installed.get(LIBRARY, ""),
         candidates.get(LIBRARY, ""),
@@ -116,7 +121,8 @@ def _look(*, busy: bool) -> PackageFacts:
         tuple(unfinished),
         problem,
         busy,
-        sum(words[0] == _SERVER and uses_replaced(pid, ".so") for pid, words in command_lines()),
+        sum(words[0] == _SERVER and uses_replaced(pid, ".so") for pid, words in processes),
+        any(os.path.basename(words[0]) == _BRICK for _, words in processes),
     )
 
 
@@ -171,14 +177,26 @@ def _reason(done: command.CommandResult) -> str:
     return "; ".join(dict.fromkeys(said)) or "exit status %d" % done.exit_code
 
 
-def upgrade(*, member: bool) -> None:
-    """Have apt upgrade the packages, in `UNIT`, once an earlier upgrade has ended.
+def download() -> None:
+    """Have apt download the packages, once an earlier upgrade has ended.
+
+    No-op where dpkg has something to finish first: `upgrade` downloads them then.
+    """
+    _await_end()
+    facts = _look(busy=False)
+    if facts.problem:
+        raise GanetiGlusterError(facts.problem)
+    if facts.wanted and not facts.unfinished:
+        _change(_apt("--download-only", *_words(facts.wanted)))
+
+
+def upgrade(*, version: str, member: bool) -> None:
+    """Have apt upgrade the packages to a version, in `UNIT`, once an earlier upgrade has ended.
 
     `member`: glusterd is to run here afterwards.
     """
-    while systemd.state(UNIT, timeout=LOOK_SECONDS) not in _ENDED:
-        time.sleep(_PAUSE)
-    program = [PYTHON, "-I", "-m", MODULE, *([_MEMBER] if member else [])]
+    _await_end()
+    program = [PYTHON, "-I", "-m", MODULE, version, *([_MEMBER] if member else [])]
     argv = systemd.run_argv(UNIT, "Upgrade of GlusterFS", program, options=["--wait"])
     done = command.run(argv, timeout=2 * UPGRADE_SECONDS, check=False)
     if done.exit_code:
@@ -186,7 +204,20 @@ def upgrade(*, member: bool) -> None:
         raise GanetiGlusterError(reason, hint="see /var/log/apt/term.log there")
 
 
-def install(*, member: bool) -> None:
+def _await_end() -> None:
+    while systemd.state(UNIT, timeout=LOOK_SECONDS) not in _ENDED:
+        time.sleep(_PAUSE)
+
+
+def check_candidate(facts: PackageFacts, version: str) -> None:
+    """Raise `GanetiGlusterError` if apt would install another version than somebody agreed to."""
+    if facts.candidate != version:
+        raise GanetiGlusterError(
+            "apt has GlusterFS %s by now, and not %s" % (facts.candidate, version)
+        )
+
+
+def install(version: str, *, member: bool) -> None:
     """Upgrade the packages, with glusterd stopped; it is started again even if that fails."""
     facts = _look(busy=False)
     if facts.unfinished and not facts.problem:
@@ -198,11 +229,12 @@ def install(*, member: bool) -> None:
     if facts.problem:
         raise GanetiGlusterError(facts.problem)
     if facts.wanted:
+        check_candidate(facts, version)
         words = _words(facts.wanted)
         _change(_apt("--download-only", *words))
-        if member:
-            tls.stop()
         try:
+            if member:
+                tls.stop()
             _change(_apt(*words))
         except GanetiGlusterError:
             if member:
@@ -222,7 +254,7 @@ def _change(argv: Sequence[str]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """The program in the unit; its last line is the error."""
     try:
-        install(member=list(arguments) == [_MEMBER])
+        install(arguments[0], member=list(arguments[1:]) == [_MEMBER])
     except (GanetiGlusterError, OSError) as err:
         sys.stderr.write("%s\n" % " ".join(in_words(err).split()))
         return 1

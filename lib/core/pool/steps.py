@@ -53,6 +53,16 @@ def check_same(shown: Sequence[Step], now: Sequence[Step]) -> None:
         )
 
 
+def check_done(shown: Sequence[bool], now: Sequence[Step]) -> None:
+    """Raise `Changed` if one of these steps was shown as done and is not."""
+    undone = [step.text for done, step in zip(shown, now, strict=True) if done and not step.done()]
+    if undone:
+        raise Changed(
+            "nothing was changed: shown as done, but not done now: %s" % "; ".join(undone),
+            hint="run the command again",
+        )
+
+
 class NotInTime(GanetiGlusterError):
     """Something that was waited for did not come."""
 

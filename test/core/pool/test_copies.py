@@ -49,6 +49,8 @@ class Agents:
         #: The versions that each node's brick has, of all in its index.
         self.versions: dict[str, dict[str, list[int]]] = {}
         self.between = lambda: None
+        #: What happens while images are read.
+        self.reading = lambda: None
         self.asked: list[Any] = []
         self.down: set[str] = set()
         self.starts = True
@@ -64,6 +66,7 @@ class Agents:
         if verb == "unreadable":
             assert arguments["without"] == "node2:" + PATH
             assert "node2" not in arguments["servers"]
+            self.reading()
             return self.unreadable
         return {"files": 7}
 
@@ -127,7 +130,16 @@ def need(agents: Agents, info: VolumeInfo | None = None, nodes: list[str] | None
 def test_bricks_that_have_all_are_enough() -> None:
     agents = Agents({"node1": {"node2": 300}, "node3": {"node2": 300}})  # since it is away
     need(agents)
-    assert agents.asked == [("node1", "behind"), ("node3", "behind"), ("node1", "unreadable")]
+    behind = [("node1", "behind"), ("node3", "behind")]
+    assert agents.asked == [*behind, ("node1", "unreadable"), *behind]
+
+
+def test_what_falls_behind_while_images_are_read_is_seen() -> None:
+    # node1 was away meanwhile, and an arbiter alone has seen what was written.
+    agents = Agents({})
+    agents.reading = lambda: agents.blames.update({"node3": {"node1": 5}})
+    with pytest.raises(NotWhole, match=r"not healed: node1:/srv/b/gv0 \(5 files\); node2:/srv/b"):
+        need(agents, shape(arbiter=True))
 
 
 @pytest.mark.parametrize("arbiter", [False, True])
@@ -201,7 +213,7 @@ def test_what_is_written_and_removed_in_a_disperse_set_is_not_behind() -> None:
 
     agents.between = go_on
     need(agents, shape(disperse=3))
-    assert agents.asked[-1] == ("node1", "unreadable")
+    assert agents.asked.count(("node1", "unreadable")) == 1
 
 
 def test_a_brick_that_nobody_can_ask_is_not_relied_on() -> None:
@@ -227,6 +239,16 @@ def test_a_brick_is_not_moved_while_the_others_are_behind(monkeypatch: pytest.Mo
     move = mover(agents, monkeypatch).steps(MOVE, heal_first=False)[0]
     with pytest.raises(MoveRefused, match="is not moved: the remaining bricks are not healed"):
         move.do()
+    assert not [words for words in agents.asked if "replace-brick" in str(words)]
+
+
+def test_a_brick_is_not_moved_if_another_one_ends_while_images_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agents = Agents({})
+    agents.reading = lambda: agents.down.add("node1")
+    with pytest.raises(MoveRefused, match=r"other bricks of its set are not online: node1:/srv/b"):
+        mover(agents, monkeypatch)._move(MOVE)
     assert not [words for words in agents.asked if "replace-brick" in str(words)]
 
 
@@ -300,6 +322,19 @@ def test_who_is_behind_is_read_from_the_files_in_the_index(
     assert blame.behind(str(tmp_path / "brick"), "gv0") == {names[second]: 2, names[third]: 1}
     with pytest.raises(GanetiGlusterError, match="no graph of volume gv1"):
         blame.behind(str(tmp_path / "brick"), "gv1")
+
+
+def test_one_that_is_behind_with_little_is_found_among_all_that_a_dead_one_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A brick has been away while guests wrote; of an arbiter set, it alone may have the last file.
+    graph = (DATA / "glusterfs-11.1-replica3.vol").read_text()
+    dead, late, _ = blame.attributes(graph)
+    monkeypatch.setattr(blame, "_graph", lambda volume: graph)
+    monkeypatch.setattr(blame, "_index", lambda brick: map(str, range(100_000, 150_000)))
+    monkeypatch.setattr(blame, "_blamed", lambda path: [late if path.endswith("149999") else dead])
+    names = blame.attributes(graph)
+    assert blame.behind("/srv/b", "gv0") == {names[dead]: 49_999, names[late]: 1}
 
 
 def test_the_versions_of_a_bricks_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

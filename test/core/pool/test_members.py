@@ -159,3 +159,22 @@ def test_a_node_that_is_gone_is_known_by_the_uuid_that_it_had():
     (found,) = members.find_all(agents, ["node1", "node2"], ADDRESSES, {})
     assert found.uuid("node3") == ""
     assert [str(each) for each in found.unknown_bricks(NODES)] == ["node3:/b/gv"]
+
+
+@pytest.mark.usefixtures("aliases")
+@pytest.mark.parametrize(("connected", "uuid"), [(True, ""), (False, "uuid-node3")])
+def test_a_new_machine_is_not_the_one_that_had_its_name(connected, uuid):
+    # The former node5 lives outside of Ganeti, and the new one tells another UUID; a member that
+    # is gone may be the same machine, newly installed.
+    agents = Renamed()
+    third = Peer("uuid-node3", ("former3",), connected, 3, "in")
+    for name in ("node1", "node2"):
+        others = [
+            *(each for each in agents.glusterds[name].peers() if each.uuid[-1] == "2"),
+            third,
+        ]
+        agents.glusterds[name].peers = lambda others=others: others
+    (found,) = members.find_all(
+        agents, ["node1", "node2", "node5"], ADDRESSES, {"node5": "uuid-node3"}
+    )
+    assert found.uuid("node5") == uuid

@@ -161,6 +161,20 @@ def test_not_while_another_brick_is_down(lost: Renewal) -> None:
     assert lost.changes == []
 
 
+def test_not_if_another_brick_ends_while_images_are_read(lost: Renewal) -> None:
+    do = lost.pool._do
+
+    def reading(node: str, verb: str, given: Any) -> Any:
+        if verb == "unreadable":
+            lost.pool.down.add(str(VOLUME.bricks[0]))
+        return do(node, verb, given)
+
+    lost.pool._do = reading  # type: ignore[method-assign]
+    with pytest.raises(MoveRefused, match="is not reset: other bricks of its set are not online"):
+        lost.step.do()
+    assert lost.changes == []
+
+
 @pytest.mark.parametrize("place", [NOTHING, BROKEN, replace(EMPTY, entries=("photos",))])
 def test_not_on_what_is_no_empty_file_system(lost: Renewal, place: PlaceFacts) -> None:
     lost.place = place

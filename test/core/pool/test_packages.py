@@ -33,6 +33,7 @@ class Debian:
         #: What programs say as they fail, by a word of theirs.
         self.failing: dict[str, str] = {}
         self.units = ["inactive"]
+        self.processes: list[tuple[int, list[bytes]]] = []
         self.done: list[str] = []
 
     def run(
@@ -97,8 +98,8 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Debian:
     monkeypatch.setattr(packages, "_PAUSE", 0)
     monkeypatch.setattr(packages.tls, "stop", lambda: found.done.append("stop"))
     monkeypatch.setattr(packages.tls, "start_unit", lambda: found.done.append("start"))
-    servers = [(7, [b"/usr/lib/ganeti-gluster/image-server"]), (8, [b"/bin/sh"])]
-    monkeypatch.setattr(packages, "command_lines", lambda: servers)
+    found.processes = [(7, [b"/usr/lib/ganeti-gluster/image-server"]), (8, [b"/bin/sh"])]
+    monkeypatch.setattr(packages, "command_lines", lambda: found.processes)
     monkeypatch.setattr(packages, "uses_replaced", lambda pid, name: True)
     return found
 
@@ -112,7 +113,9 @@ def test_what_is_there_and_what_apt_has(node: Debian) -> None:
     assert facts.wanted == {LIBRARY: NEW, SERVER: NEW}
     # A library of GlusterFS that a newer release does not have may go.
     assert (facts.along, facts.problem) == (("libnew0",), "")
-    assert (facts.current, facts.busy, facts.stale) == (False, False, 1)
+    assert (facts.current, facts.busy, facts.stale, facts.serving) == (False, False, 1, False)
+    node.processes.append((9, [b"/usr/sbin/glusterfsd", b"-s", b"node1"]))
+    assert packages.look().serving
 
 
 def test_a_node_that_has_the_newest(node: Debian) -> None:
@@ -145,21 +148,21 @@ def test_why_apt_cannot_upgrade(node: Debian, change: str, said: str) -> None:
     assert packages.look().problem == said
     # It looks again in the unit, which is active then.
     node.units = ["active"]
-    assert packages.main(["member"]) == 1
+    assert packages.main([NEW, "member"]) == 1
     assert node.done == []
 
 
 def test_glusterd_is_stopped_while_files_are_replaced(node: Debian) -> None:
-    assert packages.main(["member"]) == 0
+    assert packages.main([NEW, "member"]) == 0
     assert node.done == ["download", "stop", "install", "start"]
     assert packages.look().current
     node.done.clear()
-    assert packages.main(["member"]) == 0
+    assert packages.main([NEW, "member"]) == 0
     assert node.done == ["start"]
 
 
 def test_a_node_without_bricks_of_a_pool(node: Debian) -> None:
-    assert packages.main([]) == 0
+    assert packages.main([NEW]) == 0
     assert node.done == ["download", "install"]
 
 
@@ -172,7 +175,7 @@ def test_it_goes_on_after_an_interruption(node: Debian, state: str) -> None:
     node.installed["ganeti-gluster"] = ["ganeti-gluster", "triggers-pending", "0.1.0"]
     node.installed["cpio"][1] = "triggers-pending"
     assert packages.look().unfinished == (SERVER, "ganeti-gluster")
-    assert packages.main(["member"]) == 0
+    assert packages.main([NEW, "member"]) == 0
     configured = [] if state == "unpacked" else ["configure"]
     assert node.done == [*configured, "download", "stop", "install", "start"]
     assert node.installed[SERVER] == ["glusterfs", "installed", NEW]
@@ -189,7 +192,7 @@ def test_an_error_of_apt(
         "dpkg: error processing package glusterfs-server (--configure):\n more\n"
         "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
     )
-    assert packages.main(["member"]) == 1
+    assert packages.main([NEW, "member"]) == 1
     assert capsys.readouterr().err == (
         "dpkg: error processing package glusterfs-server (--configure):;"
         " E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
@@ -199,9 +202,42 @@ def test_an_error_of_apt(
 
 def test_it_runs_in_a_unit_of_its_own(node: Debian, monkeypatch: pytest.MonkeyPatch) -> None:
     node.units = ["active", "deactivating", "inactive"]
-    packages.upgrade(member=True)
-    assert node.done == ["/usr/bin/python3 -I -m ganeti_gluster.core.pool.packages member"]
+    packages.upgrade(version=NEW, member=True)
+    assert node.done == [
+        "/usr/bin/python3 -I -m ganeti_gluster.core.pool.packages %s member" % NEW
+    ]
     node.failing["systemd-run"] = ""
     monkeypatch.setattr(systemd, "last_words", lambda unit, run: "E: no space")
     with pytest.raises(GanetiGlusterError, match="E: no space; see /var/log/apt"):
-        packages.upgrade(member=False)
+        packages.upgrade(version=NEW, member=False)
+
+
+def test_another_version_than_was_asked_for_is_not_installed(
+    node: Debian, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.candidates = dict.fromkeys(node.candidates, "12.0-1")
+    assert packages.main([NEW, "member"]) == 1
+    assert capsys.readouterr().err == "apt has GlusterFS 12.0-1 by now, and not 11.2-1\n"
+    assert node.done == []
+
+
+def test_packages_are_downloaded_while_glusterd_runs(node: Debian) -> None:
+    node.units = ["active", "inactive"]
+    packages.download()
+    assert node.done == ["download"]
+    # dpkg has to finish what it has begun first.
+    node.installed[SERVER][1] = "unpacked"
+    packages.download()
+    assert node.done == ["download"]
+
+
+def test_glusterd_is_started_again_where_bricks_do_not_end(
+    node: Debian, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise GanetiGlusterError("processes of glusterd do not end: [9]")
+
+    monkeypatch.setattr(packages.tls, "stop", stop)
+    assert packages.main([NEW, "member"]) == 1
+    assert capsys.readouterr().err == "processes of glusterd do not end: [9]\n"
+    assert node.done == ["download", "start"]

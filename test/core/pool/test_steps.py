@@ -77,3 +77,9 @@ def test_a_yes_is_for_what_was_shown():
         steps.check_same(named("a", "b"), named("a", "c"))
     with pytest.raises(steps.Changed, match="now: fewer steps"):
         steps.check_same(named("a", "b"), named("a"))
+
+
+def test_what_was_shown_as_done_is_not_done_once_more():
+    steps.check_done([True, False], [steps.Step("a", lambda: True, lambda: None), *named("b")])
+    with pytest.raises(steps.Changed, match="shown as done, but not done now: a; run the"):
+        steps.check_done([True, False], named("a", "b"))
