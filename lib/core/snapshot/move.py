@@ -41,7 +41,7 @@ def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, An
     since.
     """
     check_running(request, guests)
-    disks, made = request.disks, list[str]()
+    disks, made = request.disks, dict[str, "int | None"]()
     with (
         connect(request.disks_volume) as source,
         connect(request.snapshots_volume) as target,
@@ -60,7 +60,7 @@ def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, An
                 with ImageSource(source, disk.path) as opened:
                     how = options(request, opened, disk.index, report, confirm=lock.check)
                     copy(opened, new, how)
-                made.append(disk.path)
+                made[disk.path] = new.made
                 image.settle(target, disk.path)
             for lock in locks:
                 lock.check()
@@ -73,7 +73,7 @@ def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, An
             ]
             report.message("Copied all")  # raises if nobody waits for the result
         except BaseException as err:
-            take_back(target, made, err, hint=AGAIN)
+            take_back(target, made, err, node=guests.node, hint=AGAIN)
             raise
     return {"stamps": stamps}
 

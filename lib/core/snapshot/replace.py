@@ -22,14 +22,14 @@ from ganeti_gluster.tools.gfapi import Volume
 class Replacement:
     """An image, of which `lock` is held, and the one that is to be there instead.
 
-    `made`: the new one is whole, at the path `restored`.
+    `made`: the inode of the new one, once it is whole, at the path `restored`.
     """
 
     def __init__(self, volume: Volume, path: str, lock: Hold) -> None:
         self.volume = volume
         self.path = path
         self.lock = lock
-        self.made = False
+        self.made: int | None = None
         self._is_aside = self._is_replaced = False
 
     @property

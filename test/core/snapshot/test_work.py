@@ -444,6 +444,29 @@ def test_nor_at_the_last_moment(volume: Any) -> None:
     assert "ganeti/new.partial" in volume.names()
 
 
+@pytest.mark.parametrize("step", ["link", "unlink"])
+def test_one_that_stood_still_leaves_the_whole_image_of_another(volume: Any, step: str) -> None:
+    """Between two steps its node loses its lock, and another node makes the image anew."""
+    first, made = begun(volume), []
+
+    def stand_still(what: str, *names: str) -> None:
+        if what != step:
+            return
+        volume.before = lambda *what: None
+        volume.lose("ganeti/new.partial")
+        if what == "unlink":
+            volume.unlink("ganeti/new")
+        second = begun(volume)
+        second.publish()
+        made.append(volume.lstat("ganeti/new").inode)
+
+    volume.before = stand_still
+    with pytest.raises((CopyFailed, OSError)):
+        first.publish()
+    first.abort()
+    assert [volume.lstat("ganeti/new").inode] == made
+
+
 def test_a_copy_that_does_not_get_its_name_alone_leaves_nothing(volume: Any) -> None:
     new = begun(volume)
 
