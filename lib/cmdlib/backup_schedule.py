@@ -157,7 +157,7 @@ class Schedules:
         kept = self._places.of(planned.schedule).kept(planned.instance)
         if more:
             kept.append(Kept(own_names.make(planned.schedule.name, self.now), self.now))
-        # One that a clock made which was ahead is newer than all, for long, and counts for no rule.
+        # One of the future would be newer than all for long: it counts for no rule.
         end = self.now if more else time.time()
         whole = [each for each in kept if each.whole and each.taken <= end]
         reasons = decide([each.taken for each in whole], planned.schedule.keep)

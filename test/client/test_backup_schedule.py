@@ -239,7 +239,7 @@ def test_a_clock_that_was_ahead_delays_nothing_and_removes_nothing_new(nights: N
 def test_the_space_is_freed_though_the_clock_was_ahead(nights: Nights) -> None:
     nights.run("--now")
     state = due.load()
-    due.save(replace(state, pruned={each: 24000 * DAY for each in state.pruned}))
+    due.save(replace(state, pruned=dict.fromkeys(state.pruned, 24000 * DAY)))
     nights.run()
     assert list(due.load().pruned.values()) == [NOON]
 

@@ -85,8 +85,8 @@ class ScheduleEntry:
 
 @dataclass(frozen=True)
 class ScheduleState:
-    """What is in the file: when it was written, `since` when each schedule has been known, when the
-    next is due, and when what no backup needs was last freed in each repository."""
+    """What is in the file: when it was `written`, `since` when each schedule has been known, when
+    the next is due, and when what no backup needs was last freed in each repository."""
 
     since: Mapping[Name, Moment] = field(default_factory=dict)
     next: Moment | None = None
