@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Callable
 from typing import Any
 
 from ganeti_gluster.core import image
@@ -94,12 +95,15 @@ def forget_origin(volume: Volume, path: str) -> None:
     image.settle(volume, path)
 
 
-def remove_unused(volume: Volume, path: str, *, node: str) -> bool:
+def remove_unused(volume: Volume, path: str, *, node: str, sure: Callable[[], bool]) -> bool:
     """Remove a new image that the configuration does not refer to; False if there is none.
 
-    One that was not made by a move stays.  Raises `OpenElsewhere`.
+    One that was not made by a move stays, and so does any unless it is `sure`, when the image is
+    locked, that the configuration does not.  Raises `OpenElsewhere`.
     """
     try:
-        return bool(origin(volume, path)) and hold.remove(volume, path, node=node)
+        return bool(origin(volume, path)) and hold.remove(
+            volume, path, node=node, sure=lambda held: sure()
+        )
     except FileNotFoundError:
         return False

@@ -202,7 +202,7 @@ def test_a_worker_that_was_cut_off_leaves_the_images_of_the_move_that_came_after
                 volumes["gv0"].lose(path)
                 # Gluster gives no inode's number twice.
                 kept.enter_context(volumes["gv1"].open(path))
-                assert move.remove_unused(volumes["gv1"], path, node="node2")
+                assert move.remove_unused(volumes["gv1"], path, node="node2", sure=lambda: True)
             stamps.extend(moved()["stamps"])
             for path in PATHS:
                 volumes["gv0"].unlink(path)
@@ -243,11 +243,11 @@ def test_a_new_image_has_its_mark_before_its_name(volumes: Volumes) -> None:
 
 def test_a_new_image_that_is_not_used_can_be_removed_and_no_other(volumes: Volumes) -> None:
     moved()
-    assert move.remove_unused(volumes["gv1"], PATHS[0], node="node1")
-    assert not move.remove_unused(volumes["gv1"], PATHS[0], node="node1")
-    assert not move.remove_unused(volumes["gv0"], PATHS[0], node="node1")
+    assert move.remove_unused(volumes["gv1"], PATHS[0], node="node1", sure=lambda: True)
+    assert not move.remove_unused(volumes["gv1"], PATHS[0], node="node1", sure=lambda: True)
+    assert not move.remove_unused(volumes["gv0"], PATHS[0], node="node1", sure=lambda: True)
     move.forget_origin(volumes["gv1"], PATHS[1])
-    assert not move.remove_unused(volumes["gv1"], PATHS[1], node="node1")
+    assert not move.remove_unused(volumes["gv1"], PATHS[1], node="node1", sure=lambda: True)
     assert volumes["gv1"].names() == PATHS[1:]
 
 
