@@ -52,7 +52,7 @@ class SchedulePlace(Protocol):
         """Make one more."""
 
     def remove(self, instance: snapshots.Instance, names: Sequence[str]) -> None:
-        """Remove these."""
+        """Remove these, all that can be; raises for the first that cannot."""
 
 
 class Places:
@@ -152,8 +152,14 @@ class _Snapshots:
         return _carry_out(instance, self._request(TAKE, instance, name))
 
     def remove(self, instance: snapshots.Instance, names: Sequence[str]) -> None:
+        failure = None
         for name in names:
-            _carry_out(instance, self._request(REMOVE, instance, name))
+            try:
+                _carry_out(instance, self._request(REMOVE, instance, name))
+            except FAILURES as err:  # one that is in use, for example, keeps no other one
+                failure = failure or err
+        if failure is not None:
+            raise failure
 
     def _request(self, operation: str, instance: snapshots.Instance, name: str) -> SnapshotRequest:
         return SnapshotRequest(

@@ -236,6 +236,25 @@ def test_a_clock_that_was_ahead_delays_nothing_and_removes_nothing_new(nights: N
     assert len([line for line in nights.run() if ": made " in line]) == 2
 
 
+def test_a_snapshot_that_is_in_use_keeps_no_other_one(nights: Nights) -> None:
+    """It is mounted, for example, and forgotten."""
+    module = nights.check.part("cmdlib.backup_places")
+    schedule = nights.check.part("core.backup.schedule").Schedule("hourly", to="snapshots")
+    removed: list[str] = []
+
+    def carry_out(instance: Any, order: Any, listen: object) -> dict[str, Any]:
+        if order.name == "one":
+            raise GanetiGlusterError("one is in use")
+        removed.append(order.name)
+        return {}
+
+    nights.check.replace("cmdlib.snapshots", carry_out=carry_out)
+    place = module.Places().of(schedule)
+    with pytest.raises(GanetiGlusterError, match="one is in use"):
+        place.remove(nights.instance, ["one", "two", "three"])
+    assert removed == ["two", "three"]
+
+
 def test_the_space_is_freed_though_the_clock_was_ahead(nights: Nights) -> None:
     nights.run("--now")
     state = due.load()
