@@ -65,15 +65,20 @@ class Replacement:
         self.volume.rename(self.restored, self.path)
 
     def undo(self) -> None:
-        """Put the old image back, and remove the new one."""
-        if self._is_replaced and not self.lock.is_at(self.path):
-            with contextlib.suppress(FileExistsError):
-                self.volume.link(self.path, self.restored)
-            self.volume.rename(self.replaced, self.path)
-        elif self._is_aside:
-            with contextlib.suppress(FileNotFoundError):
+        """Put the old image back, and remove the new one.
+
+        What another restoration has put there, while this node stood still, stays.
+        """
+        if self.lock.is_at(self.replaced):
+            if self._is_replaced and not self.lock.is_at(self.path):
+                with contextlib.suppress(FileExistsError):
+                    self.volume.link(self.path, self.restored)
+                self.volume.rename(self.replaced, self.path)
+            elif self._is_aside:
                 self.volume.unlink(self.replaced)
-        image.remove(self.volume, self.restored)
+        with contextlib.suppress(FileNotFoundError):
+            if self.volume.lstat(self.restored).inode == self.made:
+                image.remove(self.volume, self.restored)
 
     def finish(self) -> None:
         """Remove the old image."""
