@@ -16,7 +16,6 @@ from ganeti_gluster.client.snapshot import carry_out, disk_names
 from ganeti_gluster.cmdlib import backups, snapshots
 from ganeti_gluster.constants import MIB
 from ganeti_gluster.core.backup import check, manifest, own_names, places, prune
-from ganeti_gluster.core.backup.errors import NoSuchBackup
 from ganeti_gluster.core.backup.lock import locked
 from ganeti_gluster.core.backup.manifest import Manifest
 from ganeti_gluster.core.backup.repository import BackupListing, Repository
@@ -277,7 +276,7 @@ def Prune(opts: Any, args: list[str]) -> int:
             "Say which backups to keep, for example with --keep-daily", errors.ECODE_INVAL
         )
     with open_repository(opts) as repository:
-        doomed = [] if keep.all else _doomed(opts, repository, args, keep)
+        doomed = [] if keep.all else _doomed(repository, args, keep, show=not opts.json)
         if doomed and not opts.dry_run:
             confirm(
                 opts,
@@ -285,12 +284,16 @@ def Prune(opts: Any, args: list[str]) -> int:
                 otherwise="No backup was removed",
             )
         with locked(repository.store, "the removal of old data", alone=True) as lock:
-            if not opts.dry_run:
+            if doomed and not opts.dry_run:
+                # A newer one, for which they are to go, may have gone since.
+                if _doomed(repository, args, keep) != doomed:
+                    raise GanetiGlusterError(
+                        "the backups have changed since the question; nothing was removed",
+                        hint="try again",
+                    )
                 for backup in doomed:
                     lock.check()
-                    # Another may have removed it since.
-                    with contextlib.suppress(NoSuchBackup):
-                        repository.remove(backup.instance, backup.name)
+                    repository.remove(backup.instance, backup.name)
             gone = {(backup.instance, backup.name) for backup in doomed}
             done = prune.prune(repository, lock, gone=gone, dry_run=opts.dry_run)
     if opts.json:
@@ -307,9 +310,9 @@ def Prune(opts: Any, args: list[str]) -> int:
 
 
 def _doomed(
-    opts: Any, repository: Repository, instances: list[str], keep: KeepRules
+    repository: Repository, instances: list[str], keep: KeepRules, *, show: bool = False
 ) -> list[Manifest]:
-    """The backups that no rule keeps; tells of each why it stays or not."""
+    """The backups that no rule keeps of an instance in a cluster; tells why each stays or not."""
     for instance in instances:
         repository.find(instance, None)
     doomed = []
@@ -319,15 +322,15 @@ def _doomed(
             "%s; nothing was removed" % damaged[0],
             hint="remove this backup with gnt-gluster backup remove and try again",
         )
-    for instance in dict.fromkeys(backup.instance for backup in backups):
-        own = [backup for backup in backups if backup.instance == instance]
+    for key in dict.fromkeys((backup.instance, backup.cluster) for backup in backups):
+        own = [backup for backup in backups if (backup.instance, backup.cluster) == key]
         reasons = decide([backup.taken for backup in own], keep)
         for backup, why in zip(own, reasons, strict=True):
             if not why:
                 doomed.append(backup)
-            if not opts.json:
+            if show:
                 what = "keep (%s)" % why if why else "remove"
-                cli.ToStdout("%s %s %s: %s", instance, backup.name, when(backup), what)
+                cli.ToStdout("%s %s %s: %s", backup.instance, backup.name, when(backup), what)
     return doomed
 
 

@@ -125,19 +125,19 @@ def _test(opts: Any, backup: Manifest, limit: int | None) -> int:
     if not _agreed(opts, params, source):
         return 0
     backups.create(params)
+    (instance,) = snapshots.find([name])
     try:
-        (instance,) = snapshots.find([name])
         disks = snapshots.choose(instance, None)
         wanted = backups.to_fill(instance, backup, opts.repository, disks)
         _fill(opts, instance, replace(wanted, limit=limit), "%s from %s" % (name, source))
-        seen = backups.boot(name, instance.node, opts.expect, opts.boot_timeout)
+        seen = backups.boot(instance, opts.expect, opts.boot_timeout)
     except BaseException:
         try:
-            backups.remove(name)
+            backups.remove(instance)
         except (errors.GenericError, GanetiGlusterError) as err:
             cli.ToStderr("Failure: instance %s was not removed: %s", name, in_words(err))
         raise
-    backups.remove(name)
+    backups.remove(instance)
     cli.ToStdout("Backup %s of %s boots: %s", backup.name, backup.instance, seen)
     return 0
 

@@ -6,15 +6,16 @@ Of what users made nothing is seen here, and so nothing removed: see `own_names`
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from ganeti import errors
 
-from ganeti_gluster.cmdlib import backups, snapshots
+from ganeti_gluster.cmdlib import backups, cluster_config, snapshots
 from ganeti_gluster.core.backup import own_names, places
-from ganeti_gluster.core.backup.errors import NoSuchBackup
+from ganeti_gluster.core.backup.errors import Damaged, NoSuchBackup
 from ganeti_gluster.core.backup.lock import locked
 from ganeti_gluster.core.backup.repository import Repository
 from ganeti_gluster.core.backup.schedule import SNAPSHOTS, Schedule
@@ -28,7 +29,10 @@ FAILURES = (GanetiGlusterError, errors.GenericError, OSError)
 
 
 class Kept(NamedTuple):
-    """A backup or snapshot that the schedule made; one that is not `whole` is of no use."""
+    """A backup or snapshot that the schedule made; one that is not `whole` is of no use.
+
+    It was `taken` by the master's clock, as its name says, whatever the clock of a node said.
+    """
 
     name: str
     taken: float
@@ -38,8 +42,8 @@ class Kept(NamedTuple):
 class SchedulePlace(Protocol):
     """What both kinds of places can do; what fails is one of `FAILURES`."""
 
-    def last(self, instance: snapshots.Instance) -> float | None:
-        """When the newest that is there was begun."""
+    def last(self, instance: snapshots.Instance, end: float) -> float | None:
+        """When the newest that is there was begun, but for those begun after `end`."""
 
     def kept(self, instance: snapshots.Instance) -> list[Kept]:
         """All that is there, the oldest first."""
@@ -48,7 +52,7 @@ class SchedulePlace(Protocol):
         """Make one more."""
 
     def remove(self, instance: snapshots.Instance, names: Sequence[str]) -> None:
-        """Remove these."""
+        """Remove these, all that can be; raises for the first that cannot."""
 
 
 class Places:
@@ -68,7 +72,11 @@ class Places:
         """The place of a schedule; raises where it cannot be opened."""
         if schedule.to == SNAPSHOTS:
             return _Snapshots(schedule)
-        return _Backups(schedule, self.repository(schedule.place))
+        return _Backups(schedule, self.repository(schedule.place), self._cluster)
+
+    @functools.cached_property
+    def _cluster(self) -> str:
+        return str(cluster_config.read()["cluster"].get("cluster_name", ""))
 
     def repository(self, place: str) -> Repository:
         """A repository; one that could not be opened is not tried again."""
@@ -87,12 +95,24 @@ class Places:
 
 
 class _Backups:
-    def __init__(self, schedule: Schedule, repository: Repository) -> None:
+    """Those of instances of this cluster: others may have the same names in the repository."""
+
+    def __init__(self, schedule: Schedule, repository: Repository, cluster: str) -> None:
         self._schedule = schedule
         self._repository = repository
+        self._cluster = cluster
 
-    def last(self, instance: snapshots.Instance) -> float | None:
-        return _newest(self._repository.names(instance.name), self._schedule)
+    def last(self, instance: snapshots.Instance, end: float) -> float | None:
+        moments = _moments(self._repository.names(instance.name), self._schedule)
+        for name, moment in sorted(moments.items(), key=lambda each: each[1], reverse=True):
+            if moment > end:
+                continue
+            try:
+                if self._repository.read(instance.name, name).cluster == self._cluster:
+                    return moment
+            except (Damaged, NoSuchBackup):
+                continue
+        return None
 
     def kept(self, instance: snapshots.Instance) -> list[Kept]:
         backups, damaged = self._repository.listing([instance.name])
@@ -101,12 +121,8 @@ class _Backups:
                 "%s; nothing was removed" % damaged[0],
                 hint="remove this backup with gnt-gluster backup remove",
             )
-        own = self._schedule.name
-        return [
-            Kept(each.name, each.taken)
-            for each in backups
-            if own_names.moment(each.name, own) is not None
-        ]
+        own = [each.name for each in backups if each.cluster == self._cluster]
+        return _kept(dict.fromkeys(own, True), self._schedule)
 
     def make(self, instance: snapshots.Instance, name: str) -> dict[str, Any]:
         wanted = backups.to_back_up(instance, name, self._schedule.place, full=False, freeze=True)
@@ -123,25 +139,27 @@ class _Snapshots:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
 
-    def last(self, instance: snapshots.Instance) -> float | None:
-        names = [each.name for each in self.kept(instance) if each.whole]
-        return _newest(names, self._schedule)
+    def last(self, instance: snapshots.Instance, end: float) -> float | None:
+        found = [each for each in self.kept(instance) if each.whole and each.taken <= end]
+        return found[-1].taken if found else None
 
     def kept(self, instance: snapshots.Instance) -> list[Kept]:
         with connect(instance.volume) as volume:
             found = catalogue.find_all(volume, instance.uuid, instance.paths)
-        return [
-            Kept(each.name, each.taken, each.complete)
-            for each in found
-            if own_names.moment(each.name, self._schedule.name) is not None
-        ]
+        return _kept({each.name: each.complete for each in found}, self._schedule)
 
     def make(self, instance: snapshots.Instance, name: str) -> dict[str, Any]:
         return _carry_out(instance, self._request(TAKE, instance, name))
 
     def remove(self, instance: snapshots.Instance, names: Sequence[str]) -> None:
+        failure = None
         for name in names:
-            _carry_out(instance, self._request(REMOVE, instance, name))
+            try:
+                _carry_out(instance, self._request(REMOVE, instance, name))
+            except FAILURES as err:  # one that is in use, for example, keeps no other one
+                failure = failure or err
+        if failure is not None:
+            raise failure
 
     def _request(self, operation: str, instance: snapshots.Instance, name: str) -> SnapshotRequest:
         return SnapshotRequest(
@@ -157,9 +175,15 @@ class _Snapshots:
         )
 
 
-def _newest(names: Sequence[str], schedule: Schedule) -> float | None:
-    moments = [own_names.moment(name, schedule.name) for name in names]
-    return max((each for each in moments if each is not None), default=None)
+def _kept(whole: Mapping[str, bool], schedule: Schedule) -> list[Kept]:
+    moments = _moments(whole, schedule)
+    return sorted((Kept(n, at, whole[n]) for n, at in moments.items()), key=lambda k: k.taken)
+
+
+def _moments(names: Iterable[str], schedule: Schedule) -> dict[str, float]:
+    """When each of those was begun that are the schedule's."""
+    moments = {name: own_names.moment(name, schedule.name) for name in names}
+    return {name: at for name, at in moments.items() if at is not None}
 
 
 def _carry_out(instance: snapshots.Instance, wanted: SnapshotRequest) -> dict[str, Any]:

@@ -98,14 +98,17 @@ class Schedules:
         there = known(cluster_config.read())
         found = {each.name: each for each in snapshots.find([])}
         moving = _moving(found) if found else set()
-        since = {s.name: self.state.since.get(s.name, self.now) for s in self.config.schedules}
+        since = {
+            each.name: min(self.state.since.get(each.name, self.now), self.now)
+            for each in self.config.schedules
+        }
         planned = []
         for schedule in self.config.schedules:
             for each in members(schedule, there):
                 instance = found.get(each.member.name)
                 if instance is None:  # removed, or no longer on Gluster, since
                     continue
-                start = max(since[schedule.name], each.created)
+                start = min(max(since[schedule.name], each.created), self.now)
                 soon = at_once and (not wanted or schedule.name in wanted)
                 planned.append(self._planned(schedule, instance, start, moving, soon))
             self.problems += unknown(schedule, there)
@@ -128,6 +131,8 @@ class Schedules:
     ) -> Planned:
         times = self._times[schedule.name]
         before = self.state.entry(schedule.name, instance.name)
+        if before is not None and before.is_of_future(self.now):
+            before = None
         entry = times.of(before or ScheduleEntry(schedule.name, instance.name), since=since)
         if at_once:
             entry = replace(entry, due=min(entry.due or self.now, self.now), failures=0)
@@ -135,7 +140,7 @@ class Schedules:
             return Planned(schedule, instance, entry)
         # Another master may have made it, or the administrator may have removed it.
         try:
-            last = self._places.of(schedule).last(instance)
+            last = self._places.of(schedule).last(instance, self.now + due.CLOCKS)
         except FAILURES as err:
             return Planned(schedule, instance, entry, problem=in_words(err))
         if last != entry.last and not at_once:
@@ -152,9 +157,12 @@ class Schedules:
         kept = self._places.of(planned.schedule).kept(planned.instance)
         if more:
             kept.append(Kept(own_names.make(planned.schedule.name, self.now), self.now))
-        whole = [each for each in kept if each.whole]
+        # One of the future would be newer than all for long: it counts for no rule.
+        end = self.now if more else time.time()
+        whole = [each for each in kept if each.whole and each.taken <= end]
         reasons = decide([each.taken for each in whole], planned.schedule.keep)
         why = {each.name: reason for each, reason in zip(whole, reasons, strict=True)}
+        why.update((each.name, "it is of the future") for each in kept if each.taken > end)
         return [Removal(each, why.get(each.name, "")) for each in kept]
 
     def carry_out(self, planned: list[Planned]) -> Iterator[BackupOutcome]:
@@ -208,13 +216,13 @@ class Schedules:
         times = [self._times[each.name].after(self.now) for each in self.config.schedules]
         tries = [each.next_try for each in self.state.entries]
         following = min((each for each in (*times, *tries) if each is not None), default=None)
-        self.state = replace(self.state, next=following)
+        self.state = replace(self.state, next=following, written=time.time())
         due.save(self.state)
 
     def free(self) -> Iterator[str]:
         """Free what no backup needs in repositories, where that is not done yet; what failed."""
         for place in dict.fromkeys(each.place for each in self.config.schedules if each.place):
-            if self.now - self.state.pruned.get(place, 0.0) < PRUNE_SECONDS:
+            if 0 <= self.now - self.state.pruned.get(place, 0.0) < PRUNE_SECONDS:
                 continue
             try:
                 repository = self._places.repository(place)

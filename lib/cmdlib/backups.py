@@ -194,23 +194,33 @@ def to_test(backup: Manifest, name: str, *, node: str | None) -> dict[str, Any]:
             errors.ECODE_INVAL,
         )
     hvparams = {**params["hvparams"], constants.HV_SERIAL_CONSOLE: True}
-    return {**params, "nics": [], "hvparams": hvparams}
+    # Nor is it chosen by its tags, as by a schedule of backups.
+    return {**params, "nics": [], "tags": [], "hvparams": hvparams}
 
 
-def boot(instance: str, node: str, pattern: str, seconds: int) -> str:
+def boot(instance: snapshots.Instance, pattern: str, seconds: int) -> str:
     """Start it, and tell by what its boot was seen; raises a GanetiGlusterError if by nothing."""
-    cluster.job(opcodes.OpInstanceStartup(instance_name=instance, startup_paused=True))
-    argv = [*boot_watch.PROGRAM, instance, str(seconds), pattern]
-    done = cluster.SshChannel()(node, argv, timeout=seconds + _START_SECONDS)
+    op = opcodes.OpInstanceStartup(
+        instance_name=instance.name, instance_uuid=instance.uuid, startup_paused=True
+    )
+    cluster.job(op)
+    argv = [*boot_watch.PROGRAM, instance.name, str(seconds), pattern]
+    done = cluster.SshChannel()(instance.node, argv, timeout=seconds + _START_SECONDS)
     said = decode.printable(done.stdout.strip() or done.stderr)
     if done.exit_code != 0:
         raise GanetiGlusterError(said)
     return said
 
 
-def remove(instance: str) -> None:
-    """Remove an instance without waiting for its guest."""
+def remove(instance: snapshots.Instance) -> None:
+    """Remove an instance, and no other of that name, without waiting for its guest.
+
+    Ganeti takes a name that it does not know for the beginning of another one's.
+    """
     op = opcodes.OpInstanceRemove(
-        instance_name=instance, shutdown_timeout=0, ignore_failures=False
+        instance_name=instance.name,
+        instance_uuid=instance.uuid,
+        shutdown_timeout=0,
+        ignore_failures=False,
     )
     cluster.job(op)

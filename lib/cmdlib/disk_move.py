@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ganeti import cli, constants, errors, opcodes
 
@@ -159,4 +160,16 @@ def _remove_unused(disks: Sequence[InstanceDisk], target: VolumeSpec) -> None:
     """Remove what a move to the volume left that was not completed."""
     with connect(target) as volume:
         for disk in disks:
-            images.remove_unused(volume, disk.path, node=node_names.own())
+            unused = partial(_is_unused, disk, target)
+            images.remove_unused(volume, disk.path, node=node_names.own(), sure=unused)
+
+
+def _is_unused(disk: InstanceDisk, target: VolumeSpec) -> bool:
+    """Whether the configuration still has the disk elsewhere.
+
+    It may have taken long to reach the volume, and another command have moved the disk, on a new
+    master.
+    """
+    config = cluster_config.live()
+    now = instance_disks.find([disk.instance], read=lambda: config)
+    return all(each.uuid != disk.uuid or each.spec.name != target.name for each in now)

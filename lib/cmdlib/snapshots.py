@@ -13,7 +13,7 @@ from typing import Any
 
 from ganeti import cli, constants, errors, opcodes
 
-from ganeti_gluster.cmdlib import cluster, instance_disks
+from ganeti_gluster.cmdlib import cluster, cluster_config, instance_disks
 from ganeti_gluster.core.backup import places
 from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.core.snapshot.request import DiskRequest, SnapshotRequest
@@ -106,9 +106,8 @@ def _settled(instance: Instance, request: SnapshotRequest) -> SnapshotRequest:
     """Wait for jobs that have the instance's lock, and see that it is as it was."""
     op = opcodes.OpInstanceQueryData(instances=[instance.name], static=True, use_locking=True)
     data = cluster.job(op)[instance.name]
-    disks = {disk["uuid"]: disk["logical_id"][1] for disk in data["disks"]}
-    if data["pnode"] != instance.node or any(
-        disks.get(disk.uuid) != disk.path for disk in request.disks
+    if data["pnode"] != instance.node or _places(_as_they_are(instance)) != _places(
+        instance.disks
     ):
         raise errors.OpPrereqError(
             "Another job has changed instance %s in the meantime; try again" % instance.name,
@@ -116,6 +115,17 @@ def _settled(instance: Instance, request: SnapshotRequest) -> SnapshotRequest:
         )
     (row,) = cli.GetClient().QueryInstances([instance.name], ["oper_state"], False)
     return replace(request, running=is_running(replace(instance, running=row[0])))
+
+
+def _as_they_are(instance: Instance) -> list[instance_disks.InstanceDisk]:
+    """Its disks as the configuration has them at this moment."""
+    config = cluster_config.live()
+    return instance_disks.find([instance.name], read=lambda: config)
+
+
+def _places(disks: Sequence[instance_disks.InstanceDisk]) -> list[object]:
+    """Which disks these are, and where: a disk that was moved has the same path elsewhere."""
+    return [(disk.index, disk.uuid, disk.path, disk.spec) for disk in disks]
 
 
 def is_running(instance: Instance) -> bool:

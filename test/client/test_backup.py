@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -360,6 +361,23 @@ def test_backups_that_no_rule_keeps_are_removed(check: Entry, daily: Cluster) ->
     assert daily.repository.names("vm1") == ["b", "d1", "d2", "d3"]
 
 
+def test_the_rules_keep_of_each_cluster_what_it_has(check: Entry, daily: Cluster) -> None:
+    daily.repository.publish(backup("other", DAYS[0], cluster="other"))
+    check(line("prune", daily.where, "--yes --json --keep-last=1"), 0, out=None)
+    assert daily.repository.names("vm1") == ["d3", "other"]
+
+
+def test_none_is_removed_for_newer_ones_that_went_during_the_question(
+    check: Entry, daily: Cluster
+) -> None:
+    check.answer(True)
+    cli = importlib.import_module("ganeti.cli")
+    check.replace_in(cli, AskUser=lambda text: daily.repository.remove("vm1", "d3") or True)
+    said = "Failure: the backups have changed since the question; nothing was removed; try again\n"
+    check(line("prune", daily.where, "--keep-last=1"), 1, out=None, err=said)
+    assert daily.repository.names("vm1") == ["b", "d0", "d1", "d2"]
+
+
 def test_they_are_not_if_the_answer_is_no(check: Entry, daily: Cluster) -> None:
     check.answer(False)
     err = "No backup was removed; use --yes to skip this question\n"
@@ -422,23 +440,30 @@ def test_whether_a_backup_boots_is_tried_in_an_instance_that_goes_again(
 ) -> None:
     done: list[Any] = []
 
-    def boot(name: str, node: str, pattern: str, seconds: int) -> str:
-        done.append((name, node, pattern, seconds))
+    def boot(instance: Any, pattern: str, seconds: int) -> str:
+        done.append((instance.name, instance.node, pattern, seconds))
         if failure == "boot":
             raise GanetiGlusterError("no boot was seen within 9 s")
         return "the console said 'login:'"
 
-    check.replace("cmdlib.backups", boot=boot, remove=lambda name: done.append(name))
+    check.replace(
+        "cmdlib.backups", boot=boot, remove=lambda found: done.append((found.name, found.uuid))
+    )
     constants = importlib.import_module("ganeti.constants")
     check.replace_in(constants, HV_SERIAL_CONSOLE="serial_console")
     if failure == "fill":
         failed = raiser(GanetiGlusterError("the volume is full"))
         check.replace("cmdlib.snapshots", carry_out=failed)
+    check.replace(
+        "cmdlib.snapshots", find=lambda names: [replace(cluster.instance, name=names[0])]
+    )
     words = line("restore", cluster.where, "--test --yes --boot-timeout=9 vm1")
     out = None if failure else "Backup b of vm1 boots: the console said 'login:'\n"
     check(words, 1 if failure else 0, out=out, err="Failure: " if failure else "")
     (params,) = cluster.created
     assert (params["instance_name"], params["nics"]) == ("vm1-restore-test", [])
     assert params["hvparams"]["serial_console"] is True
+    assert params["tags"] == []  # by which schedules would choose it
     tried = [] if failure == "fill" else [("vm1-restore-test", "node1", "login:", 9)]
-    assert done == [*tried, "vm1-restore-test"]
+    # By its UUID: another one that has the name by then, or begins with it, stays.
+    assert done == [*tried, ("vm1-restore-test", "u")]

@@ -43,6 +43,7 @@ class Nights(Cluster):
         super().__init__(check, place)
         self.check = check
         self.now = NOON
+        self.ahead = 0.0  # the clocks of the instances' nodes
         self.failing: dict[str, Exception] = {}
         make = check.part("cmdlib.snapshots").Instance
         other = SimpleNamespace(**{**vars(DISK), "instance": "vm2"})
@@ -73,7 +74,7 @@ class Nights(Cluster):
     def carry_out(self, instance: Any, order: Any, listen: object) -> dict[str, Any]:
         if instance.name in self.failing:
             raise self.failing[instance.name]
-        made = backup(order.name, self.now, instance=instance.name)
+        made = backup(order.name, self.now + self.ahead, instance=instance.name)
         self.repository.publish(made)
         return super().carry_out(instance, order, listen)
 
@@ -178,6 +179,100 @@ def test_a_new_master_asks_the_repository(nights: Nights) -> None:
     # An old one that finds a newer backup makes none either.
     due.save(due.load().with_entry(replace(entry, last=NOON - DAY, due=NOON - 1)))
     assert nights.run() == []
+
+
+def scheduled(nights: Nights, moment: float, **more: Any) -> str:
+    """A backup of vm1 by the schedule, at this moment."""
+    name: str = nights.check.part("core.backup.own_names").make("nightly", moment)
+    nights.repository.publish(backup(name, moment, **more))
+    return name
+
+
+def test_backups_of_another_cluster_neither_go_nor_stand_for_those_of_this_one(
+    nights: Nights,
+) -> None:
+    """Both have an instance vm1, and a schedule of this name to this repository."""
+    nights.run()
+    others = {scheduled(nights, NOON - day * DAY, cluster="other") for day in range(5)}
+    nights.now = 20001 * DAY + 5
+    others.add(scheduled(nights, nights.now - 1, cluster="other"))
+    for _ in range(3):
+        assert len([line for line in nights.run() if ": made " in line]) == 2
+        nights.now += DAY
+    own = set(nights.repository.names("vm1")) - others - {"b"}
+    assert others < set(nights.repository.names("vm1")) and len(own) == 2
+
+
+def test_a_backup_whose_manifest_is_damaged_is_made_again_and_none_is_removed(
+    nights: Nights,
+) -> None:
+    nights.run("--now")
+    name = scheduled(nights, 20001 * DAY + 5)
+    path = Path(nights.where) / "backups" / "vm1" / (name + ".json")
+    path.write_text("{}")
+    nights.now = 20001 * DAY + 60
+    said = nights.run(status=1, err="is damaged; nothing was removed")
+    assert len([line for line in said if ": made " in line]) == 2
+
+
+def test_a_clock_that_was_ahead_delays_nothing_and_removes_nothing_new(nights: Nights) -> None:
+    nights.run()
+    nights.now = 24000 * DAY + 5
+    nights.run("--now")
+    future = set(nights.repository.names("vm1")) - {"b"}
+    for night in range(1, 4):
+        nights.now = (20000 + night) * DAY + 5
+        assert len([line for line in nights.run() if ": made " in line]) == 2
+        following = due.load().next
+        assert following == (20001 + night) * DAY
+    assert len(set(nights.repository.names("vm1")) - {"b"} - future) == 2
+    said = nights.run("--dry-run")
+    assert len([line for line in said if line.endswith(": keep (it is of the future)")]) == 2
+    # Nor does one that was ahead when the schedule began, or when it was tried in vain.
+    state = due.load()
+    late = tuple(replace(e, failures=1, tried=24000 * DAY, last=None) for e in state.entries)
+    due.save(replace(state, since={"nightly": 24000 * DAY}, entries=late))
+    nights.now += DAY
+    assert len([line for line in nights.run() if ": made " in line]) == 2
+
+
+def test_a_snapshot_that_is_in_use_keeps_no_other_one(nights: Nights) -> None:
+    """It is mounted, for example, and forgotten."""
+    module = nights.check.part("cmdlib.backup_places")
+    schedule = nights.check.part("core.backup.schedule").Schedule("hourly", to="snapshots")
+    removed: list[str] = []
+
+    def carry_out(instance: Any, order: Any, listen: object) -> dict[str, Any]:
+        if order.name == "one":
+            raise GanetiGlusterError("one is in use")
+        removed.append(order.name)
+        return {}
+
+    nights.check.replace("cmdlib.snapshots", carry_out=carry_out)
+    place = module.Places().of(schedule)
+    with pytest.raises(GanetiGlusterError, match="one is in use"):
+        place.remove(nights.instance, ["one", "two", "three"])
+    assert removed == ["two", "three"]
+
+
+def test_the_space_is_freed_though_the_clock_was_ahead(nights: Nights) -> None:
+    nights.run("--now")
+    state = due.load()
+    due.save(replace(state, pruned=dict.fromkeys(state.pruned, 24000 * DAY)))
+    nights.run()
+    assert list(due.load().pruned.values()) == [NOON]
+
+
+def test_what_is_the_newest_is_not_a_node_s_to_say(nights: Nights) -> None:
+    nights.run()
+    nights.ahead = 4000 * DAY
+    for night in range(1, 5):
+        nights.now = (20000 + night) * DAY + 5
+        nights.run()
+        nights.ahead = 0.0
+    own = [name for name in nights.repository.names("vm1") if name != "b"]
+    moment = nights.check.part("core.backup.own_names").moment
+    assert [moment(name, "nightly") for name in own] == [20003 * DAY + 5, 20004 * DAY + 5]
 
 
 def test_a_wrong_configuration_changes_nothing(nights: Nights) -> None:

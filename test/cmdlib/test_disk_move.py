@@ -204,6 +204,37 @@ def test_an_old_image_whose_volume_is_gone_is_no_more(cluster: Cluster) -> None:
     assert gone.names() == PATHS
 
 
+@pytest.mark.parametrize("moment", ["before the copies", "after them"])
+def test_what_another_command_has_moved_meanwhile_stays(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """This one waits for the volume's servers; on a new master it is given again."""
+    module = cluster.part("disk_move")
+
+    def move_elsewhere() -> None:
+        for path, content in CONTENT.items():
+            if moment == "after them":
+                cluster.volumes["gv1"].unlink(path)
+            cluster.volumes["gv1"].write(path, content)
+            cluster.volumes["gv1"].setxattr(path, module.images.MOVED_FROM, b"gv0")
+        for disk in cluster.master.config["disks"].values():
+            disk["params"] = {"volume": "gv1"}
+
+    @contextmanager
+    def connect(spec: Any) -> Iterator[Any]:
+        with cluster.connect(spec) as volume:
+            if spec.name == "gv1" and (moment == "before the copies" or cluster.asked):
+                monkeypatch.setattr(module, "connect", cluster.connect)
+                move_elsewhere()
+            yield volume
+
+    monkeypatch.setattr(module, "connect", connect)
+    cluster.refusal = OpPrereqError("has been changed since", "x")
+    with pytest.raises((OpPrereqError, GanetiGlusterError)):
+        cluster.move()
+    assert {path: cluster.volumes["gv1"].read(path) for path in PATHS} == CONTENT
+
+
 def test_an_image_that_no_move_has_made_stays(cluster: Cluster) -> None:
     cluster.volumes["gv1"].write(PATHS[1], b"another")
     with pytest.raises(

@@ -66,6 +66,7 @@ def snapshots(part: Part, master: Master, monkeypatch: pytest.MonkeyPatch) -> Sn
     found = Snapshots(part("snapshots"), master)
     monkeypatch.setattr(master, "_InstanceQueryData", found.query_data, raising=False)
     monkeypatch.setattr(service, "converse", found.converse)
+    monkeypatch.setattr(part("cluster_config"), "live", lambda: master.config)
     channel = SimpleNamespace(argv=lambda node, argv: ["ssh", node, *argv])
     monkeypatch.setattr(part("cluster"), "SshChannel", lambda: channel)
     return found
@@ -98,7 +99,9 @@ def test_a_node_that_does_not_tell_by_then_is_not_taken_for_one_without_the_inst
     assert snapshots.told == []
 
 
-@pytest.mark.parametrize("change", ["moved", "disk replaced", "disk removed"])
+@pytest.mark.parametrize(
+    "change", ["moved", "disk replaced", "disk removed", "disk added", "disk on another volume"]
+)
 def test_an_instance_that_a_job_has_changed_meanwhile(snapshots: Snapshots, change: str) -> None:
     master = snapshots.master
 
@@ -107,6 +110,14 @@ def test_an_instance_that_a_job_has_changed_meanwhile(snapshots: Snapshots, chan
             master.instances["vm1"]["pnode"] = "node2"
         elif change == "disk replaced":
             master.config["disks"]["vm1-disk1"]["logical_id"] = ["gluster", "ganeti/new"]
+        elif change == "disk added":
+            master.config["disks"]["new"] = {
+                **master.config["disks"]["vm1-disk1"],
+                "logical_id": ["gluster", "ganeti/new"],
+            }
+            master.config["instances"]["u-vm1"]["disks"].append("new")
+        elif change == "disk on another volume":  # by `disk move`, with the same path
+            master.config["disks"]["vm1-disk1"]["params"] = {"volume": "gv1"}
         else:
             master.config["instances"]["u-vm1"]["disks"].pop()
 

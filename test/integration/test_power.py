@@ -182,7 +182,7 @@ def test_an_image_that_was_restored(bricks: Bricks, own: Volume) -> None:
         replacement = Replacement(own, PATH, lock)
         image.create(own, replacement.restored, SIZE)
         _write(own, replacement.restored, b"new")
-        replacement.made = True
+        replacement.made = own.lstat(replacement.restored).inode
         new = bricks.gfid(replacement.restored)
         bricks.store()
         replace_all([replacement], "node1")

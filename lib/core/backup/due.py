@@ -22,6 +22,8 @@ from ganeti_gluster.tools.decode import Count, Moment, Name, NotUnderstood, Sent
 GRACE = 3600.0
 #: Seconds until one that failed is tried again: doubled with each failure, up to the second.
 RETRY, LONGEST_RETRY = 900.0, 4 * 3600.0
+#: Seconds by which clocks may differ: what is later than that is of one that was wrong.
+CLOCKS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class ScheduleEntry:
             return self.due
         pause: float = min(RETRY * 2 ** min(self.failures - 1, 10), LONGEST_RETRY)
         return max(self.due, self.tried + pause)
+
+    def is_of_future(self, now: float) -> bool:
+        """Whether it is of a clock that was ahead."""
+        return max(self.last or 0.0, self.tried) > now + CLOCKS
 
     def is_due(self, now: float) -> bool:
         """Whether it is to be made now."""
@@ -79,13 +85,14 @@ class ScheduleEntry:
 
 @dataclass(frozen=True)
 class ScheduleState:
-    """What is in the file: `since` when each schedule has been known, when the next is due, and
-    when what no backup needs was last freed in each repository."""
+    """What is in the file: when it was `written`, `since` when each schedule has been known, when
+    the next is due, and when what no backup needs was last freed in each repository."""
 
     since: Mapping[Name, Moment] = field(default_factory=dict)
     next: Moment | None = None
     entries: tuple[ScheduleEntry, ...] = ()
     pruned: Mapping[Annotated[str, decode.Longest(4096)], Moment] = field(default_factory=dict)
+    written: Moment = 0.0
 
     def entry(self, schedule: str, instance: str) -> ScheduleEntry | None:
         """What is known of an instance in a schedule."""

@@ -7,7 +7,8 @@ exclude each other at least one sees the other, and gives way.
 The file of a process that was killed stays.  It counts as long as it may be that its process
 works.  On its own host that is known; elsewhere it is the case until it was not written again for
 `STALE` seconds, by the clocks of the two.  A process that could not write its own for
-`LOST` seconds stops by itself, before the others cease to respect it.
+`LOST` seconds stops by itself, before the others cease to respect it.  Where clocks are wrong, or
+stood still with the process, one whose file was removed does not write it again, and stops.
 """
 
 from __future__ import annotations
@@ -72,13 +73,24 @@ class Lock:
         self._ended = threading.Event()
         self._at = time.monotonic()
         self._error = ""
+        self._written = self._removed = False
+        # It is looked for while it is not being written.
+        self._file = threading.Lock()
 
     def is_lost(self) -> bool:
         """Whether others may not respect it any more; it does not come back."""
-        return time.monotonic() - self._at > LOST
+        return self._removed or time.monotonic() - self._at > LOST
 
     def check(self) -> None:
         """Raise `RepositoryLockLost` unless the others respect it for sure."""
+        if not self.is_lost():
+            with self._file:
+                self._look()
+        if self._removed:
+            raise RepositoryLockLost(
+                "the lock on repository %s was removed by another process" % self._store.name,
+                hint="see that the clocks of all hosts that use it agree, and try again",
+            )
         if self.is_lost():
             raise RepositoryLockLost(
                 "the lock on repository %s could not be refreshed for %d s%s"
@@ -92,12 +104,24 @@ class Lock:
         No-op once it is lost: after a long standstill of this process, others may have changed
         the repository, and what it knows of it is not true any more.
         """
-        if self.is_lost():
-            return
-        begun = time.monotonic()
-        now = {**decode.as_data(self._user), "refreshed": time.time()}
-        self._store.put(self._path, json.dumps(now).encode())
-        self._at = begun
+        with self._file:
+            self._look()
+            if self.is_lost():
+                return
+            begun = time.monotonic()
+            now = {**decode.as_data(self._user), "refreshed": time.time()}
+            self._store.put(self._path, json.dumps(now).encode())
+            self._at, self._written = begun, True
+
+    def _look(self) -> None:
+        """See whether the file is there, once it was written."""
+        if self._written:
+            try:
+                self._store.get(self._path, 0, 1)
+            except FileNotFoundError:
+                self._removed = True
+            except (OSError, GanetiGlusterError):
+                pass  # asked again the next time; what does not answer for long is lost
 
     def remove(self) -> None:
         """Tell the others that it is not there any more."""

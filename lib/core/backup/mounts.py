@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ PROGRAM = ("/usr/bin/python3", "-m", "ganeti_gluster.core.backup.mounter")
 START_SECONDS = 90
 STOP_SECONDS = 60
 _PREFIX = "disk-"
+_LOCK = ".lock-"
 
 
 class MountFailed(GanetiGlusterError):
@@ -72,6 +74,21 @@ class Mount:
         self, words: Sequence[str], properties: Sequence[str], *, run: command.Run = command.run
     ) -> dict[int, str]:
         """Make the devices; `words` and `properties` are those of `of_backup` or `of_snapshot`."""
+        with self._alone():
+            return self._start(words, properties, run)
+
+    def _alone(self) -> contextlib.AbstractContextManager[int]:
+        """Else one who finds the unit of another there would end it."""
+        refusal = MountFailed(
+            "%s of %s is being mounted or unmounted" % (self.name, self.instance),
+            hint="wait until that has ended",
+        )
+        path = os.path.join(constants.MOUNT_DIR, _LOCK + self._key)
+        return private.locked(path, seconds=0, refusal=refusal)
+
+    def _start(
+        self, words: Sequence[str], properties: Sequence[str], run: command.Run
+    ) -> dict[int, str]:
         if self._files():
             raise MountFailed(
                 "%s of %s is mounted already" % (self.name, self.instance),
@@ -91,12 +108,12 @@ class Mount:
 
     def stop(self, *, run: command.Run = command.run) -> None:
         """Give the devices back; raises `MountFailed` while one is in use."""
-        devices = self.devices()
-        for device in devices.values():
-            by = users.of(device)
-            if by:
-                raise MountFailed("%s is in use by %s" % (device, ", ".join(by)))
-        self._clear(run)
+        with self._alone():
+            for device in self.devices().values():
+                by = users.of(device)
+                if by:
+                    raise MountFailed("%s is in use by %s" % (device, ", ".join(by)))
+            self._clear(run)
 
     def _clear(self, run: command.Run) -> None:
         systemd.end(self.unit, timeout=STOP_SECONDS, run=run)
@@ -134,4 +151,8 @@ def every() -> list[Mount]:
         entries = sorted(os.listdir(constants.MOUNT_DIR))
     except FileNotFoundError:
         return []
-    return [Mount(*entry.split(":", 1)) for entry in entries if ":" in entry]
+    return [Mount(*entry.split(":", 1)) for entry in entries if _is_mount(entry)]
+
+
+def _is_mount(entry: str) -> bool:
+    return ":" in entry and not entry.startswith(_LOCK)

@@ -158,6 +158,7 @@ class _File:
         self._text = text
         self._parser = parser
         self._check_times = check_times
+        self._named: set[str] = set()
 
     def within(self, section: str, key: str = "") -> Within:
         return Within(self._path, section, ini.line_of(self._text, section, key))
@@ -174,6 +175,9 @@ class _File:
             name = section.removeprefix(kind).strip()
             if name == SNAPSHOTS:
                 raise ValueError("the name %s is not possible" % name)
+            if kind + name in self._named:
+                raise ValueError("there is another section [%s%s]" % (kind, name))
+            self._named.add(kind + name)
             return match(own_names.SCHEDULE, name, "name (small letters, digits, _ and -)")
 
     def place(self, section: str) -> str:

@@ -24,19 +24,23 @@ class Alarm:
         self._config: object = None
         self._state: object = None
         self._next: float | None = None
+        self._written = 0.0
         self._muted = False
 
     def rings(self, now: float) -> bool:
-        """Whether a backup is due, or the configuration is new."""
+        """Whether a backup is due, the configuration is new, or the clock was ahead."""
         config, state = of_file(constants.BACKUP_CONF), of_file(constants.BACKUP_STATE)
         if config is None:
             return False
         if state != self._state:
-            self._state, self._next = state, due.load().next
+            known = due.load()
+            self._state, self._next, self._written = state, known.next, known.written
         if config != self._config:
             self._config, self._muted = config, False
             return True
-        return not self._muted and self._next is not None and self._next <= now
+        if self._muted:
+            return False
+        return self._written > now + due.CLOCKS or (self._next is not None and self._next <= now)
 
     def mute(self) -> None:
         """The configuration is invalid: wait for another one."""

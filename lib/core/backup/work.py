@@ -255,10 +255,10 @@ def _fill(
                 source = BackupSource(reader, backup, found)
                 new = NewImage(target, each.restored)
                 copy(source, new, work.options(request, source, disk.index, report))
-                each.made = True
+                each.made = new.made
             lock.check()
         except BaseException as err:
-            work.take_back(target, [each.restored for each in replacements if each.made], err)
+            work.take_back(target, work.restored(replacements), err, node=guests.node)
             raise
         replace_all(replacements, guests.node)
 

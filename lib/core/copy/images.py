@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -74,7 +75,8 @@ class NewImage:
     It is written as `PATH.partial` and gets its own name, which must be free, when it is
     complete.  So an image with that name is always complete.  The writer holds a lock on it, which
     ends with the process.  If a process is killed, the next copy to the same path finds its file
-    without a lock, and removes it.  It has the `attributes` before it has its name.
+    without a lock, and removes it.  It has the `attributes` before it has its name.  `made` is the
+    inode of the complete image.
     """
 
     zeroed = True
@@ -95,6 +97,7 @@ class NewImage:
         self._preallocation = preallocation
         self._file: File | None = None
         self._inode: int | None = None
+        self.made: int | None = None
         self._fixed = True
         self._reserved = 0
         self._reserving = threading.Lock()
@@ -185,12 +188,17 @@ class NewImage:
         except BaseException as err:
             self._take_name_back(err)
             raise
-        self._inode = None
+        self.made, self._inode = self._inode, None
+        # At once: the bricks may be told later that a file was closed (performance.flush-behind).
+        with contextlib.suppress(OSError):
+            self._open_file.lock(fcntl.F_UNLCK)
         self._open_file.close()
 
     def _take_name_back(self, cause: BaseException) -> None:
+        """Unless another copy, which came to its end meanwhile, has the name by now."""
         try:
-            self._volume.unlink(self._path)
+            if self._volume.lstat(self._path).inode in (self._inode, self._partial_inode()):
+                self._volume.unlink(self._path)
         except FileNotFoundError:
             pass
         except OSError as err:
@@ -199,6 +207,12 @@ class NewImage:
                 path=self._path,
                 hint="remove it when volume %s is healthy" % self._volume.name,
             ) from cause
+
+    def _partial_inode(self) -> int | None:
+        try:
+            return self._volume.lstat(self._partial).inode
+        except FileNotFoundError:
+            return None
 
     def _check_lock(self) -> None:
         try:

@@ -13,7 +13,7 @@ import contextlib
 import errno
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ganeti_gluster.core import image
 from ganeti_gluster.core.serve.holder import (
@@ -62,6 +62,10 @@ class Hold:
                 " opened it since" % (self.path, err.strerror),
                 hint="try again when all bricks of volume %s answer" % self._volume.name,
             ) from err
+
+    def has(self, inode: int | None) -> bool:
+        """Whether the image is the one of this inode."""
+        return self._inode == inode
 
     def is_at(self, path: str) -> bool:
         """Whether `path` is a name of the image."""
@@ -119,13 +123,22 @@ def _take(volume: Volume, file: File, kind: int, node: str, *, last: bool) -> in
     return inode if volume.lstat(file.path).inode == inode else None
 
 
-def remove(volume: Volume, path: str, *, node: str, own_seconds: float = 0.0) -> bool:
+def remove(
+    volume: Volume,
+    path: str,
+    *,
+    node: str,
+    own_seconds: float = 0.0,
+    sure: Callable[[Hold], bool] = lambda hold: True,
+) -> bool:
     """Remove an image of which no one else has the lock; False if there was none.
 
-    Raises `OpenElsewhere`.
+    Nor is it removed unless it is `sure`, when it is locked.  Raises `OpenElsewhere`.
     """
     try:
         with locked(volume, path, node=node, own_seconds=own_seconds) as hold:
+            if not sure(hold):
+                return False
             hold.check()
             return image.remove(volume, path)
     except FileNotFoundError:

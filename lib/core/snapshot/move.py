@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Callable
 from typing import Any
 
 from ganeti_gluster.core import image
@@ -41,7 +42,7 @@ def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, An
     since.
     """
     check_running(request, guests)
-    disks, made = request.disks, list[str]()
+    disks, made = request.disks, dict[str, "int | None"]()
     with (
         connect(request.disks_volume) as source,
         connect(request.snapshots_volume) as target,
@@ -60,7 +61,7 @@ def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, An
                 with ImageSource(source, disk.path) as opened:
                     how = options(request, opened, disk.index, report, confirm=lock.check)
                     copy(opened, new, how)
-                made.append(disk.path)
+                made[disk.path] = new.made
                 image.settle(target, disk.path)
             for lock in locks:
                 lock.check()
@@ -73,7 +74,7 @@ def do(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str, An
             ]
             report.message("Copied all")  # raises if nobody waits for the result
         except BaseException as err:
-            take_back(target, made, err, hint=AGAIN)
+            take_back(target, made, err, node=guests.node, hint=AGAIN)
             raise
     return {"stamps": stamps}
 
@@ -94,12 +95,15 @@ def forget_origin(volume: Volume, path: str) -> None:
     image.settle(volume, path)
 
 
-def remove_unused(volume: Volume, path: str, *, node: str) -> bool:
+def remove_unused(volume: Volume, path: str, *, node: str, sure: Callable[[], bool]) -> bool:
     """Remove a new image that the configuration does not refer to; False if there is none.
 
-    One that was not made by a move stays.  Raises `OpenElsewhere`.
+    One that was not made by a move stays, and so does any unless it is `sure`, when the image is
+    locked, that the configuration does not.  Raises `OpenElsewhere`.
     """
     try:
-        return bool(origin(volume, path)) and hold.remove(volume, path, node=node)
+        return bool(origin(volume, path)) and hold.remove(
+            volume, path, node=node, sure=lambda held: sure()
+        )
     except FileNotFoundError:
         return False

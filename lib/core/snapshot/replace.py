@@ -22,14 +22,14 @@ from ganeti_gluster.tools.gfapi import Volume
 class Replacement:
     """An image, of which `lock` is held, and the one that is to be there instead.
 
-    `made`: the new one is whole, at the path `restored`.
+    `made`: the inode of the new one, once it is whole, at the path `restored`.
     """
 
     def __init__(self, volume: Volume, path: str, lock: Hold) -> None:
         self.volume = volume
         self.path = path
         self.lock = lock
-        self.made = False
+        self.made: int | None = None
         self._is_aside = self._is_replaced = False
 
     @property
@@ -65,15 +65,20 @@ class Replacement:
         self.volume.rename(self.restored, self.path)
 
     def undo(self) -> None:
-        """Put the old image back, and remove the new one."""
-        if self._is_replaced and not self.lock.is_at(self.path):
-            with contextlib.suppress(FileExistsError):
-                self.volume.link(self.path, self.restored)
-            self.volume.rename(self.replaced, self.path)
-        elif self._is_aside:
-            with contextlib.suppress(FileNotFoundError):
+        """Put the old image back, and remove the new one.
+
+        What another restoration has put there, while this node stood still, stays.
+        """
+        if self.lock.is_at(self.replaced):
+            if self._is_replaced and not self.lock.is_at(self.path):
+                with contextlib.suppress(FileExistsError):
+                    self.volume.link(self.path, self.restored)
+                self.volume.rename(self.replaced, self.path)
+            elif self._is_aside:
                 self.volume.unlink(self.replaced)
-        image.remove(self.volume, self.restored)
+        with contextlib.suppress(FileNotFoundError):
+            if self.volume.lstat(self.restored).inode == self.made:
+                image.remove(self.volume, self.restored)
 
     def finish(self) -> None:
         """Remove the old image."""

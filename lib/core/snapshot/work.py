@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 from ganeti_gluster import constants, errors
@@ -13,6 +14,7 @@ from ganeti_gluster.core import image
 from ganeti_gluster.core.at_rest import NotAtRest, at_rest
 from ganeti_gluster.core.copy import Options, Progress, Source, copy
 from ganeti_gluster.core.copy.images import ImageSource, NewImage, remove_stale
+from ganeti_gluster.core.serve import hold
 from ganeti_gluster.core.serve.hold import Hold, locked
 from ganeti_gluster.core.serve.holder import OpenElsewhere
 from ganeti_gluster.core.snapshot import catalogue, live, service
@@ -88,14 +90,15 @@ def _take(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str,
         paths = _paths(request)
         catalogue.check_free(target, uuid, paths, name)
         _check_space(volume, disks, target)
-        made: list[str] = []
+        made: dict[str, int | None] = {}
         try:
             with sources(request, guests, volume) as instant:
                 for disk, source in instant.sources:
                     report.message("Copying disk/%d" % disk.index)
                     where = names.snapshot_path(disk.path, name)
-                    _copy(request, source, NewImage(target, where), disk.index, report)
-                    made.append(where)
+                    new = NewImage(target, where)
+                    _copy(request, source, new, disk.index, report)
+                    made[where] = new.made
                 instant.confirm()
             taken = instant.taken
             about = About(
@@ -108,7 +111,7 @@ def _take(request: SnapshotRequest, guests: Guests, report: Report) -> dict[str,
             )
             catalogue.complete(target, paths, about)
         except BaseException as err:
-            take_back(target, made, err)
+            take_back(target, made, err, node=guests.node)
             raise
         removed = _rotate(request, guests, target, report)
         snapshot = catalogue.find(target, uuid, paths, name)
@@ -187,9 +190,9 @@ def _restore(request: SnapshotRequest, guests: Guests, report: Report) -> dict[s
                 with ImageSource(source, info.path) as opened:
                     new = NewImage(target, each.restored)
                     _copy(request, opened, new, disk.index, report, confirm=kept.check)
-                each.made = True
+                each.made = new.made
         except BaseException as err:
-            take_back(target, [each.restored for each in replacements if each.made], err)
+            take_back(target, restored(replacements), err, node=guests.node)
             raise
         replace_all(replacements, guests.node)
     return {"name": request.name, "disks": [disk.index for disk, _ in pairs]}
@@ -429,23 +432,33 @@ def _rotate(request: SnapshotRequest, guests: Guests, volume: Volume, report: Re
     return [snapshot.name for snapshot in old]
 
 
+def restored(replacements: Sequence[Replacement]) -> dict[str, int | None]:
+    """The new images that are there so far, for `take_back`."""
+    return {each.restored: each.made for each in replacements if each.made is not None}
+
+
 def take_back(
     volume: Volume,
-    made: list[str],
+    made: Mapping[str, int | None],
     cause: BaseException,
     *,
+    node: str,
     hint: str = "remove the snapshot with gnt-gluster disk remove-snapshot when the volume"
     " is healthy",
 ) -> None:
-    """Remove new images after a failure."""
-    for path in made:
+    """Remove new images after a failure; `made` are their inodes.
+
+    While this node stood still, another may have made images of these names, which stay.
+    """
+    for path, inode in made.items():
         try:
-            image.remove(volume, path)
+            hold.remove(volume, path, node=node, sure=partial(Hold.has, inode=inode))
             remove_stale(volume, path)
-        except OSError as err:
+        except (OSError, GanetiGlusterError) as err:
+            why = err.strerror if isinstance(err, OSError) else err.message
             raise errors.IncompleteImage(
                 "%s; and image %s of volume %s could not be removed (%s)"
-                % (cause, path, volume.name, err.strerror),
+                % (cause, path, volume.name, why),
                 path=path,
                 hint=hint,
             ) from cause

@@ -104,6 +104,11 @@ def test_the_alarm_rings_for_a_new_configuration_and_when_something_is_due(files
     assert [alarm.rings(now) for now in (149.0, 150.0, 151.0)] == [False, True, True]
     due.save(ScheduleState(next=250.0))
     assert not alarm.rings(151.0)
+    # The clock was ahead, and was set back.
+    due.save(ScheduleState(next=9e6, written=8e6))
+    assert alarm.rings(151.0) and alarm.rings(152.0)
+    due.save(ScheduleState(next=250.0, written=152.0))
+    assert not alarm.rings(152.0)
     alarm.mute()
     assert not alarm.rings(300.0)
     (files / "conf").write_text("ab")

@@ -85,6 +85,27 @@ def test_one_that_cannot_be_mounted_leaves_nothing(
     assert mounts.every() == []
 
 
+def test_two_at_once_do_not_end_each_other(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins while the unit of the first does, and would find it there already."""
+    mount, refused = Mount("vm1", "b"), []
+
+    def run(argv: list[str], **options: Any) -> CommandResult:
+        if argv[0] == "systemd-run":
+            for act in (mount.start, lambda *words, run: mount.stop(run=run)):
+                with pytest.raises(MountFailed, match="being mounted or unmounted; wait") as said:
+                    act([], [], run=machine)
+                refused.append(said)
+            assert machine.ran == []
+        return machine(argv, **options)
+
+    assert mount.start([], [], run=run) == {0: "/dev/loop0", 1: "/dev/loop1"}
+    assert len(refused) == 2
+    mount.stop(run=machine)
+    assert mounts.every() == []
+
+
 def test_the_program_takes_the_words_that_it_is_given() -> None:
     words, _ = mounts.of_backup("sftp://host/x", "vm1", "b")
     options = mounter._parse(["--directory=/d", *words])

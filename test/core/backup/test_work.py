@@ -668,6 +668,33 @@ def test_a_lock_that_was_lost_does_not_come_back(
             held.check()
 
 
+@pytest.mark.parametrize("step", ["refresh", "check"])
+def test_a_lock_that_another_did_not_respect_is_lost(world: World, step: str) -> None:
+    """His clock is ahead, or the virtual machine of this process stood still, with its clock."""
+    with lock.locked(world.store, "a test") as held:
+        world.store.delete("locks/" + held.id)
+        if step == "refresh":
+            held.write()
+        with pytest.raises(RepositoryLockLost, match="was removed by another process; see"):
+            held.check()
+        assert held.is_lost() and not os.listdir(os.path.join(world.where, "locks"))
+
+
+def test_a_backup_whose_lock_was_not_respected_is_none(world: World) -> None:
+    """The other one may have removed its packs, to which no manifest referred."""
+    world.back_up("one")
+    world.write("second")
+
+    def prune_meanwhile() -> None:
+        for name in os.listdir(os.path.join(world.where, "locks")):
+            world.store.delete("locks/" + name)
+        world.prune()
+
+    with pytest.raises(RepositoryLockLost):
+        world.back_up("two", Report(prune_meanwhile))
+    assert world.names() == ["one"]
+
+
 def test_a_backup_that_took_too_long_to_publish_is_taken_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

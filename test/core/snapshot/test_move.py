@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,47 @@ def test_a_caller_that_is_gone_when_all_is_copied_leaves_nothing(volumes: Volume
     volumes.old()
 
 
+def test_a_worker_that_was_cut_off_leaves_the_images_of_the_move_that_came_after_it(
+    volumes: Volumes,
+) -> None:
+    """Its node stood still; the instance failed over, was moved from there, and may run."""
+    stamps: list[dict[str, str]] = []
+
+    class CutOff(Report):
+        def message(self, text: str) -> None:
+            if text != "Copied all" or stamps:
+                return
+            for path in PATHS:
+                volumes["gv0"].lose(path)
+                # Gluster gives no inode's number twice.
+                kept.enter_context(volumes["gv1"].open(path))
+                assert move.remove_unused(volumes["gv1"], path, node="node2", sure=lambda: True)
+            stamps.extend(moved()["stamps"])
+            for path in PATHS:
+                volumes["gv0"].unlink(path)
+            raise GanetiGlusterError("the process that requested it has ended")
+
+    with ExitStack() as kept, pytest.raises(GanetiGlusterError, match="has ended"):
+        moved(CutOff())
+    assert [image.stamp(volumes["gv1"], path) for path in PATHS] == [s["new"] for s in stamps]
+    assert [volumes["gv1"].read(path) for path in PATHS] == list(CONTENT.values())
+
+
+def test_a_new_image_that_somebody_has_open_is_not_taken_back(volumes: Volumes) -> None:
+    opened = []
+
+    class Opened(Report):
+        def message(self, text: str) -> None:
+            if text == "Copied all":
+                opened.append(volumes["gv1"].open(PATHS[0], write=True))
+                opened[0].lock(1, pid=node_number("node2"))
+                raise GanetiGlusterError("the process that requested it has ended")
+
+    with pytest.raises(GanetiGlusterError, match=r"u\.0 of volume gv1 could not be removed"):
+        moved(Opened())
+    assert volumes["gv1"].read(PATHS[0]) == CONTENT[PATHS[0]]
+
+
 def test_a_new_image_has_its_mark_before_its_name(volumes: Volumes) -> None:
     marks = []
 
@@ -202,11 +243,11 @@ def test_a_new_image_has_its_mark_before_its_name(volumes: Volumes) -> None:
 
 def test_a_new_image_that_is_not_used_can_be_removed_and_no_other(volumes: Volumes) -> None:
     moved()
-    assert move.remove_unused(volumes["gv1"], PATHS[0], node="node1")
-    assert not move.remove_unused(volumes["gv1"], PATHS[0], node="node1")
-    assert not move.remove_unused(volumes["gv0"], PATHS[0], node="node1")
+    assert move.remove_unused(volumes["gv1"], PATHS[0], node="node1", sure=lambda: True)
+    assert not move.remove_unused(volumes["gv1"], PATHS[0], node="node1", sure=lambda: True)
+    assert not move.remove_unused(volumes["gv0"], PATHS[0], node="node1", sure=lambda: True)
     move.forget_origin(volumes["gv1"], PATHS[1])
-    assert not move.remove_unused(volumes["gv1"], PATHS[1], node="node1")
+    assert not move.remove_unused(volumes["gv1"], PATHS[1], node="node1", sure=lambda: True)
     assert volumes["gv1"].names() == PATHS[1:]
 
 

@@ -196,6 +196,34 @@ def test_an_image_that_is_opened_at_the_last_moment_is_put_back(volume: Any, ind
     assert volume.names() == ALL
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_another_restoration_put_there_meanwhile_stays(volume: Any, finished: bool) -> None:
+    """This node stood still when it had replaced the first of two disks."""
+    path, later = PATHS[0], b"by another node" + SAVED[15:]
+
+    def stand_still(what: str, *names: str) -> None:
+        if (what, names[-1]) != ("rename", PATHS[1]):
+            return
+        volume.before = lambda *what: None
+        for mark in ("", ".restored"):
+            volume.lose(path + mark)
+        volume.unlink(path + ".replaced")
+        volume.link(path, path + ".replaced")
+        volume.write(path + ".restored", later)
+        volume.rename(path + ".restored", path)
+        if finished:
+            volume.unlink(path + ".replaced")
+        else:
+            volume.write(path + ".restored", b"of a third one")
+
+    volume.before = stand_still
+    with pytest.raises(GanetiGlusterError, match="may have opened it since"):
+        work.do(asked(request.RESTORE), Guests(), Report())
+    assert (volume.read(path), volume.read(PATHS[1])) == (later, OLD)
+    left = [] if finished else [path + ".replaced", path + ".restored"]
+    assert volume.names() == sorted([*ALL, *left])
+
+
 @pytest.mark.parametrize("number", [OTHER, node_number("node1"), work_number("node2")])
 def test_an_open_image_is_not_replaced(volume: Any, number: int) -> None:
     with (
@@ -442,6 +470,29 @@ def test_nor_at_the_last_moment(volume: Any) -> None:
     first.abort()
     assert "ganeti/new" not in volume.names()
     assert "ganeti/new.partial" in volume.names()
+
+
+@pytest.mark.parametrize("step", ["link", "unlink"])
+def test_one_that_stood_still_leaves_the_whole_image_of_another(volume: Any, step: str) -> None:
+    """Between two steps its node loses its lock, and another node makes the image anew."""
+    first, made = begun(volume), []
+
+    def stand_still(what: str, *names: str) -> None:
+        if what != step:
+            return
+        volume.before = lambda *what: None
+        volume.lose("ganeti/new.partial")
+        if what == "unlink":
+            volume.unlink("ganeti/new")
+        second = begun(volume)
+        second.publish()
+        made.append(volume.lstat("ganeti/new").inode)
+
+    volume.before = stand_still
+    with pytest.raises((CopyFailed, OSError)):
+        first.publish()
+    first.abort()
+    assert [volume.lstat("ganeti/new").inode] == made
 
 
 def test_a_copy_that_does_not_get_its_name_alone_leaves_nothing(volume: Any) -> None:
