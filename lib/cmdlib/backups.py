@@ -27,6 +27,8 @@ from ganeti_gluster.tools.decode import NotUnderstood
 
 #: Seconds for SSH and for Ganeti's library to be loaded, before a guest is watched.
 _START_SECONDS = 60
+#: Parameters of KVM by which a guest may reach something outside, or be reached.
+_OUTSIDE = ("kvm_extra", "usb_devices", "vnc_bind_address", "spice_bind")
 
 
 def to_back_up(
@@ -193,7 +195,8 @@ def to_test(backup: Manifest, name: str, *, node: str | None) -> dict[str, Any]:
             % (backup.name, params["hypervisor"]),
             errors.ECODE_INVAL,
         )
-    hvparams = {**params["hvparams"], constants.HV_SERIAL_CONSOLE: True}
+    hvparams = {name: each for name, each in params["hvparams"].items() if name not in _OUTSIDE}
+    hvparams[constants.HV_SERIAL_CONSOLE] = True
     # Nor is it chosen by its tags, as by a schedule of backups.
     return {**params, "nics": [], "tags": [], "hvparams": hvparams}
 

@@ -26,7 +26,7 @@ CONFIGURATION = {
     "instance": {
         "name": "vm1",
         "hypervisor": "kvm",
-        "hvparams": {"kernel_path": "/boot/vmlinuz"},
+        "hvparams": {"kernel_path": "/boot/vmlinuz", "kvm_extra": "-nic user"},
         "beparams": {"maxmem": 512},
         "os": "guest",
         "nics": [
@@ -280,7 +280,7 @@ def test_an_instance_that_runs_is_not_restored(check: Entry, cluster: Cluster) -
 
 def test_a_lost_instance_is_made_again(check: Entry, cluster: Cluster) -> None:
     words = "--yes --new --node=node2 vm1"
-    out = "  kernel_path: /boot/vmlinuz\nRestored vm1 from "
+    out = "  kernel_path: /boot/vmlinuz\n  kvm_extra: -nic user\nRestored vm1 from "
     check(line("restore", cluster.where, words), 0, out=out)
     (made,) = cluster.created
     assert made["disks"] == [{"size": 1, "mode": "rw", "name": "root"}]
@@ -462,7 +462,7 @@ def test_whether_a_backup_boots_is_tried_in_an_instance_that_goes_again(
     check(words, 1 if failure else 0, out=out, err="Failure: " if failure else "")
     (params,) = cluster.created
     assert (params["instance_name"], params["nics"]) == ("vm1-restore-test", [])
-    assert params["hvparams"]["serial_console"] is True
+    assert params["hvparams"] == {"kernel_path": "/boot/vmlinuz", "serial_console": True}
     assert params["tags"] == []  # by which schedules would choose it
     tried = [] if failure == "fill" else [("vm1-restore-test", "node1", "login:", 9)]
     # By its UUID: another one that has the name by then, or begins with it, stays.
