@@ -19,6 +19,7 @@ from ganeti_gluster import constants
 from ganeti_gluster.tools import private, systemd
 from ganeti_gluster.core.backup import mounts, scheduled_unit
 from ganeti_gluster.core.export import nbd, unit
+from ganeti_gluster.core.pool import packages
 from ganeti_gluster.core.services import publish
 from ganeti_gluster.core.snapshot import service
 from ganeti_gluster.storage.snapshot_worker import PROGRAM
@@ -47,11 +48,14 @@ for number, (shown, properties) in enumerate((
     subprocess.run(argv, check=True)
     found[shown] = exposure(name)
     subprocess.run(["systemctl", "stop", name], check=True)
-name = "ganeti-gluster-page-0.service"
-argv = systemd.run_argv(name, "Looked at", ["sleep", "60"], properties=systemd.PAGE_COMMAND)
-subprocess.run(argv, check=True)
-found["ganeti-gluster-page-*.service"] = exposure(name)
-subprocess.run(["systemctl", "stop", name], check=True)
+for shown, name, properties in (
+    ("ganeti-gluster-page-*.service", "ganeti-gluster-page-0.service", systemd.PAGE_COMMAND),
+    (packages.UNIT, packages.UNIT, ()),
+):
+    argv = systemd.run_argv(name, "Looked at", ["sleep", "60"], properties=properties)
+    subprocess.run(argv, check=True)
+    found[shown] = exposure(name)
+    subprocess.run(["systemctl", "stop", name], check=True)
 argv = publish.hook_argv("/usr/bin/sleep", {}, 60)
 argv = [each for each in argv if each not in ("--pipe", "--wait")] + ["60"]
 subprocess.run(argv, check=True)
