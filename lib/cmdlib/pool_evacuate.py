@@ -27,9 +27,7 @@ def evacuation(
 
     The node stays in the pool: removing it from Ganeti's cluster takes it out.
     """
-    pools = pool_state.find_all(client, agents)
-    pool_state.need_known(pools, node, agents)
-    managed = pool_state.with_node(pools, node)
+    managed = pool_state.find_known(client, agents, node)
     pool_state.need(managed, node)
     if target is not None:
         pool_state.need(managed, target)
@@ -87,9 +85,7 @@ def replacement(
     """
     if old == new:
         raise InvalidParameter("a node cannot be replaced by itself")
-    pools = pool_state.find_all(client, agents)
-    pool_state.need_known(pools, old, agents)
-    managed = pool_state.with_node(pools, old, new)
+    managed = pool_state.find_known(client, agents, old, new)
     fresh = pool_state.need(managed, new)
     if fresh.offline:
         raise InvalidParameter("node %s is offline in Ganeti" % new)

@@ -117,9 +117,7 @@ def node_removing(client: Any, kept: dict[str, Settings], environment: Mapping[s
     """Refuse while the node has bricks, naming them."""
     node = environment["GANETI_OP_TARGET"]
     agents = pool_nodes.agents()
-    pools = pool_state.find_all(client, agents)
-    pool_state.need_known(pools, node, agents)
-    managed = pool_state.with_node(pools, node)
+    managed = pool_state.find_known(client, agents, node)
     bricks = managed.pool.bricks_on(node)
     if bricks:
         alive = managed.pool.state(node) == members.CONNECTED

@@ -78,11 +78,17 @@ def find_volume(client: Any, agents: Agents, name: str) -> ManagedPool:
 
 def find_node(client: Any, agents: Agents, *nodes: str) -> ManagedPool:
     """The pool with the first of these nodes that is in any; the first one if none is."""
-    return with_node(find_all(client, agents), *nodes)
+    return _with_node(find_all(client, agents), *nodes)
 
 
-def with_node(pools: Sequence[ManagedPool], *nodes: str) -> ManagedPool:
-    """Of these pools the one that `find_node` finds."""
+def find_known(client: Any, agents: Agents, node: str, *others: str) -> ManagedPool:
+    """As `find_node`, for what would touch a node's bricks; raises as `need_known`."""
+    pools = find_all(client, agents)
+    need_known(pools, node, agents)
+    return _with_node(pools, node, *others)
+
+
+def _with_node(pools: Sequence[ManagedPool], *nodes: str) -> ManagedPool:
     pool = members.with_node([one.pool for one in pools], *nodes)
     return next(one for one in pools if one.pool is pool)
 

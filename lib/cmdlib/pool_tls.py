@@ -383,6 +383,12 @@ def _of_node(who: Parts, node: str) -> list[VolumeInfo]:
     ]
 
 
+def _accepted(gluster: Gluster) -> dict[str, list[str]]:
+    """The names that each volume accepts, of those volumes that limit them."""
+    limits = {info.name: dict(info.options).get(_ALLOWED) for info in gluster.volumes()}
+    return {name: names.split(",") for name, names in limits.items() if names is not None}
+
+
 # -- new nodes ---------------------------------------------------------------
 
 
@@ -403,23 +409,13 @@ def joining(managed: ManagedPool, node: str, client: Any, agents: Agents) -> lis
     else:
         steps = [_issue_step(node, client, agents)]
 
+    def limited() -> dict[str, list[str]]:
+        """The volumes that do not let the node in, with the names that they accept."""
+        return {name: names for name, names in _accepted(gluster).items() if node not in names}
+
     def allow() -> None:
-        for name in limited():
-            allowed = options(name).get(_ALLOWED, "")
-            gluster.ask("volume", "set", name, _ALLOWED, ",".join([allowed, node]))
-
-    def limited() -> Sequence[str]:
-        """The volumes that do not let the node in."""
-        found = [info.name for info in gluster.volumes()]
-        return [
-            name
-            for name in found
-            if _ALLOWED in options(name) and node not in options(name)[_ALLOWED].split(",")
-        ]
-
-    def options(name: str) -> dict[str, str]:
-        info = gluster.volume(name)
-        return dict(info.options) if info else {}
+        for name, names in limited().items():
+            gluster.ask("volume", "set", name, _ALLOWED, ",".join([*names, node]))
 
     gluster = agents.gluster(managed.pool.anchor)
     return [
@@ -441,13 +437,9 @@ def leaving(gluster: Gluster, node: str) -> list[Step]:
 
     def accepting() -> dict[str, list[str]]:
         """By volume, the names beside it.  Without a name glusterd would let in all."""
-        allowed = {
-            info.name: dict(info.options).get(_ALLOWED, "").split(",")
-            for info in gluster.volumes()
-        }
         return {
             name: [each for each in names if each != node]
-            for name, names in allowed.items()
+            for name, names in _accepted(gluster).items()
             if node in names and names != [node]
         }
 

@@ -246,9 +246,7 @@ def _upgrade(
 ) -> None:
     """Take one node through its upgrade, with what is there when it is its turn."""
     name = turn.name
-    pools = pool_state.find_all(client, agents)
-    pool_state.need_known(pools, name, agents)
-    managed = pool_state.with_node(pools, name)
+    managed = pool_state.find_known(client, agents, name)
     member = bool(managed.pool.uuid(name))
     drained = pool_state.need(managed, name).role != constants.NR_MASTER
 

@@ -57,6 +57,8 @@ class GlusterPool:
     def __init__(self, *volumes: VolumeInfo, members: str = "node1 node2 node3") -> None:
         self.there = list(volumes)
         self.members = members.split()
+        #: By other names than Ganeti's.
+        self.called: dict[str, str] = {}
         #: Members that do not answer.
         self.dead: set[str] = set()
         #: Bricks, by their names, that are not online.
@@ -206,7 +208,7 @@ class GlusterPool:
         return [
             Peer(
                 "uuid-%s" % name,
-                (name,),
+                (self.called.get(name, name),),
                 name not in self.dead | self.stopped,
                 3,
                 "Peer in Cluster",

@@ -27,7 +27,3 @@ class RepositoryLocked(GanetiGlusterError):
 
 class RepositoryLockLost(GanetiGlusterError):
     """The lock on the repository could not be kept; others may have changed it since."""
-
-
-class StoreFailed(GanetiGlusterError):
-    """The store cannot be reached, read or written."""

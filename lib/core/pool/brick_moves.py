@@ -120,6 +120,13 @@ def obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick) -> str:
     return ""
 
 
+def need_no_obstacle(gluster: Gluster, volume: VolumeInfo, brick: VolumeBrick, what: str) -> None:
+    """Raise `MoveRefused` if the brick cannot be given up now; `what` is then not done to it."""
+    reason = obstacle(gluster, volume, brick)
+    if reason:
+        raise MoveRefused("brick %s is not %s: %s" % (brick, what, reason))
+
+
 class BrickMover:
     """The steps by which bricks get to other nodes."""
 
@@ -218,10 +225,10 @@ class BrickMover:
         volume = gluster.volume(move.volume)
         if volume is None:
             raise MoveRefused("volume %s no longer exists" % move.volume)
-        self._need_no_obstacle(volume, move.old)
+        need_no_obstacle(gluster, volume, move.old, "moved")
         self.need_others(volume, move.old)
         # That takes its time: what one that is down by now lacks may be good on the old one alone.
-        self._need_no_obstacle(volume, move.old)
+        need_no_obstacle(gluster, volume, move.old, "moved")
         words = ("volume", "replace-brick", move.volume, str(move.old), move.new)
         with PostOpDelay(gluster, move.volume, self._say) as delay:
             delay.switch_off()
@@ -232,11 +239,6 @@ class BrickMover:
                 )
             wait("brick %s" % move.new, partial(self._offline, move), seconds=BRICK_SECONDS)
             delay.wait_switched()
-
-    def _need_no_obstacle(self, volume: VolumeInfo, brick: VolumeBrick) -> None:
-        reason = obstacle(self._gluster, volume, brick)
-        if reason:
-            raise MoveRefused("brick %s is not moved: %s" % (brick, reason))
 
     def _offline(self, move: BrickMove) -> str:
         volume = self._gluster.volume(move.volume)

@@ -186,10 +186,10 @@ class BrickRenewer:
             gluster.ask("volume", "start", volume.name, "force")
             self._wait(lost, self._offline)
             return
-        self._need_no_obstacle(lost, volume)
+        brick_moves.need_no_obstacle(gluster, volume, lost.brick, "reset")
         self.need_others(lost)
         # That takes its time: another brick that is down by now may lack something.
-        self._need_no_obstacle(lost, volume)
+        brick_moves.need_no_obstacle(gluster, volume, lost.brick, "reset")
         place = self.place(lost)
         if lost.ground(place, device=False) is not Ground.EMPTY:
             raise MoveRefused(
@@ -206,11 +206,6 @@ class BrickRenewer:
                 "glusterd accepted the reset of brick %s, but it has no mark of the volume"
                 % lost.brick
             )
-
-    def _need_no_obstacle(self, lost: LostBrick, volume: VolumeInfo) -> None:
-        reason = brick_moves.obstacle(self._gluster, volume, lost.brick)
-        if reason:
-            raise MoveRefused("brick %s is not reset: %s" % (lost.brick, reason))
 
     def _offline(self, lost: LostBrick) -> str:
         return "brick %s is not online" % lost.brick if self._is_down(lost) else ""
